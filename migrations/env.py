@@ -1,0 +1,81 @@
+"""
+How a migration runs: on the connection that it is given, in that connection's transaction.
+
+The library hands its connection over (`capsule_registry.schema`). From a checkout, `alembic` itself
+opens the database named by `CAPSULE_REGISTRY_DATABASE`, through the library, so that the same
+pragmas, locks and SQLite library are in use.
+"""
+
+import os
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from alembic import context
+from alembic.script import ScriptDirectory
+
+from capsule_registry import __version__
+from capsule_registry.database import Database
+from capsule_registry.tables import metadata, schema_versions
+
+
+def numbered(migration_context, revision, directives):
+    """Number a new revision after the last one: 0001, 0002, …"""
+    head = ScriptDirectory.from_config(context.config).get_current_head()
+    directives[0].rev_id = f"{int(head or 0) + 1:04d}"
+
+
+def record_version(ctx, step, heads, run_args):
+    """Keep `schema_versions` in step, in the transaction of the step itself."""
+    applied = step.up_revision
+    if not step.is_upgrade:
+        if applied.down_revision:
+            ctx.execute(
+                schema_versions.delete().where(schema_versions.c.version == applied.revision)
+            )
+        return
+    ctx.execute(
+        schema_versions.insert().values(
+            version=applied.revision,
+            applied_at=datetime.now(UTC),
+            library_version=__version__,
+            oldest_compatible=applied.module.oldest_compatible,
+        )
+    )
+
+
+def configure(**options):
+    """Configure Alembic for a connection, or for printing SQL."""
+    context.configure(
+        target_metadata=metadata,
+        version_table="capsule_registry_version",
+        transactional_ddl=True,
+        render_as_batch=True,
+        compare_server_default=True,
+        on_version_apply=record_version,
+        process_revision_directives=numbered,
+        include_object=lambda item, name, kind, reflected, other: (
+            not (reflected and kind == "table" and name not in metadata.tables)
+        ),
+        **options,
+    )
+
+
+def run(connection):
+    """Run the migrations on *connection*, whose transaction the caller ends."""
+    configure(connection=connection)
+    context.run_migrations()
+
+
+if context.is_offline_mode():
+    configure(dialect_name=context.config.attributes["dialect_name"], literal_binds=True)
+    context.run_migrations()
+elif "connection" in context.config.attributes:
+    run(context.config.attributes["connection"])
+else:
+    url = os.environ.get("CAPSULE_REGISTRY_DATABASE")
+    if not url:
+        raise SystemExit("set CAPSULE_REGISTRY_DATABASE to the database's URL")
+    database = Database.open(sa.make_url(url).render_as_string(hide_password=False))
+    with database.migration() as connection:
+        run(connection)
+    database.close()

@@ -1,0 +1,338 @@
+"""
+Every error that the registry raises on purpose.
+
+```
+CapsuleRegistryError
+├─ NotFoundError (also LookupError)      what was named is not there
+│  ├─ CapsuleNotFoundError(capsule_id)
+│  ├─ UplinkNotFoundError(uplink_id)
+│  ├─ LeaseNotFoundError(lease_id)
+│  └─ NamespaceNotFoundError(namespace)
+├─ ConflictError                         the state says no, until the state changes
+│  ├─ CapsuleAlreadyRegisteredError(capsule_id)
+│  ├─ UplinkAlreadyRegisteredError(uplink_id)
+│  ├─ StaleGenerationError(expected, actual)
+│  ├─ LeaseLostError(lease_id)
+│  └─ UuidHeldError(uuid, lease_id)
+├─ InvalidInputError (also ValueError)   the caller's value can never be right
+│  ├─ InvalidCapsuleIdError(capsule_id, reason)
+│  ├─ InvalidDatabaseError(database, reason)
+│  ├─ InvalidManifestError(path, rule, message)
+│  ├─ InvalidNamespaceError(namespace)
+│  ├─ InvalidTextError(field, rule, message)
+│  ├─ InvalidUplinkSourceError(capsule_id, reason)
+│  └─ InvalidUuidError(text)
+├─ RevisionError                         a position in history that cannot be served
+│  ├─ RevisionCompactedError(requested, compacted)
+│  ├─ FutureRevisionError(requested, head)
+│  └─ IncarnationChangedError(expected, actual)
+├─ UsageError                            the calling program is wrong
+│  ├─ TransactionInProgressError()
+│  ├─ TransactionDoomedError(cause)
+│  └─ RegistryClosedError()
+├─ DependencyCycleError(names, fallback)
+├─ SchemaVersionError(found, required, command)
+├─ RegistryUnavailableError(database, reason)   the only one worth trying again
+├─ HistoryCorruptError(subject, reason)
+└─ PermissionDeniedError(database, reason)
+```
+
+Facts are attributes; the sentence is made from them when it is asked for. Every error survives
+pickling, so that it can cross a process boundary.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from os import PathLike
+    from uuid import UUID
+
+
+class CapsuleRegistryError(Exception):
+    """The root of every error that the registry raises on purpose."""
+
+    #: Names of the facts, in the order in which the constructor takes them.
+    facts: ClassVar[tuple[str, ...]] = ()
+    #: The sentence, made from the facts.
+    template: ClassVar[str] = ""
+
+    def __init__(self, *values: object) -> None:
+        if len(values) != len(self.facts):
+            message = f"{type(self).__name__} takes {', '.join(self.facts) or 'no arguments'}"
+            raise TypeError(message)
+        super().__init__(*values)
+        for name, value in zip(self.facts, values, strict=True):
+            setattr(self, name, value)
+
+    def __str__(self) -> str:
+        return self.template.format(**{name: getattr(self, name) for name in self.facts})
+
+
+class NotFoundError(CapsuleRegistryError, LookupError):
+    """What was named is not there."""
+
+
+class CapsuleNotFoundError(NotFoundError):
+    """No capsule of that id is registered; a mere reservation counts as absent."""
+
+    capsule_id: str
+    facts = ("capsule_id",)
+    template = "Not found: capsule {capsule_id}"
+
+
+class UplinkNotFoundError(NotFoundError):
+    """No uplink of that id is registered."""
+
+    uplink_id: UUID
+    facts = ("uplink_id",)
+    template = "Not found: uplink {uplink_id}"
+
+
+class LeaseNotFoundError(NotFoundError):
+    """No live lease of that id exists."""
+
+    lease_id: UUID
+    facts = ("lease_id",)
+    template = "Not found: lease {lease_id}"
+
+
+class NamespaceNotFoundError(NotFoundError):
+    """The database has no namespace of that name."""
+
+    namespace: str
+    facts = ("namespace",)
+    template = "Not found: namespace {namespace}"
+
+
+class ConflictError(CapsuleRegistryError):
+    """The state says no; the same call fails until the state changes."""
+
+
+class CapsuleAlreadyRegisteredError(ConflictError):
+    """A capsule of that id is registered; nothing was changed."""
+
+    capsule_id: str
+    facts = ("capsule_id",)
+    template = "Already registered: {capsule_id}"
+
+
+class UplinkAlreadyRegisteredError(ConflictError):
+    """An uplink of that id is registered; its first owner keeps it."""
+
+    uplink_id: UUID
+    facts = ("uplink_id",)
+    template = "Uplink already registered: {uplink_id}"
+
+
+class StaleGenerationError(ConflictError):
+    """Another generation of the capsule stands there than the caller expected."""
+
+    expected: int
+    actual: int | None
+    facts = ("expected", "actual")
+    template = "Stale generation: expected {expected}, found {actual}"
+
+
+class LeaseLostError(ConflictError):
+    """The lease has expired or was closed; nothing can be written through it any more."""
+
+    lease_id: UUID
+    facts = ("lease_id",)
+    template = "Lease lost: {lease_id}"
+
+
+class UuidHeldError(ConflictError):
+    """A live lease holds the UUID, so only that lease can point it elsewhere."""
+
+    uuid: UUID
+    lease_id: UUID
+    facts = ("uuid", "lease_id")
+    template = "UUID {uuid} is held by lease {lease_id}"
+
+
+class InvalidInputError(CapsuleRegistryError, ValueError):
+    """A value that can never be right, whatever the state."""
+
+
+class InvalidCapsuleIdError(InvalidInputError):
+    """The text is no capsule id: `[a-z0-9-]+`, at most 128 characters where it is stored."""
+
+    capsule_id: str
+    reason: str
+    facts = ("capsule_id", "reason")
+    template = "{reason}"
+
+
+class InvalidDatabaseError(InvalidInputError):
+    """The database address cannot be used, or what stands there is no database."""
+
+    database: str
+    reason: str
+    facts = ("database", "reason")
+    template = "Invalid database {database}: {reason}"
+
+
+class InvalidManifestError(InvalidInputError):
+    """
+    The manifest breaks a rule.
+
+    `rule` is the name of the rule (stable, for programs), `path` the file where there is one.
+    """
+
+    path: str | PathLike[str] | None
+    rule: str
+    message: str
+    facts = ("path", "rule", "message")
+
+    def __str__(self) -> str:
+        place = "manifest" if self.path is None else f"manifest at {self.path}"
+        return f"Failed to parse {place}: {self.message} [{self.rule}]"
+
+
+class InvalidNamespaceError(InvalidInputError):
+    """The text is no namespace name: `[a-z0-9-]`, 1 to 63 characters."""
+
+    namespace: str
+    facts = ("namespace",)
+    template = "Invalid namespace {namespace!r}: use 1 to 63 characters of a-z, 0-9 and '-'"
+
+
+class InvalidTextError(InvalidInputError):
+    """A text that not every database can hold; `rule` is `nul` or `too_long`."""
+
+    field: str
+    rule: str
+    message: str
+    facts = ("field", "rule", "message")
+    template = "Invalid {field}: {message} [{rule}]"
+
+
+class InvalidUplinkSourceError(InvalidInputError):
+    """The id cannot be the source of an uplink; the grammar is stricter than a capsule id's."""
+
+    capsule_id: str
+    reason: str
+    facts = ("capsule_id", "reason")
+    template = "Failed to create source: invalid capsule id: {reason}"
+
+
+class InvalidUuidError(InvalidInputError):
+    """The text is no UUID."""
+
+    text: str
+    facts = ("text",)
+    template = "Invalid UUID: {text!r}"
+
+
+class RevisionError(CapsuleRegistryError):
+    """A position in history that cannot be served."""
+
+
+class RevisionCompactedError(RevisionError):
+    """The history up to *compacted* was pruned: take a snapshot, then watch from there."""
+
+    requested: int
+    compacted: int
+    facts = ("requested", "compacted")
+    template = "Revision {requested} is gone: history is pruned through {compacted}"
+
+
+class FutureRevisionError(RevisionError):
+    """The revision lies beyond the head."""
+
+    requested: int
+    head: int
+    facts = ("requested", "head")
+    template = "Revision {requested} does not exist yet: the head is {head}"
+
+
+class IncarnationChangedError(RevisionError):
+    """The database was brought back from a backup: positions taken before it mean nothing now."""
+
+    expected: UUID
+    actual: UUID
+    facts = ("expected", "actual")
+    template = "The database was restored: incarnation {actual} is not {expected}"
+
+
+class UsageError(CapsuleRegistryError):
+    """The calling program is wrong; the same call fails always."""
+
+
+class TransactionInProgressError(UsageError):
+    """The registry was used on a thread that is inside its own open transaction."""
+
+    template = "A transaction of this registry is open on this thread: use the transaction itself"
+
+
+class TransactionDoomedError(UsageError):
+    """An error inside the transaction was swallowed; nothing of the transaction was written."""
+
+    cause: str
+    facts = ("cause",)
+    template = "Nothing was written: an error inside the transaction dooms it ({cause})"
+
+
+class RegistryClosedError(UsageError):
+    """The registry, or the transaction, was used after its end."""
+
+    template = "The registry is closed"
+
+
+class DependencyCycleError(CapsuleRegistryError):
+    """
+    Capsules require each other in a circle.
+
+    `names` are all that cannot be ordered (members of the circle and everything downstream),
+    `fallback` is the order to use all the same, as indexes into what was given.
+    """
+
+    names: Sequence[str]
+    fallback: Sequence[int]
+    facts = ("names", "fallback")
+
+    def __str__(self) -> str:
+        return f"dependency cycle detected (involved nodes): {', '.join(self.names)}"
+
+
+class SchemaVersionError(CapsuleRegistryError):
+    """The schema of the database is not one that this library can run on; nothing was changed."""
+
+    found: str | None
+    required: str
+    command: str
+    facts = ("found", "required", "command")
+
+    def __str__(self) -> str:
+        found = "has no schema" if self.found is None else f"has schema version {self.found}"
+        return f"The database {found}, this library needs {self.required}: {self.command}"
+
+
+class RegistryUnavailableError(CapsuleRegistryError):
+    """The database cannot be reached or did not answer in time: the only error worth a retry."""
+
+    database: str
+    reason: str
+    facts = ("database", "reason")
+    template = "Unavailable: {database}: {reason}"
+
+
+class HistoryCorruptError(CapsuleRegistryError):
+    """What is stored is not what the registry wrote."""
+
+    subject: str
+    reason: str
+    facts = ("subject", "reason")
+    template = "Corrupt: {subject}: {reason}"
+
+
+class PermissionDeniedError(CapsuleRegistryError):
+    """The database, or the way it was opened, does not let this be done."""
+
+    database: str
+    reason: str
+    facts = ("database", "reason")
+    template = "Not permitted: {database}: {reason}"

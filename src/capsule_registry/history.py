@@ -1,0 +1,322 @@
+"""
+The unit of work: one transaction, one revision, and an event for each row that changed.
+
+A unit locks the head of its namespace before anything is read that decides, so writers of a
+namespace are serial, revisions have no gaps, and commit order is revision order.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import and_, bindparam, delete, func, insert, select, update
+
+from capsule_registry.canonical import canonical_json, sha256_of_lines
+from capsule_registry.dialects import CanonicalJson, time_text
+from capsule_registry.errors import HistoryCorruptError, NamespaceNotFoundError
+from capsule_registry.identifiers import uuid7
+from capsule_registry.schema import check
+from capsule_registry.tables import (
+    capsules,
+    events,
+    leases,
+    namespaces,
+    revisions,
+    schema_versions,
+    uplinks,
+    uuid_mappings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sqlalchemy import Connection, RowMapping, Table
+
+logger = logging.getLogger("capsule_registry")
+
+#: The hash before revision 1.
+GENESIS_HASH: Final = "0" * 64
+
+#: The tables whose rows have events, and the column that names the row.
+_SUBJECTS: Final = {
+    capsules: capsules.c.id,
+    leases: leases.c.id,
+    uplinks: uplinks.c.id,
+    uuid_mappings: uuid_mappings.c.uuid,
+}
+
+_head = (
+    select(
+        namespaces,
+        select(func.max(schema_versions.c.version)).scalar_subquery().label("schema_version"),
+        select(func.max(schema_versions.c.oldest_compatible))
+        .scalar_subquery()
+        .label("oldest_compatible"),
+    )
+    .where(namespaces.c.name == bindparam("namespace"))
+    .with_for_update()
+)
+_insert_events = insert(events)
+_insert_revision = insert(revisions)
+_move_head = (
+    update(namespaces)
+    .where(
+        namespaces.c.name == bindparam("namespace"),
+        namespaces.c.revision == bindparam("old_revision"),
+    )
+    .values(
+        revision=bindparam("new_revision"),
+        head_hash=bindparam("new_hash"),
+        last_commit_at=bindparam("at"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a read needs: a connection, and the namespace to read."""
+
+    conn: Connection
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unit(Scope):
+    """
+    A transaction that holds the head of its namespace.
+
+    `revision` is the one that it will have if it changes anything, `at` its one time. Rows with a
+    history are changed through `insert`, `update` and `delete`, which file the events; the rest of
+    the tables are projections and are written on `conn`.
+    """
+
+    revision: int
+    at: datetime
+    incarnation: UUID
+    previous_hash: str
+    events: list[dict[str, Any]] = field(default_factory=list)
+    #: What to log once the unit has committed: level, message, fields.
+    messages: list[tuple[int, str, dict[str, object]]] = field(default_factory=list)
+    #: The objects that this unit registered, with their generations, by capsule id.
+    instances: dict[str, tuple[int, object]] = field(default_factory=dict)
+    #: The ids that this unit unregistered, and did not register again.
+    forgotten: set[str] = field(default_factory=set)
+
+    @property
+    def next_position(self) -> int:
+        """The position that the next event of this unit will have."""
+        return len(self.events)
+
+    def insert(self, table: Table, rows: Sequence[dict[str, Any]], action: str) -> None:
+        """Insert *rows* and file *action* for each."""
+        for row in rows:
+            row["namespace"] = self.namespace
+            self._file(action, table, old=None, new=row)
+        if rows:
+            self.conn.execute(insert(table), rows)
+
+    def update(
+        self, table: Table, old: RowMapping, changes: Mapping[str, Any], action: str
+    ) -> None:
+        """Change the row *old* and file *action*."""
+        self._file(action, table, old=old, new={**old, **changes})
+        self.conn.execute(update(table).where(self._key(table, old)).values(changes))
+
+    def delete(self, table: Table, old: RowMapping, action: str) -> None:
+        """Delete the row *old*, and by cascade what hangs on it, and file *action* for it."""
+        self.removed(table, [old], action)
+        self.conn.execute(delete(table).where(self._key(table, old)))
+
+    def removed(self, table: Table, rows: Sequence[RowMapping], action: str) -> None:
+        """File *action* for rows that go by the cascade of another row's deletion."""
+        for row in rows:
+            self._file(action, table, old=row, new=None)
+
+    def log(self, level: int, message: str, **fields: object) -> None:
+        """Log *message* once the unit has committed, and never if it does not."""
+        self.messages.append((level, message, fields))
+
+    def _key(self, table: Table, row: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a SQL condition
+        subject = _SUBJECTS[table]
+        return and_(table.c.namespace == self.namespace, subject == row[subject.name])
+
+    def _file(
+        self,
+        action: str,
+        table: Table,
+        *,
+        old: Mapping[str, Any] | None,
+        new: Mapping[str, Any] | None,
+    ) -> None:
+        row = new or old or {}
+        self.events.append(
+            {
+                "namespace": self.namespace,
+                "revision": self.revision,
+                "position": len(self.events),
+                "action": action,
+                "kind": table.name,
+                "subject": str(row[_SUBJECTS[table].name]),
+                "capsule_id": row["id"] if table is capsules else row.get("capsule_id"),
+                "old_row": row_image(table, old),
+                "new_row": row_image(table, new),
+            }
+        )
+
+
+def row_image(table: Table, row: Mapping[str, Any] | None) -> str | None:
+    """
+    Return *row* as canonical JSON, as events hold it.
+
+    Every column but the namespace and those marked `imaged: False`; times and UUIDs as text, and
+    JSON columns as the text that they hold, so that only strings, integers, booleans and nulls
+    are left and the bytes are the same everywhere.
+    """
+    if row is None:
+        return None
+    return canonical_json(
+        {
+            column.name: _image_value(column.type, row.get(column.name))
+            for column in table.c
+            if column.name != "namespace" and column.info.get("imaged", True)
+        }
+    )
+
+
+def _image_value(kind: object, value: Any) -> Any:  # noqa: ANN401 - any column's value
+    if isinstance(kind, CanonicalJson):
+        return canonical_json(value)
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, datetime):
+        return time_text(value)
+    return value
+
+
+def open_unit(conn: Connection, namespace: str, clock: Callable[[], datetime]) -> Unit:
+    """
+    Lock the head of *namespace* and return the unit that holds it.
+
+    Raises:
+        NamespaceNotFoundError: There is no such namespace.
+        SchemaVersionError: The schema was upgraded past this library since it was opened.
+    """
+    head = conn.execute(_head, {"namespace": namespace}).one_or_none()
+    if head is None:
+        raise NamespaceNotFoundError(namespace)
+    check(head.schema_version, head.oldest_compatible)
+    return Unit(
+        conn,
+        namespace,
+        revision=head.revision + 1,
+        at=max(clock(), head.last_commit_at),
+        incarnation=head.incarnation,
+        previous_hash=head.head_hash,
+    )
+
+
+def close_unit(unit: Unit, *, actor: str, reason: str | None) -> None:
+    """
+    Write the unit's events and its revision, and move the head; nothing changed makes none.
+
+    Raises:
+        HistoryCorruptError: Somebody moved the head though this unit holds it.
+    """
+    if not unit.events:
+        return
+    revision = {
+        "namespace": unit.namespace,
+        "revision": unit.revision,
+        "committed_at": unit.at,
+        "actor": actor,
+        "database_user": None,
+        "reason": reason,
+        "request_id": uuid7(),
+        "event_count": len(unit.events),
+        "previous_hash": unit.previous_hash,
+    }
+    revision["hash"] = sha256_of_lines(export_lines(unit.incarnation, revision, unit.events))
+    unit.conn.execute(_insert_events, unit.events)
+    unit.conn.execute(_insert_revision, revision)
+    moved = unit.conn.execute(
+        _move_head,
+        {
+            "namespace": unit.namespace,
+            "old_revision": unit.revision - 1,
+            "new_revision": unit.revision,
+            "new_hash": revision["hash"],
+            "at": unit.at,
+        },
+    )
+    if moved.rowcount != 1:
+        raise HistoryCorruptError(f"namespace {unit.namespace}", "the head moved under its lock")
+
+
+def export_lines(
+    incarnation: UUID, revision: Mapping[str, Any], events: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """
+    Return the lines of a revision whose SHA-256, each line ended by a newline, is its hash.
+
+    The header first, then one line per event, each canonical JSON. Row images stand in them as
+    the texts that the table holds, so that what is hashed is what is stored.
+    """
+    header = {
+        "actor": revision["actor"],
+        "committed_at": time_text(revision["committed_at"]),
+        "database_user": revision["database_user"],
+        "event_count": revision["event_count"],
+        "incarnation": str(incarnation),
+        "namespace": revision["namespace"],
+        "previous_hash": revision["previous_hash"],
+        "reason": revision["reason"],
+        "request_id": str(revision["request_id"]),
+        "revision": revision["revision"],
+    }
+    names = ("revision", "position", "action", "kind", "subject", "capsule_id", "old_row", "new_row")
+    return [
+        canonical_json(header),
+        *(canonical_json({name: event[name] for name in names}) for event in events),
+    ]
+
+
+def create_namespace(conn: Connection, namespace: str, clock: Callable[[], datetime]) -> Unit:
+    """Make the namespace and return the unit, not yet closed, that files its creation."""
+    at, incarnation = clock(), uuid4()
+    conn.execute(
+        insert(namespaces).values(
+            name=namespace,
+            incarnation=incarnation,
+            revision=0,
+            head_hash=GENESIS_HASH,
+            compacted_revision=0,
+            last_commit_at=at,
+        )
+    )
+    unit = Unit(
+        conn, namespace, revision=1, at=at, incarnation=incarnation, previous_hash=GENESIS_HASH
+    )
+    unit.events.append(
+        {
+            "namespace": namespace,
+            "revision": 1,
+            "position": 0,
+            "action": "namespace.created",
+            "kind": namespaces.name,
+            "subject": namespace,
+            "capsule_id": None,
+            "old_row": None,
+            "new_row": canonical_json({"incarnation": str(incarnation), "name": namespace}),
+        }
+    )
+    return unit
+
+
+def namespace_exists(scope: Scope) -> bool:
+    """Say whether the scope's namespace is there."""
+    found = select(namespaces.c.name).where(namespaces.c.name == bindparam("namespace"))
+    return scope.conn.execute(found, {"namespace": scope.namespace}).one_or_none() is not None

@@ -1,0 +1,138 @@
+"""The identifiers that the registry takes and gives: capsule ids, uplink ids, UUIDs."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+import unicodedata
+from typing import TYPE_CHECKING, Any, Final, Self
+from uuid import UUID
+
+from capsule_registry.errors import (
+    InvalidCapsuleIdError,
+    InvalidNamespaceError,
+    InvalidUuidError,
+)
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
+
+#: The longest capsule id that every database can hold.
+MAX_ID_LENGTH: Final = 128
+
+_CAPSULE_ID = re.compile(r"[a-z0-9-]+", re.ASCII)
+_NAMESPACE = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+
+
+class CapsuleId(str):
+    """
+    A capsule's id: one or more of `a-z`, `0-9` and `-`, compared as exact text.
+
+    Raises:
+        InvalidCapsuleIdError: The text is empty or has any other character.
+
+    Source: astrid-capsule 0.2.0 `CapsuleId::new`. Length is bounded where an id is stored.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        if not text:
+            raise InvalidCapsuleIdError(text, "capsule id must not be empty")
+        if not _CAPSULE_ID.fullmatch(text):
+            reason = (
+                "capsule id must contain only lowercase alphanumeric characters and hyphens, "
+                f"got: {text}"
+            )
+            raise InvalidCapsuleIdError(text, reason)
+        return super().__new__(cls, text)
+
+    @classmethod
+    def storable(cls, text: str) -> Self:
+        """Return the id of *text*, which must also fit into a row (128 characters)."""
+        capsule_id = cls(text)
+        if len(capsule_id) > MAX_ID_LENGTH:
+            reason = f"capsule id must be at most {MAX_ID_LENGTH} characters, got {len(text)}"
+            raise InvalidCapsuleIdError(text, reason)
+        return capsule_id
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        from pydantic_core import core_schema  # noqa: PLC0415 - start-up without Pydantic
+
+        return core_schema.no_info_after_validator_function(
+            cls, core_schema.str_schema(strict=True)
+        )
+
+
+class UplinkId(UUID):
+    """An uplink's id: a UUID, shown hyphenated in lower case; in JSON a bare string."""
+
+    @classmethod
+    def new(cls) -> Self:
+        """Return a fresh id, later in order than those made before it."""
+        return cls(int=uuid7().int)
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        from pydantic_core import core_schema  # noqa: PLC0415 - start-up without Pydantic
+
+        return core_schema.no_info_after_validator_function(
+            lambda value: cls(int=value.int), core_schema.uuid_schema()
+        )
+
+
+def uuid7() -> UUID:
+    """
+    Return a time-ordered UUID: 48 bits of Unix milliseconds, then 74 random bits.
+
+    Source: RFC 9562 §5.7 (the standard library has it from Python 3.14 on).
+    """
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds & ((1 << 48) - 1)) << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 7 << 76
+    value = value & ~(0x3 << 62) | 2 << 62
+    return UUID(int=value)
+
+
+def to_uuid(value: UUID | str) -> UUID:
+    """
+    Return *value* as a UUID; text must have the canonical 36-character form.
+
+    Raises:
+        InvalidUuidError: The text is anything else.
+    """
+    if isinstance(value, UUID):
+        return value
+    if not isinstance(value, str) or not _UUID.fullmatch(value):
+        raise InvalidUuidError(value)
+    return UUID(value)
+
+
+def to_namespace(text: str) -> str:
+    """
+    Return *text* if it is the name of a namespace.
+
+    Raises:
+        InvalidNamespaceError: It is not 1 to 63 characters of `a-z`, `0-9` and `-`.
+    """
+    if not _NAMESPACE.fullmatch(text):
+        raise InvalidNamespaceError(text)
+    return text
+
+
+def quoted(character: str) -> str:
+    """Return a character as Rust's debug format shows it between quotes."""
+    named = {"\t": r"\t", "\r": r"\r", "\n": r"\n", "\0": r"\0", "\\": r"\\"}
+    if character in named:
+        return named[character]
+    if character.isprintable() and not unicodedata.category(character).startswith("M"):
+        return character
+    return f"\\u{{{ord(character):x}}}"

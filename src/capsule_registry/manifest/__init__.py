@@ -1,0 +1,1 @@
+"""The manifest of a capsule, `Capsule.toml`: read, checked, matched and ordered."""

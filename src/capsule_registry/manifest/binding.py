@@ -1,0 +1,49 @@
+"""
+Which of several wrong things in a document is reported: the one that the original meets first.
+
+The original binds while it reads, so the first offending key in document order wins, and a key
+that is missing from a table is noticed at the end of that table.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+_RULES_BY_ERROR: Final = {"missing": "missing_field", "duplicate_field": "duplicate_field"}
+_RULES_BY_FIELD: Final = {"profile": "bad_profile", "direction": "bad_topic_direction"}
+
+
+def first_error(error: ValidationError, document: dict[str, Any]) -> tuple[str, str]:
+    """Return the rule and the sentence of the first thing wrong in *document*."""
+    details = min(
+        error.errors(include_url=False, include_context=False),
+        key=lambda details: _document_position(details["loc"], document),
+    )
+    place = ".".join(str(part) for part in details["loc"]) or "the document"
+    return _rule(details), f"{place}: {details['msg']}"
+
+
+def _rule(details: ErrorDetails) -> str:
+    if details["type"] == "enum":
+        return _RULES_BY_FIELD[str(details["loc"][-1])]
+    return _RULES_BY_ERROR.get(details["type"], "wrong_type")
+
+
+def _document_position(location: Sequence[int | str], document: object) -> tuple[int, ...]:
+    """Return where *location* stands in reading order; what is missing comes last in its table."""
+    position: list[int] = []
+    for part in location:
+        if isinstance(document, dict):
+            keys = list(document)
+            position.append(keys.index(part) if part in document else len(keys))
+            document = document.get(part)
+        elif isinstance(document, list) and isinstance(part, int):
+            position.append(part)
+            document = document[part] if part < len(document) else None
+    return tuple(position)

@@ -1,0 +1,35 @@
+"""Where manifests are found. Source: astrid-capsule 0.2.0 `discovery`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from os import PathLike
+
+#: The name of a manifest's file; other spellings are not looked at.
+MANIFEST_NAME: Final = "Capsule.toml"
+
+
+def discover(place: str | PathLike[str]) -> Iterator[Path]:
+    """
+    Yield the paths of the manifests at *place*, sorted by path.
+
+    *place* is a manifest file, a capsule's directory, or a directory of capsules' directories
+    (one level, symbolic links followed, hidden ones included). Nothing is read or checked; no
+    manifest found yields nothing.
+
+    Raises:
+        OSError: *place* does not exist or cannot be listed.
+    """
+    path = Path(place)
+    if not path.is_dir():
+        path.stat()
+        yield path
+        return
+    candidates = [path, *(entry for entry in path.iterdir() if entry.is_dir())]
+    yield from sorted(
+        manifest for entry in candidates if (manifest := entry / MANIFEST_NAME).is_file()
+    )

@@ -1,0 +1,152 @@
+"""
+From bytes that somebody else wrote to a tree of JSON values, within bounds.
+
+The text is scanned once, in linear time, before the parser sees it: deep nesting makes `tomllib`
+recurse, and one dotted key of 64 KiB keeps it busy for seventeen seconds. Source of the bounds on
+depth and integers: `toml` 0.8, the original's parser.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from capsule_registry.errors import InvalidManifestError
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+MAX_BYTES: Final = 256 * 1024
+MAX_DEPTH: Final = 80
+#: Dots, commas, brackets and equal signs outside strings: what the parser spends memory on. The
+#: largest manifest known has some two thousand.
+MAX_TOKENS: Final = 20_000
+_MAX_INTEGER: Final = 2**63 - 1
+
+_TOKEN = re.compile(
+    r'"""(?:[^"\\]|\\.|"(?!""))*+"{3,5}'
+    r"|'''(?:[^']|'(?!''))*+'{3,5}"
+    r'|"(?:[^"\\\n]|\\.)*+"'
+    r"|'[^'\n]*+'"
+    r"|\#[^\n]*+"
+    r"|(?P<unclosed>[\"'])"
+    r"|(?P<mark>[\[\]{}.,=\n])",
+    re.DOTALL,
+)
+
+
+def read_text(path: str | PathLike[str]) -> str:
+    """
+    Return the text of the file at *path*, byte order mark and line ends kept.
+
+    Raises:
+        InvalidManifestError: Rule `io`, `too_large` or `not_utf8`.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        message = f"{error.strerror} (os error {error.errno})"
+        raise InvalidManifestError(path, "io", message) from error
+    if len(data) > MAX_BYTES:
+        raise _too_large(path)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        message = f"stream did not contain valid UTF-8 (byte {error.start})"
+        raise InvalidManifestError(path, "not_utf8", message) from error
+
+
+def parse_document(text: str, path: str | PathLike[str] | None = None) -> dict[str, Any]:
+    """
+    Return the TOML document *text* as JSON values, in the order of the text.
+
+    A datetime becomes `{"$__toml_private_datetime": text}`, and nan and infinity become null, as
+    the original shows them.
+
+    Raises:
+        InvalidManifestError: Rule `too_large`, `not_utf8`, `toml_syntax` or `too_complex`.
+    """
+    try:
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        message = f"the text is no valid Unicode (character {error.start})"
+        raise InvalidManifestError(path, "not_utf8", message) from error
+    if size > MAX_BYTES:
+        raise _too_large(path)
+    text = text.removeprefix("\ufeff")
+    _refuse_traps(text, path)
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidManifestError(path, "toml_syntax", str(error)) from error
+    except (ValueError, RecursionError) as error:
+        # An impossible date, or an integer with more digits than Python converts.
+        raise InvalidManifestError(path, "toml_syntax", f"invalid value: {error}") from error
+    values: dict[str, Any] = _to_json(document, path)
+    return values
+
+
+def _refuse_traps(text: str, path: str | PathLike[str] | None) -> None:
+    """Refuse text that nests too deeply or has too many parts, before a parser runs on it."""
+    depth = dots = tokens = line = 0
+    for match in _TOKEN.finditer(text):
+        mark = match["mark"]
+        if match["unclosed"]:
+            return  # The parser stops here too, so nothing behind it can cost anything.
+        if mark is None:
+            line += match[0].count("\n")
+            continue
+        if mark == "\n":
+            line, dots = line + 1, 0
+            continue
+        tokens += 1
+        if mark in "[{":
+            depth, dots = depth + 1, 0
+        elif mark in "]}":
+            depth, dots = max(depth - 1, 0), 0
+        elif mark == ".":
+            dots += 1
+        else:
+            dots = 0
+        if depth > MAX_DEPTH or dots >= MAX_DEPTH:
+            message = f"recursion limit exceeded (line {line + 1}: over {MAX_DEPTH} levels)"
+            raise InvalidManifestError(path, "toml_syntax", message)
+        if tokens > MAX_TOKENS:
+            message = f"more than {MAX_TOKENS} keys, values and brackets (line {line + 1})"
+            raise InvalidManifestError(path, "too_complex", message)
+
+
+def _to_json(value: object, path: str | PathLike[str] | None, depth: int = 0) -> Any:  # noqa: ANN401 - JSON is any of seven types
+    if depth > MAX_DEPTH:
+        message = f"recursion limit exceeded (over {MAX_DEPTH} levels)"
+        raise InvalidManifestError(path, "toml_syntax", message)
+    match value:
+        case dict():
+            return {key: _to_json(item, path, depth + 1) for key, item in value.items()}
+        case list():
+            return [_to_json(item, path, depth + 1) for item in value]
+        case bool() | str():
+            return value
+        case int() if not -_MAX_INTEGER - 1 <= value <= _MAX_INTEGER:
+            message = "number too large to fit in target type (64-bit signed integer)"
+            raise InvalidManifestError(path, "toml_syntax", message)
+        case float() if not math.isfinite(value):
+            return None
+        case dt.datetime() | dt.date() | dt.time():
+            return {"$__toml_private_datetime": _datetime_text(value)}
+    return value
+
+
+def _datetime_text(value: dt.datetime | dt.date | dt.time) -> str:
+    text = value.isoformat()
+    return text.removesuffix("+00:00") + "Z" if text.endswith("+00:00") else text
+
+
+def _too_large(path: str | PathLike[str] | None) -> InvalidManifestError:
+    message = f"the manifest is over {MAX_BYTES // 1024} KiB"
+    return InvalidManifestError(path, "too_large", message)

@@ -1,0 +1,178 @@
+"""The manifest as a whole: read from a file, or built in code."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, PrivateAttr, ValidationError
+
+from capsule_registry.canonical import canonical_json
+from capsule_registry.errors import InvalidManifestError
+from capsule_registry.manifest.binding import first_error
+from capsule_registry.manifest.document import parse_document, read_text
+from capsule_registry.manifest.parts import (
+    CapabilitiesDef,
+    CommandDef,
+    ComponentDef,
+    ContextFileDef,
+    CronDef,
+    DependenciesDef,
+    EnvDef,
+    InterceptorDef,
+    LlmProviderDef,
+    ManifestPart,
+    McpServerDef,
+    PackageDef,
+    SkillDef,
+    ToolDef,
+    TopicDef,
+    UplinkDef,
+)
+from capsule_registry.manifest.rules import violations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from os import PathLike
+
+#: The language that a manifest is written in.
+Format = Literal["toml", "json"]
+
+
+class CapsuleManifest(ManifestPart):
+    """
+    What a capsule says of itself: identity, tools, uplinks, the capabilities it asks for.
+
+    Frozen. Two manifests are equal when they say the same, whatever text they were read from.
+    JSON has the names of the TOML file, absent options as null, and unknown keys in their places.
+    """
+
+    package: PackageDef
+    components: tuple[ComponentDef, ...] = Field(default=(), alias="component")
+    dependencies: DependenciesDef = DependenciesDef()
+    capabilities: CapabilitiesDef = CapabilitiesDef()
+    env: dict[str, EnvDef] = Field(default_factory=dict)
+    context_files: tuple[ContextFileDef, ...] = Field(default=(), alias="context_file")
+    commands: tuple[CommandDef, ...] = Field(default=(), alias="command")
+    mcp_servers: tuple[McpServerDef, ...] = Field(default=(), alias="mcp_server")
+    skills: tuple[SkillDef, ...] = Field(default=(), alias="skill")
+    uplinks: tuple[UplinkDef, ...] = Field(default=(), alias="uplink")
+    llm_providers: tuple[LlmProviderDef, ...] = Field(default=(), alias="llm_provider")
+    interceptors: tuple[InterceptorDef, ...] = Field(default=(), alias="interceptor")
+    cron_jobs: tuple[CronDef, ...] = Field(default=(), alias="cron")
+    tools: tuple[ToolDef, ...] = Field(default=(), alias="tool")
+    topics: tuple[TopicDef, ...] = Field(default=(), alias="topic")
+
+    _source: tuple[Format, str] | None = PrivateAttr(default=None)
+
+    @classmethod
+    def parse(
+        cls,
+        text: str,
+        *,
+        path: str | PathLike[str] | None = None,
+        runtime_version: str | None = None,
+    ) -> Self:
+        """
+        Return the manifest that *text* (TOML) says, keeping the text.
+
+        Args:
+            path: Named in errors; nothing is read from it.
+            runtime_version: Enforce `astrid-version` against this version. Without it the
+                requirement is checked for its form only.
+
+        Raises:
+            InvalidManifestError: The first thing wrong, in the original's order; `rule` names it.
+        """
+        document = parse_document(text, path)
+        try:
+            manifest = cls.model_validate(document, by_alias=True, by_name=False)
+        except ValidationError as error:
+            raise InvalidManifestError(path, *first_error(error, document)) from error
+        manifest.check(path=path, runtime_version=runtime_version)
+        return manifest._with_source("toml", text)
+
+    @classmethod
+    def restore(cls, values: object, *, format: Format, text: str) -> Self:  # noqa: A002 - its name
+        """
+        Return the manifest that was stored as the JSON *values*, with the text that it came from.
+
+        Raises:
+            pydantic.ValidationError: They are no manifest.
+        """
+        manifest = cls.model_validate(values, by_alias=True, by_name=False)
+        return manifest._with_source(format, text)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], *, runtime_version: str | None = None) -> Self:
+        """
+        Read the file at *path* and `parse` it; byte order mark and line ends are kept.
+
+        Raises:
+            InvalidManifestError: Rule `io` where it cannot be read, else as `parse`.
+        """
+        return cls.parse(read_text(path), path=path, runtime_version=runtime_version)
+
+    def check(
+        self, *, path: str | PathLike[str] | None = None, runtime_version: str | None = None
+    ) -> None:
+        """
+        Check the rules that no type can express, also on a manifest that was built in code.
+
+        Raises:
+            InvalidManifestError: The first rule that is broken.
+        """
+        for rule, message in violations(self, runtime_version):
+            raise InvalidManifestError(path, rule, message)
+
+    @property
+    def effective_provides(self) -> tuple[str, ...]:
+        """
+        What the capsule offers to others, in order, duplicates kept.
+
+        `dependencies.provides` where it is not empty; else derived from what the manifest
+        publishes, its tools, model providers and uplink names.
+        """
+        return self.dependencies.provides or (
+            *(f"topic:{topic}" for topic in self.capabilities.ipc_publish),
+            *(f"tool:{tool.name}" for tool in self.tools),
+            *(f"llm:{provider.id}" for provider in self.llm_providers),
+            *(f"uplink:{uplink.name}" for uplink in self.uplinks),
+        )
+
+    @property
+    def format(self) -> Format:
+        """The language of `text`: TOML as it was read, JSON for a manifest built in code."""
+        return self._source[0] if self._source else "json"
+
+    @property
+    def text(self) -> str:
+        """The exact text that was parsed, or canonical JSON for a manifest built in code."""
+        return self._source[1] if self._source else canonical_json(self.to_json())
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of `text` in UTF-8, as 64 hexadecimal digits."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the manifest as JSON values, under the names of the TOML file."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy as Pydantic does; a changed copy forgets the text, which is not its own."""
+        copy = super().model_copy(update=update, deep=deep)
+        if update:
+            copy._source = None
+        return copy
+
+    def _with_source(self, language: Format, text: str) -> Self:
+        self._source = (language, text)
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CapsuleManifest):
+            return NotImplemented
+        return self.__dict__ == other.__dict__ and self.model_extra == other.model_extra
+
+    __hash__ = None  # type: ignore[assignment]  # `env` and unknown keys are mutable

@@ -1,0 +1,144 @@
+"""
+The rules that a manifest must keep once its shape is right; the first one broken is reported.
+
+Source: astrid-capsule 0.2.0, manifest load, in the order and with the words of the original.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from capsule_registry.manifest.semver import Requirement, SemverError, Version
+from capsule_registry.matching import has_valid_segments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from capsule_registry.manifest.manifest import CapsuleManifest
+    from capsule_registry.manifest.parts import PackageDef, TopicDef
+
+
+_CAPABILITY_TYPES: Final = ("topic", "tool", "llm", "uplink")
+_EMPTY_SEGMENTS: Final = (
+    "contains empty segments (consecutive dots, leading/trailing dots, or is empty)"
+)
+_TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]*", re.ASCII)
+
+
+def violations(
+    manifest: CapsuleManifest, runtime_version: str | None = None
+) -> Iterator[tuple[str, str]]:
+    """Yield each rule that *manifest* breaks, as its name and a sentence, in the fixed order."""
+    yield from _package(manifest.package, runtime_version)
+    for pattern in manifest.capabilities.ipc_publish:
+        if not has_valid_segments(pattern):
+            yield "empty_segments_ipc_publish", f"ipc_publish pattern '{pattern}' {_EMPTY_SEGMENTS}"
+    for interceptor in manifest.interceptors:
+        if not has_valid_segments(interceptor.event):
+            yield (
+                "empty_segments_interceptor",
+                f"interceptor event pattern '{interceptor.event}' {_EMPTY_SEGMENTS}",
+            )
+    for capability in manifest.dependencies.provides:
+        yield from _capability("provides", capability)
+    for capability in manifest.dependencies.requires:
+        yield from _capability("requires", capability)
+    if manifest.capabilities.uplink and manifest.dependencies.requires:
+        yield (
+            "uplink_with_requires",
+            "[dependencies].requires is not allowed on uplink capsules "
+            "(uplinks load before non-uplinks and cannot depend on them)",
+        )
+    yield from _topics(manifest.topics)
+
+
+def _package(package: PackageDef, runtime_version: str | None) -> Iterator[tuple[str, str]]:
+    wanted = package.astrid_version
+    if wanted is not None:
+        try:
+            requirement = Requirement.parse(wanted)
+        except SemverError as error:
+            yield "bad_astrid_version_req", f"invalid astrid-version '{wanted}' - {error}"
+        else:
+            if runtime_version and not requirement.matches(Version.parse(runtime_version)):
+                yield (
+                    "astrid_version_unsatisfied",
+                    f"capsule requires astrid-version {wanted}, "
+                    f"but this runtime is {runtime_version}",
+                )
+    try:
+        Version.parse(package.version)
+    except SemverError:
+        yield (
+            "bad_semver_version",
+            f"invalid version '{package.version}' in [package] - "
+            "must be valid semver (MAJOR.MINOR.PATCH)",
+        )
+
+
+def _capability(field: str, text: str) -> Iterator[tuple[str, str]]:
+    place = f"[dependencies].{field}"
+    kind, colon, body = text.partition(":")
+    if not text:
+        yield "dep_empty_string", f"{place} contains an empty capability string"
+    elif not colon:
+        yield (
+            "dep_missing_prefix",
+            f"{place} '{text}' must have a type prefix (e.g. topic:, tool:, llm:, uplink:)",
+        )
+    elif kind not in _CAPABILITY_TYPES:
+        yield (
+            "dep_unknown_prefix",
+            f"{place} '{text}' has unknown prefix '{kind}:' "
+            "(expected one of: topic:, tool:, llm:, uplink:)",
+        )
+    elif not has_valid_segments(body):
+        yield "dep_empty_segments", f"{place} '{text}' body {_EMPTY_SEGMENTS}"
+    elif field == "provides" and "*" in body:
+        yield (
+            "dep_wildcard_in_provides",
+            f"{place} '{text}' contains a wildcard - "
+            "provides must be concrete capabilities, not patterns",
+        )
+
+
+def _topics(topics: tuple[TopicDef, ...]) -> Iterator[tuple[str, str]]:
+    seen: set[tuple[str, str]] = set()
+    for topic in topics:
+        yield from _topic(topic)
+        pair = (topic.name, topic.direction.value)
+        if pair in seen:
+            yield (
+                "topic_duplicate",
+                f"[[topic]] duplicate declaration: '{pair[0]}' with direction '{pair[1]}'",
+            )
+        seen.add(pair)
+
+
+def _topic(topic: TopicDef) -> Iterator[tuple[str, str]]:
+    name, schema = f"[[topic]] name '{topic.name}'", topic.schema_path
+    if not has_valid_segments(topic.name):
+        yield "topic_empty_segments", f"{name} {_EMPTY_SEGMENTS}"
+    if not _TOPIC_NAME.fullmatch(topic.name):
+        if "*" in topic.name:
+            yield (
+                "topic_wildcard",
+                f"{name} must be a concrete topic name, not a pattern "
+                "(wildcards are not allowed in topic declarations)",
+            )
+        yield (
+            "topic_bad_characters",
+            f"{name} contains invalid characters "
+            "(only alphanumeric, hyphens, underscores, and dots are allowed)",
+        )
+    if schema is not None and schema.startswith("/"):
+        yield (
+            "topic_schema_absolute",
+            f"[[topic]] '{topic.name}' schema path must be relative, got absolute path '{schema}'",
+        )
+    if schema is not None and ".." in schema.split("/"):
+        yield (
+            "topic_schema_parent_dir",
+            f"[[topic]] '{topic.name}' schema path must not contain '..' components: '{schema}'",
+        )

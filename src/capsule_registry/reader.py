@@ -1,0 +1,182 @@
+"""The verbs that only read, the same on a registry, in a transaction and wherever else one reads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from capsule_registry import capsules, tools, uplinks, uuids
+from capsule_registry.identifiers import CapsuleId, to_uuid
+from capsule_registry.manifest.parts import UplinkProfile
+from capsule_registry.matching import normalize_platform
+
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import Callable, Iterator
+    from uuid import UUID
+
+    from capsule_registry.descriptors import UplinkCapabilities, UplinkDescriptor
+    from capsule_registry.history import Scope
+    from capsule_registry.records import (
+        RegisteredCapsule,
+        RegisteredUplink,
+        RegisteredUuid,
+        Tool,
+    )
+
+T = TypeVar("T")
+
+
+class RegistryReader(ABC):
+    """
+    What can be asked.
+
+    Each call is strict: it sees all that had committed when it was made, from whichever process.
+    Capsules, uplinks, tools and UUIDs come in the order of their registration. A capsule whose id
+    is only reserved (something is filed under it, but no capsule registered) is absent from all
+    but `find_by_uuid`, `uuids` and the uplinks.
+    """
+
+    @abstractmethod
+    def _read(self, work: Callable[[Scope], T]) -> T:
+        """Return *work* of a scope."""
+
+    @abstractmethod
+    def _attached(self, record: RegisteredCapsule) -> RegisteredCapsule:
+        """Return *record* with its `instance`, where this process has it."""
+
+    def get(self, capsule_id: str) -> RegisteredCapsule | None:
+        """
+        Return the capsule registered under *capsule_id*, or `None`.
+
+        Raises:
+            InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
+        """
+        record = self._read(partial(capsules.get, capsule_id=CapsuleId(capsule_id)))
+        return None if record is None else self._attached(record)
+
+    def list(self) -> builtins.list[CapsuleId]:
+        """Return the ids of the registered capsules."""
+        return self._read(capsules.ids)
+
+    def values(self) -> Iterator[RegisteredCapsule]:
+        """Return the registered capsules, read at the moment of the call and built as they go."""
+        return map(self._attached, self._read(capsules.values))
+
+    def __len__(self) -> int:
+        return self._read(capsules.count)
+
+    def __iter__(self) -> Iterator[CapsuleId]:
+        return iter(self.list())
+
+    def __contains__(self, capsule_id: object) -> bool:
+        if not isinstance(capsule_id, str):
+            return False
+        return self._read(partial(capsules.is_registered, capsule_id=capsule_id))
+
+    def __bool__(self) -> bool:
+        """Be true, empty or not: a registry is no list."""
+        return True
+
+    def is_empty(self) -> bool:
+        """Say whether no capsule is registered; uplinks and UUIDs do not count."""
+        return len(self) == 0
+
+    def find_by_uuid(self, uuid: UUID | str) -> CapsuleId | None:
+        """
+        Return the id that *uuid* is filed under, registered or not, or `None`.
+
+        Raises:
+            InvalidUuidError: *uuid* is a text that is no UUID.
+        """
+        return self._read(partial(uuids.find, uuid=to_uuid(uuid)))
+
+    def uuids(self, capsule_id: str | None = None) -> builtins.list[RegisteredUuid]:
+        """Return the session UUIDs, or those of one capsule."""
+        wanted = None if capsule_id is None else CapsuleId(capsule_id)
+        return self._read(partial(uuids.list_all, capsule_id=wanted))
+
+    def get_uplink(self, uplink_id: UUID | str) -> UplinkDescriptor | None:
+        """
+        Return the uplink of that id, or `None`.
+
+        Raises:
+            InvalidUuidError: *uplink_id* is a text that is no UUID.
+        """
+        return self._read(partial(uplinks.get, uplink_id=to_uuid(uplink_id)))
+
+    def find_uplink_by_platform(self, text: str) -> UplinkDescriptor | None:
+        """
+        Return the first uplink registered for the platform *text*, or `None`.
+
+        *text* is compared as it is with the stored, normalised platform: `telegram` finds an
+        uplink declared for ` Telegram `, `Telegram` finds none. `find_uplinks` normalises.
+        """
+        return self._read(partial(uplinks.find_by_platform, text=text))
+
+    def find_uplinks_with_capability(
+        self, predicate: Callable[[UplinkCapabilities], object]
+    ) -> builtins.list[UplinkDescriptor]:
+        """
+        Return the uplinks whose capabilities satisfy *predicate*.
+
+        *predicate* is asked about each of the 128 combinations of the seven flags, whatever the
+        number of uplinks, and only matching rows are fetched. So it must answer from the flags
+        alone.
+        """
+        return self._read(partial(uplinks.find_satisfying, predicate=predicate))
+
+    def find_uplinks(  # noqa: PLR0913 - one keyword for each thing to filter by
+        self,
+        *,
+        platform: str | None = None,
+        profile: UplinkProfile | str | None = None,
+        capsule_id: str | None = None,
+        can_receive: bool | None = None,
+        can_send: bool | None = None,
+        can_approve: bool | None = None,
+        can_elicit: bool | None = None,
+        supports_rich_media: bool | None = None,
+        supports_threads: bool | None = None,
+        supports_buttons: bool | None = None,
+    ) -> builtins.list[RegisteredUplink]:
+        """
+        Return the uplinks that meet all conditions given, each with the capsule it is filed under.
+
+        *platform* is normalised first, so `" Telegram "` finds `telegram`.
+
+        Raises:
+            ValueError: *profile* is none of the four.
+            InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
+        """
+        values = {
+            "platform": None if platform is None else normalize_platform(platform),
+            "profile": None if profile is None else UplinkProfile(profile).value,
+            "capsule_id": None if capsule_id is None else CapsuleId(capsule_id),
+        }
+        flags = {
+            "can_receive": can_receive,
+            "can_send": can_send,
+            "can_approve": can_approve,
+            "can_elicit": can_elicit,
+            "supports_rich_media": supports_rich_media,
+            "supports_threads": supports_threads,
+            "supports_buttons": supports_buttons,
+        }
+        given = {name: flag for name, flag in flags.items() if flag is not None}
+        wanted = {name: value for name, value in values.items() if value is not None}
+        return self._read(lambda scope: uplinks.find(scope, given, **wanted))
+
+    def all_uplink_descriptors(self) -> builtins.list[UplinkDescriptor]:
+        """Return all uplinks."""
+        return self._read(uplinks.descriptors)
+
+    def tools(self, capsule_id: str | None = None) -> builtins.list[Tool]:
+        """Return the tools of all capsules, or of one."""
+        wanted = None if capsule_id is None else CapsuleId(capsule_id)
+        return self._read(partial(tools.list_all, capsule_id=wanted))
+
+    def find_tool(self, name: str) -> builtins.list[Tool]:
+        """Return every tool of that name: more than one capsule may offer it."""
+        return self._read(partial(tools.find, name=name))

@@ -1,0 +1,286 @@
+"""The registry itself: opened on a database, one namespace of it."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from capsule_registry import capsules, history, uplinks
+from capsule_registry.actors import default_actor
+from capsule_registry.candidates import check_text
+from capsule_registry.database import Database
+from capsule_registry.errors import (
+    NamespaceNotFoundError,
+    TransactionInProgressError,
+)
+from capsule_registry.history import Scope, Unit, logger
+from capsule_registry.identifiers import to_namespace, uuid7
+from capsule_registry.schema import prepare
+from capsule_registry.transaction import Transaction
+from capsule_registry.writer import RegistryWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import TracebackType
+    from uuid import UUID
+
+    from sqlalchemy import Connection, Engine
+
+    from capsule_registry.records import RegisteredCapsule
+
+T = TypeVar("T")
+
+_MAX_ACTOR = 255
+_IDS_SHOWN = 10
+
+
+class CapsuleRegistry(RegistryWriter):
+    """
+    A persistent registry of capsules, their uplinks and their session UUIDs.
+
+    Open it with `open`; it may be shared by threads. Every verb is strict and, if it changes
+    anything, one transaction with one revision in the history.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        namespace: str,
+        *,
+        actor: str | None,
+        clock: Callable[[], datetime],
+        new_uuid: Callable[[], UUID],
+    ) -> None:
+        self.namespace = namespace
+        self._database = database
+        self._actor = actor
+        self._clock = clock
+        self._new_uuid = new_uuid
+        self._instances: dict[str, tuple[int, object]] = {}
+        self._inside = threading.local()
+
+    @classmethod
+    def open(  # noqa: PLR0913 - one keyword for each thing that can be chosen
+        cls,
+        url: str | None = None,
+        *,
+        namespace: str = "default",
+        actor: str | None = None,
+        migrate: bool | None = None,
+        read_only: bool = False,
+        clock: Callable[[], datetime] | None = None,
+        new_uuid: Callable[[], UUID] | None = None,
+        engine: Engine | None = None,
+        engine_options: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """
+        Open the registry *namespace* in the database at *url*.
+
+        A namespace that is missing is created, which is its revision 1. A SQLite file is made if
+        it is missing, and its schema upgraded, after a copy of the file if anything is in it.
+
+        Args:
+            url: `sqlite:///FILE`, `sqlite://` (private, in memory), `postgresql://…` or
+                `mariadb://…`. Without one, a file in the user's data directory.
+            actor: Who is recorded as having made the changes; else user, host and process.
+            migrate: Whether to upgrade the schema; by default on SQLite only.
+            read_only: Refuse all changes, and create nothing.
+            clock: Gives the time instead of the database's own clock (the host's, on SQLite).
+            new_uuid: Makes the ids of declared uplinks.
+            engine: Use this engine of a server instead of making one; *url* is ignored.
+            engine_options: Passed on to `sqlalchemy.create_engine`.
+
+        Raises:
+            InvalidDatabaseError: *url* is of no supported database, or its file is no database.
+            InvalidNamespaceError: *namespace* is no name of a namespace.
+            NamespaceNotFoundError: It is missing, and *read_only*.
+            SchemaVersionError: This library cannot run on the schema; says what to run.
+            RegistryUnavailableError: The database cannot be reached.
+            PermissionDeniedError: The file or its directory cannot be written.
+        """
+        to_namespace(namespace)
+        check_text("actor", actor, _MAX_ACTOR)
+        database = (
+            Database.over(engine, read_only=read_only)
+            if engine is not None
+            else Database.open(url, engine_options=engine_options, read_only=read_only)
+        )
+        registry = cls(
+            database,
+            namespace,
+            actor=actor,
+            clock=clock or _host_clock,
+            new_uuid=new_uuid or uuid7,
+        )
+        try:
+            prepare(database, migrate=migrate)
+            registry._ensure_namespace()
+        except BaseException:
+            registry.close()
+            raise
+        return registry
+
+    def _ensure_namespace(self) -> None:
+        def exists(conn: Connection) -> bool:
+            return history.namespace_exists(Scope(conn, self.namespace))
+
+        def create(conn: Connection) -> None:
+            if not exists(conn):
+                unit = history.create_namespace(conn, self.namespace, self._clock)
+                history.close_unit(unit, actor=self._actor or default_actor(), reason=None)
+
+        if self._database.read(exists):
+            return
+        if self._database.read_only:
+            raise NamespaceNotFoundError(self.namespace)
+        self._database.write(create)
+
+    @contextmanager
+    def transaction(self, *, reason: str | None = None) -> Iterator[Transaction]:
+        """
+        Give the verbs of the registry inside one unit: all or nothing, one revision.
+
+        Other writers of the namespace wait until it ends. The body cannot be run again, so
+        nothing of it is retried; see `run`.
+
+        Args:
+            reason: Recorded with the revision.
+
+        Raises:
+            TransactionDoomedError: At the end, if an error inside was swallowed.
+            TransactionInProgressError: This thread has one open already.
+        """
+        with self._entered(reason), self._database.writing() as conn:
+            unit = self._open_unit(conn)
+            transaction = self._transaction(unit)
+            try:
+                yield transaction
+            except BaseException:
+                transaction.abandon()
+                raise
+            transaction.end()
+            self._close_unit(unit, reason)
+        self._committed(unit)
+
+    def run(self, work: Callable[[Transaction], T], *, reason: str | None = None) -> T:
+        """
+        Return `work(transaction)`, done inside one unit: all or nothing, one revision.
+
+        *work* may be called again, after a failure of the database that is known to be passing.
+        So it must have no effects but on the transaction that it is given.
+
+        Raises:
+            TransactionDoomedError: An error inside was swallowed.
+        """
+
+        def in_unit(unit: Unit) -> T:
+            transaction = self._transaction(unit)
+            try:
+                result = work(transaction)
+            except BaseException:
+                transaction.abandon()
+                raise
+            transaction.end()
+            return result
+
+        with self._entered(reason):
+            return self._in_unit(in_unit, reason)
+
+    def close(self) -> None:
+        """Close the registry's connections. Idempotent; afterwards nothing else can be called."""
+        self._database.close()
+
+    def _read(self, work: Callable[[Scope], T]) -> T:
+        self._refuse_inside_transaction()
+        return self._database.read(lambda conn: work(Scope(conn, self.namespace)))
+
+    def _write(self, work: Callable[[Unit], T]) -> T:
+        self._refuse_inside_transaction()
+        return self._in_unit(work, None)
+
+    def _in_unit(self, work: Callable[[Unit], T], reason: str | None) -> T:
+        def one_unit(conn: Connection) -> tuple[Unit, T]:
+            unit = self._open_unit(conn)
+            result = work(unit)
+            self._close_unit(unit, reason)
+            return unit, result
+
+        unit, result = self._database.write(one_unit)
+        self._committed(unit)
+        return result
+
+    def _open_unit(self, conn: Connection) -> Unit:
+        with self._database.translating():
+            return history.open_unit(conn, self.namespace, self._clock)
+
+    def _close_unit(self, unit: Unit, reason: str | None) -> None:
+        with self._database.translating():
+            history.close_unit(unit, actor=self._actor or default_actor(), reason=reason)
+
+    def _committed(self, unit: Unit) -> None:
+        self._instances.update(unit.instances)
+        for capsule_id in unit.forgotten:
+            self._instances.pop(capsule_id, None)
+        for level, message, fields in unit.messages:
+            logger.log(level, message, extra=fields)
+
+    def _transaction(self, unit: Unit) -> Transaction:
+        return Transaction(unit, self._database, self._new_uuid, self._attached)
+
+    def _attached(self, record: RegisteredCapsule) -> RegisteredCapsule:
+        generation, instance = self._instances.get(record.id, (None, None))
+        if generation == record.generation:
+            return record.attach(instance)
+        self._instances.pop(record.id, None)
+        return record
+
+    @contextmanager
+    def _entered(self, reason: str | None) -> Iterator[None]:
+        self._refuse_inside_transaction()
+        check_text("reason", reason)
+        self._inside.transaction = True
+        try:
+            yield
+        finally:
+            self._inside.transaction = False
+
+    def _refuse_inside_transaction(self) -> None:
+        if getattr(self._inside, "transaction", False):
+            raise TransactionInProgressError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        database = getattr(self, "_database", None)
+        if database is not None and not database.closed:
+            warnings.warn(f"unclosed registry on {database.address}", ResourceWarning, source=self)
+            database.close()
+
+    def __repr__(self) -> str:
+        """Show counts and the first ten ids; a registry that cannot be asked at once says so."""
+
+        def counts(conn: Connection) -> str:
+            scope = Scope(conn, self.namespace)
+            ids = capsules.ids(scope)[:_IDS_SHOWN]
+            return (
+                f"capsule_count={capsules.count(scope)}, capsule_ids={[*map(str, ids)]}, "
+                f"uplink_count={uplinks.count(scope)}"
+            )
+
+        return f"CapsuleRegistry({self._database.peek(counts) or 'not available'})"
+
+
+def _host_clock() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,60 @@
+"""
+Ids that something is filed under though no capsule of that id is registered.
+
+A host files a UUID before it registers the capsule, so `capsules` has rows that are merely
+reserved. One lives as long as something is filed under it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, exists, or_, select
+
+from capsule_registry.tables import capsules, uplinks, uuid_mappings
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+
+    from capsule_registry.history import Scope, Unit
+    from capsule_registry.identifiers import CapsuleId
+
+_row = select(capsules).where(
+    capsules.c.namespace == bindparam("namespace"), capsules.c.id == bindparam("id")
+)
+_childless_reservation = _row.where(
+    capsules.c.registered_at.is_(None),
+    ~or_(
+        exists().where(
+            uplinks.c.namespace == capsules.c.namespace, uplinks.c.capsule_id == capsules.c.id
+        ),
+        exists().where(
+            uuid_mappings.c.namespace == capsules.c.namespace,
+            uuid_mappings.c.capsule_id == capsules.c.id,
+        ),
+    ),
+)
+
+
+def find_row(scope: Scope, capsule_id: CapsuleId) -> RowMapping | None:
+    """Return the row of that id, reserved or registered."""
+    return _mapping(scope, _row, capsule_id)
+
+
+def reserve(unit: Unit, capsule_id: CapsuleId) -> None:
+    """Make sure that something can be filed under *capsule_id*."""
+    if find_row(unit, capsule_id) is None:
+        row = {"id": capsule_id, "modified_revision": unit.revision}
+        unit.insert(capsules, [row], "capsule.reserved")
+
+
+def release(unit: Unit, capsule_id: str) -> None:
+    """Remove the reservation of *capsule_id* if nothing is filed under it any more."""
+    row = _mapping(unit, _childless_reservation, capsule_id)
+    if row is not None:
+        unit.delete(capsules, row, "capsule.released")
+
+
+def _mapping(scope: Scope, statement: object, capsule_id: str) -> RowMapping | None:
+    parameters = {"namespace": scope.namespace, "id": capsule_id}
+    return scope.conn.execute(statement, parameters).mappings().one_or_none()  # type: ignore[call-overload]

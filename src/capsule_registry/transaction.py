@@ -1,0 +1,77 @@
+"""Several changes as one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from capsule_registry.errors import (
+    RegistryClosedError,
+    TransactionDoomedError,
+)
+from capsule_registry.writer import RegistryWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from capsule_registry.database import Database
+    from capsule_registry.history import Scope, Unit
+    from capsule_registry.records import RegisteredCapsule
+
+T = TypeVar("T")
+
+
+class Transaction(RegistryWriter):
+    """
+    The verbs of the registry inside one unit: all or nothing, one revision, seen by its own reads.
+
+    An error inside dooms it, also one that is caught: nothing of it is written then. It cannot be
+    used after its end, nor on two threads at once.
+    """
+
+    def __init__(
+        self,
+        unit: Unit,
+        database: Database,
+        new_uuid: Callable[[], UUID],
+        attach: Callable[[RegisteredCapsule], RegisteredCapsule],
+    ) -> None:
+        self._unit = unit
+        self._database = database
+        self._new_uuid = new_uuid
+        self._attach = attach
+        self._error: BaseException | None = None
+        self._ended = False
+
+    def _read(self, work: Callable[[Scope], T]) -> T:
+        return self._write(work)
+
+    def _write(self, work: Callable[[Unit], T]) -> T:
+        if self._ended:
+            raise RegistryClosedError
+        if self._error is not None:
+            raise TransactionDoomedError(repr(self._error))
+        try:
+            with self._database.translating():
+                return work(self._unit)
+        except BaseException as error:
+            self._error = error
+            raise
+
+    def _attached(self, record: RegisteredCapsule) -> RegisteredCapsule:
+        generation, instance = self._unit.instances.get(record.id, (None, None))
+        return record.attach(instance) if generation == record.generation else self._attach(record)
+
+    def abandon(self) -> None:
+        """Refuse any further use."""
+        self._ended = True
+
+    def end(self) -> None:
+        """Refuse any further use, and raise `TransactionDoomedError` after an error inside."""
+        self._ended = True
+        if self._error is not None:
+            raise TransactionDoomedError(repr(self._error))
+
+    def __repr__(self) -> str:
+        state = "ended" if self._ended else "doomed" if self._error else "open"
+        return f"Transaction(namespace={self._unit.namespace!r}, {state})"

@@ -1,0 +1,233 @@
+"""Uplinks: which capsule connects to which platform, and what the connection can do."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from sqlalchemy import bindparam, func, select
+
+from capsule_registry.candidates import MAX_NAME, check_text
+from capsule_registry.descriptors import (
+    UPLINK_FLAGS,
+    UplinkCapabilities,
+    UplinkDescriptor,
+    UplinkSource,
+    masks_satisfying,
+)
+from capsule_registry.errors import HistoryCorruptError, UplinkAlreadyRegisteredError
+from capsule_registry.identifiers import MAX_ID_LENGTH, CapsuleId, UplinkId
+from capsule_registry.manifest.parts import UplinkProfile
+from capsule_registry.records import RegisteredUplink
+from capsule_registry.reservations import release, reserve
+from capsule_registry.tables import uplinks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from uuid import UUID
+
+    from sqlalchemy import RowMapping, Select
+
+    from capsule_registry.history import Scope, Unit
+    from capsule_registry.manifest.parts import UplinkDef
+
+_all = (
+    select(uplinks)
+    .where(uplinks.c.namespace == bindparam("namespace"))
+    .order_by(uplinks.c.created_revision, uplinks.c.position)
+)
+_by_id = _all.where(uplinks.c.id == bindparam("id"))
+_of_capsule = _all.where(uplinks.c.capsule_id == bindparam("capsule_id"))
+_of_platform = _all.where(uplinks.c.platform == bindparam("platform"))
+_with_masks = _all.where(uplinks.c.capability_mask.in_(bindparam("masks", expanding=True)))
+_count = select(func.count()).where(uplinks.c.namespace == bindparam("namespace"))
+
+
+def get(scope: Scope, uplink_id: UUID) -> UplinkDescriptor | None:
+    """Return the uplink of that id."""
+    row = _rows(scope, _by_id, id=uplink_id)
+    return _descriptor(row[0]) if row else None
+
+
+def find_by_platform(scope: Scope, text: str) -> UplinkDescriptor | None:
+    """Return the first uplink, in order of registration, whose stored platform is *text*."""
+    row = _rows(scope, _of_platform.limit(1), platform=text)
+    return _descriptor(row[0]) if row else None
+
+
+def find_satisfying(
+    scope: Scope, predicate: Callable[[UplinkCapabilities], object]
+) -> list[UplinkDescriptor]:
+    """Return the uplinks whose capabilities satisfy *predicate*, in order of registration."""
+    masks = list(masks_satisfying(predicate))
+    return [_descriptor(row) for row in _rows(scope, _with_masks, masks=masks)] if masks else []
+
+
+def find(scope: Scope, flags: Mapping[str, bool], **values: str) -> list[RegisteredUplink]:
+    """Return the uplinks that have all *values* in their columns and the *flags* as given."""
+    statement = _all
+    for name in values:
+        statement = statement.where(uplinks.c[name] == bindparam(name))
+    parameters: dict[str, Any] = dict(values)
+    if flags:
+        statement = statement.where(
+            uplinks.c.capability_mask.in_(bindparam("masks", expanding=True))
+        )
+        parameters["masks"] = list(
+            masks_satisfying(
+                lambda capabilities: all(
+                    getattr(capabilities, flag) is wanted for flag, wanted in flags.items()
+                )
+            )
+        )
+    return [
+        RegisteredUplink(capsule_id=CapsuleId(row["capsule_id"]), descriptor=_descriptor(row))
+        for row in _rows(scope, statement, **parameters)
+    ]
+
+
+def descriptors(scope: Scope) -> list[UplinkDescriptor]:
+    """Return all uplinks, in order of registration."""
+    return [_descriptor(row) for row in _rows(scope, _all)]
+
+
+def rows(scope: Scope, capsule_id: str | None = None) -> Sequence[RowMapping]:
+    """Return the rows, or those of one capsule, in order of registration."""
+    if capsule_id is None:
+        return _rows(scope, _all)
+    return _rows(scope, _of_capsule, capsule_id=capsule_id)
+
+
+def count(scope: Scope) -> int:
+    """Return how many uplinks there are."""
+    return scope.conn.scalar(_count, {"namespace": scope.namespace}) or 0
+
+
+def register(unit: Unit, capsule_id: CapsuleId, descriptor: UplinkDescriptor) -> None:
+    """File *descriptor* as it is under *capsule_id*, registered or not."""
+    check_text("uplink name", descriptor.name, MAX_NAME)
+    check_text("platform", descriptor.platform, MAX_NAME)
+    check_text("source", descriptor.source.capsule_id, MAX_ID_LENGTH)
+    for item in descriptor.metadata.items():
+        check_text("metadata", "".join(item))
+    reserve(unit, capsule_id)
+    _insert(unit, capsule_id, [descriptor], declared=False)
+
+
+def declare(
+    unit: Unit, capsule_id: CapsuleId, declared: Iterable[UplinkDef], new_uuid: Callable[[], UUID]
+) -> None:
+    """File the uplinks of a manifest: they receive, and come from the capsule itself."""
+    made = [
+        UplinkDescriptor(
+            id=UplinkId(int=new_uuid().int),
+            name=uplink.name,
+            platform=uplink.platform,
+            source=UplinkSource.wasm(capsule_id),
+            capabilities=UplinkCapabilities.receive_only(),
+            profile=uplink.profile,
+            registered_at=unit.at,
+        )
+        for uplink in declared
+    ]
+    _insert(unit, capsule_id, made, declared=True)
+
+
+def unregister(unit: Unit, uplink_id: UUID) -> bool:
+    """Remove the uplink; say whether it was there."""
+    found = _rows(unit, _by_id, id=uplink_id)
+    _delete(unit, found)
+    return bool(found)
+
+
+def unregister_of_capsule(unit: Unit, capsule_id: CapsuleId) -> int:
+    """Remove all uplinks filed under *capsule_id*, registered or not; return how many."""
+    found = rows(unit, capsule_id)
+    _delete(unit, found)
+    return len(found)
+
+
+def _insert(
+    unit: Unit, capsule_id: CapsuleId, new: Sequence[UplinkDescriptor], *, declared: bool
+) -> None:
+    if not new:
+        return
+    _refuse_taken(unit, [descriptor.id for descriptor in new])
+    start = unit.next_position
+    unit.insert(
+        uplinks,
+        [
+            {
+                "id": descriptor.id,
+                "capsule_id": capsule_id,
+                "name": descriptor.name,
+                "platform": descriptor.platform,
+                "source_kind": descriptor.source.kind,
+                "source_capsule_id": descriptor.source.capsule_id,
+                "profile": descriptor.profile.value,
+                **descriptor.capabilities.model_dump(),
+                "metadata": descriptor.metadata,
+                "declared": declared,
+                "created_revision": unit.revision,
+                "position": position,
+                "registered_at": descriptor.registered_at,
+            }
+            for position, descriptor in enumerate(new, start)
+        ],
+        "uplink.registered",
+    )
+    for descriptor in new:
+        unit.log(
+            logging.DEBUG,
+            "Registered uplink",
+            capsule_id=str(capsule_id),
+            uplink_id=str(descriptor.id),
+            uplink_name=descriptor.name,
+        )
+
+
+def _refuse_taken(unit: Unit, ids: Sequence[UUID]) -> None:
+    taken = select(uplinks.c.id).where(
+        uplinks.c.namespace == bindparam("namespace"),
+        uplinks.c.id.in_(bindparam("ids", expanding=True)),
+    )
+    found = set(unit.conn.scalars(taken, {"namespace": unit.namespace, "ids": list(ids)}))
+    for number, uplink_id in enumerate(ids):
+        if uplink_id in found or uplink_id in ids[:number]:
+            raise UplinkAlreadyRegisteredError(uplink_id)
+
+
+def _delete(unit: Unit, found: Iterable[RowMapping]) -> None:
+    owners = set()
+    for row in found:
+        unit.delete(uplinks, row, "uplink.unregistered")
+        owners.add(row["capsule_id"])
+    for owner in owners:
+        release(unit, owner)
+
+
+def _rows(scope: Scope, statement: Select[Any], **parameters: Any) -> Sequence[RowMapping]:  # noqa: ANN401 - bound values
+    parameters["namespace"] = scope.namespace
+    return scope.conn.execute(statement, parameters).mappings().all()
+
+
+def _descriptor(row: RowMapping) -> UplinkDescriptor:
+    """Return the row as it was given: neither normalised nor validated again."""
+    try:
+        return UplinkDescriptor.model_construct(
+            id=UplinkId(int=row["id"].int),
+            name=row["name"],
+            platform=row["platform"],
+            source=UplinkSource.model_validate(
+                {"kind": row["source_kind"], "capsule_id": row["source_capsule_id"]}
+            ),
+            capabilities=UplinkCapabilities.model_validate(
+                {flag: row[flag] for flag in UPLINK_FLAGS}
+            ),
+            profile=UplinkProfile(row["profile"]),
+            registered_at=row["registered_at"],
+            metadata=row["metadata"],
+        )
+    except (ValidationError, ValueError) as error:
+        raise HistoryCorruptError(f"uplink {row['id']}", str(error)) from error
