@@ -107,6 +107,14 @@ if TYPE_CHECKING:
     from capsule_registry.transaction import (
         Transaction,
     )
+    from capsule_registry.addresses import (
+        default_file,
+    )
+    from capsule_registry.administration import (
+        Finding,
+        RegistryAdmin,
+        SchemaStatus,
+    )
 
 __all__ = [
     "CapabilitiesDef",
@@ -126,6 +134,7 @@ __all__ = [
     "DependenciesDef",
     "DependencyCycleError",
     "EnvDef",
+    "Finding",
     "FutureRevisionError",
     "HistoryCorruptError",
     "IncarnationChangedError",
@@ -149,10 +158,12 @@ __all__ = [
     "RegisteredCapsule",
     "RegisteredUplink",
     "RegisteredUuid",
+    "RegistryAdmin",
     "RegistryClosedError",
     "RegistryUnavailableError",
     "RevisionCompactedError",
     "RevisionError",
+    "SchemaStatus",
     "SchemaVersionError",
     "SkillDef",
     "StaleGenerationError",
@@ -176,6 +187,7 @@ __all__ = [
     "__version__",
     "boot_order",
     "capability_matches",
+    "default_file",
     "discover",
     "normalize_platform",
     "sqlite_module",
@@ -188,9 +200,7 @@ _NAMES_BY_MODULE = {
         "UplinkDescriptor",
         "UplinkSource",
     ),
-    "dialects": (
-        "sqlite_module",
-    ),
+    "dialects": ("sqlite_module",),
     "errors": (
         "CapsuleAlreadyRegisteredError",
         "CapsuleNotFoundError",
@@ -230,15 +240,9 @@ _NAMES_BY_MODULE = {
         "CapsuleId",
         "UplinkId",
     ),
-    "manifest.boot_order": (
-        "boot_order",
-    ),
-    "manifest.discovery": (
-        "discover",
-    ),
-    "manifest.manifest": (
-        "CapsuleManifest",
-    ),
+    "manifest.boot_order": ("boot_order",),
+    "manifest.discovery": ("discover",),
+    "manifest.manifest": ("CapsuleManifest",),
     "manifest.parts": (
         "CapabilitiesDef",
         "CommandDef",
@@ -271,11 +275,13 @@ _NAMES_BY_MODULE = {
         "RegisteredUuid",
         "Tool",
     ),
-    "registry": (
-        "CapsuleRegistry",
-    ),
-    "transaction": (
-        "Transaction",
+    "registry": ("CapsuleRegistry",),
+    "transaction": ("Transaction",),
+    "addresses": ("default_file",),
+    "administration": (
+        "Finding",
+        "RegistryAdmin",
+        "SchemaStatus",
     ),
 }
 _MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}

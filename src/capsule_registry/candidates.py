@@ -159,9 +159,7 @@ def merged_tools(declared: Iterable[ToolDef], reported: Iterable[ToolDef]) -> tu
     """Return the tools of the manifest, those that the object reports in place of its namesakes."""
     left = {tool.name: tool for tool in reported}
     names = set(left)
-    merged = [
-        left.pop(tool.name, None) if tool.name in names else tool for tool in declared
-    ]
+    merged = [left.pop(tool.name, None) if tool.name in names else tool for tool in declared]
     return (*(tool for tool in merged if tool is not None), *left.values())
 
 

@@ -39,7 +39,9 @@ _ids = select(capsules.c.id).where(_registered).order_by(*_in_order)
 _count = select(func.count()).where(_registered)
 _all = (
     select(
-        capsules, manifests.c.format.label("manifest_format"), manifests.c.text.label("manifest_text")
+        capsules,
+        manifests.c.format.label("manifest_format"),
+        manifests.c.text.label("manifest_text"),
     )
     .join(
         manifests,
@@ -87,9 +89,7 @@ def count(scope: Scope) -> int:
     return scope.conn.scalar(_count, {"namespace": scope.namespace}) or 0
 
 
-def register(
-    unit: Unit, candidate: Candidate, new_uuid: Callable[[], UUID]
-) -> RegisteredCapsule:
+def register(unit: Unit, candidate: Candidate, new_uuid: Callable[[], UUID]) -> RegisteredCapsule:
     """
     Register *candidate* with its tools, grants and declared uplinks.
 

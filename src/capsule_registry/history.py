@@ -277,7 +277,16 @@ def export_lines(
         "request_id": str(revision["request_id"]),
         "revision": revision["revision"],
     }
-    names = ("revision", "position", "action", "kind", "subject", "capsule_id", "old_row", "new_row")
+    names = (
+        "revision",
+        "position",
+        "action",
+        "kind",
+        "subject",
+        "capsule_id",
+        "old_row",
+        "new_row",
+    )
     return [
         canonical_json(header),
         *(canonical_json({name: event[name] for name in names}) for event in events),

@@ -22,7 +22,7 @@ SCHEMA_VERSION: Final = "0001"
 #: The oldest schema version that it can still run on.
 OLDEST_SUPPORTED: Final = "0001"
 
-_UPGRADE_COMMAND: Final = "run `capsule-registry db upgrade`"
+UPGRADE_COMMAND: Final = "run `capsule-registry db upgrade`"
 #: Alembic keeps its context in module globals, so one thread at a time.
 _alembic_lock = Lock()
 
@@ -56,13 +56,24 @@ def prepare(database: Database, *, migrate: bool | None) -> None:
 
 def check(found: str | None, oldest_compatible: str | None) -> None:
     """Raise `SchemaVersionError` unless this library can run on the schema version *found*."""
-    if found is None or found < OLDEST_SUPPORTED:
-        raise SchemaVersionError(found, SCHEMA_VERSION, _UPGRADE_COMMAND)
-    if oldest_compatible is None or oldest_compatible > SCHEMA_VERSION:
-        raise SchemaVersionError(found, SCHEMA_VERSION, "install a newer capsule-registry")
+    if can_run_on(found, oldest_compatible):
+        return
+    is_newer = found is not None and found > SCHEMA_VERSION
+    remedy = "install a newer capsule-registry" if is_newer else UPGRADE_COMMAND
+    raise SchemaVersionError(found, SCHEMA_VERSION, remedy)
 
 
-def upgrade(database: Database) -> tuple[str | None, Path | None]:
+def can_run_on(found: str | None, oldest_compatible: str | None) -> bool:
+    """Say whether this library can run on the schema version *found*."""
+    return (
+        found is not None
+        and oldest_compatible is not None
+        and found >= OLDEST_SUPPORTED
+        and oldest_compatible <= SCHEMA_VERSION
+    )
+
+
+def upgrade(database: Database) -> Path | None:
     """
     Bring the schema to this library's version, in one transaction where the database can.
 
@@ -70,7 +81,7 @@ def upgrade(database: Database) -> tuple[str | None, Path | None]:
     once: one upgrades, the others wait and find it done.
 
     Returns:
-        The version found, and the path of the copy if one was made.
+        The path of the copy, if one was made.
 
     Raises:
         SchemaVersionError: The schema is newer than this library; nothing was changed.
@@ -78,12 +89,12 @@ def upgrade(database: Database) -> tuple[str | None, Path | None]:
     found, oldest_compatible = database.read(found_version)
     if found is not None and found >= SCHEMA_VERSION:
         check(found, oldest_compatible)
-        return found, None
+        return None
     copy = _copy_before_upgrade(database, found)
     with _alembic_lock, database.migration() as conn:
         if found_version(conn)[0] != SCHEMA_VERSION:
             _run_alembic("upgrade", SCHEMA_VERSION, connection=conn)
-    return found, copy
+    return copy
 
 
 def upgrade_sql(database: Database) -> None:

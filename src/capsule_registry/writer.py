@@ -37,9 +37,7 @@ class RegistryWriter(RegistryReader):
     def _write(self, work: Callable[[Unit], T]) -> T:
         """Return *work* of a unit."""
 
-    def register(
-        self, capsule: Capsule, *, uuids: Iterable[UUID | str] = ()
-    ) -> RegisteredCapsule:
+    def register(self, capsule: Capsule, *, uuids: Iterable[UUID | str] = ()) -> RegisteredCapsule:
         """
         Register *capsule* with its tools, grants and declared uplinks, and file *uuids* under it.
 
@@ -55,9 +53,7 @@ class RegistryWriter(RegistryReader):
             InvalidUuidError: One of *uuids* is a text that is no UUID.
         """
         candidate = Candidate.of(capsule)
-        return self._write(
-            partial(self._register, candidate, [to_uuid(uuid) for uuid in uuids])
-        )
+        return self._write(partial(self._register, candidate, [to_uuid(uuid) for uuid in uuids]))
 
     def _register(
         self, candidate: Candidate, session_uuids: builtins.list[UUID], unit: Unit

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _RULES_BY_ERROR: Final = {"missing": "missing_field", "duplicate_field": "duplicate_field"}
+_SENTENCES: Final = {"tuple_type": "expected a list", "model_type": "expected a table"}
 _RULES_BY_FIELD: Final = {"profile": "bad_profile", "direction": "bad_topic_direction"}
 
 
@@ -26,7 +27,7 @@ def first_error(error: ValidationError, document: dict[str, Any]) -> tuple[str, 
         key=lambda details: _document_position(details["loc"], document),
     )
     place = ".".join(str(part) for part in details["loc"]) or "the document"
-    return _rule(details), f"{place}: {details['msg']}"
+    return _rule(details), f"{place}: {_SENTENCES.get(details['type'], details['msg'])}"
 
 
 def _rule(details: ErrorDetails) -> str:

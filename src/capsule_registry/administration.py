@@ -1,0 +1,144 @@
+"""What an operator does with the database itself: upgrade it, copy it, look whether it is well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from sqlalchemy import select
+
+from capsule_registry import schema
+from capsule_registry.database import Database
+from capsule_registry.dialects import has_wal_reset_race, journal_mode, sqlite_module
+from capsule_registry.errors import InvalidDatabaseError
+from capsule_registry.tables import namespaces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from os import PathLike
+
+    from sqlalchemy import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaStatus:
+    """The schema version found in a database (`None`: no schema) and the library's own."""
+
+    found: str | None
+    library: str
+    is_usable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was read back, and what is wrong with it if anything is."""
+
+    name: str
+    value: str
+    problem: str | None = None
+
+
+class RegistryAdmin:
+    """A database that registries are kept in. A context manager; open it with `open`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, url: str | None = None, *, read_only: bool = False) -> Self:
+        """
+        Open the database at *url* (see `CapsuleRegistry.open`) without looking at its schema.
+
+        Raises:
+            InvalidDatabaseError, PermissionDeniedError, RegistryUnavailableError: As there.
+        """
+        return cls(Database.open(url, read_only=read_only))
+
+    def status(self) -> SchemaStatus:
+        """Return the schema version found and the library's."""
+        found, oldest = self._database.read(schema.found_version)
+        usable = schema.can_run_on(found, oldest)
+        return SchemaStatus(found, schema.SCHEMA_VERSION, usable)
+
+    def upgrade(self) -> Path | None:
+        """
+        Bring the schema to the library's version; return the path of the copy, if one was made.
+
+        Any number of processes may do this at once. A SQLite file with anything in it is copied
+        first.
+
+        Raises:
+            SchemaVersionError: The schema is newer than this library; nothing was changed.
+        """
+        return schema.upgrade(self._database)
+
+    def print_upgrade(self) -> None:
+        """Print the SQL that makes the schema in an empty database of this kind."""
+        schema.upgrade_sql(self._database)
+
+    def backup(self, target: str | PathLike[str]) -> None:
+        """
+        Copy a SQLite database to the new file *target*, consistent though others write.
+
+        Raises:
+            InvalidDatabaseError: The database is on a server, which has its own tool for that.
+            FileExistsError: *target* exists.
+        """
+        if not self._database.dialect.upgrades_itself:
+            reason = "use the server's own tool (pg_dump, mariadb-dump)"
+            raise InvalidDatabaseError(str(self._database.address), reason)
+        schema.backup(self._database, Path(target))
+
+    def findings(self) -> list[Finding]:
+        """Return what was read back of the database, its settings and its namespaces, in order."""
+        return self._database.read(lambda conn: list(self._findings(conn)))
+
+    def _findings(self, conn: Connection) -> Iterator[Finding]:
+        yield Finding("database", str(self._database.address))
+        if self._database.dialect.upgrades_itself:
+            yield from self._sqlite_findings(conn)
+        found, oldest = schema.found_version(conn)
+        usable = schema.can_run_on(found, oldest)
+        yield Finding(
+            "schema version",
+            found or "none",
+            None if usable else f"needs {schema.SCHEMA_VERSION}: {schema.UPGRADE_COMMAND}",
+        )
+        if found:
+            for name, revision in conn.execute(
+                select(namespaces.c.name, namespaces.c.revision).order_by(namespaces.c.name)
+            ):
+                yield Finding(f"namespace {name}", f"revision {revision}")
+
+    def _sqlite_findings(self, conn: Connection) -> Iterator[Finding]:
+        race = has_wal_reset_race(sqlite_module.sqlite_version_info)
+        yield Finding("SQLite", f"{sqlite_module.sqlite_version} ({sqlite_module.__name__})")
+        yield Finding("WAL-reset race", "yes, so no write-ahead log is used" if race else "no")
+        file = self._database.address.file
+        wanted = {"foreign_keys": "1", "synchronous": "2"}
+        if file is not None:
+            wanted["journal_mode"] = journal_mode()
+        for name, value in wanted.items():
+            found = str(conn.exec_driver_sql(f"PRAGMA {name}").scalar())
+            yield Finding(name, found, None if found == value else f"{value} is needed")
+        orphans = conn.exec_driver_sql("PRAGMA foreign_key_check").all()
+        yield Finding(
+            "foreign keys", f"{len(orphans)} broken", "rows lack parents" if orphans else None
+        )
+        check = str(conn.exec_driver_sql("PRAGMA quick_check(1)").scalar())
+        yield Finding("integrity", check, None if check == "ok" else "restore from a backup")
+        if file is not None:
+            mode = file.stat().st_mode & 0o777
+            open_to_others = "others can open the file" if mode & 0o077 else None
+            yield Finding("file mode", f"{mode:04o}", open_to_others)
+
+    def close(self) -> None:
+        """Close every connection. Idempotent."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

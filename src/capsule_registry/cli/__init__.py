@@ -1,0 +1,18 @@
+"""
+The command, `capsule-registry`. It uses what the package exports, and nothing else of it.
+
+Its modules import click alone: the library's names are loaded when a command uses them.
+"""
+
+from __future__ import annotations
+
+from capsule_registry.cli import database, reading, writing
+from capsule_registry.cli.group import capsule_registry
+
+for command in (*reading.commands, *writing.commands, *database.commands):
+    capsule_registry.add_command(command)
+
+
+def main() -> None:
+    """Run the command."""
+    capsule_registry(prog_name="capsule-registry")

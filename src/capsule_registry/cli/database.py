@@ -1,0 +1,76 @@
+"""The commands for whoever runs the database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from capsule_registry.cli.group import PARTLY_FAILED, Target, pass_target
+from capsule_registry.cli.output import format_option, print_rows
+
+_UNUSABLE_SCHEMA = 6
+
+
+@click.group
+def db() -> None:
+    """Upgrade, look at and copy the database."""
+
+
+@db.command
+@click.option("--sql", is_flag=True, help="Print the SQL for an empty database instead.")
+@pass_target
+def upgrade(target: Target, *, sql: bool) -> None:
+    """Bring the schema to the version of this library; a SQLite file is copied first."""
+    with target.administrate(read_only=sql) as admin:
+        if sql:
+            admin.print_upgrade()
+            return
+        copy = admin.upgrade()
+        if copy:
+            click.echo(f"copied the database to {copy}")
+        click.echo(f"schema version {admin.status().found}")
+
+
+@db.command
+@format_option
+@click.pass_context
+def status(ctx: click.Context, output_format: str) -> None:
+    """Show the schema version of the database and of this library."""
+    target: Target = ctx.obj
+    with target.administrate(read_only=True) as admin:
+        found = admin.status()
+    row = {"found": found.found, "library": found.library, "is_usable": found.is_usable}
+    print_rows([row], tuple(row), output_format)
+    if not found.is_usable:
+        ctx.exit(_UNUSABLE_SCHEMA)
+
+
+@db.command
+@click.argument("file", type=click.Path(path_type=Path))
+@pass_target
+def backup(target: Target, file: Path) -> None:
+    """Copy a SQLite database to the new FILE, consistent though others write."""
+    with target.administrate(read_only=True) as admin:
+        admin.backup(file)
+    click.echo(f"copied the database to {file}")
+
+
+@click.command
+@format_option
+@click.pass_context
+def doctor(ctx: click.Context, output_format: str) -> None:
+    """Show what was read back of the database and its settings; exit 1 if anything is wrong."""
+    target: Target = ctx.obj
+    with target.administrate(read_only=True) as admin:
+        findings = admin.findings()
+    rows = [
+        {"name": finding.name, "value": finding.value, "problem": finding.problem}
+        for finding in findings
+    ]
+    print_rows(rows, ("name", "value", "problem"), output_format)
+    if any(finding.problem for finding in findings):
+        ctx.exit(PARTLY_FAILED)
+
+
+commands = (db, doctor)

@@ -1,0 +1,121 @@
+"""The options before the command's name, and what becomes of errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+import capsule_registry as library
+from capsule_registry.cli.output import escape
+
+if TYPE_CHECKING:
+    from capsule_registry import CapsuleRegistry, CapsuleRegistryError, RegistryAdmin
+
+PARTLY_FAILED: Final = 1
+NOT_FOUND: Final = 3
+
+#: The exit code of each branch of errors; the first that fits counts.
+_EXIT_CODES: Final = (
+    ("UsageError", 2),
+    ("NotFoundError", NOT_FOUND),
+    ("ConflictError", 4),
+    ("InvalidInputError", 5),
+    ("DependencyCycleError", 5),
+    ("SchemaVersionError", 6),
+    ("RegistryUnavailableError", 7),
+    ("HistoryCorruptError", 8),
+    ("PermissionDeniedError", 9),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the options before the command's name say."""
+
+    database: str | None
+    namespace: str
+    actor: str | None
+
+    def open(self) -> CapsuleRegistry:
+        """Open the registry to change it."""
+        return library.CapsuleRegistry.open(
+            self.database, namespace=self.namespace, actor=self.actor
+        )
+
+    def open_to_read(self) -> CapsuleRegistry:
+        """Open the registry to read it; the default database reads as empty while there is none."""
+        if self.database is None and not library.default_file().exists():
+            return library.CapsuleRegistry.open("sqlite://", namespace=self.namespace)
+        return library.CapsuleRegistry.open(self.database, namespace=self.namespace, read_only=True)
+
+    def administrate(self, *, read_only: bool = False) -> RegistryAdmin:
+        """Open the database itself."""
+        return library.RegistryAdmin.open(self.database, read_only=read_only)
+
+
+pass_target = click.make_pass_decorator(Target)
+
+
+class _Group(click.Group):
+    """A group whose commands say what went wrong in one line, and exit with its code."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - what click returns
+        try:
+            return super().invoke(ctx)
+        except library.CapsuleRegistryError as error:
+            click.echo(f"capsule-registry: {escape(str(error))}", err=True)
+            ctx.exit(exit_code(error))
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            place = error.filename or "input"
+            click.echo(f"capsule-registry: {escape(f'{place}: {error.strerror}')}", err=True)
+            ctx.exit(PARTLY_FAILED)
+
+
+def exit_code(error: CapsuleRegistryError) -> int:
+    """Return the exit code of *error*."""
+    return next(
+        (code for name, code in _EXIT_CODES if isinstance(error, getattr(library, name))),
+        PARTLY_FAILED,
+    )
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--database",
+    metavar="URL",
+    envvar="CAPSULE_REGISTRY_DATABASE",
+    show_envvar=True,
+    help="sqlite:///FILE, postgresql://… or mariadb://…; else a file in your data directory.",
+)
+@click.option(
+    "--namespace",
+    metavar="NAME",
+    default="default",
+    show_default=True,
+    envvar="CAPSULE_REGISTRY_NAMESPACE",
+    show_envvar=True,
+    help="Which of the registries in the database.",
+)
+@click.option(
+    "--actor",
+    metavar="NAME",
+    envvar="CAPSULE_REGISTRY_ACTOR",
+    show_envvar=True,
+    help="Who is recorded as having made a change; else user, host and process.",
+)
+@click.version_option(library.__version__, prog_name="capsule-registry")
+@click.pass_context
+def capsule_registry(
+    ctx: click.Context, database: str | None, namespace: str, actor: str | None
+) -> None:
+    """
+    Keep capsules, their uplinks and session UUIDs in a SQL database.
+
+    Exit codes: 0 done, 1 partly failed, 2 usage, 3 not found, 4 conflict, 5 invalid input,
+    6 schema, 7 unavailable, 8 history corrupt, 9 not permitted.
+    """
+    ctx.obj = Target(database or None, namespace, actor or None)

@@ -1,0 +1,93 @@
+"""
+How results are printed: a table for people, JSON or CSV for programs.
+
+Text from a manifest never reaches a terminal as it is: what cannot be printed (control characters,
+marks that turn the direction of writing) is shown as an escape.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    Row = Mapping[str, Any]
+
+#: Wide enough for any cell, where nobody looks at the width.
+_UNBOUNDED_WIDTH: Final = 100_000
+
+format_option = click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="A table for people, JSON or CSV for programs.",
+)
+
+
+def escape(text: str) -> str:
+    """Return *text* with an escape in place of each character that cannot be printed."""
+    return "".join(
+        character
+        if character.isprintable()
+        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for character in text
+    )
+
+
+def print_rows(rows: Sequence[Row], columns: Sequence[str], output_format: str) -> None:
+    """Print *rows*: all that they hold in JSON, their *columns* in a table or CSV."""
+    printers: dict[str, Callable[[], None]] = {
+        "json": lambda: print_json(rows),
+        "csv": lambda: _print_csv(rows, columns),
+        "table": lambda: _print_table(rows, columns),
+    }
+    printers[output_format]()
+
+
+def print_json(value: object) -> None:
+    """Print *value* as JSON in ASCII."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def print_text(text: str) -> None:
+    """Print the lines of *text*, each escaped."""
+    for line in text.splitlines():
+        click.echo(escape(line))
+
+
+def _print_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([[_cell(row[column]) for column in columns] for row in rows])
+    click.echo(buffer.getvalue(), nl=False)
+
+
+def _print_table(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    from rich import box  # noqa: PLC0415 - only a table needs it
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console() if sys.stdout.isatty() else Console(width=_UNBOUNDED_WIDTH)
+    table = Table(*(column.replace("_", " ") for column in columns), box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*(Text(_cell(row[column]), overflow="fold") for column in columns))
+    console.print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return escape(value if isinstance(value, str) else json.dumps(value))

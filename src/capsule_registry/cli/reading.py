@@ -1,0 +1,124 @@
+"""The commands that only look; none of them creates anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import capsule_registry as library
+from capsule_registry.cli.group import NOT_FOUND, Target, pass_target
+from capsule_registry.cli.output import escape, format_option, print_json, print_rows, print_text
+
+if TYPE_CHECKING:
+    from capsule_registry import RegisteredCapsule
+
+_SUMMARY = {
+    "id",
+    "version",
+    "state",
+    "state_reason",
+    "generation",
+    "modified_revision",
+    "registered_at",
+    "source_dir",
+    "manifest_digest",
+}
+
+
+@click.command("list")
+@format_option
+@pass_target
+def list_capsules(target: Target, output_format: str) -> None:
+    """List the registered capsules, in the order of their registration."""
+    with target.open_to_read() as registry:
+        rows = [capsule.model_dump(mode="json", include=_SUMMARY) for capsule in registry.values()]
+    print_rows(rows, ("id", "version", "state", "generation", "registered_at"), output_format)
+
+
+@click.command
+@click.argument("capsule_id", metavar="ID")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Text for people, JSON for programs.",
+)
+@pass_target
+def show(target: Target, capsule_id: str, output_format: str) -> None:
+    """Show all of one capsule, its manifest included."""
+    with target.open_to_read() as registry:
+        capsule = registry.get(capsule_id)
+    if capsule is None:
+        raise library.CapsuleNotFoundError(capsule_id)
+    if output_format == "json":
+        print_json(capsule.model_dump(mode="json", by_alias=True))
+    else:
+        _print_capsule(capsule)
+
+
+def _print_capsule(capsule: RegisteredCapsule) -> None:
+    for name, value in capsule.model_dump(mode="json", include=_SUMMARY).items():
+        click.echo(f"{name.replace('_', ' ')}: {escape('' if value is None else str(value))}")
+    click.echo("")
+    print_text(capsule.manifest_text)
+
+
+@click.command
+@click.option("--platform", help="Of this platform only, however it is written.")
+@click.option("--profile", type=click.Choice(["chat", "interactive", "notify", "bridge"]))
+@click.option("--capsule", "capsule_id", metavar="ID", help="Of this capsule only.")
+@format_option
+@pass_target
+def uplinks(target: Target, output_format: str, **conditions: Any) -> None:  # noqa: ANN401 - passed on as they are
+    """List the uplinks, in the order of their registration."""
+    with target.open_to_read() as registry:
+        found = registry.find_uplinks(**conditions)
+    rows = [
+        {"capsule_id": uplink.capsule_id, **uplink.descriptor.model_dump(mode="json")}
+        for uplink in found
+    ]
+    columns = ("capsule_id", "name", "platform", "profile", "id", "registered_at")
+    print_rows(rows, columns, output_format)
+
+
+@click.command
+@click.argument("name", required=False)
+@format_option
+@pass_target
+def tools(target: Target, name: str | None, output_format: str) -> None:
+    """List the tools of all capsules, or every tool called NAME."""
+    with target.open_to_read() as registry:
+        found = registry.tools() if name is None else registry.find_tool(name)
+    rows = [tool.model_dump(mode="json") for tool in found]
+    print_rows(rows, ("name", "capsule_id", "description"), output_format)
+
+
+@click.command
+@click.option("--capsule", "capsule_id", metavar="ID", help="Of this capsule only.")
+@format_option
+@pass_target
+def uuids(target: Target, capsule_id: str | None, output_format: str) -> None:
+    """List the session UUIDs, in the order in which they were filed."""
+    with target.open_to_read() as registry:
+        rows = [uuid.model_dump(mode="json") for uuid in registry.uuids(capsule_id)]
+    print_rows(rows, ("uuid", "capsule_id", "registered_at"), output_format)
+
+
+@click.command
+@click.argument("uuid")
+@click.pass_context
+def resolve(ctx: click.Context, uuid: str) -> None:
+    """Print the id of the capsule that UUID is filed under."""
+    target: Target = ctx.obj
+    with target.open_to_read() as registry:
+        capsule_id = registry.find_by_uuid(uuid)
+    if capsule_id is None:
+        click.echo(f"capsule-registry: Not found: UUID {uuid}", err=True)
+        ctx.exit(NOT_FOUND)
+    click.echo(capsule_id)
+
+
+commands = (list_capsules, show, uplinks, tools, uuids, resolve)

@@ -1,0 +1,182 @@
+"""The commands that change something."""
+
+from __future__ import annotations
+
+import sys
+import time
+import uuid as uuid_module
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+import capsule_registry as library
+from capsule_registry.cli.group import PARTLY_FAILED, Target, exit_code, pass_target
+from capsule_registry.cli.output import escape, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from capsule_registry import CapsuleManifest, CapsuleRegistry
+
+#: A progress bar is drawn once the work has taken so long.
+_PATIENCE_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A capsule as it lies in a directory."""
+
+    manifest: CapsuleManifest
+    source_dir: Path
+
+
+@click.command
+@click.argument("paths", metavar="PATH…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Text for people, JSON for programs.",
+)
+@click.pass_context
+def register(ctx: click.Context, paths: tuple[Path, ...], output_format: str) -> None:
+    """
+    Register the capsules at each PATH: a manifest, a capsule's directory, or one of several.
+
+    Each manifest is a unit of its own: one that fails is reported, and changes nothing of the
+    others.
+    """
+    target: Target = ctx.obj
+    with target.open() as registry:
+        results = [*_registered(registry, paths, show_progress=output_format == "text")]
+    if output_format == "json":
+        print_json(results)
+    for result in results:
+        if output_format == "text" and result["error"] is None:
+            click.echo(f"registered {result['id']} {escape(str(result['version']))}")
+        elif result["error"] is not None:
+            click.echo(f"failed {escape(result['path'])}: {escape(result['error'])}", err=True)
+    if any(result["error"] for result in results):
+        ctx.exit(PARTLY_FAILED)
+
+
+def _registered(
+    registry: CapsuleRegistry, paths: tuple[Path, ...], *, show_progress: bool
+) -> Iterator[dict[str, Any]]:
+    """Register each manifest, and yield what became of it."""
+    found = [manifest for path in paths for manifest in _manifests_at(path)]
+    with _progress(len(found), shown=show_progress) as advance:
+        for path, error in found:
+            yield _result(path, None, error) if error else _register_one(registry, path)
+            advance()
+
+
+def _manifests_at(place: Path) -> list[tuple[Path, str | None]]:
+    """Return the manifests at *place*, or what is wrong with it."""
+    try:
+        found = [(path, None) for path in library.discover(place)]
+    except OSError as error:
+        return [(place, f"{error.strerror}")]
+    return [*found] or [(place, "there is no Capsule.toml here")]
+
+
+def _register_one(registry: CapsuleRegistry, path: Path) -> dict[str, Any]:
+    manifest = None
+    try:
+        manifest = library.CapsuleManifest.load(path)
+        registry.register(_Found(manifest, path.parent.resolve()))
+    except library.InvalidManifestError as error:
+        return _result(path, manifest, f"{error.message} [{error.rule}]")
+    except (library.InvalidInputError, library.ConflictError) as error:
+        return _result(path, manifest, str(error))
+    return _result(path, manifest, None)
+
+
+def _result(path: Path, manifest: CapsuleManifest | None, error: str | None) -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "id": manifest.package.name if manifest else None,
+        "version": manifest.package.version if manifest else None,
+        "error": error,
+    }
+
+
+@contextmanager
+def _progress(total: int, *, shown: bool) -> Iterator[Callable[[], None]]:
+    """Give what to call after each step; past a second, on a terminal, a bar is drawn."""
+    started, done = time.monotonic(), 0
+    bar: Any = None
+
+    def advance() -> None:
+        nonlocal bar, done
+        done += 1
+        late = time.monotonic() - started > _PATIENCE_SECONDS
+        if bar is None and late and shown and sys.stderr.isatty():
+            from rich.console import Console  # noqa: PLC0415 - only a bar needs it
+            from rich.progress import Progress  # noqa: PLC0415
+
+            bar = Progress(console=Console(stderr=True), transient=True)
+            bar.start()
+            bar.add_task("registering", total=total)
+        if bar is not None:
+            bar.update(0, completed=done)
+
+    try:
+        yield advance
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+@click.command
+@click.argument("capsule_ids", metavar="ID…", nargs=-1, required=True)
+@click.pass_context
+def unregister(ctx: click.Context, capsule_ids: tuple[str, ...]) -> None:
+    """Unregister each capsule with its uplinks and UUIDs."""
+    target: Target = ctx.obj
+    errors = []
+    with target.open() as registry:
+        for capsule_id in capsule_ids:
+            try:
+                registry.unregister(capsule_id)
+            except (library.NotFoundError, library.InvalidInputError) as error:
+                errors.append(error)
+                click.echo(f"capsule-registry: {escape(str(error))}", err=True)
+            else:
+                click.echo(f"unregistered {capsule_id}")
+    if errors:
+        ctx.exit(exit_code(errors[0]) if len(capsule_ids) == 1 else PARTLY_FAILED)
+
+
+@click.command("register-uuid")
+@click.argument("capsule_id", metavar="ID")
+@click.argument("uuid", required=False)
+@pass_target
+def register_uuid(target: Target, capsule_id: str, uuid: str | None) -> None:
+    """File UUID, or a new one, under the capsule ID, and print it."""
+    wanted = uuid or str(uuid_module.uuid4())
+    with target.open() as registry:
+        registry.register_uuid(wanted, capsule_id)
+    click.echo(wanted)
+
+
+@click.command
+@click.option("--yes", is_flag=True, help="Really.")
+@pass_target
+def drain(target: Target, *, yes: bool) -> None:
+    """Unregister everything in the namespace, in one revision."""
+    if not yes:
+        message = f"this removes everything in namespace {target.namespace}: say --yes"
+        raise click.UsageError(message)
+    with target.open() as registry:
+        removed = registry.drain()
+    for capsule in removed:
+        click.echo(f"unregistered {capsule.id}")
+
+
+commands = (register, unregister, register_uuid, drain)
