@@ -51,7 +51,7 @@ def read_address(url: str | None) -> Address:
         url = f"sqlite:///{default_file()}"
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # A port that is no number is a plain ValueError.
         raise InvalidDatabaseError(_shown(url), _EXPECTED) from None
     dialect = dialect_named(parsed.drivername)
     if dialect is None:

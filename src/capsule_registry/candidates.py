@@ -105,7 +105,7 @@ class Candidate:
             yield from _too_long("platform", uplink.platform, MAX_NAME)
         for tool in self.tools:
             yield from _too_long("tool name", tool.name, MAX_NAME)
-        for capability, value in grants_of(self.manifest):
+        for capability, _, value in grants_of(self.manifest):
             yield from _too_long(f"value of {capability}", value, MAX_GRANT)
         texts = (self.source_dir, self.state_reason, self.manifest.text)
         if any(text and "\0" in text for text in texts):
@@ -145,14 +145,14 @@ class _Members:
         return None if self._capsule is None else _member(self._capsule, name)
 
 
-def grants_of(manifest: CapsuleManifest) -> Iterator[tuple[str, str]]:
-    """Yield what *manifest* asks to be allowed: capability and value, a true flag as `true`."""
+def grants_of(manifest: CapsuleManifest) -> Iterator[tuple[str, int, str]]:
+    """Yield what *manifest* asks to be allowed: capability, position in its list, value."""
     for capability in _LISTED_CAPABILITIES:
-        for value in getattr(manifest.capabilities, capability):
-            yield capability, value
+        for position, value in enumerate(getattr(manifest.capabilities, capability)):
+            yield capability, position, value
     for capability in _FLAG_CAPABILITIES:
         if getattr(manifest.capabilities, capability):
-            yield capability, "true"
+            yield capability, 0, "true"
 
 
 def merged_tools(declared: Iterable[ToolDef], reported: Iterable[ToolDef]) -> tuple[ToolDef, ...]:

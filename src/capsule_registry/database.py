@@ -142,15 +142,19 @@ class Database:
         and checked before the commit.
         """
         with self._connected() as conn, self.translating():
-            if self.dialect.upgrades_itself:
-                conn.exec_driver_sql("PRAGMA foreign_keys = 0")
-                conn.rollback()
+            self._set_foreign_keys(conn, on=False)
             try:
-                with conn.execution_options(begin=self.dialect.begin_write).begin():
-                    yield conn
-                    self._refuse_orphans(conn)
+                begun = conn.execution_options(begin=self.dialect.begin_write)
+                with begun.begin():
+                    yield begun
+                    self._refuse_orphans(begun)
             finally:
-                conn.invalidate()
+                self._set_foreign_keys(conn.execution_options(begin=None), on=True)
+
+    def _set_foreign_keys(self, conn: Connection, *, on: bool) -> None:
+        if self.dialect.upgrades_itself:
+            conn.exec_driver_sql(f"PRAGMA foreign_keys = {int(on)}")
+            conn.rollback()
 
     def _refuse_orphans(self, conn: Connection) -> None:
         if not self.dialect.upgrades_itself:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import inspect, select
 
+from capsule_registry.dialects import sqlite_module
 from capsule_registry.errors import SchemaVersionError
 from capsule_registry.tables import schema_versions
 
@@ -111,11 +112,18 @@ def backup(database: Database, target: Path) -> None:
         FileExistsError: *target* exists.
     """
     os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+    copy = sqlite_module.connect(target)
     try:
-        database.read(lambda conn: conn.exec_driver_sql("VACUUM INTO ?", (str(target),)))
+        database.read(lambda conn: _source(conn).backup(copy))
     except BaseException:
         target.unlink()
         raise
+    finally:
+        copy.close()
+
+
+def _source(conn: Connection) -> Any:  # noqa: ANN401 - the module is chosen at run time
+    return conn.connection.driver_connection
 
 
 def _copy_before_upgrade(database: Database, found: str | None) -> Path | None:

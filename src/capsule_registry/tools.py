@@ -61,7 +61,7 @@ def project(unit: Unit, candidate: Candidate) -> None:
             "position": position,
             "value": value,
         }
-        for position, (capability, value) in enumerate(grants_of(candidate.manifest))
+        for capability, position, value in grants_of(candidate.manifest)
     ]
     if tool_rows:
         unit.conn.execute(insert(tools), tool_rows)

@@ -60,8 +60,8 @@ def print_json(value: object) -> None:
 
 def print_text(text: str) -> None:
     """Print the lines of *text*, each escaped."""
-    for line in text.splitlines():
-        click.echo(escape(line))
+    for line in text.rstrip("\n").split("\n"):
+        click.echo(escape(line.removesuffix("\r")))
 
 
 def _print_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:

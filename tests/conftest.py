@@ -1,0 +1,78 @@
+"""Fixtures: the databases, a registry on each, the corpus."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from backends import SqliteBackend
+
+from capsule_registry import CapsuleRegistry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
+
+
+class Clock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def step(self, by: timedelta) -> None:
+        self.now += by
+
+
+@pytest.fixture(scope="session", params=["sqlite"])
+def backend(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> SqliteBackend:
+    """A kind of database."""
+    return SqliteBackend(tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture
+def url(backend: SqliteBackend) -> str:
+    """The URL of a database that has the schema and the namespace `default`."""
+    return backend.new_url()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that moves when it is told to."""
+    return Clock()
+
+
+@pytest.fixture
+def registry(url: str, clock: Clock) -> Iterator[CapsuleRegistry]:
+    """An empty registry; at the end no connection may be left checked out."""
+    with CapsuleRegistry.open(url, clock=clock, actor="tester") as opened:
+        yield opened
+        assert 0 == opened._database.engine.pool.checkedout()  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The folder of real manifests; they are other people's files, so no checkout has them."""
+    if not CORPUS.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"CI has the corpus of real manifests at {CORPUS}, and it is not there")
+        pytest.skip(f"the corpus of real manifests is not at {CORPUS}")
+    return CORPUS
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the developer's own registry and settings out of the tests."""
+    for name in ("DATABASE", "NAMESPACE", "ACTOR"):
+        monkeypatch.delenv(f"CAPSULE_REGISTRY_{name}", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("HOME", str(tmp_path))

@@ -1,0 +1,266 @@
+"""Every change is in the history, in rows that recompute from the tables alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from factories import CLI, TELEGRAM, make_manifest, make_uplink
+
+from capsule_registry import CapsuleRegistry
+
+if TYPE_CHECKING:
+    from backends import SqliteBackend
+
+#: What row images leave out: what has no history, and what follows from other columns.
+NOT_IMAGED = {"namespace", "manifest", "capability_mask", "expires_at"}
+KEYS = {"capsules": "id", "uplinks": "id", "uuid_mappings": "uuid"}
+
+
+def dictionaries(backend: SqliteBackend, url: str, table: str) -> list[dict[str, Any]]:
+    columns = [row[1] for row in backend.rows(url, f"PRAGMA table_xinfo({table})")]
+    names = ", ".join(columns)
+    return [
+        dict(zip(columns, row, strict=True))
+        for row in backend.rows(url, f"SELECT {names} FROM {table} ORDER BY 1, 2, 3")
+    ]
+
+
+def canonical(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def make_history(registry: CapsuleRegistry) -> None:
+    """Do one of everything that changes something."""
+    moving, by_hand = uuid4(), make_uplink(metadata={"ключ": "знач\u202eение"})
+    registry.register(make_manifest("alpha", uplink=[TELEGRAM, CLI]), uuids=[uuid4(), uuid4()])
+    registry.register_uuid(moving, "ghost")
+    registry.register_uuid(moving, "alpha")
+    registry.register_uplink("ghost", by_hand)
+    registry.register(make_manifest("ghost"))
+    registry.register_uplink("beta", make_uplink())
+    registry.unregister_uplink(by_hand.id)
+    registry.unregister_uuid(moving)
+    registry.unregister("alpha")
+    with registry.transaction(reason="ünïcode") as transaction:
+        transaction.register(make_manifest("alpha", uplink=[CLI]))
+        transaction.unregister("ghost")
+        transaction.register_uuid(uuid4(), "delta")
+
+
+def assert_chain_holds(backend: SqliteBackend, url: str) -> None:
+    """Recompute every hash as an auditor would: from the rows, with `sha256` and JSON alone."""
+    [head] = dictionaries(backend, url, "namespaces")
+    revisions = dictionaries(backend, url, "revisions")
+    events = dictionaries(backend, url, "events")
+    previous = "0" * 64
+    for number, revision in enumerate(revisions, start=1):
+        of_revision = [event for event in events if event["revision"] == number]
+        header = {
+            name: revision[name]
+            for name in (
+                "actor",
+                "committed_at",
+                "database_user",
+                "event_count",
+                "namespace",
+                "previous_hash",
+                "reason",
+                "request_id",
+                "revision",
+            )
+        } | {"incarnation": head["incarnation"]}
+        lines = [header]
+        for event in of_revision:
+            event.pop("namespace")
+            lines.append(event)
+        text = "".join(canonical(line) + "\n" for line in lines)
+
+        assert (number, previous) == (revision["revision"], revision["previous_hash"])
+        assert len(of_revision) == revision["event_count"]
+        assert [*range(len(of_revision))] == [event["position"] for event in of_revision]
+        assert hashlib.sha256(text.encode()).hexdigest() == revision["hash"]
+        previous = revision["hash"]
+    assert (len(revisions), previous) == (head["revision"], head["head_hash"])
+
+
+def replayed(backend: SqliteBackend, url: str) -> dict[str, dict[str, Any]]:
+    """Return what the events alone say is there: the last image of each row."""
+    state: dict[str, dict[str, Any]] = {table: {} for table in KEYS}
+    for event in dictionaries(backend, url, "events"):
+        if event["kind"] in KEYS:
+            rows = state[event["kind"]]
+            assert canonical(rows.get(event["subject"])) == canonical(
+                event["old_row"] and json.loads(event["old_row"])
+            )
+            if event["new_row"] is None:
+                del rows[event["subject"]]
+            else:
+                assert event["new_row"] == canonical(json.loads(event["new_row"]))
+                rows[event["subject"]] = json.loads(event["new_row"])
+    return state
+
+
+def live(backend: SqliteBackend, url: str) -> dict[str, dict[str, Any]]:
+    """Return what the tables say is there."""
+    return {
+        table: {
+            row[key]: {name: value for name, value in row.items() if name not in NOT_IMAGED}
+            for row in dictionaries(backend, url, table)
+        }
+        for table, key in KEYS.items()
+    }
+
+
+def test_the_hash_chain_recomputes_from_the_tables(
+    registry: CapsuleRegistry, backend: SqliteBackend, url: str
+) -> None:
+    """Each hash is the SHA-256 of the revision's lines, and the head has the last one."""
+    make_history(registry)
+
+    assert_chain_holds(backend, url)
+
+
+def test_the_events_replay_to_the_live_tables(
+    registry: CapsuleRegistry, backend: SqliteBackend, url: str
+) -> None:
+    """After every kind of change the last images of all rows are the rows, before and after."""
+    make_history(registry)
+    assert live(backend, url) == replayed(backend, url)
+
+    registry.drain()
+    assert {table: {} for table in KEYS} == live(backend, url) == replayed(backend, url)
+    assert_chain_holds(backend, url)
+
+
+@pytest.mark.parametrize("event", [1, 3])
+def test_an_edit_of_an_event_breaks_the_chain(
+    registry: CapsuleRegistry, backend: SqliteBackend, url: str, event: int
+) -> None:
+    """The control: the chain does not hold once an event was edited behind its back."""
+    make_history(registry)
+    backend.rows(url, "UPDATE events SET capsule_id = 'evil' WHERE revision = ?", [event])
+
+    with pytest.raises(AssertionError):
+        assert_chain_holds(backend, url)
+
+
+def test_what_goes_by_cascade_has_its_own_event(
+    registry: CapsuleRegistry, backend: SqliteBackend, url: str
+) -> None:
+    """Unregistering a capsule with two uplinks and a UUID files four events in one revision."""
+    registry.register(make_manifest(uplink=[TELEGRAM, CLI]), uuids=[uuid4()])
+    registry.unregister("alpha")
+
+    actions = backend.rows(url, "SELECT action FROM events WHERE revision = 3 ORDER BY position")
+    assert [
+        ("uplink.unregistered",),
+        ("uplink.unregistered",),
+        ("uuid.unregistered",),
+        ("capsule.unregistered",),
+    ] == actions
+
+
+def test_a_repointed_uuid_leaves_one_owner_and_comes_to_the_other(
+    registry: CapsuleRegistry, backend: SqliteBackend, url: str
+) -> None:
+    """The two owners each have an event, and the reservation that held nothing more goes."""
+    uuid = uuid4()
+    registry.register_uuid(uuid, "first")
+    registry.register_uuid(uuid, "second")
+
+    assert [
+        ("capsule.reserved", "second"),
+        ("uuid.unregistered", "first"),
+        ("uuid.registered", "second"),
+        ("capsule.released", "first"),
+    ] == backend.rows(
+        url, "SELECT action, capsule_id FROM events WHERE revision = 3 ORDER BY position"
+    )
+    assert [("second",)] == backend.rows(url, "SELECT id FROM capsules")
+
+
+def test_a_raw_delete_takes_all_that_hangs_on_the_capsule(
+    registry: CapsuleRegistry, backend: SqliteBackend, url: str
+) -> None:
+    """With foreign keys on, `DELETE FROM capsules` empties every child table."""
+    registry.register(
+        make_manifest(
+            uplink=[TELEGRAM],
+            tool=[{"name": "t", "description": "", "input_schema": {}}],
+            capabilities={"net": ["*"], "uplink": True},
+        ),
+        uuids=[uuid4()],
+    )
+    children = ("uplinks", "uuid_mappings", "tools", "grants")
+    before = [backend.rows(url, f"SELECT count(*) FROM {table}")[0][0] for table in children]
+    backend.rows(url, "DELETE FROM capsules WHERE id = 'alpha'")
+    after = [backend.rows(url, f"SELECT count(*) FROM {table}")[0][0] for table in children]
+
+    assert [1, 1, 1, 2] == before
+    assert [0, 0, 0, 0] == after
+
+
+def test_grants_are_one_row_a_value(
+    registry: CapsuleRegistry, backend: SqliteBackend, url: str
+) -> None:
+    """Each value of each capability is a row; a flag is `true` or no row at all."""
+    registry.register(
+        make_manifest(
+            capabilities={
+                "ipc_publish": ["llm.*", "a.b"],
+                "allow_prompt_injection": True,
+                "uplink": False,
+            },
+            component=[{"file": "x", "capabilities": {"net": ["*"]}}],
+        )
+    )
+
+    assert [
+        ("allow_prompt_injection", 0, "true"),
+        ("ipc_publish", 0, "llm.*"),
+        ("ipc_publish", 1, "a.b"),
+    ] == backend.rows(url, "SELECT capability, position, value FROM grants ORDER BY 1, 2")
+
+
+def test_a_manifest_is_stored_once(
+    registry: CapsuleRegistry, backend: SqliteBackend, url: str
+) -> None:
+    """The same text registered again refers to the row that is there, which is never removed."""
+    for _ in range(3):
+        registry.register(make_manifest())
+        registry.unregister("alpha")
+
+    [(digest, text)] = backend.rows(url, "SELECT digest, text FROM manifests")
+    assert digest == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_new_namespace_begins_with_its_creation(backend: SqliteBackend) -> None:
+    """Opening a namespace creates it once, as revision 1; opening again makes no revision."""
+    url = backend.empty_url()
+    for _ in range(2):
+        CapsuleRegistry.open(url, namespace="other", actor="me").close()
+
+    assert [("other", 1)] == backend.rows(url, "SELECT name, revision FROM namespaces")
+    assert [("namespace.created", "other", "me")] == backend.rows(
+        url,
+        "SELECT action, subject, actor FROM events NATURAL JOIN revisions",
+    )
+    assert_chain_holds(backend, url)
+
+
+def test_namespaces_do_not_see_each_other(registry: CapsuleRegistry, url: str) -> None:
+    """The same id and the same UUID stand in two namespaces, each with its own history."""
+    uuid = uuid4()
+    registry.register(make_manifest(), uuids=[uuid])
+    with CapsuleRegistry.open(url, namespace="other") as other:
+        assert [] == other.list()
+        assert other.find_by_uuid(uuid) is None
+        other.register_uuid(uuid, "beta")
+        assert 3 == other.register(make_manifest()).generation
+        assert 1 == len(other.drain())
+
+    assert "alpha" == registry.find_by_uuid(uuid)
