@@ -111,9 +111,7 @@ def test_the_instance_is_the_object_that_this_process_registered(
     assert pickle.loads(pickle.dumps(record)).instance is None
 
 
-def test_the_instance_is_forgotten_with_its_generation(
-    registry: CapsuleRegistry, url: str
-) -> None:
+def test_the_instance_is_forgotten_with_its_generation(registry: CapsuleRegistry, url: str) -> None:
     """When another process replaces the capsule, this process's object is no longer handed out."""
     registry.register(OriginalCapsule("alpha"))
     with CapsuleRegistry.open(url) as other:
@@ -161,9 +159,7 @@ def test_tools_that_the_object_reports_win(registry: CapsuleRegistry) -> None:
         (tool.name, tool.description) for tool in registry.tools("alpha")
     ]
     assert [
-        Tool(
-            capsule_id="alpha", name="a", description="reported", input_schema={"type": "object"}
-        ),
+        Tool(capsule_id="alpha", name="a", description="reported", input_schema={"type": "object"}),
         Tool(capsule_id="beta", name="a", description="declared", input_schema={}),
     ] == registry.find_tool("a")
     assert [] == registry.find_tool("nothing")
@@ -254,9 +250,7 @@ def test_a_package_name_outside_the_grammar_parses_and_is_not_registered(
         registry.register(manifest)
 
 
-def test_a_failed_registration_leaves_nothing(
-    backend: SqliteBackend, url: str
-) -> None:
+def test_a_failed_registration_leaves_nothing(backend: SqliteBackend, url: str) -> None:
     """A forced duplicate of an uplink id undoes all of it: rows, reservation and history."""
     fixed = UUID(int=7)
     tables = ("capsules", "uplinks", "tools", "grants", "manifests", "revisions", "events")

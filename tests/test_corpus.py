@@ -57,9 +57,7 @@ def without_unknown_keys(given: Any, source: Any, expected: Any) -> Any:
         }
     if isinstance(given, list) and isinstance(expected, list) and len(given) == len(expected):
         sources = source if isinstance(source, list) else [None] * len(given)
-        return [
-            without_unknown_keys(*item) for item in zip(given, sources, expected, strict=True)
-        ]
+        return [without_unknown_keys(*item) for item in zip(given, sources, expected, strict=True)]
     return given
 
 
@@ -90,9 +88,7 @@ def with_file_key(manifest: dict[str, Any]) -> dict[str, Any]:
     return {**manifest, "component": components}
 
 
-def test_every_loading_manifest_comes_back_unchanged(
-    corpus: Path, backend: SqliteBackend
-) -> None:
+def test_every_loading_manifest_comes_back_unchanged(corpus: Path, backend: SqliteBackend) -> None:
     """Registered from the shell, each in a namespace of its own, `show` gives the exact text."""
     url, runner, registered = backend.new_url(), CliRunner(), 0
     for number, row in enumerate(index(corpus)):

@@ -74,9 +74,7 @@ def test_the_scenario_table(registry: CapsuleRegistry) -> None:
     assert ["telegram", "telegram", "cli"] == [
         uplink.platform for uplink in registry.all_uplink_descriptors()
     ]
-    assert ["wasm(a)"] * 3 == [
-        str(uplink.source) for uplink in registry.all_uplink_descriptors()
-    ]
+    assert ["wasm(a)"] * 3 == [str(uplink.source) for uplink in registry.all_uplink_descriptors()]
 
     platforms = ("telegram", " Telegram ", "Telegram", "cli", "CLI")
     found = [registry.find_uplink_by_platform(text) is not None for text in platforms]

@@ -73,9 +73,7 @@ def test_the_migrations_make_what_the_tables_say(backend: SqliteBackend, url: st
 def test_names_fit_into_every_database() -> None:
     """No constraint or index has a name over 60 characters, and none is without a name."""
     named = [
-        item
-        for table in metadata.sorted_tables
-        for item in (*table.constraints, *table.indexes)
+        item for table in metadata.sorted_tables for item in (*table.constraints, *table.indexes)
     ]
 
     assert all(isinstance(item.name, str) for item in named)
@@ -90,9 +88,7 @@ def test_each_step_goes_down_and_up_again(backend: SqliteBackend) -> None:
     for script in reversed([*SCRIPTS.walk_revisions()]):
         migrate(database, script.revision)
         after = definitions(backend, url)
-        assert [(script.revision,)] == backend.rows(
-            url, "SELECT max(version) FROM schema_versions"
-        )
+        assert [(script.revision,)] == backend.rows(url, "SELECT max(version) FROM schema_versions")
         migrate(database, "-1", "downgrade")
         left = definitions(backend, url)
         left.pop("capsule_registry_version")
@@ -137,7 +133,9 @@ def test_migrations_are_numbered_linear_and_stand_alone() -> None:
 
 
 def set_version(backend: SqliteBackend, url: str, version: str, oldest: str) -> None:
-    backend.rows(url, "UPDATE schema_versions SET version = ?, oldest_compatible = ?", [version, oldest])
+    backend.rows(
+        url, "UPDATE schema_versions SET version = ?, oldest_compatible = ?", [version, oldest]
+    )
     backend.rows(url, "UPDATE capsule_registry_version SET version_num = ?", [version])
 
 

@@ -167,9 +167,7 @@ def test_topics_and_capabilities_match_as_by_the_original() -> None:
 
 
 @pytest.mark.parametrize("row", rows("toposort"), ids=lambda row: row["name"])
-def test_boot_order_is_the_kernels(
-    row: dict[str, Any], request: pytest.FixtureRequest
-) -> None:
+def test_boot_order_is_the_kernels(row: dict[str, Any], request: pytest.FixtureRequest) -> None:
     """Providers before consumers, uplink capsules first; a cycle names all that it holds up."""
     if "input_ids" in row:
         folders = {path.name[-12:]: path for path in _manifests(request)}

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy import RowMapping
 
     from capsule_registry.candidates import Candidate
-    from capsule_registry.history import Scope, Unit
+    from capsule_registry.unit import Scope, Unit
 
 _registered = and_(
     capsules.c.namespace == bindparam("namespace"), capsules.c.registered_revision.is_not(None)

@@ -18,7 +18,6 @@ CapsuleRegistryError
 │  ├─ InvalidCapsuleIdError(capsule_id, reason)
 │  ├─ InvalidDatabaseError(database, reason)
 │  ├─ InvalidManifestError(path, rule, message)
-│  ├─ InvalidNamespaceError(namespace)
 │  ├─ InvalidTextError(field, rule, message)
 │  ├─ InvalidUplinkSourceError(capsule_id, reason)
 │  └─ InvalidUuidError(text)
@@ -37,8 +36,7 @@ CapsuleRegistryError
 └─ PermissionDeniedError(database, reason)
 ```
 
-Facts are attributes; the sentence is made from them when it is asked for. Every error survives
-pickling, so that it can cross a process boundary.
+Facts are attributes, and the sentence is made from them. Every error survives pickling.
 """
 
 from __future__ import annotations
@@ -54,15 +52,15 @@ if TYPE_CHECKING:
 class CapsuleRegistryError(Exception):
     """The root of every error that the registry raises on purpose."""
 
-    #: Names of the facts, in the order in which the constructor takes them.
+    #: Names of the facts, in the order in which the constructor takes them: the annotations.
     facts: ClassVar[tuple[str, ...]] = ()
     #: The sentence, made from the facts.
     template: ClassVar[str] = ""
 
+    def __init_subclass__(cls) -> None:
+        cls.facts = tuple(vars(cls).get("__annotations__", ()))
+
     def __init__(self, *values: object) -> None:
-        if len(values) != len(self.facts):
-            message = f"{type(self).__name__} takes {', '.join(self.facts) or 'no arguments'}"
-            raise TypeError(message)
         super().__init__(*values)
         for name, value in zip(self.facts, values, strict=True):
             setattr(self, name, value)
@@ -79,7 +77,6 @@ class CapsuleNotFoundError(NotFoundError):
     """No capsule of that id is registered; a mere reservation counts as absent."""
 
     capsule_id: str
-    facts = ("capsule_id",)
     template = "Not found: capsule {capsule_id}"
 
 
@@ -87,7 +84,6 @@ class UplinkNotFoundError(NotFoundError):
     """No uplink of that id is registered."""
 
     uplink_id: UUID
-    facts = ("uplink_id",)
     template = "Not found: uplink {uplink_id}"
 
 
@@ -95,7 +91,6 @@ class LeaseNotFoundError(NotFoundError):
     """No live lease of that id exists."""
 
     lease_id: UUID
-    facts = ("lease_id",)
     template = "Not found: lease {lease_id}"
 
 
@@ -103,7 +98,6 @@ class NamespaceNotFoundError(NotFoundError):
     """The database has no namespace of that name."""
 
     namespace: str
-    facts = ("namespace",)
     template = "Not found: namespace {namespace}"
 
 
@@ -115,7 +109,6 @@ class CapsuleAlreadyRegisteredError(ConflictError):
     """A capsule of that id is registered; nothing was changed."""
 
     capsule_id: str
-    facts = ("capsule_id",)
     template = "Already registered: {capsule_id}"
 
 
@@ -123,7 +116,6 @@ class UplinkAlreadyRegisteredError(ConflictError):
     """An uplink of that id is registered; its first owner keeps it."""
 
     uplink_id: UUID
-    facts = ("uplink_id",)
     template = "Uplink already registered: {uplink_id}"
 
 
@@ -132,7 +124,6 @@ class StaleGenerationError(ConflictError):
 
     expected: int
     actual: int | None
-    facts = ("expected", "actual")
     template = "Stale generation: expected {expected}, found {actual}"
 
 
@@ -140,7 +131,6 @@ class LeaseLostError(ConflictError):
     """The lease has expired or was closed; nothing can be written through it any more."""
 
     lease_id: UUID
-    facts = ("lease_id",)
     template = "Lease lost: {lease_id}"
 
 
@@ -149,7 +139,6 @@ class UuidHeldError(ConflictError):
 
     uuid: UUID
     lease_id: UUID
-    facts = ("uuid", "lease_id")
     template = "UUID {uuid} is held by lease {lease_id}"
 
 
@@ -162,7 +151,6 @@ class InvalidCapsuleIdError(InvalidInputError):
 
     capsule_id: str
     reason: str
-    facts = ("capsule_id", "reason")
     template = "{reason}"
 
 
@@ -171,42 +159,27 @@ class InvalidDatabaseError(InvalidInputError):
 
     database: str
     reason: str
-    facts = ("database", "reason")
     template = "Invalid database {database}: {reason}"
 
 
 class InvalidManifestError(InvalidInputError):
-    """
-    The manifest breaks a rule.
-
-    `rule` is the name of the rule (stable, for programs), `path` the file where there is one.
-    """
+    """The manifest breaks a rule; `rule` is its name, for programs, `path` the file if any."""
 
     path: str | PathLike[str] | None
     rule: str
     message: str
-    facts = ("path", "rule", "message")
 
     def __str__(self) -> str:
         place = "manifest" if self.path is None else f"manifest at {self.path}"
         return f"Failed to parse {place}: {self.message} [{self.rule}]"
 
 
-class InvalidNamespaceError(InvalidInputError):
-    """The text is no namespace name: `[a-z0-9-]`, 1 to 63 characters."""
-
-    namespace: str
-    facts = ("namespace",)
-    template = "Invalid namespace {namespace!r}: use 1 to 63 characters of a-z, 0-9 and '-'"
-
-
 class InvalidTextError(InvalidInputError):
-    """A text that not every database can hold; `rule` is `nul` or `too_long`."""
+    """A text outside its grammar (`rule`), or one that not every database can hold."""
 
     field: str
     rule: str
     message: str
-    facts = ("field", "rule", "message")
     template = "Invalid {field}: {message} [{rule}]"
 
 
@@ -215,7 +188,6 @@ class InvalidUplinkSourceError(InvalidInputError):
 
     capsule_id: str
     reason: str
-    facts = ("capsule_id", "reason")
     template = "Failed to create source: invalid capsule id: {reason}"
 
 
@@ -223,7 +195,6 @@ class InvalidUuidError(InvalidInputError):
     """The text is no UUID."""
 
     text: str
-    facts = ("text",)
     template = "Invalid UUID: {text!r}"
 
 
@@ -236,7 +207,6 @@ class RevisionCompactedError(RevisionError):
 
     requested: int
     compacted: int
-    facts = ("requested", "compacted")
     template = "Revision {requested} is gone: history is pruned through {compacted}"
 
 
@@ -245,7 +215,6 @@ class FutureRevisionError(RevisionError):
 
     requested: int
     head: int
-    facts = ("requested", "head")
     template = "Revision {requested} does not exist yet: the head is {head}"
 
 
@@ -254,7 +223,6 @@ class IncarnationChangedError(RevisionError):
 
     expected: UUID
     actual: UUID
-    facts = ("expected", "actual")
     template = "The database was restored: incarnation {actual} is not {expected}"
 
 
@@ -272,7 +240,6 @@ class TransactionDoomedError(UsageError):
     """An error inside the transaction was swallowed; nothing of the transaction was written."""
 
     cause: str
-    facts = ("cause",)
     template = "Nothing was written: an error inside the transaction dooms it ({cause})"
 
 
@@ -284,15 +251,13 @@ class RegistryClosedError(UsageError):
 
 class DependencyCycleError(CapsuleRegistryError):
     """
-    Capsules require each other in a circle.
+    Capsules require each other in a circle; `names` are all that cannot be ordered for it.
 
-    `names` are all that cannot be ordered (members of the circle and everything downstream),
     `fallback` is the order to use all the same, as indexes into what was given.
     """
 
     names: Sequence[str]
     fallback: Sequence[int]
-    facts = ("names", "fallback")
 
     def __str__(self) -> str:
         return f"dependency cycle detected (involved nodes): {', '.join(self.names)}"
@@ -304,7 +269,6 @@ class SchemaVersionError(CapsuleRegistryError):
     found: str | None
     required: str
     command: str
-    facts = ("found", "required", "command")
 
     def __str__(self) -> str:
         found = "has no schema" if self.found is None else f"has schema version {self.found}"
@@ -316,7 +280,6 @@ class RegistryUnavailableError(CapsuleRegistryError):
 
     database: str
     reason: str
-    facts = ("database", "reason")
     template = "Unavailable: {database}: {reason}"
 
 
@@ -325,7 +288,6 @@ class HistoryCorruptError(CapsuleRegistryError):
 
     subject: str
     reason: str
-    facts = ("subject", "reason")
     template = "Corrupt: {subject}: {reason}"
 
 
@@ -334,5 +296,4 @@ class PermissionDeniedError(CapsuleRegistryError):
 
     database: str
     reason: str
-    facts = ("database", "reason")
     template = "Not permitted: {database}: {reason}"

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from capsule_registry.errors import (
     InvalidCapsuleIdError,
-    InvalidNamespaceError,
+    InvalidTextError,
     InvalidUuidError,
 )
 
@@ -121,10 +121,11 @@ def to_namespace(text: str) -> str:
     Return *text* if it is the name of a namespace.
 
     Raises:
-        InvalidNamespaceError: It is not 1 to 63 characters of `a-z`, `0-9` and `-`.
+        InvalidTextError: It is not 1 to 63 characters of `a-z`, `0-9` and `-`.
     """
     if not _NAMESPACE.fullmatch(text):
-        raise InvalidNamespaceError(text)
+        message = f"{text!r} is not 1 to 63 characters of a-z, 0-9 and '-'"
+        raise InvalidTextError("namespace", "grammar", message)
     return text
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from capsule_registry.descriptors import UplinkCapabilities, UplinkDescriptor
-    from capsule_registry.history import Scope
+    from capsule_registry.unit import Scope
     from capsule_registry.records import (
         RegisteredCapsule,
         RegisteredUplink,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from capsule_registry import capsules, history, uplinks
+from capsule_registry import capsules, namespaces, uplinks
 from capsule_registry.actors import default_actor
 from capsule_registry.candidates import check_text
 from capsule_registry.database import Database
@@ -16,10 +17,10 @@ from capsule_registry.errors import (
     NamespaceNotFoundError,
     TransactionInProgressError,
 )
-from capsule_registry.history import Scope, Unit, logger
 from capsule_registry.identifiers import to_namespace, uuid7
 from capsule_registry.schema import prepare
 from capsule_registry.transaction import Transaction
+from capsule_registry.unit import Scope, Unit, close_unit, open_unit
 from capsule_registry.writer import RegistryWriter
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from capsule_registry.records import RegisteredCapsule
 
 T = TypeVar("T")
+logger = logging.getLogger("capsule_registry")
 
 _MAX_ACTOR = 255
 _IDS_SHOWN = 10
@@ -95,7 +97,7 @@ class CapsuleRegistry(RegistryWriter):
 
         Raises:
             InvalidDatabaseError: *url* is of no supported database, or its file is no database.
-            InvalidNamespaceError: *namespace* is no name of a namespace.
+            InvalidTextError: *namespace* is no name of a namespace.
             NamespaceNotFoundError: It is missing, and *read_only*.
             SchemaVersionError: This library cannot run on the schema; says what to run.
             RegistryUnavailableError: The database cannot be reached.
@@ -125,12 +127,12 @@ class CapsuleRegistry(RegistryWriter):
 
     def _ensure_namespace(self) -> None:
         def exists(conn: Connection) -> bool:
-            return history.namespace_exists(Scope(conn, self.namespace))
+            return namespaces.exists(Scope(conn, self.namespace))
 
         def create(conn: Connection) -> None:
             if not exists(conn):
-                unit = history.create_namespace(conn, self.namespace, self._clock)
-                history.close_unit(unit, actor=self._actor or default_actor(), reason=None)
+                unit = namespaces.create(conn, self.namespace, self._clock)
+                close_unit(unit, actor=self._actor or default_actor(), reason=None)
 
         if self._database.read(exists):
             return
@@ -214,11 +216,11 @@ class CapsuleRegistry(RegistryWriter):
 
     def _open_unit(self, conn: Connection) -> Unit:
         with self._database.translating():
-            return history.open_unit(conn, self.namespace, self._clock)
+            return open_unit(conn, self.namespace, self._clock)
 
     def _close_unit(self, unit: Unit, reason: str | None) -> None:
         with self._database.translating():
-            history.close_unit(unit, actor=self._actor or default_actor(), reason=reason)
+            close_unit(unit, actor=self._actor or default_actor(), reason=reason)
 
     def _committed(self, unit: Unit) -> None:
         self._instances.update(unit.instances)

@@ -16,7 +16,7 @@ from capsule_registry.tables import capsules, uplinks, uuid_mappings
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
 
-    from capsule_registry.history import Scope, Unit
+    from capsule_registry.unit import Scope, Unit
     from capsule_registry.identifiers import CapsuleId
 
 _row = select(capsules).where(

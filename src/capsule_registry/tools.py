@@ -13,7 +13,7 @@ from capsule_registry.tables import capsules, grants, tools
 
 if TYPE_CHECKING:
     from capsule_registry.candidates import Candidate
-    from capsule_registry.history import Scope, Unit
+    from capsule_registry.unit import Scope, Unit
 
 _all = (
     select(tools)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from capsule_registry.database import Database
-    from capsule_registry.history import Scope, Unit
+    from capsule_registry.unit import Scope, Unit
     from capsule_registry.records import RegisteredCapsule
 
 T = TypeVar("T")

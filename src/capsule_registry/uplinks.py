@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import RowMapping, Select
 
-    from capsule_registry.history import Scope, Unit
+    from capsule_registry.unit import Scope, Unit
     from capsule_registry.manifest.parts import UplinkDef
 
 _all = (

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import RowMapping
 
-    from capsule_registry.history import Scope, Unit
+    from capsule_registry.unit import Scope, Unit
 
 _in_namespace = uuid_mappings.c.namespace == bindparam("namespace")
 _by_uuid = select(uuid_mappings).where(_in_namespace, uuid_mappings.c.uuid == bindparam("uuid"))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from capsule_registry.descriptors import UplinkDescriptor
-    from capsule_registry.history import Unit
+    from capsule_registry.unit import Unit
     from capsule_registry.records import Capsule, RegisteredCapsule
 
 T = TypeVar("T")

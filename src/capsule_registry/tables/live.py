@@ -1,9 +1,4 @@
-"""
-The tables, as the migrations have made them.
-
-They are a public interface: people and programs in other languages read them. Every table but the
-first two leads its primary key with the namespace. `docs/design.md` says what each is for.
-"""
+"""What is registered now."""
 
 from __future__ import annotations
 
@@ -20,13 +15,11 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
-    MetaData,
     Named,
     PrimaryKeyConstraint,
     SmallInteger,
     Table,
     TypedColumns,
-    UniqueConstraint,
 )
 
 from capsule_registry.dialects import (
@@ -36,21 +29,7 @@ from capsule_registry.dialects import (
     long_text,
     short_text,
 )
-
-metadata: Final = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(referred_table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    }
-)
-
-#: Small rows that are looked up by their key: on SQLite the key is the table.
-_KEYED: Final[dict[str, Any]] = {"sqlite_with_rowid": False}
-#: Columns that row images leave out: the digest of a manifest stands for it.
-_NOT_IMAGED: Final[dict[str, Any]] = {"imaged": False}
+from capsule_registry.tables.metadata import KEYED, NOT_IMAGED, metadata
 
 _CAPSULES_KEY: Final = ["capsules.namespace", "capsules.id"]
 _STATES: Final = "'unloaded', 'loading', 'ready', 'failed', 'unloading'"
@@ -70,100 +49,11 @@ _MASK: Final = " + ".join(
 )
 
 
-class _NamespaceColumns(TypedColumns):
-    name: Named[str] = Column(short_text(63), nullable=False)
-    incarnation: Named[UUID] = Column(CanonicalUuid, nullable=False)
-    revision: Named[int] = Column(BigInteger, nullable=False)
-    head_hash: Named[str] = Column(short_text(64), nullable=False)
-    compacted_revision: Named[int] = Column(BigInteger, nullable=False)
-    last_commit_at: Named[datetime] = Column(UtcDateTime, nullable=False)
-
-
-namespaces = Table(
-    "namespaces", metadata, _NamespaceColumns, PrimaryKeyConstraint("name"), **_KEYED
-)
-
-
-class _SchemaVersionColumns(TypedColumns):
-    version: Named[str] = Column(short_text(32), nullable=False)
-    applied_at: Named[datetime] = Column(UtcDateTime, nullable=False)
-    library_version: Named[str] = Column(short_text(64), nullable=False)
-    oldest_compatible: Named[str] = Column(short_text(32), nullable=False)
-
-
-schema_versions = Table(
-    "schema_versions", metadata, _SchemaVersionColumns, PrimaryKeyConstraint("version"), **_KEYED
-)
-
-
-class _ManifestColumns(TypedColumns):
-    namespace: Named[str] = Column(short_text(63), nullable=False)
-    digest: Named[str] = Column(short_text(64), nullable=False)
-    format: Named[str] = Column(short_text(8), nullable=False)
-    text: Named[str] = Column(long_text(), nullable=False)
-
-
-manifests = Table(
-    "manifests",
-    metadata,
-    _ManifestColumns,
-    PrimaryKeyConstraint("namespace", "digest"),
-    ForeignKeyConstraint(["namespace"], ["namespaces.name"]),
-    CheckConstraint("format IN ('toml', 'json')", name="format_known"),
-)
-
-
-class _RevisionColumns(TypedColumns):
-    namespace: Named[str] = Column(short_text(63), nullable=False)
-    revision: Named[int] = Column(BigInteger, nullable=False)
-    committed_at: Named[datetime] = Column(UtcDateTime, nullable=False)
-    actor: Named[str] = Column(short_text(255), nullable=False)
-    database_user: Named[str | None] = Column(short_text(255), nullable=True)
-    reason: Named[str | None] = Column(long_text(), nullable=True)
-    request_id: Named[UUID] = Column(CanonicalUuid, nullable=False)
-    event_count: Named[int] = Column(Integer, nullable=False)
-    previous_hash: Named[str] = Column(short_text(64), nullable=False)
-    hash: Named[str] = Column(short_text(64), nullable=False)
-
-
-revisions = Table(
-    "revisions",
-    metadata,
-    _RevisionColumns,
-    PrimaryKeyConstraint("namespace", "revision"),
-    ForeignKeyConstraint(["namespace"], ["namespaces.name"]),
-    UniqueConstraint("request_id"),
-    Index("ix_revisions_committed_at", "namespace", "committed_at"),
-)
-
-
-class _EventColumns(TypedColumns):
-    namespace: Named[str] = Column(short_text(63), nullable=False)
-    revision: Named[int] = Column(BigInteger, nullable=False)
-    position: Named[int] = Column(Integer, nullable=False)
-    action: Named[str] = Column(short_text(64), nullable=False)
-    kind: Named[str] = Column(short_text(32), nullable=False)
-    subject: Named[str] = Column(short_text(128), nullable=False)
-    capsule_id: Named[str | None] = Column(short_text(128), nullable=True)
-    old_row: Named[str | None] = Column(long_text(), nullable=True)
-    new_row: Named[str | None] = Column(long_text(), nullable=True)
-
-
-events = Table(
-    "events",
-    metadata,
-    _EventColumns,
-    PrimaryKeyConstraint("namespace", "revision", "position"),
-    Index("ix_events_subject", "namespace", "kind", "subject", "revision"),
-    Index("ix_events_capsule_id", "namespace", "capsule_id", "revision"),
-)
-
-
 class _CapsuleColumns(TypedColumns):
     namespace: Named[str] = Column(short_text(63), nullable=False)
     id: Named[str] = Column(short_text(128), nullable=False)
     version: Named[str | None] = Column(long_text(), nullable=True)
-    manifest: Named[Any] = Column(CanonicalJson, nullable=True, info=_NOT_IMAGED)
+    manifest: Named[Any] = Column(CanonicalJson, nullable=True, info=NOT_IMAGED)
     manifest_digest: Named[str | None] = Column(short_text(64), nullable=True)
     #: Canonical JSON of the tools that the object itself reported; null where it reported none.
     reported_tools: Named[str | None] = Column(long_text(), nullable=True)
@@ -245,7 +135,7 @@ grants = Table(
     PrimaryKeyConstraint("namespace", "capsule_id", "capability", "position"),
     ForeignKeyConstraint(["namespace", "capsule_id"], _CAPSULES_KEY, ondelete="CASCADE"),
     Index("ix_grants_value", "namespace", "capability", "value"),
-    **_KEYED,
+    **KEYED,
 )
 
 
@@ -267,7 +157,7 @@ class _UplinkColumns(TypedColumns):
     supports_buttons: Named[bool] = Column(Boolean, nullable=False)
     #: Never null; MariaDB lets no generated column say so.
     capability_mask: Named[int] = Column(
-        SmallInteger, Computed(_MASK, persisted=True), nullable=True, info=_NOT_IMAGED
+        SmallInteger, Computed(_MASK, persisted=True), nullable=True, info=NOT_IMAGED
     )
     metadata: Named[Any] = Column(CanonicalJson, nullable=False)
     declared: Named[bool] = Column(Boolean, nullable=False)
@@ -303,7 +193,7 @@ class _LeaseColumns(TypedColumns):
     opened_at: Named[datetime] = Column(UtcDateTime, nullable=False)
     opened_revision: Named[int] = Column(BigInteger, nullable=False)
     #: Moves with every renewal, which makes no event: so it is in no row image.
-    expires_at: Named[datetime] = Column(UtcDateTime, nullable=False, info=_NOT_IMAGED)
+    expires_at: Named[datetime] = Column(UtcDateTime, nullable=False, info=NOT_IMAGED)
 
 
 leases = Table(
@@ -337,5 +227,5 @@ uuid_mappings = Table(
     ),
     Index("ix_uuid_mappings_capsule_id", "namespace", "capsule_id"),
     Index("ix_uuid_mappings_lease_id", "namespace", "lease_id"),
-    **_KEYED,
+    **KEYED,
 )

@@ -7,16 +7,13 @@ namespace are serial, revisions have no gaps, and commit order is revision order
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID, uuid4
 
 from sqlalchemy import and_, bindparam, delete, func, insert, select, update
 
-from capsule_registry.canonical import canonical_json, sha256_of_lines
-from capsule_registry.dialects import CanonicalJson, time_text
+from capsule_registry.canonical import sha256_of_lines
+from capsule_registry.chain import export_lines, row_image
 from capsule_registry.errors import HistoryCorruptError, NamespaceNotFoundError
 from capsule_registry.identifiers import uuid7
 from capsule_registry.schema import check
@@ -33,13 +30,10 @@ from capsule_registry.tables import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
 
     from sqlalchemy import Connection, RowMapping, Table
-
-logger = logging.getLogger("capsule_registry")
-
-#: The hash before revision 1.
-GENESIS_HASH: Final = "0" * 64
 
 #: The tables whose rows have events, and the column that names the row.
 _SUBJECTS: Final = {
@@ -168,35 +162,6 @@ class Unit(Scope):
         )
 
 
-def row_image(table: Table, row: Mapping[str, Any] | None) -> str | None:
-    """
-    Return *row* as canonical JSON, as events hold it.
-
-    Every column but the namespace and those marked `imaged: False`; times and UUIDs as text, and
-    JSON columns as the text that they hold, so that only strings, integers, booleans and nulls
-    are left and the bytes are the same everywhere.
-    """
-    if row is None:
-        return None
-    return canonical_json(
-        {
-            column.name: _image_value(column.type, row.get(column.name))
-            for column in table.c
-            if column.name != "namespace" and column.info.get("imaged", True)
-        }
-    )
-
-
-def _image_value(kind: object, value: Any) -> Any:  # noqa: ANN401 - any column's value
-    if isinstance(kind, CanonicalJson):
-        return canonical_json(value)
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, datetime):
-        return time_text(value)
-    return value
-
-
 def open_unit(conn: Connection, namespace: str, clock: Callable[[], datetime]) -> Unit:
     """
     Lock the head of *namespace* and return the unit that holds it.
@@ -254,78 +219,3 @@ def close_unit(unit: Unit, *, actor: str, reason: str | None) -> None:
     )
     if moved.rowcount != 1:
         raise HistoryCorruptError(f"namespace {unit.namespace}", "the head moved under its lock")
-
-
-def export_lines(
-    incarnation: UUID, revision: Mapping[str, Any], events: Sequence[Mapping[str, Any]]
-) -> list[str]:
-    """
-    Return the lines of a revision whose SHA-256, each line ended by a newline, is its hash.
-
-    The header first, then one line per event, each canonical JSON. Row images stand in them as
-    the texts that the table holds, so that what is hashed is what is stored.
-    """
-    header = {
-        "actor": revision["actor"],
-        "committed_at": time_text(revision["committed_at"]),
-        "database_user": revision["database_user"],
-        "event_count": revision["event_count"],
-        "incarnation": str(incarnation),
-        "namespace": revision["namespace"],
-        "previous_hash": revision["previous_hash"],
-        "reason": revision["reason"],
-        "request_id": str(revision["request_id"]),
-        "revision": revision["revision"],
-    }
-    names = (
-        "revision",
-        "position",
-        "action",
-        "kind",
-        "subject",
-        "capsule_id",
-        "old_row",
-        "new_row",
-    )
-    return [
-        canonical_json(header),
-        *(canonical_json({name: event[name] for name in names}) for event in events),
-    ]
-
-
-def create_namespace(conn: Connection, namespace: str, clock: Callable[[], datetime]) -> Unit:
-    """Make the namespace and return the unit, not yet closed, that files its creation."""
-    at, incarnation = clock(), uuid4()
-    conn.execute(
-        insert(namespaces).values(
-            name=namespace,
-            incarnation=incarnation,
-            revision=0,
-            head_hash=GENESIS_HASH,
-            compacted_revision=0,
-            last_commit_at=at,
-        )
-    )
-    unit = Unit(
-        conn, namespace, revision=1, at=at, incarnation=incarnation, previous_hash=GENESIS_HASH
-    )
-    unit.events.append(
-        {
-            "namespace": namespace,
-            "revision": 1,
-            "position": 0,
-            "action": "namespace.created",
-            "kind": namespaces.name,
-            "subject": namespace,
-            "capsule_id": None,
-            "old_row": None,
-            "new_row": canonical_json({"incarnation": str(incarnation), "name": namespace}),
-        }
-    )
-    return unit
-
-
-def namespace_exists(scope: Scope) -> bool:
-    """Say whether the scope's namespace is there."""
-    found = select(namespaces.c.name).where(namespaces.c.name == bindparam("namespace"))
-    return scope.conn.execute(found, {"namespace": scope.namespace}).one_or_none() is not None

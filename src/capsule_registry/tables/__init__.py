@@ -1,0 +1,31 @@
+"""
+The tables, as the migrations have made them.
+
+They are a public interface: people and programs in other languages read them. Every table but the
+first two leads its primary key with the namespace. `docs/design.md` says what each is for.
+"""
+
+from capsule_registry.tables.history import (
+    events,
+    manifests,
+    namespaces,
+    revisions,
+    schema_versions,
+)
+from capsule_registry.tables.live import capsules, grants, leases, tools, uplinks, uuid_mappings
+from capsule_registry.tables.metadata import metadata
+
+__all__ = [
+    "capsules",
+    "events",
+    "grants",
+    "leases",
+    "manifests",
+    "metadata",
+    "namespaces",
+    "revisions",
+    "schema_versions",
+    "tools",
+    "uplinks",
+    "uuid_mappings",
+]

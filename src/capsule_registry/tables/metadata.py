@@ -1,0 +1,22 @@
+"""What all tables have in common: names of constraints, and marks on columns."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import MetaData
+
+metadata: Final = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+#: Small rows that are looked up by their key: on SQLite the key is the table.
+KEYED: Final[dict[str, Any]] = {"sqlite_with_rowid": False}
+#: Columns that row images leave out: the digest of a manifest stands for it.
+NOT_IMAGED: Final[dict[str, Any]] = {"imaged": False}

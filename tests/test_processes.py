@@ -1,0 +1,120 @@
+"""Real processes: what one commits the others see, and what is killed leaves nothing half done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from factories import make_manifest
+from test_history import assert_chain_holds, live, replayed
+
+from capsule_registry import CapsuleRegistry
+
+if TYPE_CHECKING:
+    from backends import SqliteBackend
+
+TESTS = Path(__file__).parent
+
+WRITER = """
+import sys
+from factories import CLI, make_manifest
+from uuid import uuid4
+from capsule_registry import CapsuleRegistry
+url, name, rounds = sys.argv[1:]
+with CapsuleRegistry.open(url) as registry:
+    for number in range(int(rounds)):
+        capsule_id = f"{name}-{number}"
+        registry.register(make_manifest(capsule_id, uplink=[CLI]), uuids=[uuid4()])
+        print(capsule_id, flush=True)
+"""
+
+
+def start(script: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        cwd=TESTS,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+    )
+
+
+def test_four_processes_write_at_once(backend: SqliteBackend, url: str) -> None:
+    """Nothing is lost, no revision is missing, and the chain holds."""
+    writers = [start(WRITER, url, f"w{number}", "15") for number in range(4)]
+    outputs = [writer.communicate(timeout=60) for writer in writers]
+
+    assert [""] * 4 == [errors for _, errors in outputs]
+    acknowledged = {line for output, _ in outputs for line in output.split()}
+    with CapsuleRegistry.open(url) as registry:
+        assert acknowledged == set(registry.list())
+    assert 60 == len(acknowledged)
+    assert_chain_holds(backend, url)
+
+
+def test_a_process_killed_at_any_moment_loses_nothing_acknowledged(
+    backend: SqliteBackend, url: str
+) -> None:
+    """After `kill -9` every acknowledged capsule is whole, and nothing half done is there."""
+    for round_number in range(3):
+        writers = [start(WRITER, url, f"r{round_number}w{n}", "100000") for n in range(2)]
+        acknowledged = []
+        for writer in writers:
+            assert writer.stdout is not None
+            acknowledged += [writer.stdout.readline().strip() for _ in range(3)]
+        time.sleep(0.01 * round_number)
+        for writer in writers:
+            writer.send_signal(signal.SIGKILL)
+            output, _ = writer.communicate(timeout=30)
+            acknowledged += [line for line in output.split("\n")[:-1] if line]
+
+        with CapsuleRegistry.open(url) as registry:
+            stored = set(registry.list())
+            assert set(acknowledged) <= stored
+            assert len(stored) == len(registry.uuids()) == len(registry.find_uplinks())
+            registry.register(make_manifest(f"after-{round_number}"))
+            registry.drain()
+        assert [("ok",)] == backend.rows(url, "PRAGMA integrity_check")
+        assert [] == backend.rows(url, "PRAGMA foreign_key_check")
+    assert live(backend, url) == replayed(backend, url)
+    assert_chain_holds(backend, url)
+
+
+def test_processes_open_a_database_that_does_not_exist(backend: SqliteBackend) -> None:
+    """All succeed, and there is one schema and one namespace."""
+    url = backend.empty_url()
+    openers = [start(WRITER, url, f"w{number}", "1") for number in range(4)]
+    outputs = [opener.communicate(timeout=60) for opener in openers]
+
+    assert [""] * 4 == [errors for _, errors in outputs]
+    assert [(1,)] == backend.rows(url, "SELECT count(*) FROM schema_versions")
+    assert [(5,)] == backend.rows(url, "SELECT revision FROM namespaces")
+
+
+def test_a_read_sees_what_another_process_has_committed(
+    registry: CapsuleRegistry, url: str
+) -> None:
+    """A line printed after a commit is followed by a read that has it."""
+    writer = start(WRITER, url, "w", "30")
+    assert writer.stdout is not None
+    for line in writer.stdout:
+        assert line.strip() in registry
+    writer.communicate(timeout=30)
+
+    assert 30 == len(registry)
+
+
+def test_reads_do_not_wait_for_a_writer(registry: CapsuleRegistry, url: str) -> None:
+    """While a transaction is open elsewhere, every read answers."""
+    registry.register(make_manifest(), uuids=[uuid := uuid4()])
+    with CapsuleRegistry.open(url) as other, other.transaction() as transaction:
+        transaction.unregister("alpha")
+        assert "alpha" == registry.find_by_uuid(uuid)
+        assert ["alpha"] == registry.list()
