@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -387,11 +388,11 @@ def test_a_table_on_a_terminal_fits_its_width(
     process = subprocess.Popen(
         [sys.executable, "-m", "capsule_registry", "--database", url, "list"],
         stdout=child,
-        env={**os.environ, "COLUMNS": "40", "TERM": "dumb"},
+        env={**os.environ, "COLUMNS": "40", "TERM": "xterm"},
     )
     process.wait(timeout=30)
     os.close(child)
-    output = os.read(parent, 100_000).decode()
+    output = re.sub(r"\x1b\[[0-9;]*m", "", os.read(parent, 100_000).decode())
     os.close(parent)
 
     assert 0 == process.returncode
