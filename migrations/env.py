@@ -19,7 +19,7 @@ from capsule_registry.tables import metadata, schema_versions
 
 
 def numbered(migration_context, revision, directives):
-    """Number a new revision after the last one: 0001, 0002, …"""
+    """Number a new revision after the last one, in four digits."""
     head = ScriptDirectory.from_config(context.config).get_current_head()
     directives[0].rev_id = f"{int(head or 0) + 1:04d}"
 

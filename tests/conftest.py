@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from backends import SqliteBackend
 
+from backends import SqliteBackend
 from capsule_registry import CapsuleRegistry
 
 if TYPE_CHECKING:

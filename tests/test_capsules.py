@@ -7,11 +7,10 @@ import logging
 import pickle
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import pytest
-from factories import CLI, TELEGRAM, OriginalCapsule, make_manifest, make_text, make_uplink
 
 from capsule_registry import (
     CapsuleAlreadyRegisteredError,
@@ -24,6 +23,7 @@ from capsule_registry import (
     Tool,
     UplinkAlreadyRegisteredError,
 )
+from factories import CLI, TELEGRAM, OriginalCapsule, make_manifest, make_text, make_uplink
 
 if TYPE_CHECKING:
     from backends import SqliteBackend
@@ -143,7 +143,7 @@ def test_a_time_never_goes_back(registry: CapsuleRegistry, clock: Clock) -> None
 
 def test_tools_that_the_object_reports_win(registry: CapsuleRegistry) -> None:
     """A reported tool stands in place of its namesakes in the manifest; new ones follow."""
-    declared = [
+    declared: list[dict[str, Any]] = [
         {"name": name, "description": "declared", "input_schema": {}} for name in ("a", "b", "a")
     ]
     reported = [
@@ -171,7 +171,7 @@ def test_each_member_of_the_object_is_read_once(registry: CapsuleRegistry) -> No
     calls: list[str] = []
 
     class Counting:
-        def __getattr__(self, name: str) -> object:
+        def __getattr__(self, name: str) -> Any:
             calls.append(name)
             return {"manifest": make_manifest(), "id": "alpha", "state": "ready"}.get(name)
 
@@ -205,7 +205,7 @@ def test_an_object_whose_id_is_not_its_manifests_is_refused(registry: CapsuleReg
     ],
 )
 def test_what_some_database_cannot_hold_is_refused_by_all(
-    registry: CapsuleRegistry, rule: str, tables: dict[str, object]
+    registry: CapsuleRegistry, rule: str, tables: dict[str, Any]
 ) -> None:
     """`register` refuses it, and `parse` does not where it is only a matter of storage."""
     with pytest.raises(InvalidManifestError) as caught:

@@ -16,10 +16,10 @@ from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner, Result
-from factories import CLI, TELEGRAM, make_manifest, make_text
 
 from capsule_registry import CapsuleManifest, CapsuleRegistry
 from capsule_registry.cli.group import capsule_registry
+from factories import CLI, TELEGRAM, make_manifest, make_text
 
 if TYPE_CHECKING:
     from backends import SqliteBackend
@@ -198,9 +198,7 @@ def test_text_from_a_manifest_never_reaches_the_terminal_raw(
     for arguments in commands:
         result = run(url, *arguments)
         printed = result.stdout + result.stderr
-        assert all(
-            character.isprintable() or character == "\n" for character in printed
-        ), arguments
+        assert all(character.isprintable() or character == "\n" for character in printed), arguments
     assert EVIL == run_json(url, "tools")[0]["name"]
 
 
@@ -232,9 +230,7 @@ def test_bad_input_is_one_clear_line(
         assert 1 == len(result.stderr.splitlines())
 
 
-def test_bad_databases_are_one_clear_line(
-    tmp_path: Path, backend: SqliteBackend, url: str
-) -> None:
+def test_bad_databases_are_one_clear_line(tmp_path: Path, backend: SqliteBackend, url: str) -> None:
     """A wrong URL, a missing one, something else, or a schema from the future."""
     text = tmp_path / "notes.txt"
     text.write_text("dear diary " * 1000)
@@ -336,7 +332,16 @@ def test_the_sql_of_an_upgrade_makes_the_schema(backend: SqliteBackend) -> None:
     """`db upgrade --sql` changes nothing, and what it prints makes a database that opens."""
     source, target = backend.empty_url(), backend.empty_url()
     result = subprocess.run(
-        [sys.executable, "-m", "capsule_registry", "--database", "sqlite://", "db", "upgrade", "--sql"],
+        [
+            sys.executable,
+            "-m",
+            "capsule_registry",
+            "--database",
+            "sqlite://",
+            "db",
+            "upgrade",
+            "--sql",
+        ],
         capture_output=True,
         text=True,
         check=True,
@@ -379,9 +384,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert "[]\n" == result.stderr
 
 
-def test_a_table_on_a_terminal_fits_its_width(
-    registry: CapsuleRegistry, url: str
-) -> None:
+def test_a_table_on_a_terminal_fits_its_width(registry: CapsuleRegistry, url: str) -> None:
     """On a terminal of forty columns no line is longer, and nothing is cut off."""
     registry.register(CapsuleManifest.parse(make_text("a-capsule-with-a-rather-long-name")))
     parent, child = pty.openpty()

@@ -8,10 +8,10 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from click.testing import CliRunner
-from test_vectors import known_part
 
 from capsule_registry import CapsuleManifest, CapsuleRegistry, InvalidManifestError
 from capsule_registry.cli.group import capsule_registry
+from test_vectors import known_part
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
-from factories import CLI, TELEGRAM, make_manifest, make_uplink
 
 from capsule_registry import CapsuleRegistry
+from factories import CLI, TELEGRAM, make_manifest, make_uplink
 
 if TYPE_CHECKING:
     from backends import SqliteBackend

@@ -44,7 +44,7 @@ def test_only_dialects_names_a_database() -> None:
     found = [
         f"{path.name}:{node.lineno}"
         for path in SOURCES
-        if path.name not in ("dialects.py",)
+        if path.name != "dialects.py"
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and node.value in named
     ]
@@ -72,8 +72,11 @@ def test_sql_is_never_put_together_from_values() -> None:
         f"{path.name}:{node.lineno}"
         for path in SOURCES
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call)
-        and getattr(node.func, "id", getattr(node.func, "attr", "")) in ("text", "literal_column")
+        if (
+            isinstance(node, ast.Call)
+            and getattr(node.func, "id", getattr(node.func, "attr", ""))
+            in ("text", "literal_column")
+        )
         or (
             isinstance(node, ast.Call)
             and getattr(node.func, "attr", "") in ("exec_driver_sql", "execute")

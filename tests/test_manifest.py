@@ -10,12 +10,12 @@ import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
-from factories import make_manifest, make_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from capsule_registry import CapsuleManifest, InvalidManifestError, discover
+from factories import make_manifest, make_text
 
 if TYPE_CHECKING:
     from pathlib import Path

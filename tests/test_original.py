@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from factories import CLI, TELEGRAM, OriginalCapsule, make_uplink
 
 from capsule_registry import (
     CapsuleAlreadyRegisteredError,
@@ -14,6 +13,7 @@ from capsule_registry import (
     InvalidUplinkSourceError,
     UplinkAlreadyRegisteredError,
 )
+from factories import CLI, TELEGRAM, OriginalCapsule, make_uplink
 
 if TYPE_CHECKING:
     from capsule_registry import CapsuleRegistry

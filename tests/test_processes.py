@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from capsule_registry import CapsuleRegistry
 from factories import make_manifest
 from test_history import assert_chain_holds, live, replayed
-
-from capsule_registry import CapsuleRegistry
 
 if TYPE_CHECKING:
     from backends import SqliteBackend

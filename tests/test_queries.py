@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from factories import CLI, TELEGRAM, make_manifest, make_uplink
 from sqlalchemy import event
+
+from factories import CLI, TELEGRAM, make_manifest, make_uplink
 from test_history import make_history
 
 if TYPE_CHECKING:
@@ -25,14 +26,14 @@ class Plans:
         event.listen(engine, "before_cursor_execute", self._collect)
 
     def _collect(
-        self, conn: object, cursor: object, statement: str, parameters: object, *_: object
+        self, conn: object, cursor: Any, statement: str, parameters: object, *_: object
     ) -> None:
-        verb = statement.split()[0]
+        verb = statement.split(maxsplit=1)[0]
         if statement in self.statements or verb not in ("SELECT", "UPDATE", "DELETE"):
             return
         if isinstance(parameters, list):
             parameters = parameters[0]
-        raw = cursor.connection.cursor()  # type: ignore[attr-defined]
+        raw = cursor.connection.cursor()
         raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
         self.statements[statement] = [row[3] for row in raw.fetchall()]
 
@@ -76,7 +77,7 @@ def use_every_verb(registry: CapsuleRegistry) -> None:
         {"platform": "cli", "profile": "chat", "capsule_id": "full", "can_send": False},
         {},
     ):
-        registry.find_uplinks(**conditions)  # type: ignore[arg-type]
+        registry.find_uplinks(**conditions)
     registry.all_uplink_descriptors()
     registry.tools()
     registry.tools("full")

@@ -16,13 +16,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from factories import TELEGRAM, make_manifest
 from sqlalchemy.schema import CreateTable
 
 from capsule_registry import CapsuleRegistry, RegistryAdmin, SchemaVersionError
 from capsule_registry.database import Database
 from capsule_registry.schema import SCHEMA_VERSION, migrations_directory
 from capsule_registry.tables import metadata
+from factories import TELEGRAM, make_manifest
 
 if TYPE_CHECKING:
     from backends import SqliteBackend
@@ -72,7 +72,7 @@ def test_the_migrations_make_what_the_tables_say(backend: SqliteBackend, url: st
 
 def test_names_fit_into_every_database() -> None:
     """No constraint or index has a name over 60 characters, and none is without a name."""
-    named = [
+    named: list[Any] = [
         item for table in metadata.sorted_tables for item in (*table.constraints, *table.indexes)
     ]
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from factories import make_manifest
 
 from capsule_registry import (
     CapsuleRegistry,
@@ -20,8 +18,11 @@ from capsule_registry import (
     sqlite_module,
 )
 from capsule_registry.dialects import has_wal_reset_race
+from factories import make_manifest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from backends import SqliteBackend
 
 
@@ -135,7 +136,7 @@ def test_no_password_is_ever_shown(url: str) -> None:
 
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:
     """The directory of a named database is never made."""
-    with pytest.raises(RegistryUnavailableError, match="the directory .* does not exist"):
+    with pytest.raises(RegistryUnavailableError, match=r"the directory .* does not exist"):
         CapsuleRegistry.open(f"sqlite:///{tmp_path}/missing/r.db")
 
     assert [] == [*tmp_path.iterdir()]

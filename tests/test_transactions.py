@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from factories import OriginalCapsule, make_manifest, make_uplink
 
 from capsule_registry import (
     CapsuleAlreadyRegisteredError,
@@ -18,16 +17,16 @@ from capsule_registry import (
     TransactionDoomedError,
     TransactionInProgressError,
 )
+from factories import OriginalCapsule, make_manifest, make_uplink
 
 if TYPE_CHECKING:
     from backends import SqliteBackend
-
     from capsule_registry import Transaction
 
 
 def revision(backend: SqliteBackend, url: str) -> int:
     [(head,)] = backend.rows(url, "SELECT revision FROM namespaces WHERE name = 'default'")
-    return head
+    return int(head)
 
 
 def test_a_transaction_is_one_revision_with_its_reason(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from factories import CLI, TELEGRAM, make_manifest, make_uplink
 
 from capsule_registry import (
     InvalidTextError,
@@ -18,11 +17,11 @@ from capsule_registry import (
     UplinkProfile,
     UplinkSource,
 )
+from factories import CLI, TELEGRAM, make_manifest, make_uplink
 
 if TYPE_CHECKING:
-    from conftest import Clock
-
     from capsule_registry import CapsuleRegistry
+    from conftest import Clock
 
 FLAGS = tuple(UplinkCapabilities.model_fields)
 

@@ -64,7 +64,20 @@ FLAGS = (
 MASK = " + ".join(f"CASE WHEN {flag} THEN {1 << bit} ELSE 0 END" for bit, flag in enumerate(FLAGS))
 
 
+#: What a registered capsule has and a reserved one has not.
+REGISTERED = (
+    "version",
+    "manifest",
+    "manifest_digest",
+    "state",
+    "generation",
+    "registered_revision",
+    "position",
+)
+
+
 def upgrade() -> None:
+    """Make every table."""
     op.create_table(
         "namespaces",
         sa.Column("name", short_text(63), nullable=False),
@@ -171,7 +184,12 @@ def upgrade() -> None:
             name=op.f("ck_capsules_state_known"),
         ),
         sa.CheckConstraint(
-            "(registered_at IS NULL AND source_dir IS NULL AND state_reason IS NULL AND reported_tools IS NULL AND version IS NULL AND manifest IS NULL AND manifest_digest IS NULL AND state IS NULL AND generation IS NULL AND registered_revision IS NULL AND position IS NULL) OR (registered_at IS NOT NULL AND version IS NOT NULL AND manifest IS NOT NULL AND manifest_digest IS NOT NULL AND state IS NOT NULL AND generation IS NOT NULL AND registered_revision IS NOT NULL AND position IS NOT NULL)",
+            "(registered_at IS NULL AND source_dir IS NULL AND state_reason IS NULL"
+            " AND reported_tools IS NULL AND "
+            + " AND ".join(f"{column} IS NULL" for column in REGISTERED)
+            + ") OR (registered_at IS NOT NULL AND "
+            + " AND ".join(f"{column} IS NOT NULL" for column in REGISTERED)
+            + ")",
             name=op.f("ck_capsules_reserved_or_registered"),
         ),
     )
@@ -283,6 +301,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Drop every table."""
     op.drop_table("uuid_mappings")
     op.drop_table("uplinks")
     op.drop_table("grants")

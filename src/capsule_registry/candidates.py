@@ -110,8 +110,8 @@ class Candidate:
         texts = (self.source_dir, self.state_reason, self.manifest.text)
         if any(text and "\0" in text for text in texts):
             yield "nul", "a stored text has the character U+0000"
-        for value in (self.manifest_json, [tool.model_dump(mode="json") for tool in self.tools]):
-            yield from _unstorable_json(value)
+        for values in (self.manifest_json, [tool.model_dump(mode="json") for tool in self.tools]):
+            yield from _unstorable_json(values)
 
 
 class _Members:
@@ -134,7 +134,8 @@ class _Members:
 
     @property
     def state_reason(self) -> str | None:
-        return self._member("state_reason")
+        reason = self._member("state_reason")
+        return None if reason is None else str(reason)
 
     @property
     def source_dir(self) -> str | None:

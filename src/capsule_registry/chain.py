@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 GENESIS_HASH: Final = "0" * 64
 
 
-def row_image(table: Table, row: Mapping[str, Any] | None) -> str | None:
+def row_image(table: Table, row: Mapping[Any, Any] | None) -> str | None:
     """
     Return *row* as canonical JSON, as events hold it.
 

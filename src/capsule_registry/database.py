@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
@@ -17,8 +17,9 @@ from sqlalchemy.pool import QueuePool
 
 from capsule_registry.addresses import Address, read_address
 from capsule_registry.canonical import canonical_json
-from capsule_registry.dialects import sqlite_module
+from capsule_registry.dialects import Fault, sqlite_module
 from capsule_registry.errors import (
+    CapsuleRegistryError,
     InvalidDatabaseError,
     PermissionDeniedError,
     RegistryClosedError,
@@ -37,6 +38,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 T = TypeVar("T")
+
+_ERRORS: Final[dict[Fault, type[CapsuleRegistryError]]] = {
+    "busy": RegistryUnavailableError,
+    "unavailable": RegistryUnavailableError,
+    "permission": PermissionDeniedError,
+    "not_a_database": InvalidDatabaseError,
+}
 
 
 class Database:
@@ -172,18 +180,11 @@ class Database:
             reason = "no connection became free in time"
             raise RegistryUnavailableError(str(self.address), reason) from error
         except DBAPIError as error:
-            match self.dialect.fault(error):
-                case "busy":
-                    kind, reason = RegistryUnavailableError, "another process keeps it locked"
-                case "unavailable":
-                    kind, reason = RegistryUnavailableError, _first_line(error)
-                case "permission":
-                    kind, reason = PermissionDeniedError, _first_line(error)
-                case "not_a_database":
-                    kind, reason = InvalidDatabaseError, _first_line(error)
-                case None:
-                    raise
-            raise kind(str(self.address), reason) from error
+            fault = self.dialect.fault(error)
+            if fault is None:
+                raise
+            sentence = str(error.orig).partition("\n")[0]
+            raise _ERRORS[fault](str(self.address), sentence) from error
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
@@ -222,7 +223,3 @@ def _begin(conn: Connection) -> None:
     """Begin as the caller asked: the driver itself would begin late, or not at all."""
     if statement := conn.get_execution_options().get("begin"):
         conn.exec_driver_sql(statement)
-
-
-def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).partition("\n")[0]

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from capsule_registry.errors import InvalidUplinkSourceError
-from capsule_registry.identifiers import CapsuleId, UplinkId, quoted
+from capsule_registry.identifiers import UplinkId, quoted
 from capsule_registry.manifest.parts import UplinkProfile
 from capsule_registry.matching import normalize_platform
 
@@ -106,12 +106,12 @@ class UplinkSource(BaseModel):
     capsule_id: str | None
 
     @classmethod
-    def native(cls) -> Self:
+    def native(cls) -> UplinkSource:
         """Return the source of an uplink that no capsule brought."""
         return cls.model_construct(kind="native", capsule_id=None)
 
     @classmethod
-    def wasm(cls, capsule_id: str) -> Self:
+    def wasm(cls, capsule_id: str) -> UplinkSource:
         """
         Return the source of an uplink of a WebAssembly capsule.
 
@@ -122,7 +122,7 @@ class UplinkSource(BaseModel):
         return cls.model_construct(kind="wasm", capsule_id=_source_id(capsule_id))
 
     @classmethod
-    def openclaw(cls, capsule_id: str) -> Self:
+    def openclaw(cls, capsule_id: str) -> UplinkSource:
         """Return the source of an uplink of an OpenClaw plug-in; raises as `wasm` does."""
         return cls.model_construct(kind="open_claw", capsule_id=_source_id(capsule_id))
 

@@ -9,6 +9,8 @@ import unicodedata
 from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
 
+from pydantic_core import core_schema
+
 from capsule_registry.errors import (
     InvalidCapsuleIdError,
     InvalidTextError,
@@ -40,6 +42,7 @@ class CapsuleId(str):
     __slots__ = ()
 
     def __new__(cls, text: str) -> Self:
+        """Check *text*."""
         if not text:
             raise InvalidCapsuleIdError(text, "capsule id must not be empty")
         if not _CAPSULE_ID.fullmatch(text):
@@ -63,8 +66,6 @@ class CapsuleId(str):
     def __get_pydantic_core_schema__(
         cls, source: type[Any], handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        from pydantic_core import core_schema  # noqa: PLC0415 - start-up without Pydantic
-
         return core_schema.no_info_after_validator_function(
             cls, core_schema.str_schema(strict=True)
         )
@@ -82,8 +83,6 @@ class UplinkId(UUID):
     def __get_pydantic_core_schema__(
         cls, source: type[Any], handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        from pydantic_core import core_schema  # noqa: PLC0415 - start-up without Pydantic
-
         return core_schema.no_info_after_validator_function(
             lambda value: cls(int=value.int), core_schema.uuid_schema()
         )

@@ -1,4 +1,4 @@
-"""The verbs that only read, the same on a registry, in a transaction and wherever else one reads."""
+"""The verbs that only read, the same wherever one reads."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from capsule_registry.descriptors import UplinkCapabilities, UplinkDescriptor
-    from capsule_registry.unit import Scope
     from capsule_registry.records import (
         RegisteredCapsule,
         RegisteredUplink,
         RegisteredUuid,
         Tool,
     )
+    from capsule_registry.unit import Scope
 
 T = TypeVar("T")
 

@@ -85,6 +85,7 @@ class CapsuleRegistry(RegistryWriter):
         it is missing, and its schema upgraded, after a copy of the file if anything is in it.
 
         Args:
+            namespace: 1 to 63 characters of `a-z`, `0-9` and `-`.
             url: `sqlite:///FILE`, `sqlite://` (private, in memory), `postgresql://…` or
                 `mariadb://…`. Without one, a file in the user's data directory.
             actor: Who is recorded as having made the changes; else user, host and process.
@@ -267,7 +268,12 @@ class CapsuleRegistry(RegistryWriter):
     def __del__(self) -> None:
         database = getattr(self, "_database", None)
         if database is not None and not database.closed:
-            warnings.warn(f"unclosed registry on {database.address}", ResourceWarning, source=self)
+            warnings.warn(
+                f"unclosed registry on {database.address}",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
             database.close()
 
     def __repr__(self) -> str:

@@ -7,17 +7,17 @@ reserved. One lives as long as something is filed under it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, exists, or_, select
 
 from capsule_registry.tables import capsules, uplinks, uuid_mappings
 
 if TYPE_CHECKING:
-    from sqlalchemy import RowMapping
+    from sqlalchemy import RowMapping, Select
 
-    from capsule_registry.unit import Scope, Unit
     from capsule_registry.identifiers import CapsuleId
+    from capsule_registry.unit import Scope, Unit
 
 _row = select(capsules).where(
     capsules.c.namespace == bindparam("namespace"), capsules.c.id == bindparam("id")
@@ -55,6 +55,6 @@ def release(unit: Unit, capsule_id: str) -> None:
         unit.delete(capsules, row, "capsule.released")
 
 
-def _mapping(scope: Scope, statement: object, capsule_id: str) -> RowMapping | None:
+def _mapping(scope: Scope, statement: Select[Any], capsule_id: str) -> RowMapping | None:
     parameters = {"namespace": scope.namespace, "id": capsule_id}
-    return scope.conn.execute(statement, parameters).mappings().one_or_none()  # type: ignore[call-overload]
+    return scope.conn.execute(statement, parameters).mappings().one_or_none()

@@ -91,7 +91,7 @@ def upgrade(database: Database) -> Path | None:
     if found is not None and found >= SCHEMA_VERSION:
         check(found, oldest_compatible)
         return None
-    copy = _copy_before_upgrade(database, found)
+    copy = _copy_before_upgrade(database)
     with _alembic_lock, database.migration() as conn:
         if found_version(conn)[0] != SCHEMA_VERSION:
             _run_alembic("upgrade", SCHEMA_VERSION, connection=conn)
@@ -126,7 +126,7 @@ def _source(conn: Connection) -> Any:  # noqa: ANN401 - the module is chosen at 
     return conn.connection.driver_connection
 
 
-def _copy_before_upgrade(database: Database, found: str | None) -> Path | None:
+def _copy_before_upgrade(database: Database) -> Path | None:
     file = database.address.file
     if file is None or not database.read(lambda conn: inspect(conn).get_table_names()):
         return None

@@ -70,11 +70,7 @@ def connect_file(path: Path) -> Any:  # noqa: ANN401 - the module is chosen at r
     connection = _connect(path, "mode=rw")
     try:
         _apply_settings(connection, f"sqlite:///{path}")
-        wanted = journal_mode()
-        [found] = connection.execute(f"PRAGMA journal_mode = {wanted}").fetchone()
-        if found != wanted:
-            reason = f"journal mode is {found}, and {wanted} is needed with this SQLite library"
-            raise RegistryUnavailableError(f"sqlite:///{path}", reason)
+        _set_journal_mode(connection, f"sqlite:///{path}")
     except BaseException:
         connection.close()
         raise
@@ -122,3 +118,11 @@ def _apply_settings(connection: Any, shown: str) -> None:  # noqa: ANN401 - see 
         if found != value:
             reason = f"PRAGMA {name} is {found}, and {value} is needed"
             raise RegistryUnavailableError(shown, reason)
+
+
+def _set_journal_mode(connection: Any, shown: str) -> None:  # noqa: ANN401 - see above
+    wanted = journal_mode()
+    [found] = connection.execute(f"PRAGMA journal_mode = {wanted}").fetchone()
+    if found != wanted:
+        reason = f"journal mode is {found}, and {wanted} is needed with this SQLite library"
+        raise RegistryUnavailableError(shown, reason)

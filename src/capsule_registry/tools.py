@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, insert, select
 
@@ -12,6 +12,8 @@ from capsule_registry.records import Tool
 from capsule_registry.tables import capsules, grants, tools
 
 if TYPE_CHECKING:
+    from sqlalchemy import Select
+
     from capsule_registry.candidates import Candidate
     from capsule_registry.unit import Scope, Unit
 
@@ -69,9 +71,9 @@ def project(unit: Unit, candidate: Candidate) -> None:
         unit.conn.execute(insert(grants), grant_rows)
 
 
-def _records(scope: Scope, statement: object, **parameters: str) -> list[Tool]:
+def _records(scope: Scope, statement: Select[Any], **parameters: str) -> list[Tool]:
     parameters["namespace"] = scope.namespace
-    rows = scope.conn.execute(statement, parameters).mappings()  # type: ignore[call-overload]
+    rows = scope.conn.execute(statement, parameters).mappings()
     return [
         Tool(
             capsule_id=CapsuleId(row["capsule_id"]),

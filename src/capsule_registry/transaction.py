@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from capsule_registry.database import Database
-    from capsule_registry.unit import Scope, Unit
     from capsule_registry.records import RegisteredCapsule
+    from capsule_registry.unit import Scope, Unit
 
 T = TypeVar("T")
 

@@ -10,7 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    RowMapping,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from capsule_registry.canonical import sha256_of_lines
 from capsule_registry.chain import export_lines, row_image
@@ -33,10 +44,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy import Connection, RowMapping, Table
+    from sqlalchemy import Connection
 
 #: The tables whose rows have events, and the column that names the row.
-_SUBJECTS: Final = {
+_SUBJECTS: Final[dict[Table, Column[Any]]] = {
     capsules: capsules.c.id,
     leases: leases.c.id,
     uplinks: uplinks.c.id,
@@ -117,7 +128,7 @@ class Unit(Scope):
         self, table: Table, old: RowMapping, changes: Mapping[str, Any], action: str
     ) -> None:
         """Change the row *old* and file *action*."""
-        self._file(action, table, old=old, new={**old, **changes})
+        self._file(action, table, old=old, new=dict(old) | dict(changes))
         self.conn.execute(update(table).where(self._key(table, old)).values(changes))
 
     def delete(self, table: Table, old: RowMapping, action: str) -> None:
@@ -134,7 +145,7 @@ class Unit(Scope):
         """Log *message* once the unit has committed, and never if it does not."""
         self.messages.append((level, message, fields))
 
-    def _key(self, table: Table, row: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a SQL condition
+    def _key(self, table: Table, row: RowMapping) -> Any:  # noqa: ANN401 - a SQL condition
         subject = _SUBJECTS[table]
         return and_(table.c.namespace == self.namespace, subject == row[subject.name])
 
@@ -143,10 +154,10 @@ class Unit(Scope):
         action: str,
         table: Table,
         *,
-        old: Mapping[str, Any] | None,
+        old: RowMapping | None,
         new: Mapping[str, Any] | None,
     ) -> None:
-        row = new or old or {}
+        row: Mapping[Any, Any] = new or old or {}
         self.events.append(
             {
                 "namespace": self.namespace,

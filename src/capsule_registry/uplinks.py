@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import RowMapping, Select
 
-    from capsule_registry.unit import Scope, Unit
     from capsule_registry.manifest.parts import UplinkDef
+    from capsule_registry.unit import Scope, Unit
 
 _all = (
     select(uplinks)

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from capsule_registry.descriptors import UplinkDescriptor
-    from capsule_registry.unit import Unit
+    from capsule_registry.manifest.manifest import CapsuleManifest
     from capsule_registry.records import Capsule, RegisteredCapsule
+    from capsule_registry.unit import Unit
 
 T = TypeVar("T")
 
@@ -37,7 +38,9 @@ class RegistryWriter(RegistryReader):
     def _write(self, work: Callable[[Unit], T]) -> T:
         """Return *work* of a unit."""
 
-    def register(self, capsule: Capsule, *, uuids: Iterable[UUID | str] = ()) -> RegisteredCapsule:
+    def register(
+        self, capsule: Capsule | CapsuleManifest, *, uuids: Iterable[UUID | str] = ()
+    ) -> RegisteredCapsule:
         """
         Register *capsule* with its tools, grants and declared uplinks, and file *uuids* under it.
 

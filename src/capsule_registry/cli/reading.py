@@ -72,7 +72,7 @@ def _print_capsule(capsule: RegisteredCapsule) -> None:
 @click.option("--capsule", "capsule_id", metavar="ID", help="Of this capsule only.")
 @format_option
 @pass_target
-def uplinks(target: Target, output_format: str, **conditions: Any) -> None:  # noqa: ANN401 - passed on as they are
+def uplinks(target: Target, /, output_format: str, **conditions: Any) -> None:  # noqa: ANN401 - passed on as they are
     """List the uplinks, in the order of their registration."""
     with target.open_to_read() as registry:
         found = registry.find_uplinks(**conditions)

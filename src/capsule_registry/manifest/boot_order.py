@@ -58,7 +58,7 @@ def _dependency_order(manifests: Sequence[CapsuleManifest]) -> list[int]:
 
 
 def _edges(manifests: Sequence[CapsuleManifest]) -> Iterable[tuple[int, int]]:
-    """Yield a (consumer, provider) pair for each requirement and each other capsule that meets it."""
+    """Yield (consumer, provider) for each requirement and each other capsule that meets it."""
     provides = [manifest.effective_provides for manifest in manifests]
     if len(manifests) < 2:  # noqa: PLR2004 - one alone has no other
         return

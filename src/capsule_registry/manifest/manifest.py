@@ -77,6 +77,7 @@ class CapsuleManifest(ManifestPart):
         Return the manifest that *text* (TOML) says, keeping the text.
 
         Args:
+            text: At most 256 KiB in UTF-8; a byte order mark is allowed.
             path: Named in errors; nothing is read from it.
             runtime_version: Enforce `astrid-version` against this version. Without it the
                 requirement is checked for its form only.
@@ -90,7 +91,7 @@ class CapsuleManifest(ManifestPart):
         except ValidationError as error:
             raise InvalidManifestError(path, *first_error(error, document)) from error
         manifest.check(path=path, runtime_version=runtime_version)
-        return manifest._with_source("toml", text)
+        return manifest._with_source("toml", text)  # noqa: SLF001 - of its own class
 
     @classmethod
     def restore(cls, values: object, *, format: Format, text: str) -> Self:  # noqa: A002 - its name
@@ -101,7 +102,7 @@ class CapsuleManifest(ManifestPart):
             pydantic.ValidationError: They are no manifest.
         """
         manifest = cls.model_validate(values, by_alias=True, by_name=False)
-        return manifest._with_source(format, text)
+        return manifest._with_source(format, text)  # noqa: SLF001 - of its own class
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, runtime_version: str | None = None) -> Self:
@@ -163,7 +164,7 @@ class CapsuleManifest(ManifestPart):
         """Copy as Pydantic does; a changed copy forgets the text, which is not its own."""
         copy = super().model_copy(update=update, deep=deep)
         if update:
-            copy._source = None
+            copy._source = None  # noqa: SLF001 - of its own class
         return copy
 
     def _with_source(self, language: Format, text: str) -> Self:

@@ -47,8 +47,10 @@ def violations(
     if manifest.capabilities.uplink and manifest.dependencies.requires:
         yield (
             "uplink_with_requires",
-            "[dependencies].requires is not allowed on uplink capsules "
-            "(uplinks load before non-uplinks and cannot depend on them)",
+            (
+                "[dependencies].requires is not allowed on uplink capsules "
+                "(uplinks load before non-uplinks and cannot depend on them)"
+            ),
         )
     yield from _topics(manifest.topics)
 
@@ -64,16 +66,20 @@ def _package(package: PackageDef, runtime_version: str | None) -> Iterator[tuple
             if runtime_version and not requirement.matches(Version.parse(runtime_version)):
                 yield (
                     "astrid_version_unsatisfied",
-                    f"capsule requires astrid-version {wanted}, "
-                    f"but this runtime is {runtime_version}",
+                    (
+                        f"capsule requires astrid-version {wanted}, "
+                        f"but this runtime is {runtime_version}"
+                    ),
                 )
     try:
         Version.parse(package.version)
     except SemverError:
         yield (
             "bad_semver_version",
-            f"invalid version '{package.version}' in [package] - "
-            "must be valid semver (MAJOR.MINOR.PATCH)",
+            (
+                f"invalid version '{package.version}' in [package] - "
+                "must be valid semver (MAJOR.MINOR.PATCH)"
+            ),
         )
 
 
@@ -90,16 +96,20 @@ def _capability(field: str, text: str) -> Iterator[tuple[str, str]]:
     elif kind not in _CAPABILITY_TYPES:
         yield (
             "dep_unknown_prefix",
-            f"{place} '{text}' has unknown prefix '{kind}:' "
-            "(expected one of: topic:, tool:, llm:, uplink:)",
+            (
+                f"{place} '{text}' has unknown prefix '{kind}:' "
+                "(expected one of: topic:, tool:, llm:, uplink:)"
+            ),
         )
     elif not has_valid_segments(body):
         yield "dep_empty_segments", f"{place} '{text}' body {_EMPTY_SEGMENTS}"
     elif field == "provides" and "*" in body:
         yield (
             "dep_wildcard_in_provides",
-            f"{place} '{text}' contains a wildcard - "
-            "provides must be concrete capabilities, not patterns",
+            (
+                f"{place} '{text}' contains a wildcard - "
+                "provides must be concrete capabilities, not patterns"
+            ),
         )
 
 
@@ -124,13 +134,17 @@ def _topic(topic: TopicDef) -> Iterator[tuple[str, str]]:
         if "*" in topic.name:
             yield (
                 "topic_wildcard",
-                f"{name} must be a concrete topic name, not a pattern "
-                "(wildcards are not allowed in topic declarations)",
+                (
+                    f"{name} must be a concrete topic name, not a pattern "
+                    "(wildcards are not allowed in topic declarations)"
+                ),
             )
         yield (
             "topic_bad_characters",
-            f"{name} contains invalid characters "
-            "(only alphanumeric, hyphens, underscores, and dots are allowed)",
+            (
+                f"{name} contains invalid characters "
+                "(only alphanumeric, hyphens, underscores, and dots are allowed)"
+            ),
         )
     if schema is not None and schema.startswith("/"):
         yield (
