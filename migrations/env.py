@@ -15,7 +15,17 @@ from alembic.script import ScriptDirectory
 
 from capsule_registry import __version__
 from capsule_registry.database import Database
-from capsule_registry.tables import metadata, schema_versions
+from capsule_registry.dialects import UtcDateTime
+from capsule_registry.tables import metadata
+
+#: As it is in every version, whatever columns later ones add.
+schema_versions = sa.table(
+    "schema_versions",
+    sa.column("version", sa.String),
+    sa.column("applied_at", UtcDateTime),
+    sa.column("library_version", sa.String),
+    sa.column("oldest_compatible", sa.String),
+)
 
 
 def numbered(migration_context, revision, directives):
@@ -66,8 +76,14 @@ def run(connection):
     context.run_migrations()
 
 
+def offline_dialect():
+    """Return the name of the database to print SQL for."""
+    url = os.environ.get("CAPSULE_REGISTRY_DATABASE", "sqlite://")
+    return context.config.attributes.get("dialect_name") or sa.make_url(url).get_backend_name()
+
+
 if context.is_offline_mode():
-    configure(dialect_name=context.config.attributes["dialect_name"], literal_binds=True)
+    configure(dialect_name=offline_dialect(), literal_binds=True)
     context.run_migrations()
 elif "connection" in context.config.attributes:
     run(context.config.attributes["connection"])

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import pickle
-from datetime import timedelta
+import threading
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -15,11 +18,13 @@ import pytest
 from capsule_registry import (
     CapsuleAlreadyRegisteredError,
     CapsuleManifest,
+    CapsuleNotFoundError,
     CapsuleRegistry,
     CapsuleState,
+    HistoryCorruptError,
     InvalidCapsuleIdError,
+    InvalidInputError,
     InvalidManifestError,
-    InvalidTextError,
     Tool,
     UplinkAlreadyRegisteredError,
 )
@@ -28,6 +33,9 @@ from factories import CLI, TELEGRAM, OriginalCapsule, make_manifest, make_text, 
 if TYPE_CHECKING:
     from backends import SqliteBackend
     from conftest import Clock
+
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
 
 
 def test_a_registered_capsule_has_all_that_was_given(
@@ -123,6 +131,58 @@ def test_the_instance_is_forgotten_with_its_generation(registry: CapsuleRegistry
     assert found.instance is None
 
 
+def test_instances_survive_what_other_threads_do(registry: CapsuleRegistry) -> None:
+    """However registrations and removals of an id interleave, each removal returns its object."""
+    lost: list[object] = []
+
+    def work(name: str) -> None:
+        for _ in range(30):
+            capsule = OriginalCapsule(name)
+            try:
+                registry.register(capsule)
+            except CapsuleAlreadyRegisteredError:
+                continue
+            with suppress(CapsuleNotFoundError):
+                removed = registry.unregister(name)
+                if removed.instance is None:
+                    lost.append(removed)
+
+    threads = [threading.Thread(target=work, args=("contended",)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [] == lost
+    assert {} == registry._instances._objects
+
+
+def test_an_older_record_does_not_cost_the_newer_its_instance(
+    registry: CapsuleRegistry,
+) -> None:
+    """Records that were read before a change are built after it, and nothing is lost by that."""
+    registry.register(OriginalCapsule("alpha"))
+    earlier = registry.values()
+    registry.unregister("alpha")
+    newer = OriginalCapsule("alpha")
+    registry.register(newer)
+    assert 1 == len([*earlier])
+    found = registry.get("alpha")
+
+    assert found is not None
+    assert newer is found.instance
+
+
+def test_a_record_of_what_was_rolled_back_has_no_instance(registry: CapsuleRegistry) -> None:
+    """The object of a registration that never came to be is forgotten, in its record too."""
+    with pytest.raises(ZeroDivisionError), registry.transaction() as transaction:
+        record = transaction.register(OriginalCapsule("alpha"))
+        assert record.instance is not None
+        raise ZeroDivisionError
+
+    assert record.instance is None
+
+
 def test_a_generation_is_never_used_twice(registry: CapsuleRegistry) -> None:
     """Each registration of an id has a greater generation than the ones before."""
     generations = []
@@ -200,6 +260,16 @@ def test_an_object_whose_id_is_not_its_manifests_is_refused(registry: CapsuleReg
         ("nul", {"package": {"description": "a\0b"}}),
         ("nul", {"env": {"A": {"type": "string", "default": {"\0": 1}}}}),
         ("too_deep", {"package": {"metadata": json.loads("[" * 40 + "]" * 40)}}),
+        ("too_deep", {"package": {"metadata": CYCLE}}),
+        ("not_json", {"package": {"metadata": float("nan")}}),
+        ("not_json", {"package": {"metadata": {1: "a", "1": "b"}}}),
+        ("not_json", {"package": {"metadata": object()}}),
+        ("not_json", {"package": {"metadata": b"bytes"}}),
+        ("not_json", {"package": {"metadata": {"a", "set"}}}),
+        ("not_json", {"package": {"metadata": 10**5000}}),
+        ("not_json", {"package": {"metadata": datetime.now(UTC)}}),
+        ("not_utf8", {"package": {"metadata": "\ud800"}}),
+        ("not_utf8", {"env": {"\ud800": {"type": "string"}}}),
         ("bad_semver_version", {"package": {"version": "1"}}),
         ("topic_duplicate", {"topic": [{"name": "a", "direction": "publish"}] * 2}),
     ],
@@ -213,6 +283,113 @@ def test_what_some_database_cannot_hold_is_refused_by_all(
 
     assert rule == caught.value.rule
     assert registry.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("rule", "schema"),
+    [
+        ("not_json", float("nan")),
+        ("not_json", object()),
+        ("not_json", {1: 2}),
+        ("not_json", {"a", "set"}),
+        ("too_deep", CYCLE),
+        ("nul", "\0"),
+        ("not_utf8", {"\ud800": 1}),
+    ],
+)
+def test_a_reported_tool_that_cannot_be_stored_is_refused(
+    registry: CapsuleRegistry, rule: str, schema: Any
+) -> None:
+    """What an object reports is held to the same rules as its manifest."""
+    tool = {"name": "t", "description": "", "input_schema": schema}
+    with pytest.raises(InvalidManifestError) as caught:
+        registry.register(SimpleNamespace(manifest=make_manifest(), tools=[tool]))
+
+    assert rule == caught.value.rule
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("state", "asleep"),
+        ("state", 5),
+        ("state_reason", "\0"),
+        ("state_reason", "\ud800"),
+        ("source_dir", 5),
+        ("source_dir", "/a\0"),
+        ("source_dir", Path("/\udcff")),
+        ("tools", 5),
+        ("tools", [5]),
+        ("tools", [{"name": 5}]),
+        ("manifest", None),
+        ("manifest", "text"),
+        ("id", 5),
+    ],
+)
+def test_a_member_of_another_kind_is_invalid_input(
+    registry: CapsuleRegistry, member: str, value: Any
+) -> None:
+    """Whatever a member of the object is, the error is typed, and nothing is registered."""
+    capsule = SimpleNamespace(**{"manifest": make_manifest(), member: value})
+    with pytest.raises(InvalidInputError):
+        registry.register(capsule)
+
+    assert registry.is_empty()
+
+
+def test_a_member_that_fails_is_not_a_member_that_is_missing(registry: CapsuleRegistry) -> None:
+    """An object whose state cannot be read is not taken to be ready."""
+
+    class Broken(OriginalCapsule):
+        @property
+        def state(self) -> str:  # type: ignore[override]
+            return self.nothing_of_the_kind  # type: ignore[attr-defined,no-any-return]
+
+    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+        registry.register(Broken("alpha"))
+    assert registry.is_empty()
+
+
+def test_several_reported_tools_of_one_name_are_kept(registry: CapsuleRegistry) -> None:
+    """None of what an object reports is dropped."""
+    tools = [{"name": "t", "description": text, "input_schema": 1} for text in ("a", "b")]
+    declared = [{"name": "t", "description": "declared", "input_schema": 1}]
+    registry.register(SimpleNamespace(manifest=make_manifest(tool=declared), tools=tools))
+
+    assert ["a", "b"] == [tool.description for tool in registry.find_tool("t")]
+
+
+def test_an_updated_copy_is_checked_when_it_is_registered(registry: CapsuleRegistry) -> None:
+    """Pydantic checks no copy that is updated, so a wrong one is found here, and not on reading."""
+    for update in ({"tools": 5}, {"package": "x"}, {"commands": [{"name": 5}]}):
+        with pytest.raises(InvalidManifestError) as caught:
+            registry.register(make_manifest().model_copy(update=update))
+        assert "wrong_type" == caught.value.rule
+    with pytest.raises(InvalidManifestError):
+        registry.register(CapsuleManifest.model_construct(package=None))
+
+
+def test_a_broken_row_is_reported_as_corrupt(
+    registry: CapsuleRegistry, backend: SqliteBackend, url: str
+) -> None:
+    """What raw SQL has broken is an error that says so, and is never taken for an answer."""
+    registry.register(make_manifest(uplink=[CLI]))
+    for table, column, value, read in (
+        ("capsules", "manifest", "{", lambda: registry.get("alpha")),
+        ("capsules", "manifest", "5", lambda: registry.get("alpha")),
+        ("capsules", "registered_at", "yesterday", lambda: [*registry.values()]),
+        ("uplinks", "metadata", "{", registry.all_uplink_descriptors),
+        ("uplinks", "id", "5", registry.all_uplink_descriptors),
+        ("namespaces", "incarnation", "x", lambda: registry.unregister("alpha")),
+    ):
+        [(before,)] = backend.rows(url, f"SELECT {column} FROM {table}")
+        backend.rows(url, f"UPDATE {table} SET {column} = ?", [value])
+        with pytest.raises(HistoryCorruptError):
+            read()
+        backend.rows(url, f"UPDATE {table} SET {column} = ?", [before])
+    backend.rows(url, "UPDATE namespaces SET revision = 1")
+    with pytest.raises(HistoryCorruptError):
+        registry.unregister("alpha")
 
 
 def test_the_longest_that_is_allowed_is_kept(registry: CapsuleRegistry) -> None:
@@ -301,12 +478,6 @@ def test_messages_are_logged_after_the_commit_alone(
         {"capsule_id": "alpha", "uuid": str(uuid)},
         {"capsule_id": "alpha"},
     ] == fields
-
-
-def test_an_unknown_state_is_refused(registry: CapsuleRegistry) -> None:
-    """A state outside the five is a clear error."""
-    with pytest.raises(InvalidTextError):
-        registry.register(SimpleNamespace(manifest=make_manifest(), state="asleep"))
 
 
 def test_values_that_differ_only_in_their_json_survive(registry: CapsuleRegistry) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import time
 import tracemalloc
@@ -35,6 +36,9 @@ TRAPS = {
     "many inline tables": "x = [" + "{a=1}," * 43_000 + "]",
     "header and key and array": "[" + "a." * 79 + "a]\n" + "b." * 79 + f"b = {NESTED}",
     "unclosed multi-line strings": '\\"""\n' * 50_000,
+    "strings that seem to open": '\\"""a"\n' * 37_000,
+    "wrong settings": "[env]\n" + "".join(f"{n:x}=1\n" for n in range(19_000)),
+    "empty settings": "".join(f"[env.x{n}]\n" for n in range(6_000)),
     "unclosed strings": 'x="a\n' * 40_000,
     "a long integer": "x = " + "9" * 260_000,
     "a long hexadecimal": "x = 0x" + "f" * 260_000,
@@ -207,6 +211,15 @@ def test_manifests_are_frozen() -> None:
         manifest.capabilities.uplink = True  # type: ignore[misc]
 
     assert ("a",) == manifest.capabilities.net
+
+
+def test_a_pipe_is_no_manifest(tmp_path: Path) -> None:
+    """A named pipe that nobody writes to is refused instead of waited for."""
+    os.mkfifo(tmp_path / "Capsule.toml")
+    for path in (tmp_path / "Capsule.toml", "a\0b", "/\udcff/\ud800"):
+        with pytest.raises(InvalidManifestError) as caught:
+            CapsuleManifest.load(path)
+        assert "io" == caught.value.rule
 
 
 def test_discovery_looks_one_level_deep(tmp_path: Path) -> None:

@@ -18,7 +18,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.schema import CreateTable
 
-from capsule_registry import CapsuleRegistry, RegistryAdmin, SchemaVersionError
+from capsule_registry import (
+    CapsuleRegistry,
+    RegistryAdmin,
+    RegistryUnavailableError,
+    SchemaVersionError,
+)
 from capsule_registry.database import Database
 from capsule_registry.schema import SCHEMA_VERSION, migrations_directory
 from capsule_registry.tables import metadata
@@ -153,6 +158,25 @@ def test_a_schema_from_the_future_is_refused(backend: SqliteBackend, url: str) -
     assert before == Path(url.removeprefix("sqlite:///")).read_bytes()
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE capsule_registry_version SET version_num = '9999'",
+        "UPDATE schema_versions SET version = '9999'",
+        "DELETE FROM schema_versions",
+        "DROP TABLE schema_versions",
+    ],
+)
+def test_records_of_the_version_that_disagree_are_refused(
+    backend: SqliteBackend, url: str, statement: str
+) -> None:
+    """Where Alembic's record and ours differ, nothing is known, so nothing is done."""
+    backend.rows(url, statement)
+
+    with pytest.raises(SchemaVersionError):
+        CapsuleRegistry.open(url)
+
+
 def test_a_newer_schema_that_is_compatible_is_used(backend: SqliteBackend, url: str) -> None:
     """A rolling upgrade: the library runs on a newer schema that still serves it."""
     set_version(backend, url, "9999", SCHEMA_VERSION)
@@ -174,9 +198,12 @@ def test_an_upgrade_past_the_library_stops_an_open_registry(
 
 
 def test_migrating_can_be_left_to_the_operator(backend: SqliteBackend) -> None:
-    """With `migrate=False` a database without a schema is refused, and nothing is made in it."""
+    """With `migrate=False` a database without a schema is refused, and nothing is made."""
     url = backend.empty_url()
-    with pytest.raises(SchemaVersionError, match="capsule-registry db upgrade"):
+    with pytest.raises(RegistryUnavailableError, match="does not exist"):
+        CapsuleRegistry.open(url, migrate=False)
+    backend.rows(url, "SELECT 1")
+    with pytest.raises(SchemaVersionError, match=f"--database {url} db upgrade"):
         CapsuleRegistry.open(url, migrate=False)
 
     assert {} == definitions(backend, url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,8 +22,6 @@ from capsule_registry.dialects import has_wal_reset_race
 from factories import make_manifest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from backends import SqliteBackend
 
 
@@ -108,7 +107,15 @@ def test_without_a_url_the_users_data_directory_is_used(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["nonsense", "registry.db", "oracle://x/y", "sqlite:///a.db?mode=ro", "sqlite://host/a", ""],
+    [
+        "nonsense",
+        "registry.db",
+        "oracle://x/y",
+        "sqlite:///a.db?mode=ro",
+        "sqlite://host/a",
+        "sqlite:///a\0b",
+        "",
+    ],
 )
 def test_a_url_that_is_none_of_ours_is_refused(url: str) -> None:
     """Text that is no URL of a supported database is invalid input."""
@@ -122,6 +129,8 @@ def test_a_url_that_is_none_of_ours_is_refused(url: str) -> None:
         "oracle://user:canary@host/db",
         "sqlite://user:canary@host/db",
         "postgresql://user:canary@host:not-a-port/db?password=canary",
+        "postgresql://user:start@canary@host/db",
+        "postgresql://host:canary/db",
         "canary@host",
         "sqlite:///x.db?key=canary",
     ],
@@ -157,6 +166,56 @@ def test_a_directory_is_no_database(tmp_path: Path) -> None:
     """A path that is a directory is invalid input."""
     with pytest.raises(InvalidDatabaseError):
         CapsuleRegistry.open(f"sqlite:///{tmp_path}")
+
+
+def test_somebody_elses_tables_are_left_alone(backend: SqliteBackend) -> None:
+    """A file in which a table of ours is another program's is refused, and not even copied."""
+    url = backend.empty_url()
+    backend.rows(url, "CREATE TABLE events (what TEXT)")
+    for _ in range(2):
+        with pytest.raises(InvalidDatabaseError, match="table events"):
+            CapsuleRegistry.open(url)
+
+    assert [("events",)] == backend.rows(url, "SELECT name FROM sqlite_master")
+    assert [] == [*backend.directory.glob(f"{Path(url).name}.before-*")]
+
+
+@pytest.mark.parametrize("name", ["a?b", "a#%41", "a b", "ü", "%"])
+def test_any_data_directory_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The default file is where the data directory is, whatever characters that has."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / name))
+    CapsuleRegistry.open().close()
+
+    assert (tmp_path / name / "capsule-registry" / "registry.db").is_file()
+    CapsuleRegistry.open(read_only=True).close()
+
+
+def test_a_read_only_registry_sees_later_commits(registry: CapsuleRegistry, url: str) -> None:
+    """A reader is strict too: what commits after it was opened is seen."""
+    with CapsuleRegistry.open(url, read_only=True) as reader:
+        assert [] == reader.list()
+        registry.register(make_manifest())
+        assert ["alpha"] == reader.list()
+
+
+def test_a_link_to_itself_is_invalid(tmp_path: Path) -> None:
+    """A path that never ends is no database."""
+    link = tmp_path / "loop.db"
+    link.symlink_to(link)
+    with pytest.raises((InvalidDatabaseError, RegistryUnavailableError)):
+        CapsuleRegistry.open(f"sqlite:///{link}")
+
+
+def test_a_server_that_is_not_there_is_unavailable() -> None:
+    """The message has the address and no password."""
+    pytest.importorskip("psycopg")
+    with pytest.raises(RegistryUnavailableError) as caught:
+        CapsuleRegistry.open("postgresql://user:canary@127.0.0.1:1/db?application_name=canary")
+
+    assert "canary" not in str(caught.value)
+    assert "127.0.0.1:1" in str(caught.value)
 
 
 def test_a_dangling_link_is_not_followed(tmp_path: Path) -> None:

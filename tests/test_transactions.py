@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -12,6 +13,7 @@ from capsule_registry import (
     CapsuleAlreadyRegisteredError,
     CapsuleNotFoundError,
     CapsuleRegistry,
+    InvalidInputError,
     InvalidTextError,
     RegistryClosedError,
     TransactionDoomedError,
@@ -20,8 +22,10 @@ from capsule_registry import (
 from factories import OriginalCapsule, make_manifest, make_uplink
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from backends import SqliteBackend
-    from capsule_registry import Transaction
+    from capsule_registry import CapsuleId, Transaction
 
 
 def revision(backend: SqliteBackend, url: str) -> int:
@@ -100,6 +104,107 @@ def test_an_error_inside_dooms_it_though_it_is_caught(
 
     assert 1 == revision(backend, url)
     assert registry.is_empty()
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda tx: tx.register_uuid("nonsense", "alpha"),
+        lambda tx: tx.register_uuid(uuid4(), "A"),
+        lambda tx: tx.register(make_manifest("Foo")),
+        lambda tx: tx.register(5),
+        lambda tx: tx.get("A"),
+        lambda tx: tx.find_uplinks(profile="human"),
+        lambda tx: tx.register_uplink("alpha", make_uplink(name="\0")),
+    ],
+)
+def test_a_wrong_argument_dooms_it_too(
+    registry: CapsuleRegistry, mistake: Callable[[Transaction], object]
+) -> None:
+    """Whatever is wrong with a call inside, nothing of the transaction is written."""
+    with pytest.raises(TransactionDoomedError), registry.transaction() as doomed:
+        doomed.register(make_manifest("before"))
+        with pytest.raises(InvalidInputError):
+            mistake(doomed)
+
+    assert registry.is_empty()
+
+
+def test_two_threads_cannot_use_a_transaction_at_once(registry: CapsuleRegistry) -> None:
+    """The second is refused, and the transaction goes on."""
+    refused: list[BaseException] = []
+    with registry.transaction() as transaction:
+
+        def use() -> None:
+            try:
+                transaction.list()
+            except TransactionInProgressError as error:
+                refused.append(error)
+
+        with transaction._busy:
+            thread = threading.Thread(target=use)
+            thread.start()
+            thread.join()
+        transaction.register(make_manifest())
+
+    assert 1 == len(refused)
+    assert ["alpha"] == registry.list()
+
+
+def test_a_transaction_may_end_on_another_thread(registry: CapsuleRegistry) -> None:
+    """As web frameworks do with generators: the thread that began it is free afterwards."""
+    context = registry.transaction()
+    transaction = context.__enter__()
+    transaction.register(make_manifest())
+    thread = threading.Thread(target=context.__exit__, args=(None, None, None))
+    thread.start()
+    thread.join()
+
+    assert ["alpha"] == registry.list()
+
+
+def test_a_log_handler_may_ask_the_registry(registry: CapsuleRegistry) -> None:
+    """Messages come after the commit and outside the transaction, however the unit was made."""
+    seen: list[list[CapsuleId]] = []
+
+    class Asking(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(registry.list())
+
+    logger = logging.getLogger("capsule_registry")
+    handler = Asking(logging.INFO)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        registry.register(make_manifest("a"))
+        registry.run(lambda tx: tx.register(make_manifest("b")))
+        with registry.transaction() as transaction:
+            transaction.register(make_manifest("c"))
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+
+    assert [["a"], ["a", "b"], ["a", "b", "c"]] == seen
+
+
+def test_waiting_writers_keep_no_connection_from_readers(registry: CapsuleRegistry) -> None:
+    """While a transaction is open and twenty threads wait to write, a read still answers."""
+    with registry.transaction():
+        waiting = [
+            threading.Thread(target=registry.register, args=(make_manifest(f"c{number}"),))
+            for number in range(20)
+        ]
+        for thread in waiting:
+            thread.start()
+        asked: list[int] = []
+        reader = threading.Thread(target=lambda: asked.append(len(registry)))
+        reader.start()
+        reader.join(timeout=10)
+        assert [0] == asked
+    for thread in waiting:
+        thread.join()
+
+    assert 20 == len(registry)
 
 
 def test_the_registry_cannot_be_used_inside_its_own_transaction(

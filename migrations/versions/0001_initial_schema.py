@@ -266,7 +266,11 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_uplinks_capability_mask", "uplinks", ["namespace", "capability_mask"])
-    op.create_index("ix_uplinks_capsule_id", "uplinks", ["namespace", "capsule_id"])
+    op.create_index(
+        "ix_uplinks_capsule_id",
+        "uplinks",
+        ["namespace", "capsule_id", "created_revision", "position"],
+    )
     op.create_index("ix_uplinks_order", "uplinks", ["namespace", "created_revision", "position"])
     op.create_index(
         "ix_uplinks_platform", "uplinks", ["namespace", "platform", "created_revision", "position"]
@@ -294,9 +298,12 @@ def upgrade() -> None:
             name="fk_uuid_mappings_leases",
             ondelete="CASCADE",
         ),
-        sqlite_with_rowid=False,
     )
-    op.create_index("ix_uuid_mappings_capsule_id", "uuid_mappings", ["namespace", "capsule_id"])
+    op.create_index(
+        "ix_uuid_mappings_capsule_id",
+        "uuid_mappings",
+        ["namespace", "capsule_id", "created_revision", "position"],
+    )
     op.create_index("ix_uuid_mappings_lease_id", "uuid_mappings", ["namespace", "lease_id"])
 
 

@@ -9,7 +9,7 @@ import platformdirs
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from capsule_registry.dialects import Dialect, dialect_named
+from capsule_registry.dialects import Dialect, dialect_for_files, dialect_named
 from capsule_registry.errors import InvalidDatabaseError
 
 
@@ -48,7 +48,8 @@ def read_address(url: str | None) -> Address:
             the message nor the attributes hold what may be a password.
     """
     if url is None:
-        url = f"sqlite:///{default_file()}"
+        file = default_file()
+        return Address(URL.create(_FILES.name, database=str(file)), _FILES, file)
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # A port that is no number is a plain ValueError.
@@ -56,15 +57,29 @@ def read_address(url: str | None) -> Address:
     dialect = dialect_named(parsed.drivername)
     if dialect is None:
         raise InvalidDatabaseError(f"{parsed.drivername}://…", _EXPECTED)
-    if not dialect.upgrades_itself:
-        return Address(parsed.set(drivername=f"{dialect.name}+{dialect.driver}"), dialect, None)
-    if parsed.query or parsed.host or parsed.username:
-        reason = "a SQLite URL is sqlite:///relative/path, sqlite:////absolute/path or sqlite://"
-        raise InvalidDatabaseError(f"{parsed.drivername}://…", reason)
-    memory = parsed.database in (None, "", ":memory:")
-    return Address(parsed, dialect, None if memory else Path(parsed.database or "").resolve())
+    if dialect.upgrades_itself:
+        return Address(parsed, dialect, _file_of(parsed))
+    if "@" in (parsed.host or ""):
+        # What stands before it is the end of a password.
+        raise InvalidDatabaseError(f"{parsed.drivername}://…", "write an @ in a password as %40")
+    return Address(parsed.set(drivername=f"{dialect.name}+{dialect.driver}"), dialect, None)
 
 
+def _file_of(url: URL) -> Path | None:
+    if url.query or url.host or url.username or "\0" in (url.database or ""):
+        raise InvalidDatabaseError(
+            f"{url.drivername}://…",
+            "a SQLite URL is sqlite:///relative/path, sqlite:////absolute/path or sqlite://",
+        )
+    if url.database in (None, "", ":memory:"):
+        return None
+    try:
+        return Path(url.database or "").resolve()
+    except (OSError, RuntimeError) as error:  # A link that leads to itself.
+        raise InvalidDatabaseError(f"sqlite:///{url.database}", str(error)) from error
+
+
+_FILES = dialect_for_files()
 _EXPECTED = "use sqlite:///FILE, postgresql://… or mariadb://…"
 
 

@@ -53,13 +53,12 @@ class RegistryAdmin:
         Raises:
             InvalidDatabaseError, PermissionDeniedError, RegistryUnavailableError: As there.
         """
-        return cls(Database.open(url, read_only=read_only))
+        return cls(Database.open(url, create=not read_only, read_only=read_only))
 
     def status(self) -> SchemaStatus:
         """Return the schema version found and the library's."""
-        found, oldest = self._database.read(schema.found_version)
-        usable = schema.can_run_on(found, oldest)
-        return SchemaStatus(found, schema.SCHEMA_VERSION, usable)
+        found = self._database.read(schema.find)
+        return SchemaStatus(found.version, schema.SCHEMA_VERSION, found.is_usable)
 
     def upgrade(self) -> Path | None:
         """
@@ -98,14 +97,11 @@ class RegistryAdmin:
         yield Finding("database", str(self._database.address))
         if self._database.dialect.upgrades_itself:
             yield from self._sqlite_findings(conn)
-        found, oldest = schema.found_version(conn)
-        usable = schema.can_run_on(found, oldest)
-        yield Finding(
-            "schema version",
-            found or "none",
-            None if usable else f"needs {schema.SCHEMA_VERSION}: {schema.UPGRADE_COMMAND}",
-        )
-        if found:
+        found = schema.find(conn)
+        remedy = f"needs {schema.SCHEMA_VERSION}: {schema.upgrade_command(self._database)}"
+        version = found.version or "none"
+        yield Finding("schema version", version, None if found.is_usable else remedy)
+        if found.is_usable:
             for name, revision in conn.execute(
                 select(namespaces.c.name, namespaces.c.revision).order_by(namespaces.c.name)
             ):

@@ -6,22 +6,24 @@ Nothing here needs the database, so all of it is done before a transaction begin
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
+from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
 from capsule_registry.canonical import canonical_json
-from capsule_registry.descriptors import UplinkSource
 from capsule_registry.errors import InvalidManifestError, InvalidTextError
 from capsule_registry.identifiers import MAX_ID_LENGTH, CapsuleId
 from capsule_registry.manifest.manifest import CapsuleManifest
-from capsule_registry.manifest.parts import ToolDef
+from capsule_registry.manifest.parts import ManifestPart, ToolDef
 from capsule_registry.records import CapsuleState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 #: The longest name of an uplink, a platform or a tool, and value of a grant, that every database
 #: holds; and how deep JSON may nest in the one that allows the least (MariaDB).
@@ -65,85 +67,51 @@ class Candidate:
         Raises:
             InvalidManifestError: The manifest breaks a rule, or holds what some database cannot.
             InvalidCapsuleIdError: The package name is no capsule id.
-            InvalidUplinkSourceError: It has uplinks, and its id cannot be their source.
+            InvalidTextError: The state, its reason or the directory is not what can be stored.
         """
-        manifest = capsule if isinstance(capsule, CapsuleManifest) else _member(capsule, "manifest")
-        if not isinstance(manifest, CapsuleManifest):
-            message = f"{type(capsule).__name__}.manifest is no CapsuleManifest"
-            raise InvalidManifestError(None, "wrong_type", message)
-        manifest.check()
-        capsule_id = _checked_id(manifest, None if manifest is capsule else _member(capsule, "id"))
-        if manifest.uplinks:
-            UplinkSource.wasm(capsule_id)
-        members = _Members(None) if manifest is capsule else _Members(capsule)
-        reported = tuple(_tool_def(tool) for tool in members.tools)
-        candidate = cls(
-            id=capsule_id,
+        bare = isinstance(capsule, CapsuleManifest)
+        manifest = _storable_manifest(capsule if bare else _member(capsule, "manifest"))
+        reported = [] if bare else [_tool_def(tool) for tool in _listed(_member(capsule, "tools"))]
+        return cls(
+            id=_checked_id(manifest, None if bare else _member(capsule, "id")),
             manifest=manifest,
             manifest_json=manifest.to_json(),
-            state=members.state,
-            state_reason=members.state_reason,
-            source_dir=members.source_dir,
-            reported_tools=canonical_json([tool.model_dump(mode="json") for tool in reported])
-            if reported
-            else None,
+            state=_state(None if bare else _member(capsule, "state")),
+            state_reason=_text("state reason", None if bare else _member(capsule, "state_reason")),
+            source_dir=_directory(None if bare else _member(capsule, "source_dir")),
+            reported_tools=_reported_json(reported),
             tools=merged_tools(manifest.tools, reported),
             instance=capsule,
         )
-        candidate._check_storable()
-        return candidate
-
-    def _check_storable(self) -> None:
-        for rule, message in self._unstorable():
-            raise InvalidManifestError(None, rule, message)
-
-    def _unstorable(self) -> Iterator[tuple[str, str]]:
-        """Yield what not every database can hold, as rule and sentence."""
-        yield from _too_long("capsule id", self.id, MAX_ID_LENGTH)
-        for uplink in self.manifest.uplinks:
-            yield from _too_long("uplink name", uplink.name, MAX_NAME)
-            yield from _too_long("platform", uplink.platform, MAX_NAME)
-        for tool in self.tools:
-            yield from _too_long("tool name", tool.name, MAX_NAME)
-        for capability, _, value in grants_of(self.manifest):
-            yield from _too_long(f"value of {capability}", value, MAX_GRANT)
-        texts = (self.source_dir, self.state_reason, self.manifest.text)
-        if any(text and "\0" in text for text in texts):
-            yield "nul", "a stored text has the character U+0000"
-        for values in (self.manifest_json, [tool.model_dump(mode="json") for tool in self.tools]):
-            yield from _unstorable_json(values)
 
 
-class _Members:
-    """The optional members of a capsule's object, each read when it is asked for."""
+def _storable_manifest(manifest: object) -> CapsuleManifest:
+    """Return *manifest* as it will come back, if it keeps the rules and can be stored."""
+    if not isinstance(manifest, CapsuleManifest):
+        message = f"the manifest is no CapsuleManifest but {type(manifest).__name__}"
+        raise InvalidManifestError(None, "wrong_type", message)
+    _check_json(manifest)
+    try:
+        stored = CapsuleManifest.restore(
+            manifest.to_json(), format=manifest.format, text=manifest.text
+        )
+    except ValidationError as error:  # Pydantic checks no copy that is updated.
+        raise InvalidManifestError(None, "wrong_type", str(error.errors()[0]["msg"])) from error
+    stored.check()
+    for rule, message in _too_long_parts(stored):
+        raise InvalidManifestError(None, rule, message)
+    return stored
 
-    def __init__(self, capsule: object | None) -> None:
-        self._capsule = capsule
 
-    @property
-    def tools(self) -> Iterable[object]:
-        return self._member("tools") or ()
-
-    @property
-    def state(self) -> CapsuleState:
-        state = self._member("state")
-        try:
-            return CapsuleState.READY if state is None else CapsuleState(state)
-        except ValueError as error:
-            raise InvalidTextError("state", "unknown", str(error)) from error
-
-    @property
-    def state_reason(self) -> str | None:
-        reason = self._member("state_reason")
-        return None if reason is None else str(reason)
-
-    @property
-    def source_dir(self) -> str | None:
-        source_dir = self._member("source_dir")
-        return None if source_dir is None else os.fspath(source_dir)
-
-    def _member(self, name: str) -> Any:  # noqa: ANN401 - the caller's own object
-        return None if self._capsule is None else _member(self._capsule, name)
+def _too_long_parts(manifest: CapsuleManifest) -> Iterator[tuple[str, str]]:
+    yield from _too_long("capsule id", manifest.package.name, MAX_ID_LENGTH)
+    for uplink in manifest.uplinks:
+        yield from _too_long("uplink name", uplink.name, MAX_NAME)
+        yield from _too_long("platform", uplink.platform, MAX_NAME)
+    for tool in manifest.tools:
+        yield from _too_long("tool name", tool.name, MAX_NAME)
+    for capability, _, value in grants_of(manifest):
+        yield from _too_long(f"value of {capability}", value, MAX_GRANT)
 
 
 def grants_of(manifest: CapsuleManifest) -> Iterator[tuple[str, int, str]]:
@@ -158,10 +126,16 @@ def grants_of(manifest: CapsuleManifest) -> Iterator[tuple[str, int, str]]:
 
 def merged_tools(declared: Iterable[ToolDef], reported: Iterable[ToolDef]) -> tuple[ToolDef, ...]:
     """Return the tools of the manifest, those that the object reports in place of its namesakes."""
-    left = {tool.name: tool for tool in reported}
-    names = set(left)
-    merged = [left.pop(tool.name, None) if tool.name in names else tool for tool in declared]
-    return (*(tool for tool in merged if tool is not None), *left.values())
+    left = list(reported)
+    names = {tool.name for tool in left}
+    merged: list[ToolDef] = []
+    for tool in declared:
+        if tool.name not in names:
+            merged.append(tool)
+        else:
+            merged += [mine for mine in left if mine.name == tool.name]
+            left = [mine for mine in left if mine.name != tool.name]
+    return (*merged, *left)
 
 
 def check_text(field: str, text: str | None, longest: int | None = None) -> None:
@@ -169,15 +143,36 @@ def check_text(field: str, text: str | None, longest: int | None = None) -> None
     Refuse a text that not every database can hold.
 
     Raises:
-        InvalidTextError: Rule `nul` or `too_long`.
+        InvalidTextError: Rule `nul`, `not_utf8` or `too_long`.
     """
     if text is None:
         return
-    if "\0" in text:
-        raise InvalidTextError(field, "nul", "it has the character U+0000")
+    for rule, message in _unstorable_text(text):
+        raise InvalidTextError(field, rule, message)
     if longest is not None:
         for rule, message in _too_long(field, text, longest):
             raise InvalidTextError(field, rule, message)
+
+
+def _member(capsule: object, name: str) -> Any:  # noqa: ANN401 - the caller's own object
+    """Return the member, called if it is a method; `None` where the object has none."""
+    try:
+        value = getattr(capsule, name)
+    except AttributeError:
+        missing = object()
+        if getattr_static(capsule, name, missing) is missing:
+            return None
+        raise  # It has the member, which failed: that is not the same as having none.
+    return value() if callable(value) else value
+
+
+def _listed(tools: object) -> Iterable[object]:
+    if tools is None:
+        return ()
+    if not isinstance(tools, Iterable):
+        message = f"the tools that the object reports are no list but {type(tools).__name__}"
+        raise InvalidManifestError(None, "wrong_type", message)
+    return tools
 
 
 def _checked_id(manifest: CapsuleManifest, reported: object) -> CapsuleId:
@@ -188,36 +183,93 @@ def _checked_id(manifest: CapsuleManifest, reported: object) -> CapsuleId:
     return CapsuleId(name)
 
 
-def _member(capsule: object, name: str) -> Any:  # noqa: ANN401 - the caller's own object
-    value = getattr(capsule, name, None)
-    return value() if callable(value) else value
+def _state(value: Any) -> CapsuleState:  # noqa: ANN401 - the caller's own object
+    try:
+        return CapsuleState.READY if value is None else CapsuleState(value)
+    except ValueError as error:
+        raise InvalidTextError("state", "unknown", str(error)) from error
+
+
+def _text(field: str, value: object) -> str | None:
+    text = None if value is None else str(value)
+    check_text(field, text)
+    return text
+
+
+def _directory(value: Any) -> str | None:  # noqa: ANN401 - the caller's own object
+    if value is None:
+        return None
+    try:
+        directory = os.fsdecode(value)
+    except TypeError as error:
+        raise InvalidTextError("source directory", "no_path", str(error)) from error
+    check_text("source directory", directory)
+    return directory
 
 
 def _tool_def(tool: Any) -> ToolDef:  # noqa: ANN401 - a ToolDef, a mapping, or an object like one
-    if isinstance(tool, ToolDef):
-        return tool
     try:
-        return ToolDef.model_validate(tool, from_attributes=True)
+        checked = ToolDef.model_validate(tool, from_attributes=True)
     except ValidationError as error:
         message = f"a tool that the object reports: {error.errors()[0]['msg']}"
         raise InvalidManifestError(None, "wrong_type", message) from error
+    _check_json(checked)
+    for rule, message in _too_long("tool name", checked.name, MAX_NAME):
+        raise InvalidManifestError(None, rule, message)
+    return checked
+
+
+def _reported_json(tools: list[ToolDef]) -> str | None:
+    return canonical_json([tool.model_dump(mode="json") for tool in tools]) if tools else None
+
+
+def _check_json(part: ManifestPart) -> None:
+    """Refuse values that JSON, or the JSON of some database, does not hold as they are."""
+    try:
+        values = part.model_dump(mode="python", by_alias=True, warnings="none")
+    except (AttributeError, RecursionError, TypeError, ValueError) as error:
+        raise InvalidManifestError(None, "not_json", str(error)) from error
+    for rule, message in _unstorable_json(values):
+        raise InvalidManifestError(None, rule, message)
+
+
+def _unstorable_json(value: object, depth: int = 1) -> Iterator[tuple[str, str]]:
+    if isinstance(value, (dict, list, tuple)) and depth > MAX_JSON_DEPTH:
+        yield "too_deep", f"values nest more than {MAX_JSON_DEPTH} levels deep"
+        return
+    match value:
+        case str():
+            yield from _unstorable_text(value)
+        case dict():
+            for key, item in value.items():
+                yield from _unstorable_text(key) if isinstance(key, str) else _not_json(key)
+                yield from _unstorable_json(item, depth + 1)
+        case list() | tuple():
+            for item in value:
+                yield from _unstorable_json(item, depth + 1)
+        case None | bool():
+            pass
+        case int() if -(2**63) <= value < 2**63:
+            pass
+        case float() if math.isfinite(value):
+            pass
+        case _:
+            yield from _not_json(value)
+
+
+def _not_json(value: object) -> Iterator[tuple[str, str]]:
+    yield "not_json", f"a value of type {type(value).__name__} that JSON does not hold as it is"
+
+
+def _unstorable_text(text: str) -> Iterator[tuple[str, str]]:
+    if "\0" in text:
+        yield "nul", "a text has the character U+0000"
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        yield "not_utf8", f"a text is no valid Unicode (character {error.start})"
 
 
 def _too_long(what: str, text: str, longest: int) -> Iterator[tuple[str, str]]:
     if len(text) > longest:
         yield "too_long", f"{what} has {len(text)} characters, at most {longest} can be stored"
-
-
-def _unstorable_json(value: object, depth: int = 1) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str) and "\0" in value:
-        yield "nul", "a text has the character U+0000"
-    if isinstance(value, (dict, list)) and depth > MAX_JSON_DEPTH:
-        yield "too_deep", f"values nest more than {MAX_JSON_DEPTH} levels deep"
-        return
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _unstorable_json(key, depth + 1)
-            yield from _unstorable_json(item, depth + 1)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _unstorable_json(item, depth + 1)

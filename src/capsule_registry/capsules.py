@@ -54,7 +54,9 @@ _all = (
     .order_by(*_in_order)
 )
 _by_id = _all.where(capsules.c.id == bindparam("id"))
-_reserved_too = select(capsules).where(capsules.c.namespace == bindparam("namespace"))
+_reserved_too = (
+    select(capsules).where(capsules.c.namespace == bindparam("namespace")).order_by(capsules.c.id)
+)
 _manifest = select(manifests.c.digest).where(
     manifests.c.namespace == bindparam("namespace"), manifests.c.digest == bindparam("digest")
 )
@@ -74,9 +76,10 @@ def is_registered(scope: Scope, capsule_id: str) -> bool:
     return scope.conn.scalar(statement, parameters) is not None
 
 
-def ids(scope: Scope) -> list[CapsuleId]:
-    """Return the ids of the registered capsules, in order of registration."""
-    return [CapsuleId(text) for text in scope.conn.scalars(_ids, {"namespace": scope.namespace})]
+def ids(scope: Scope, limit: int | None = None) -> list[CapsuleId]:
+    """Return the ids of the registered capsules, or the first *limit*, in order of registration."""
+    found = scope.conn.scalars(_ids.limit(limit), {"namespace": scope.namespace})
+    return [CapsuleId(text) for text in found]
 
 
 def values(scope: Scope) -> Iterator[RegisteredCapsule]:
@@ -106,8 +109,6 @@ def register(unit: Unit, candidate: Candidate, new_uuid: Callable[[], UUID]) -> 
         unit.update(capsules, old, row, "capsule.registered")
     tools.project(unit, candidate)
     uplinks.declare(unit, candidate.id, candidate.manifest.uplinks, new_uuid)
-    unit.instances[candidate.id] = (unit.revision, candidate.instance)
-    unit.forgotten.discard(candidate.id)
     unit.log(logging.INFO, "Registered capsule", capsule_id=str(candidate.id))
     return RegisteredCapsule.model_construct(
         id=candidate.id,
@@ -154,7 +155,7 @@ def drain(unit: Unit) -> list[RegisteredCapsule]:
 
 
 def _forget(unit: Unit, record: RegisteredCapsule) -> None:
-    unit.forgotten.add(record.id)
+    unit.unregistered.append((record.id, record.generation))
     unit.log(logging.INFO, "Unregistered capsule", capsule_id=str(record.id))
 
 

@@ -6,12 +6,14 @@ A function elsewhere that takes a connection never begins or commits.
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from sqlalchemy import create_engine, event
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
@@ -20,12 +22,14 @@ from capsule_registry.canonical import canonical_json
 from capsule_registry.dialects import Fault, sqlite_module
 from capsule_registry.errors import (
     CapsuleRegistryError,
+    HistoryCorruptError,
     InvalidDatabaseError,
     PermissionDeniedError,
     RegistryClosedError,
     RegistryUnavailableError,
 )
 from capsule_registry.sqlite_file import (
+    BUSY_TIMEOUT_SECONDS,
     connect_file,
     connect_file_read_only,
     connect_memory,
@@ -44,30 +48,38 @@ _ERRORS: Final[dict[Fault, type[CapsuleRegistryError]]] = {
     "unavailable": RegistryUnavailableError,
     "permission": PermissionDeniedError,
     "not_a_database": InvalidDatabaseError,
+    "corrupt": HistoryCorruptError,
 }
 
 
 class Database:
     """One database, open: a pool of connections that have the settings the guarantees rest on."""
 
-    def __init__(self, engine: Engine, address: Address, *, read_only: bool) -> None:
+    def __init__(
+        self, engine: Engine, address: Address, *, read_only: bool, owns_engine: bool = True
+    ) -> None:
         self.engine = engine
         self.address = address
         self.dialect = address.dialect
         self.read_only = read_only
         self.closed = False
-        event.listen(engine, "begin", _begin)
+        self._owns_engine = owns_engine
+        #: Threads take turns here, so that waiting writers keep no connection from readers.
+        self._turn = Lock()
+        if self.dialect.begin_write:
+            event.listen(engine, "begin", _begin)
 
     @classmethod
     def open(
         cls,
         url: str | None,
         *,
-        engine_options: Mapping[str, Any] | None = None,
+        create: bool = True,
         read_only: bool = False,
+        engine_options: Mapping[str, Any] | None = None,
     ) -> Self:
         """
-        Open the database at *url*; a SQLite file that is missing is made, unless *read_only*.
+        Open the database at *url*; a SQLite file that is missing is made if *create*.
 
         Raises:
             InvalidDatabaseError: *url* is no URL of a supported database.
@@ -76,10 +88,8 @@ class Database:
         address = read_address(url)
         options = {"hide_parameters": True, **(engine_options or {})}
         if address.dialect.upgrades_itself:
-            if address.file and not read_only:
-                if url is None:
-                    address.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                create_file(address.file)
+            if address.file and create:
+                create_file(address.file, with_directory=url is None)
             options = {**_sqlite_options(address, read_only=read_only), **options}
         else:
             options = {
@@ -106,7 +116,7 @@ class Database:
         if address.dialect.upgrades_itself:
             reason = "engine= takes an engine of a server; open a SQLite file by its URL"
             raise InvalidDatabaseError(str(address), reason)
-        return cls(engine, address, read_only=read_only)
+        return cls(engine, address, read_only=read_only, owns_engine=False)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Return *work* of a connection; each of its statements sees all that has committed."""
@@ -120,12 +130,13 @@ class Database:
 
     def peek(self, work: Callable[[Connection], T]) -> T | None:
         """Return *work* of a connection if that can be had without waiting, else `None`."""
-        if self.closed or self.engine.pool.checkedin() == 0:  # type: ignore[attr-defined]
+        idle = getattr(self.engine.pool, "checkedin", int)()
+        if self.closed or not idle:
             return None
         try:
             with self.engine.connect() as conn:
                 return work(conn)
-        except SQLAlchemyError:
+        except (SQLAlchemyError, CapsuleRegistryError):
             return None
 
     @contextmanager
@@ -133,7 +144,7 @@ class Database:
         """Give a connection in a transaction: committed at the end, rolled back on any error."""
         if self.read_only:
             raise PermissionDeniedError(str(self.address), "it was opened to be read only")
-        with self._connected() as conn:
+        with self._taking_turns(), self._connected() as conn:
             with self.translating():
                 transaction = conn.execution_options(begin=self.dialect.begin_write).begin()
             with transaction:
@@ -149,7 +160,7 @@ class Database:
         Foreign keys are off, since SQLite would delete the children of a table that is rebuilt,
         and checked before the commit.
         """
-        with self._connected() as conn, self.translating():
+        with self._taking_turns(), self._connected() as conn, self.translating():
             self._set_foreign_keys(conn, on=False)
             try:
                 begun = conn.execution_options(begin=self.dialect.begin_write)
@@ -187,18 +198,42 @@ class Database:
             raise _ERRORS[fault](str(self.address), sentence) from error
 
     @contextmanager
+    def _taking_turns(self) -> Iterator[None]:
+        if not self.dialect.one_writer:
+            yield
+            return
+        if not self._turn.acquire(timeout=BUSY_TIMEOUT_SECONDS):
+            reason = "another thread of this process keeps it locked"
+            raise RegistryUnavailableError(str(self.address), reason)
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    @contextmanager
     def _connected(self) -> Iterator[Connection]:
         if self.closed:
             raise RegistryClosedError
-        with self.translating():
-            conn = self.engine.connect()
+        try:
+            with self.translating():
+                conn = self.engine.connect()
+        except OperationalError as error:
+            sentence = str(error.orig).partition("\n")[0]
+            raise RegistryUnavailableError(str(self.address), sentence) from error
         with conn:
             yield conn
 
     def close(self) -> None:
-        """Close every connection. Idempotent."""
+        """Close every connection but those of an engine that the caller made. Idempotent."""
         self.closed = True
-        self.engine.dispose()
+        if self._owns_engine:
+            self.engine.dispose()
+
+    def __del__(self) -> None:
+        if not getattr(self, "closed", True):
+            message = f"unclosed registry on {self.address}"
+            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+            self.close()
 
 
 def _sqlite_options(address: Address, *, read_only: bool) -> dict[str, Any]:

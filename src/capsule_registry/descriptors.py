@@ -23,7 +23,7 @@ from capsule_registry.manifest.parts import UplinkProfile
 from capsule_registry.matching import normalize_platform
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 #: The seven capabilities of an uplink; the first is bit 0 of the mask.
 UPLINK_FLAGS: Final = (
@@ -179,6 +179,15 @@ class UplinkDescriptor(BaseModel):
     @classmethod
     def _normalize(cls, platform: str, info: ValidationInfo) -> str:
         return normalize_platform(platform) if info.mode == "python" else platform
+
+
+def masks_with(flags: Mapping[str, bool]) -> list[int] | None:
+    """Return the masks that have *flags* as given, or `None`, for any, if none is given."""
+    if not flags:
+        return None
+    wanted = UplinkCapabilities(**flags).mask
+    given = UplinkCapabilities(**dict.fromkeys(flags, True)).mask
+    return [mask for mask in range(1 << len(UPLINK_FLAGS)) if mask & given == wanted]
 
 
 def masks_satisfying(predicate: Any) -> Iterator[int]:  # noqa: ANN401 - truthiness is asked

@@ -11,7 +11,7 @@ import json
 import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from uuid import UUID
 
 from sqlalchemy import JSON, DateTime, String, Text, Uuid
@@ -19,13 +19,17 @@ from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import TypeDecorator
 
 from capsule_registry.canonical import canonical_json
+from capsule_registry.errors import HistoryCorruptError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from sqlalchemy.engine import Dialect as SqlAlchemyDialect
     from sqlalchemy.exc import DBAPIError
     from sqlalchemy.types import TypeEngine
+
+T = TypeVar("T")
 
 #: Compared byte by byte, trailing blanks included: `Foo`, `foo` and `foo ` are three texts.
 _MARIADB_TEXT: Final = {"charset": "utf8mb4", "collation": "utf8mb4_nopad_bin"}
@@ -83,7 +87,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_result_value(self, value: Any, dialect: SqlAlchemyDialect) -> datetime | None:  # noqa: ANN401, ARG002 - what the driver gives
         """Return an aware time in UTC."""
         if isinstance(value, str):
-            value = datetime.fromisoformat(value)
+            value = _read(datetime.fromisoformat, value)
         if value is None:
             return None
         instant: datetime = value if value.tzinfo else value.replace(tzinfo=UTC)
@@ -106,7 +110,7 @@ class CanonicalUuid(TypeDecorator[UUID]):
 
     def process_result_value(self, value: Any, dialect: SqlAlchemyDialect) -> UUID | None:  # noqa: ANN401, ARG002 - what the driver gives
         """Return a UUID."""
-        return UUID(value) if isinstance(value, str) else value
+        return _read(UUID, value) if isinstance(value, str) else value
 
 
 class CanonicalJson(TypeDecorator[Any]):
@@ -136,7 +140,14 @@ class CanonicalJson(TypeDecorator[Any]):
 
     def process_result_value(self, value: Any, dialect: SqlAlchemyDialect) -> Any:  # noqa: ANN401 - any JSON value
         """Return the value."""
-        return json.loads(value) if dialect.name == "sqlite" and value is not None else value
+        return _read(json.loads, value) if dialect.name == "sqlite" and value is not None else value
+
+
+def _read(parse: Callable[[Any], T], text: object) -> T:
+    try:
+        return parse(text)
+    except (TypeError, ValueError) as error:
+        raise HistoryCorruptError(f"the stored value {text!r}"[:200], str(error)) from error
 
 
 def time_text(instant: datetime) -> str:
@@ -177,7 +188,7 @@ def journal_mode() -> Literal["wal", "delete"]:
     return "delete" if has_wal_reset_race(sqlite_module.sqlite_version_info) else "wal"
 
 
-Fault = Literal["busy", "permission", "not_a_database", "unavailable"]
+Fault = Literal["busy", "corrupt", "not_a_database", "permission", "unavailable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +201,8 @@ class Dialect:
     upgrades_itself: bool
     #: What begins a transaction that writes, where the driver's own way would be unsafe.
     begin_write: str | None
-    #: What begins a transaction that only reads.
-    begin_read: str | None
+    #: One transaction at a time writes to the whole database.
+    one_writer: bool
 
     def fault(self, error: DBAPIError) -> Fault | None:
         """Return what kind of failure of the database *error* is; `None` for a bug of ours."""
@@ -203,21 +214,23 @@ class Dialect:
 
 #: Primary result codes. Source: https://sqlite.org/rescode.html.
 _SQLITE_FAULTS: Final[dict[int, Fault]] = {
+    1: "corrupt",  # SQLITE_ERROR: a table or a column is not there
     3: "permission",  # SQLITE_PERM
     5: "busy",  # SQLITE_BUSY
     6: "busy",  # SQLITE_LOCKED
     8: "permission",  # SQLITE_READONLY
     10: "unavailable",  # SQLITE_IOERR
-    11: "not_a_database",  # SQLITE_CORRUPT
+    11: "corrupt",  # SQLITE_CORRUPT
     13: "unavailable",  # SQLITE_FULL
     14: "unavailable",  # SQLITE_CANTOPEN
+    19: "corrupt",  # SQLITE_CONSTRAINT: conflicts are looked for first, under the lock
     23: "permission",  # SQLITE_AUTH
     26: "not_a_database",  # SQLITE_NOTADB
 }
 
 
 def _server(name: str, driver: str) -> Dialect:
-    return Dialect(name, driver, upgrades_itself=False, begin_write=None, begin_read=None)
+    return Dialect(name, driver, upgrades_itself=False, begin_write=None, one_writer=False)
 
 
 _DIALECTS: Final = {
@@ -226,12 +239,17 @@ _DIALECTS: Final = {
         "pysqlite",
         upgrades_itself=True,
         begin_write="BEGIN IMMEDIATE",
-        begin_read="BEGIN DEFERRED",
+        one_writer=True,
     ),
     "postgresql": _server("postgresql", "psycopg"),
     "mariadb": _server("mariadb", "pymysql"),
     "mysql": _server("mariadb", "pymysql"),
 }
+
+
+def dialect_for_files() -> Dialect:
+    """Return the dialect of a database that is a file of the user's own."""
+    return _DIALECTS["sqlite"]
 
 
 def dialect_named(name: str) -> Dialect | None:

@@ -43,9 +43,11 @@ class CapsuleId(str):
 
     def __new__(cls, text: str) -> Self:
         """Check *text*."""
+        if not isinstance(text, str):
+            raise InvalidCapsuleIdError(repr(text), f"capsule id must be text, got: {text!r}")
         if not text:
             raise InvalidCapsuleIdError(text, "capsule id must not be empty")
-        if not _CAPSULE_ID.fullmatch(text):
+        if not is_capsule_id(text):
             reason = (
                 "capsule id must contain only lowercase alphanumeric characters and hyphens, "
                 f"got: {text}"
@@ -71,12 +73,17 @@ class CapsuleId(str):
         )
 
 
+def is_capsule_id(text: str) -> bool:
+    """Say whether *text* is in the grammar of capsule ids."""
+    return _CAPSULE_ID.fullmatch(text) is not None
+
+
 class UplinkId(UUID):
     """An uplink's id: a UUID, shown hyphenated in lower case; in JSON a bare string."""
 
     @classmethod
     def new(cls) -> Self:
-        """Return a fresh id, later in order than those made before it."""
+        """Return a fresh id; of two made in different milliseconds the later is greater."""
         return cls(int=uuid7().int)
 
     @classmethod

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, insert, select
 
 from capsule_registry.canonical import canonical_json
 from capsule_registry.chain import GENESIS_HASH
+from capsule_registry.schema import FoundSchema
 from capsule_registry.tables import namespaces
 from capsule_registry.unit import Unit
 
@@ -37,7 +38,13 @@ def create(conn: Connection, namespace: str, clock: Callable[[], datetime]) -> U
         )
     )
     unit = Unit(
-        conn, namespace, revision=1, at=at, incarnation=incarnation, previous_hash=GENESIS_HASH
+        conn,
+        namespace,
+        revision=1,
+        at=at,
+        incarnation=incarnation,
+        previous_hash=GENESIS_HASH,
+        schema=FoundSchema(None, None),
     )
     unit.events.append(
         {

@@ -7,7 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from capsule_registry import capsules, tools, uplinks, uuids
-from capsule_registry.identifiers import CapsuleId, to_uuid
+from capsule_registry.candidates import check_text
+from capsule_registry.descriptors import masks_satisfying, masks_with
+from capsule_registry.errors import InvalidTextError
+from capsule_registry.identifiers import CapsuleId, is_capsule_id, to_uuid
 from capsule_registry.manifest.parts import UplinkProfile
 from capsule_registry.matching import normalize_platform
 
@@ -39,8 +42,12 @@ class RegistryReader(ABC):
     """
 
     @abstractmethod
-    def _read(self, work: Callable[[Scope], T]) -> T:
-        """Return *work* of a scope."""
+    def _read(self, prepare: Callable[[], Callable[[Scope], T]]) -> T:
+        """
+        Return what `prepare()` gives, of a scope.
+
+        Arguments are checked in *prepare*, so that it is known what an error in them belongs to.
+        """
 
     @abstractmethod
     def _attached(self, record: RegisteredCapsule) -> RegisteredCapsule:
@@ -53,27 +60,27 @@ class RegistryReader(ABC):
         Raises:
             InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
         """
-        record = self._read(partial(capsules.get, capsule_id=CapsuleId(capsule_id)))
+        record = self._read(lambda: partial(capsules.get, capsule_id=CapsuleId(capsule_id)))
         return None if record is None else self._attached(record)
 
     def list(self) -> builtins.list[CapsuleId]:
         """Return the ids of the registered capsules."""
-        return self._read(capsules.ids)
+        return self._read(lambda: capsules.ids)
 
     def values(self) -> Iterator[RegisteredCapsule]:
         """Return the registered capsules, read at the moment of the call and built as they go."""
-        return map(self._attached, self._read(capsules.values))
+        return map(self._attached, self._read(lambda: capsules.values))
 
     def __len__(self) -> int:
-        return self._read(capsules.count)
+        return self._read(lambda: capsules.count)
 
     def __iter__(self) -> Iterator[CapsuleId]:
         return iter(self.list())
 
     def __contains__(self, capsule_id: object) -> bool:
-        if not isinstance(capsule_id, str):
+        if not isinstance(capsule_id, str) or not is_capsule_id(capsule_id):
             return False
-        return self._read(partial(capsules.is_registered, capsule_id=capsule_id))
+        return self._read(lambda: partial(capsules.is_registered, capsule_id=capsule_id))
 
     def __bool__(self) -> bool:
         """Be true, empty or not: a registry is no list."""
@@ -90,12 +97,11 @@ class RegistryReader(ABC):
         Raises:
             InvalidUuidError: *uuid* is a text that is no UUID.
         """
-        return self._read(partial(uuids.find, uuid=to_uuid(uuid)))
+        return self._read(lambda: partial(uuids.find, uuid=to_uuid(uuid)))
 
     def uuids(self, capsule_id: str | None = None) -> builtins.list[RegisteredUuid]:
         """Return the session UUIDs, or those of one capsule."""
-        wanted = None if capsule_id is None else CapsuleId(capsule_id)
-        return self._read(partial(uuids.list_all, capsule_id=wanted))
+        return self._read(lambda: partial(uuids.list_all, capsule_id=_optional_id(capsule_id)))
 
     def get_uplink(self, uplink_id: UUID | str) -> UplinkDescriptor | None:
         """
@@ -104,7 +110,7 @@ class RegistryReader(ABC):
         Raises:
             InvalidUuidError: *uplink_id* is a text that is no UUID.
         """
-        return self._read(partial(uplinks.get, uplink_id=to_uuid(uplink_id)))
+        return self._read(lambda: partial(uplinks.get, uplink_id=to_uuid(uplink_id)))
 
     def find_uplink_by_platform(self, text: str) -> UplinkDescriptor | None:
         """
@@ -113,7 +119,7 @@ class RegistryReader(ABC):
         *text* is compared as it is with the stored, normalised platform: `telegram` finds an
         uplink declared for ` Telegram `, `Telegram` finds none. `find_uplinks` normalises.
         """
-        return self._read(partial(uplinks.find_by_platform, text=text))
+        return self._read(lambda: partial(uplinks.find_by_platform, text=_text("platform", text)))
 
     def find_uplinks_with_capability(
         self, predicate: Callable[[UplinkCapabilities], object]
@@ -125,7 +131,9 @@ class RegistryReader(ABC):
         number of uplinks, and only matching rows are fetched. So it must answer from the flags
         alone.
         """
-        return self._read(partial(uplinks.find_satisfying, predicate=predicate))
+        return self._read(
+            lambda: partial(uplinks.find_with_masks, masks=[*masks_satisfying(predicate)])
+        )
 
     def find_uplinks(  # noqa: PLR0913 - one keyword for each thing to filter by
         self,
@@ -147,14 +155,9 @@ class RegistryReader(ABC):
         *platform* is normalised first, so `" Telegram "` finds `telegram`.
 
         Raises:
-            ValueError: *profile* is none of the four.
+            InvalidTextError: *profile* is none of the four.
             InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
         """
-        values = {
-            "platform": None if platform is None else normalize_platform(platform),
-            "profile": None if profile is None else UplinkProfile(profile).value,
-            "capsule_id": None if capsule_id is None else CapsuleId(capsule_id),
-        }
         flags = {
             "can_receive": can_receive,
             "can_send": can_send,
@@ -164,19 +167,46 @@ class RegistryReader(ABC):
             "supports_threads": supports_threads,
             "supports_buttons": supports_buttons,
         }
-        given = {name: flag for name, flag in flags.items() if flag is not None}
-        wanted = {name: value for name, value in values.items() if value is not None}
-        return self._read(lambda scope: uplinks.find(scope, given, **wanted))
+
+        def prepare() -> Callable[[Scope], builtins.list[RegisteredUplink]]:
+            return partial(
+                uplinks.find,
+                masks=masks_with({name: flag for name, flag in flags.items() if flag is not None}),
+                platform=_normal_platform(platform),
+                profile=_profile(profile),
+                capsule_id=_optional_id(capsule_id),
+            )
+
+        return self._read(prepare)
 
     def all_uplink_descriptors(self) -> builtins.list[UplinkDescriptor]:
         """Return all uplinks."""
-        return self._read(uplinks.descriptors)
+        return self._read(lambda: uplinks.descriptors)
 
     def tools(self, capsule_id: str | None = None) -> builtins.list[Tool]:
         """Return the tools of all capsules, or of one."""
-        wanted = None if capsule_id is None else CapsuleId(capsule_id)
-        return self._read(partial(tools.list_all, capsule_id=wanted))
+        return self._read(lambda: partial(tools.list_all, capsule_id=_optional_id(capsule_id)))
 
     def find_tool(self, name: str) -> builtins.list[Tool]:
         """Return every tool of that name: more than one capsule may offer it."""
-        return self._read(partial(tools.find, name=name))
+        return self._read(lambda: partial(tools.find, name=_text("tool name", name)))
+
+
+def _optional_id(capsule_id: str | None) -> CapsuleId | None:
+    return None if capsule_id is None else CapsuleId(capsule_id)
+
+
+def _text(field: str, text: str) -> str:
+    check_text(field, text)
+    return text
+
+
+def _normal_platform(platform: str | None) -> str | None:
+    return None if platform is None else _text("platform", normalize_platform(platform))
+
+
+def _profile(profile: UplinkProfile | str | None) -> str | None:
+    try:
+        return None if profile is None else UplinkProfile(profile).value
+    except ValueError as error:
+        raise InvalidTextError("profile", "unknown", str(error)) from error

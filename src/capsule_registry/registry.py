@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import warnings
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -18,6 +17,7 @@ from capsule_registry.errors import (
     TransactionInProgressError,
 )
 from capsule_registry.identifiers import to_namespace, uuid7
+from capsule_registry.instances import Instances
 from capsule_registry.schema import prepare
 from capsule_registry.transaction import Transaction
 from capsule_registry.unit import Scope, Unit, close_unit, open_unit
@@ -61,8 +61,9 @@ class CapsuleRegistry(RegistryWriter):
         self._actor = actor
         self._clock = clock
         self._new_uuid = new_uuid
-        self._instances: dict[str, tuple[int, object]] = {}
-        self._inside = threading.local()
+        self._instances = Instances()
+        #: The threads that are inside a transaction of this registry.
+        self._inside: set[int] = set()
 
     @classmethod
     def open(  # noqa: PLR0913 - one keyword for each thing that can be chosen
@@ -106,18 +107,14 @@ class CapsuleRegistry(RegistryWriter):
         """
         to_namespace(namespace)
         check_text("actor", actor, _MAX_ACTOR)
+        create = migrate is not False and not read_only
         database = (
-            Database.over(engine, read_only=read_only)
-            if engine is not None
-            else Database.open(url, engine_options=engine_options, read_only=read_only)
+            Database.open(url, create=create, read_only=read_only, engine_options=engine_options)
+            if engine is None
+            else Database.over(engine, read_only=read_only)
         )
-        registry = cls(
-            database,
-            namespace,
-            actor=actor,
-            clock=clock or _host_clock,
-            new_uuid=new_uuid or uuid7,
-        )
+        clock, new_uuid = clock or _host_clock, new_uuid or uuid7
+        registry = cls(database, namespace, actor=actor, clock=clock, new_uuid=new_uuid)
         try:
             prepare(database, migrate=migrate)
             registry._ensure_namespace()
@@ -158,13 +155,8 @@ class CapsuleRegistry(RegistryWriter):
         """
         with self._entered(reason), self._database.writing() as conn:
             unit = self._open_unit(conn)
-            transaction = self._transaction(unit)
-            try:
+            with self._joined(unit) as transaction:
                 yield transaction
-            except BaseException:
-                transaction.abandon()
-                raise
-            transaction.end()
             self._close_unit(unit, reason)
         self._committed(unit)
 
@@ -180,78 +172,84 @@ class CapsuleRegistry(RegistryWriter):
         """
 
         def in_unit(unit: Unit) -> T:
-            transaction = self._transaction(unit)
-            try:
-                result = work(transaction)
-            except BaseException:
-                transaction.abandon()
-                raise
-            transaction.end()
-            return result
+            with self._joined(unit) as transaction:
+                return work(transaction)
 
         with self._entered(reason):
-            return self._in_unit(in_unit, reason)
+            unit, result = self._in_unit(in_unit, reason)
+        self._committed(unit)
+        return result
 
     def close(self) -> None:
         """Close the registry's connections. Idempotent; afterwards nothing else can be called."""
         self._database.close()
 
-    def _read(self, work: Callable[[Scope], T]) -> T:
+    def _read(self, prepare: Callable[[], Callable[[Scope], T]]) -> T:
         self._refuse_inside_transaction()
+        work = prepare()
         return self._database.read(lambda conn: work(Scope(conn, self.namespace)))
 
-    def _write(self, work: Callable[[Unit], T]) -> T:
+    def _write(self, prepare: Callable[[], Callable[[Unit], T]]) -> T:
         self._refuse_inside_transaction()
-        return self._in_unit(work, None)
-
-    def _in_unit(self, work: Callable[[Unit], T], reason: str | None) -> T:
-        def one_unit(conn: Connection) -> tuple[Unit, T]:
-            unit = self._open_unit(conn)
-            result = work(unit)
-            self._close_unit(unit, reason)
-            return unit, result
-
-        unit, result = self._database.write(one_unit)
+        unit, result = self._in_unit(prepare(), None)
         self._committed(unit)
         return result
 
+    def _in_unit(self, work: Callable[[Unit], T], reason: str | None) -> tuple[Unit, T]:
+        def one_unit(conn: Connection) -> tuple[Unit, T]:
+            unit = self._open_unit(conn)
+            try:
+                result = work(unit)
+            except BaseException:
+                self._instances.rolled_back(unit)
+                raise
+            self._close_unit(unit, reason)
+            return unit, result
+
+        return self._database.write(one_unit)
+
+    @contextmanager
+    def _joined(self, unit: Unit) -> Iterator[Transaction]:
+        transaction = Transaction(unit, self._database, self._new_uuid, self._instances)
+        try:
+            yield transaction
+            transaction.end()
+        except BaseException:
+            transaction.abandon()
+            self._instances.rolled_back(unit)
+            raise
+
     def _open_unit(self, conn: Connection) -> Unit:
         with self._database.translating():
-            return open_unit(conn, self.namespace, self._clock)
+            unit = open_unit(conn, self.namespace, self._clock)
+        unit.schema.check(self._database)
+        return unit
 
     def _close_unit(self, unit: Unit, reason: str | None) -> None:
         with self._database.translating():
             close_unit(unit, actor=self._actor or default_actor(), reason=reason)
 
     def _committed(self, unit: Unit) -> None:
-        self._instances.update(unit.instances)
-        for capsule_id in unit.forgotten:
-            self._instances.pop(capsule_id, None)
+        self._instances.committed(unit)
         for level, message, fields in unit.messages:
             logger.log(level, message, extra=fields)
 
-    def _transaction(self, unit: Unit) -> Transaction:
-        return Transaction(unit, self._database, self._new_uuid, self._attached)
-
     def _attached(self, record: RegisteredCapsule) -> RegisteredCapsule:
-        generation, instance = self._instances.get(record.id, (None, None))
-        if generation == record.generation:
-            return record.attach(instance)
-        self._instances.pop(record.id, None)
-        return record
+        return record.attach(self._instances.of(record))
 
     @contextmanager
     def _entered(self, reason: str | None) -> Iterator[None]:
         self._refuse_inside_transaction()
         check_text("reason", reason)
-        self._inside.transaction = True
+        thread = threading.get_ident()
+        self._inside.add(thread)
         try:
             yield
         finally:
-            self._inside.transaction = False
+            self._inside.discard(thread)
 
     def _refuse_inside_transaction(self) -> None:
-        if getattr(self._inside, "transaction", False):
+        if threading.get_ident() in self._inside:
             raise TransactionInProgressError
 
     def __enter__(self) -> Self:
@@ -265,23 +263,12 @@ class CapsuleRegistry(RegistryWriter):
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        database = getattr(self, "_database", None)
-        if database is not None and not database.closed:
-            warnings.warn(
-                f"unclosed registry on {database.address}",
-                ResourceWarning,
-                stacklevel=2,
-                source=self,
-            )
-            database.close()
-
     def __repr__(self) -> str:
         """Show counts and the first ten ids; a registry that cannot be asked at once says so."""
 
         def counts(conn: Connection) -> str:
             scope = Scope(conn, self.namespace)
-            ids = capsules.ids(scope)[:_IDS_SHOWN]
+            ids = capsules.ids(scope, limit=_IDS_SHOWN)
             return (
                 f"capsule_count={capsules.count(scope)}, capsule_ids={[*map(str, ids)]}, "
                 f"uplink_count={uplinks.count(scope)}"

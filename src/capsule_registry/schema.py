@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import inspect, select
+from sqlalchemy import String, column, func, inspect, select, table
 
 from capsule_registry.dialects import sqlite_module
-from capsule_registry.errors import SchemaVersionError
-from capsule_registry.tables import schema_versions
+from capsule_registry.errors import InvalidDatabaseError, SchemaVersionError
+from capsule_registry.tables import metadata, schema_versions
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -23,21 +25,72 @@ SCHEMA_VERSION: Final = "0001"
 #: The oldest schema version that it can still run on.
 OLDEST_SUPPORTED: Final = "0001"
 
-UPGRADE_COMMAND: Final = "run `capsule-registry db upgrade`"
 #: Alembic keeps its context in module globals, so one thread at a time.
 _alembic_lock = Lock()
 
 
-def found_version(conn: Connection) -> tuple[str | None, str | None]:
-    """Return the schema version of the database, and the oldest one that it still serves."""
-    if not inspect(conn).has_table(schema_versions.name):
-        return None, None
-    newest = conn.execute(
-        select(schema_versions.c.version, schema_versions.c.oldest_compatible)
-        .order_by(schema_versions.c.version.desc())
-        .limit(1)
-    ).one_or_none()
-    return (None, None) if newest is None else (newest[0], newest[1])
+_version = table("capsule_registry_version", column("version_num", String))
+#: Columns for a query that reads what the schema says of itself.
+schema_columns: Final = (
+    select(_version.c.version_num).scalar_subquery().label("migrated_version"),
+    select(func.max(schema_versions.c.version)).scalar_subquery().label("recorded_version"),
+    select(func.max(schema_versions.c.oldest_compatible))
+    .scalar_subquery()
+    .label("oldest_compatible"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSchema:
+    """
+    What a schema says of itself: its version, and the oldest version that it still serves.
+
+    The two records of the version, Alembic's and ours, move together; where they do not, nothing
+    is known of what is served.
+    """
+
+    version: str | None
+    oldest_compatible: str | None
+
+    @classmethod
+    def of(cls, row: Any) -> FoundSchema:  # noqa: ANN401 - a row with `schema_columns`
+        """Read *row*."""
+        versions = [v for v in (row.migrated_version, row.recorded_version) if v is not None]
+        agreed = row.migrated_version == row.recorded_version
+        return cls(max(versions, default=None), row.oldest_compatible if agreed else None)
+
+    @property
+    def is_usable(self) -> bool:
+        """Say whether this library can run on it."""
+        return (
+            self.version is not None
+            and self.oldest_compatible is not None
+            and self.version >= OLDEST_SUPPORTED
+            and self.oldest_compatible <= SCHEMA_VERSION
+        )
+
+    def check(self, database: Database) -> None:
+        """Raise `SchemaVersionError` unless this library can run on it."""
+        if self.is_usable:
+            return
+        is_newer = self.version is not None and self.version > SCHEMA_VERSION
+        remedy = "install a newer capsule-registry" if is_newer else upgrade_command(database)
+        raise SchemaVersionError(self.version, SCHEMA_VERSION, remedy)
+
+
+def upgrade_command(database: Database) -> str:
+    """Return what to run to upgrade the schema."""
+    return f"run `capsule-registry --database {database.address} db upgrade`"
+
+
+def find(conn: Connection) -> FoundSchema:
+    """Return what the schema says of itself."""
+    names = set(inspect(conn).get_table_names())
+    if {_version.name, schema_versions.name} <= names:
+        return FoundSchema.of(conn.execute(select(*schema_columns)).one())
+    if _version.name in names:
+        return FoundSchema(conn.scalar(select(_version.c.version_num)), None)
+    return FoundSchema(None, None)
 
 
 def prepare(database: Database, *, migrate: bool | None) -> None:
@@ -48,30 +101,12 @@ def prepare(database: Database, *, migrate: bool | None) -> None:
         SchemaVersionError: It cannot, and nothing was changed.
     """
     wanted = database.dialect.upgrades_itself if migrate is None else migrate
-    found, oldest_compatible = database.read(found_version)
-    if wanted and not database.read_only and (found is None or found < SCHEMA_VERSION):
+    found = database.read(find)
+    is_older = found.version is None or found.version < SCHEMA_VERSION
+    if wanted and is_older and not database.read_only:
         upgrade(database)
-        return
-    check(found, oldest_compatible)
-
-
-def check(found: str | None, oldest_compatible: str | None) -> None:
-    """Raise `SchemaVersionError` unless this library can run on the schema version *found*."""
-    if can_run_on(found, oldest_compatible):
-        return
-    is_newer = found is not None and found > SCHEMA_VERSION
-    remedy = "install a newer capsule-registry" if is_newer else UPGRADE_COMMAND
-    raise SchemaVersionError(found, SCHEMA_VERSION, remedy)
-
-
-def can_run_on(found: str | None, oldest_compatible: str | None) -> bool:
-    """Say whether this library can run on the schema version *found*."""
-    return (
-        found is not None
-        and oldest_compatible is not None
-        and found >= OLDEST_SUPPORTED
-        and oldest_compatible <= SCHEMA_VERSION
-    )
+    else:
+        found.check(database)
 
 
 def upgrade(database: Database) -> Path | None:
@@ -87,15 +122,24 @@ def upgrade(database: Database) -> Path | None:
     Raises:
         SchemaVersionError: The schema is newer than this library; nothing was changed.
     """
-    found, oldest_compatible = database.read(found_version)
-    if found is not None and found >= SCHEMA_VERSION:
-        check(found, oldest_compatible)
-        return None
-    copy = _copy_before_upgrade(database)
     with _alembic_lock, database.migration() as conn:
-        if found_version(conn)[0] != SCHEMA_VERSION:
-            _run_alembic("upgrade", SCHEMA_VERSION, connection=conn)
+        found = find(conn)
+        if found.version is not None and found.version >= SCHEMA_VERSION:
+            found.check(database)
+            return None
+        if found.version is None:
+            _refuse_foreign_tables(conn, database)
+        copy = _copy_before_upgrade(database, conn)
+        _run_alembic("upgrade", SCHEMA_VERSION, connection=conn)
     return copy
+
+
+def _refuse_foreign_tables(conn: Connection, database: Database) -> None:
+    """Refuse a database in which somebody else's tables have our names."""
+    taken = sorted(set(inspect(conn).get_table_names()) & set(metadata.tables))
+    if taken:
+        reason = f"it has a table {taken[0]} that is not the registry's: use another database"
+        raise InvalidDatabaseError(str(database.address), reason)
 
 
 def upgrade_sql(database: Database) -> None:
@@ -126,16 +170,14 @@ def _source(conn: Connection) -> Any:  # noqa: ANN401 - the module is chosen at 
     return conn.connection.driver_connection
 
 
-def _copy_before_upgrade(database: Database) -> Path | None:
+def _copy_before_upgrade(database: Database, conn: Connection) -> Path | None:
+    """Copy the file beside itself, while *conn* keeps other writers out, if anything is in it."""
     file = database.address.file
-    if file is None or not database.read(lambda conn: inspect(conn).get_table_names()):
+    if file is None or not inspect(conn).get_table_names():
         return None
     name = f"{file.name}.before-{SCHEMA_VERSION}"
-    copy = next(
-        path
-        for number in range(1000)
-        if not (path := file.with_name(f"{name}.{number}" if number else name)).exists()
-    )
+    numbered = (file.with_name(f"{name}.{number}") for number in count(1))
+    copy = next(path for path in chain([file.with_name(name)], numbered) if not path.exists())
     backup(database, copy)
     return copy
 

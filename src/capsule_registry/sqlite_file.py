@@ -6,7 +6,9 @@ What was asked for is read back, and a connection that did not get it is refused
 
 from __future__ import annotations
 
+import errno
 import os
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from capsule_registry.dialects import journal_mode, sqlite_module
@@ -17,6 +19,7 @@ from capsule_registry.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 #: How long a statement waits for another process's lock before it gives up.
@@ -34,21 +37,31 @@ _SETTINGS: Final = {
 }
 
 
-def create_file(path: Path) -> None:
-    """
-    Make an empty file at *path*, for its owner only, unless there is one.
+def create_file(path: Path, *, with_directory: bool = False) -> None:
+    """Make an empty file at *path*, and its directory if asked, for its owner only, if missing."""
+    with _naming(path):
+        if with_directory:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
 
-    A directory that is missing is made only if it is the user's own data directory.
-    """
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn an error of the file system into one of ours."""
+    shown = f"sqlite:///{path}"
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
-    except FileExistsError:
-        return
+        yield
     except FileNotFoundError:
-        reason = f"the directory {path.parent} does not exist"
-        raise RegistryUnavailableError(f"sqlite:///{path}", reason) from None
-    except (PermissionError, OSError) as error:
-        raise PermissionDeniedError(f"sqlite:///{path}", f"{error.strerror}") from error
+        raise RegistryUnavailableError(
+            shown, f"the directory {path.parent} does not exist"
+        ) from None
+    except (NotADirectoryError, IsADirectoryError) as error:
+        raise InvalidDatabaseError(shown, str(error.strerror)) from error
+    except OSError as error:
+        denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        kind = PermissionDeniedError if denied else RegistryUnavailableError
+        raise kind(shown, str(error.strerror)) from error
 
 
 def connect_memory() -> Any:  # noqa: ANN401 - the module is chosen at run time
@@ -81,12 +94,13 @@ def connect_file_read_only(path: Path) -> Any:  # noqa: ANN401 - the module is c
     """
     Return a connection through which nothing can be written.
 
-    Where the file or its directory cannot be written either, it is opened as it is: with its
-    write-ahead log if that is there, else as a file that nobody changes.
+    On a file system that is mounted to be read only nobody can write, so the file is opened as it
+    is; anywhere else others may, and what they write must be seen.
     """
-    writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
-    immutable = not path.with_name(f"{path.name}-wal").exists()
-    mode = "mode=rw" if writable else "mode=ro&immutable=1" if immutable else "mode=ro"
+    with _naming(path):
+        frozen = os.statvfs(path.parent).f_flag & os.ST_RDONLY
+        writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+    mode = "mode=ro&immutable=1" if frozen else "mode=rw" if writable else "mode=ro"
     connection = _connect(path, mode)
     try:
         _apply_settings(connection, f"sqlite:///{path}")
@@ -98,10 +112,11 @@ def connect_file_read_only(path: Path) -> Any:  # noqa: ANN401 - the module is c
 
 
 def _connect(path: Path, mode: str) -> Any:  # noqa: ANN401 - the module is chosen at run time
-    if not path.exists():
-        raise RegistryUnavailableError(f"sqlite:///{path}", "the database does not exist")
-    if not path.is_file():
-        raise InvalidDatabaseError(f"sqlite:///{path}", "it is no file")
+    with _naming(path):
+        if not path.exists():
+            raise RegistryUnavailableError(f"sqlite:///{path}", "the database does not exist")
+        if not path.is_file():
+            raise InvalidDatabaseError(f"sqlite:///{path}", "it is no file")
     return sqlite_module.connect(
         f"{path.as_uri()}?{mode}",
         uri=True,

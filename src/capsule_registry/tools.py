@@ -17,23 +17,22 @@ if TYPE_CHECKING:
     from capsule_registry.candidates import Candidate
     from capsule_registry.unit import Scope, Unit
 
-_all = (
-    select(tools)
+_unordered = (
+    select(tools, capsules.c.registered_revision, capsules.c.position.label("capsule_position"))
     .join(
         capsules,
         and_(capsules.c.namespace == tools.c.namespace, capsules.c.id == tools.c.capsule_id),
     )
     .where(tools.c.namespace == bindparam("namespace"))
-    .order_by(capsules.c.registered_revision, capsules.c.position, tools.c.position)
 )
-_named = _all.where(tools.c.name == bindparam("name"))
-_of_capsule = _all.where(tools.c.capsule_id == bindparam("capsule_id"))
+_named = _unordered.where(tools.c.name == bindparam("name"))
+_of_capsule = _unordered.where(tools.c.capsule_id == bindparam("capsule_id"))
 
 
 def list_all(scope: Scope, capsule_id: str | None) -> list[Tool]:
     """Return the tools, or those of one capsule, in order of registration."""
     if capsule_id is None:
-        return _records(scope, _all)
+        return _records(scope, _unordered)
     return _records(scope, _of_capsule, capsule_id=capsule_id)
 
 
@@ -73,7 +72,12 @@ def project(unit: Unit, candidate: Candidate) -> None:
 
 def _records(scope: Scope, statement: Select[Any], **parameters: str) -> list[Tool]:
     parameters["namespace"] = scope.namespace
-    rows = scope.conn.execute(statement, parameters).mappings()
+    found = scope.conn.execute(statement, parameters).mappings()
+    # Put in order here: ordered by the database, it would walk all capsules for a few tools.
+    rows = sorted(
+        found,
+        key=lambda row: (row["registered_revision"], row["capsule_position"], row["position"]),
+    )
     return [
         Tool(
             capsule_id=CapsuleId(row["capsule_id"]),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from capsule_registry.errors import (
     RegistryClosedError,
     TransactionDoomedError,
+    TransactionInProgressError,
 )
 from capsule_registry.writer import RegistryWriter
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from capsule_registry.database import Database
+    from capsule_registry.instances import Instances
     from capsule_registry.records import RegisteredCapsule
     from capsule_registry.unit import Scope, Unit
 
@@ -26,45 +29,50 @@ class Transaction(RegistryWriter):
     The verbs of the registry inside one unit: all or nothing, one revision, seen by its own reads.
 
     An error inside dooms it, also one that is caught: nothing of it is written then. It cannot be
-    used after its end, nor on two threads at once.
+    used after its end, nor by two threads at once.
     """
 
     def __init__(
-        self,
-        unit: Unit,
-        database: Database,
-        new_uuid: Callable[[], UUID],
-        attach: Callable[[RegisteredCapsule], RegisteredCapsule],
+        self, unit: Unit, database: Database, new_uuid: Callable[[], UUID], instances: Instances
     ) -> None:
         self._unit = unit
         self._database = database
         self._new_uuid = new_uuid
-        self._attach = attach
+        self._instances = instances
+        self._records: list[RegisteredCapsule] = []
         self._error: BaseException | None = None
         self._ended = False
+        self._busy = Lock()
 
-    def _read(self, work: Callable[[Scope], T]) -> T:
-        return self._write(work)
+    def _read(self, prepare: Callable[[], Callable[[Scope], T]]) -> T:
+        return self._write(prepare)
 
-    def _write(self, work: Callable[[Unit], T]) -> T:
+    def _write(self, prepare: Callable[[], Callable[[Unit], T]]) -> T:
         if self._ended:
             raise RegistryClosedError
         if self._error is not None:
             raise TransactionDoomedError(repr(self._error))
+        if not self._busy.acquire(blocking=False):
+            raise TransactionInProgressError
         try:
+            work = prepare()
             with self._database.translating():
                 return work(self._unit)
         except BaseException as error:
             self._error = error
             raise
+        finally:
+            self._busy.release()
 
     def _attached(self, record: RegisteredCapsule) -> RegisteredCapsule:
-        generation, instance = self._unit.instances.get(record.id, (None, None))
-        return record.attach(instance) if generation == record.generation else self._attach(record)
+        self._records.append(record)
+        return record.attach(self._instances.of(record))
 
     def abandon(self) -> None:
-        """Refuse any further use."""
+        """Refuse any further use, and take the objects back from the records given out."""
         self._ended = True
+        for record in self._records:
+            record.attach(None)
 
     def end(self) -> None:
         """Refuse any further use, and raise `TransactionDoomedError` after an error inside."""

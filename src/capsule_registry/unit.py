@@ -17,7 +17,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
-    func,
     insert,
     select,
     update,
@@ -27,14 +26,13 @@ from capsule_registry.canonical import sha256_of_lines
 from capsule_registry.chain import export_lines, row_image
 from capsule_registry.errors import HistoryCorruptError, NamespaceNotFoundError
 from capsule_registry.identifiers import uuid7
-from capsule_registry.schema import check
+from capsule_registry.schema import FoundSchema, schema_columns
 from capsule_registry.tables import (
     capsules,
     events,
     leases,
     namespaces,
     revisions,
-    schema_versions,
     uplinks,
     uuid_mappings,
 )
@@ -55,13 +53,7 @@ _SUBJECTS: Final[dict[Table, Column[Any]]] = {
 }
 
 _head = (
-    select(
-        namespaces,
-        select(func.max(schema_versions.c.version)).scalar_subquery().label("schema_version"),
-        select(func.max(schema_versions.c.oldest_compatible))
-        .scalar_subquery()
-        .label("oldest_compatible"),
-    )
+    select(namespaces, *schema_columns)
     .where(namespaces.c.name == bindparam("namespace"))
     .with_for_update()
 )
@@ -103,13 +95,14 @@ class Unit(Scope):
     at: datetime
     incarnation: UUID
     previous_hash: str
+    #: What the schema said of itself when the head was locked.
+    schema: FoundSchema
     events: list[dict[str, Any]] = field(default_factory=list)
     #: What to log once the unit has committed: level, message, fields.
     messages: list[tuple[int, str, dict[str, object]]] = field(default_factory=list)
-    #: The objects that this unit registered, with their generations, by capsule id.
-    instances: dict[str, tuple[int, object]] = field(default_factory=dict)
-    #: The ids that this unit unregistered, and did not register again.
-    forgotten: set[str] = field(default_factory=set)
+    #: The registrations made and removed in this unit, each as id and generation.
+    registered: list[tuple[str, int]] = field(default_factory=list)
+    unregistered: list[tuple[str, int]] = field(default_factory=list)
 
     @property
     def next_position(self) -> int:
@@ -179,12 +172,10 @@ def open_unit(conn: Connection, namespace: str, clock: Callable[[], datetime]) -
 
     Raises:
         NamespaceNotFoundError: There is no such namespace.
-        SchemaVersionError: The schema was upgraded past this library since it was opened.
     """
     head = conn.execute(_head, {"namespace": namespace}).one_or_none()
     if head is None:
         raise NamespaceNotFoundError(namespace)
-    check(head.schema_version, head.oldest_compatible)
     return Unit(
         conn,
         namespace,
@@ -192,6 +183,7 @@ def open_unit(conn: Connection, namespace: str, clock: Callable[[], datetime]) -
         at=max(clock(), head.last_commit_at),
         incarnation=head.incarnation,
         previous_hash=head.head_hash,
+        schema=FoundSchema.of(head),
     )
 
 

@@ -14,7 +14,6 @@ from capsule_registry.descriptors import (
     UplinkCapabilities,
     UplinkDescriptor,
     UplinkSource,
-    masks_satisfying,
 )
 from capsule_registry.errors import HistoryCorruptError, UplinkAlreadyRegisteredError
 from capsule_registry.identifiers import MAX_ID_LENGTH, CapsuleId, UplinkId
@@ -24,7 +23,7 @@ from capsule_registry.reservations import release, reserve
 from capsule_registry.tables import uplinks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from uuid import UUID
 
     from sqlalchemy import RowMapping, Select
@@ -32,15 +31,11 @@ if TYPE_CHECKING:
     from capsule_registry.manifest.parts import UplinkDef
     from capsule_registry.unit import Scope, Unit
 
-_all = (
-    select(uplinks)
-    .where(uplinks.c.namespace == bindparam("namespace"))
-    .order_by(uplinks.c.created_revision, uplinks.c.position)
-)
+_unordered = select(uplinks).where(uplinks.c.namespace == bindparam("namespace"))
+_all = _unordered.order_by(uplinks.c.created_revision, uplinks.c.position)
 _by_id = _all.where(uplinks.c.id == bindparam("id"))
 _of_capsule = _all.where(uplinks.c.capsule_id == bindparam("capsule_id"))
 _of_platform = _all.where(uplinks.c.platform == bindparam("platform"))
-_with_masks = _all.where(uplinks.c.capability_mask.in_(bindparam("masks", expanding=True)))
 _count = select(func.count()).where(uplinks.c.namespace == bindparam("namespace"))
 
 
@@ -56,34 +51,35 @@ def find_by_platform(scope: Scope, text: str) -> UplinkDescriptor | None:
     return _descriptor(row[0]) if row else None
 
 
-def find_satisfying(
-    scope: Scope, predicate: Callable[[UplinkCapabilities], object]
-) -> list[UplinkDescriptor]:
-    """Return the uplinks whose capabilities satisfy *predicate*, in order of registration."""
-    masks = list(masks_satisfying(predicate))
-    return [_descriptor(row) for row in _rows(scope, _with_masks, masks=masks)] if masks else []
+def find_with_masks(scope: Scope, masks: Sequence[int]) -> list[UplinkDescriptor]:
+    """Return the uplinks that have one of *masks*, in order of registration."""
+    return [found.descriptor for found in find(scope, masks=masks)]
 
 
-def find(scope: Scope, flags: Mapping[str, bool], **values: str) -> list[RegisteredUplink]:
-    """Return the uplinks that have all *values* in their columns and the *flags* as given."""
-    statement = _all
-    for name in values:
-        statement = statement.where(uplinks.c[name] == bindparam(name))
-    parameters: dict[str, Any] = dict(values)
-    if flags:
+def find(
+    scope: Scope, *, masks: Sequence[int] | None, **values: str | None
+) -> list[RegisteredUplink]:
+    """
+    Return the uplinks that have one of *masks*, if any are given, and *values* in their columns.
+
+    They are put in order here: an index that has the order would tempt the database to walk the
+    whole namespace instead of looking up what is asked for.
+    """
+    if masks is not None and not masks:
+        return []
+    statement, parameters = _unordered, {}
+    for name, value in values.items():
+        if value is not None:
+            statement = statement.where(uplinks.c[name] == bindparam(name))
+            parameters[name] = value
+    if masks is not None:
         statement = statement.where(
             uplinks.c.capability_mask.in_(bindparam("masks", expanding=True))
         )
-        parameters["masks"] = list(
-            masks_satisfying(
-                lambda capabilities: all(
-                    getattr(capabilities, flag) is wanted for flag, wanted in flags.items()
-                )
-            )
-        )
+    found = _rows(scope, statement, masks=masks, **parameters)
     return [
         RegisteredUplink(capsule_id=CapsuleId(row["capsule_id"]), descriptor=_descriptor(row))
-        for row in _rows(scope, statement, **parameters)
+        for row in sorted(found, key=lambda row: (row["created_revision"], row["position"]))
     ]
 
 
@@ -104,13 +100,18 @@ def count(scope: Scope) -> int:
     return scope.conn.scalar(_count, {"namespace": scope.namespace}) or 0
 
 
-def register(unit: Unit, capsule_id: CapsuleId, descriptor: UplinkDescriptor) -> None:
-    """File *descriptor* as it is under *capsule_id*, registered or not."""
+def storable(descriptor: UplinkDescriptor) -> UplinkDescriptor:
+    """Return *descriptor* if every database can hold it."""
     check_text("uplink name", descriptor.name, MAX_NAME)
     check_text("platform", descriptor.platform, MAX_NAME)
     check_text("source", descriptor.source.capsule_id, MAX_ID_LENGTH)
     for item in descriptor.metadata.items():
         check_text("metadata", "".join(item))
+    return descriptor
+
+
+def register(unit: Unit, capsule_id: CapsuleId, descriptor: UplinkDescriptor) -> None:
+    """File *descriptor* as it is under *capsule_id*, registered or not."""
     reserve(unit, capsule_id)
     _insert(unit, capsule_id, [descriptor], declared=False)
 
@@ -193,18 +194,18 @@ def _refuse_taken(unit: Unit, ids: Sequence[UUID]) -> None:
         uplinks.c.id.in_(bindparam("ids", expanding=True)),
     )
     found = set(unit.conn.scalars(taken, {"namespace": unit.namespace, "ids": list(ids)}))
-    for number, uplink_id in enumerate(ids):
-        if uplink_id in found or uplink_id in ids[:number]:
+    for uplink_id in ids:
+        if uplink_id in found:
             raise UplinkAlreadyRegisteredError(uplink_id)
+        found.add(uplink_id)
 
 
-def _delete(unit: Unit, found: Iterable[RowMapping]) -> None:
-    owners = set()
+def _delete(unit: Unit, found: Sequence[RowMapping]) -> None:
+    """Delete uplinks of one owner."""
     for row in found:
         unit.delete(uplinks, row, "uplink.unregistered")
-        owners.add(row["capsule_id"])
-    for owner in owners:
-        release(unit, owner)
+    if found:
+        release(unit, found[0]["capsule_id"])
 
 
 def _rows(scope: Scope, statement: Select[Any], **parameters: Any) -> Sequence[RowMapping]:  # noqa: ANN401 - bound values

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from capsule_registry.descriptors import UplinkDescriptor
+    from capsule_registry.instances import Instances
     from capsule_registry.manifest.manifest import CapsuleManifest
     from capsule_registry.records import Capsule, RegisteredCapsule
     from capsule_registry.unit import Unit
@@ -33,10 +34,11 @@ class RegistryWriter(RegistryReader):
     """
 
     _new_uuid: Callable[[], UUID]
+    _instances: Instances
 
     @abstractmethod
-    def _write(self, work: Callable[[Unit], T]) -> T:
-        """Return *work* of a unit."""
+    def _write(self, prepare: Callable[[], Callable[[Unit], T]]) -> T:
+        """Return what `prepare()` gives, of a unit; what needs no database is done in *prepare*."""
 
     def register(
         self, capsule: Capsule | CapsuleManifest, *, uuids: Iterable[UUID | str] = ()
@@ -55,8 +57,12 @@ class RegistryWriter(RegistryReader):
             InvalidUplinkSourceError: It has uplinks, and its id begins or ends with a hyphen.
             InvalidUuidError: One of *uuids* is a text that is no UUID.
         """
-        candidate = Candidate.of(capsule)
-        return self._write(partial(self._register, candidate, [to_uuid(uuid) for uuid in uuids]))
+
+        def prepare() -> Callable[[Unit], RegisteredCapsule]:
+            candidate = Candidate.of(capsule)
+            return partial(self._register, candidate, [to_uuid(uuid) for uuid in uuids])
+
+        return self._write(prepare)
 
     def _register(
         self, candidate: Candidate, session_uuids: builtins.list[UUID], unit: Unit
@@ -64,7 +70,8 @@ class RegistryWriter(RegistryReader):
         record = capsules.register(unit, candidate, self._new_uuid)
         for uuid in session_uuids:
             uuids.register(unit, uuid, candidate.id)
-        return record.attach(candidate.instance)
+        self._instances.add(unit, record, candidate.instance)
+        return self._attached(record)
 
     def unregister(self, capsule_id: str) -> RegisteredCapsule:
         """
@@ -74,12 +81,16 @@ class RegistryWriter(RegistryReader):
             CapsuleNotFoundError: It is not registered. What is filed under the id stays.
             InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
         """
-        wanted = CapsuleId(capsule_id)
-        return self._write(lambda unit: self._attached(capsules.unregister(unit, wanted)))
+
+        def prepare() -> Callable[[Unit], RegisteredCapsule]:
+            wanted = CapsuleId(capsule_id)
+            return lambda unit: self._attached(capsules.unregister(unit, wanted))
+
+        return self._write(prepare)
 
     def drain(self) -> builtins.list[RegisteredCapsule]:
         """Remove everything in one revision, and return the capsules."""
-        return self._write(lambda unit: [*map(self._attached, capsules.drain(unit))])
+        return self._write(lambda: lambda unit: [*map(self._attached, capsules.drain(unit))])
 
     def register_uuid(self, uuid: UUID | str, capsule_id: str) -> None:
         """
@@ -92,8 +103,11 @@ class RegistryWriter(RegistryReader):
             InvalidUuidError: *uuid* is a text that is no UUID.
             InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids, or too long.
         """
-        wanted = CapsuleId.storable(capsule_id)
-        self._write(partial(uuids.register, uuid=to_uuid(uuid), capsule_id=wanted))
+        self._write(
+            lambda: partial(
+                uuids.register, uuid=to_uuid(uuid), capsule_id=CapsuleId.storable(capsule_id)
+            )
+        )
 
     def unregister_uuid(self, uuid: UUID | str) -> bool:
         """
@@ -102,7 +116,7 @@ class RegistryWriter(RegistryReader):
         Raises:
             InvalidUuidError: *uuid* is a text that is no UUID.
         """
-        return self._write(partial(uuids.unregister, uuid=to_uuid(uuid)))
+        return self._write(lambda: partial(uuids.unregister, uuid=to_uuid(uuid)))
 
     def register_uplink(self, capsule_id: str, descriptor: UplinkDescriptor) -> None:
         """
@@ -113,8 +127,13 @@ class RegistryWriter(RegistryReader):
             InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids, or too long.
             InvalidTextError: A text in it is one that not every database can hold.
         """
-        wanted = CapsuleId.storable(capsule_id)
-        self._write(partial(uplinks.register, capsule_id=wanted, descriptor=descriptor))
+        self._write(
+            lambda: partial(
+                uplinks.register,
+                capsule_id=CapsuleId.storable(capsule_id),
+                descriptor=uplinks.storable(descriptor),
+            )
+        )
 
     def unregister_uplink(self, uplink_id: UUID | str) -> bool:
         """
@@ -123,7 +142,7 @@ class RegistryWriter(RegistryReader):
         Raises:
             InvalidUuidError: *uplink_id* is a text that is no UUID.
         """
-        return self._write(partial(uplinks.unregister, uplink_id=to_uuid(uplink_id)))
+        return self._write(lambda: partial(uplinks.unregister, uplink_id=to_uuid(uplink_id)))
 
     def unregister_capsule_uplinks(self, capsule_id: str) -> int:
         """
@@ -132,5 +151,6 @@ class RegistryWriter(RegistryReader):
         Raises:
             InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
         """
-        wanted = CapsuleId(capsule_id)
-        return self._write(partial(uplinks.unregister_of_capsule, capsule_id=wanted))
+        return self._write(
+            lambda: partial(uplinks.unregister_of_capsule, capsule_id=CapsuleId(capsule_id))
+        )

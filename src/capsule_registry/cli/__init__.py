@@ -6,6 +6,9 @@ Its modules import click alone: the library's names are loaded when a command us
 
 from __future__ import annotations
 
+import os
+import sys
+
 from capsule_registry.cli import database, reading, writing
 from capsule_registry.cli.group import capsule_registry
 
@@ -15,4 +18,6 @@ for command in (*reading.commands, *writing.commands, *database.commands):
 
 def main() -> None:
     """Run the command."""
+    if sys.stdout is None:  # Closed by whoever started it.
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - as long as the process lives
     capsule_registry(prog_name="capsule-registry")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 
 PARTLY_FAILED: Final = 1
 NOT_FOUND: Final = 3
+UNAVAILABLE: Final = 7
+_LONGEST_SENTENCE: Final = 1000
 
 #: The exit code of each branch of errors; the first that fits counts.
 _EXIT_CODES: Final = (
@@ -28,6 +33,9 @@ _EXIT_CODES: Final = (
     ("HistoryCorruptError", 8),
     ("PermissionDeniedError", 9),
 )
+
+#: The exit code of an error of the file system that no error of ours stands for.
+_OS_EXIT_CODES: Final = {FileExistsError: 4, FileNotFoundError: 5, PermissionError: 9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +69,37 @@ pass_target = click.make_pass_decorator(Target)
 class _Group(click.Group):
     """A group whose commands say what went wrong in one line, and exit with its code."""
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - what click returns
+    def main(self, *args: Any, **options: Any) -> NoReturn:  # noqa: ANN401 - click's own
+        """Run the command, print what went wrong if anything did, and exit."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
-            return super().invoke(ctx)
+            code = super().main(*args, **{**options, "standalone_mode": False})
+            sys.stdout.flush()
         except library.CapsuleRegistryError as error:
-            click.echo(f"capsule-registry: {escape(str(error))}", err=True)
-            ctx.exit(exit_code(error))
+            code = _fail(str(error), exit_code(error))
+        except click.ClickException as error:
+            code = _fail(f"{error.format_message()} (see --help)", error.exit_code)
+        except click.Abort:
+            code = _fail("interrupted", PARTLY_FAILED)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = PARTLY_FAILED
         except OSError as error:
-            if isinstance(error, BrokenPipeError):
-                raise
-            place = error.filename or "input"
-            click.echo(f"capsule-registry: {escape(f'{place}: {error.strerror}')}", err=True)
-            ctx.exit(PARTLY_FAILED)
+            code = _fail(_os_sentence(error), _OS_EXIT_CODES.get(type(error), UNAVAILABLE))
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(sentence: str, code: int) -> int:
+    shown = escape(sentence)
+    more = "…" if len(shown) > _LONGEST_SENTENCE else ""
+    click.echo(f"capsule-registry: {shown[:_LONGEST_SENTENCE]}{more}", err=True)
+    return code
+
+
+def _os_sentence(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
 
 
 def exit_code(error: CapsuleRegistryError) -> int:
@@ -118,4 +145,4 @@ def capsule_registry(
     Exit codes: 0 done, 1 partly failed, 2 usage, 3 not found, 4 conflict, 5 invalid input,
     6 schema, 7 unavailable, 8 history corrupt, 9 not permitted.
     """
-    ctx.obj = Target(database or None, namespace, actor or None)
+    ctx.obj = Target(database, namespace, actor)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 #: A progress bar is drawn once the work has taken so long.
 _PATIENCE_SECONDS: Final = 1.0
+_LONGEST_ERROR: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +53,23 @@ def register(ctx: click.Context, paths: tuple[Path, ...], output_format: str) ->
     others.
     """
     target: Target = ctx.obj
+    results = []
     with target.open() as registry:
-        results = [*_registered(registry, paths, show_progress=output_format == "text")]
+        for result in _registered(registry, paths, show_progress=output_format == "text"):
+            results.append(result)
+            _report(result, as_text=output_format == "text")
     if output_format == "json":
         print_json(results)
-    for result in results:
-        if output_format == "text" and result["error"] is None:
-            click.echo(f"registered {result['id']} {escape(str(result['version']))}")
-        elif result["error"] is not None:
-            click.echo(f"failed {escape(result['path'])}: {escape(result['error'])}", err=True)
     if any(result["error"] for result in results):
         ctx.exit(PARTLY_FAILED)
+
+
+def _report(result: dict[str, Any], *, as_text: bool) -> None:
+    if result["error"] is not None:
+        error = escape(result["error"][:_LONGEST_ERROR])
+        click.echo(f"failed {escape(result['path'])}: {error}", err=True)
+    elif as_text:
+        click.echo(f"registered {result['id']} {escape(str(result['version']))}")
 
 
 def _registered(
@@ -159,7 +166,7 @@ def unregister(ctx: click.Context, capsule_ids: tuple[str, ...]) -> None:
 @pass_target
 def register_uuid(target: Target, capsule_id: str, uuid: str | None) -> None:
     """File UUID, or a new one, under the capsule ID, and print it."""
-    wanted = uuid or str(uuid_module.uuid4())
+    wanted = str(uuid_module.uuid4()) if uuid is None else uuid
     with target.open() as registry:
         registry.register_uuid(wanted, capsule_id)
     click.echo(wanted)

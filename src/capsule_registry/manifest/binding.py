@@ -22,9 +22,10 @@ _RULES_BY_FIELD: Final = {"profile": "bad_profile", "direction": "bad_topic_dire
 
 def first_error(error: ValidationError, document: dict[str, Any]) -> tuple[str, str]:
     """Return the rule and the sentence of the first thing wrong in *document*."""
+    orders: dict[int, dict[str, int]] = {}
     details = min(
         error.errors(include_url=False, include_context=False),
-        key=lambda details: _document_position(details["loc"], document),
+        key=lambda details: _document_position(details["loc"], document, orders),
     )
     place = ".".join(str(part) for part in details["loc"]) or "the document"
     return _rule(details), f"{place}: {_SENTENCES.get(details['type'], details['msg'])}"
@@ -36,13 +37,21 @@ def _rule(details: ErrorDetails) -> str:
     return _RULES_BY_ERROR.get(details["type"], "wrong_type")
 
 
-def _document_position(location: Sequence[int | str], document: object) -> tuple[int, ...]:
-    """Return where *location* stands in reading order; what is missing comes last in its table."""
+def _document_position(
+    location: Sequence[int | str], document: object, orders: dict[int, dict[str, int]]
+) -> tuple[int, ...]:
+    """
+    Return where *location* stands in reading order; what is missing comes last in its table.
+
+    *orders* keeps the order of the keys of each table that was met.
+    """
     position: list[int] = []
     for part in location:
         if isinstance(document, dict):
-            keys = list(document)
-            position.append(keys.index(part) if part in document else len(keys))
+            if id(document) not in orders:
+                orders[id(document)] = {key: place for place, key in enumerate(document)}
+            order = orders[id(document)]
+            position.append(order.get(str(part), len(order)))
             document = document.get(part)
         elif isinstance(document, list) and isinstance(part, int):
             position.append(part)

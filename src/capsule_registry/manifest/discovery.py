@@ -31,5 +31,13 @@ def discover(place: str | PathLike[str]) -> Iterator[Path]:
         return
     candidates = [path, *(entry for entry in path.iterdir() if entry.is_dir())]
     yield from sorted(
-        manifest for entry in candidates if (manifest := entry / MANIFEST_NAME).is_file()
+        manifest for entry in candidates if _may_be_file(manifest := entry / MANIFEST_NAME)
     )
+
+
+def _may_be_file(path: Path) -> bool:
+    """Say whether *path* is a file, or cannot be looked at: then reading it says why."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import os
 import re
+import stat
 import tomllib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from capsule_registry.errors import InvalidManifestError
@@ -23,15 +24,15 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 80
 #: Dots, commas, brackets and equal signs outside strings: what the parser spends memory on. The
-#: largest manifest known has some two thousand.
+#: largest manifest known has two hundred.
 MAX_TOKENS: Final = 20_000
 _MAX_INTEGER: Final = 2**63 - 1
 
 _TOKEN = re.compile(
     r'"""(?:[^"\\]|\\.|"(?!""))*+"{3,5}'
     r"|'''(?:[^']|'(?!''))*+'{3,5}"
-    r'|"(?:[^"\\\n]|\\.)*+"'
-    r"|'[^'\n]*+'"
+    r'|"(?!"")(?:[^"\\\n]|\\.)*+"'
+    r"|'(?!'')[^'\n]*+'"
     r"|\#[^\n]*+"
     r"|(?P<unclosed>[\"'])"
     r"|(?P<mark>[\[\]{}.,=\n])",
@@ -47,11 +48,17 @@ def read_text(path: str | PathLike[str]) -> str:
         InvalidManifestError: Rule `io`, `too_large` or `not_utf8`.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InvalidManifestError(path, "io", "it is no regular file")
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         message = f"{error.strerror} (os error {error.errno})"
         raise InvalidManifestError(path, "io", message) from error
+    except ValueError as error:  # A path that no file system can have.
+        if isinstance(error, InvalidManifestError):
+            raise
+        raise InvalidManifestError(path, "io", str(error)) from error
     if len(data) > MAX_BYTES:
         raise _too_large(path)
     try:
@@ -59,6 +66,11 @@ def read_text(path: str | PathLike[str]) -> str:
     except UnicodeDecodeError as error:
         message = f"stream did not contain valid UTF-8 (byte {error.start})"
         raise InvalidManifestError(path, "not_utf8", message) from error
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open *path* though it may be a pipe that nobody writes to."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def parse_document(text: str, path: str | PathLike[str] | None = None) -> dict[str, Any]:
@@ -71,6 +83,8 @@ def parse_document(text: str, path: str | PathLike[str] | None = None) -> dict[s
     Raises:
         InvalidManifestError: Rule `too_large`, `not_utf8`, `toml_syntax` or `too_complex`.
     """
+    if len(text) > MAX_BYTES:
+        raise _too_large(path)
     try:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError as error:

@@ -158,7 +158,7 @@ class CapsuleManifest(ManifestPart):
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as JSON values, under the names of the TOML file."""
-        return self.model_dump(mode="json", by_alias=True)
+        return self.model_dump(mode="json", by_alias=True, warnings="none")
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Copy as Pydantic does; a changed copy forgets the text, which is not its own."""

@@ -63,7 +63,9 @@ def _package(package: PackageDef, runtime_version: str | None) -> Iterator[tuple
         except SemverError as error:
             yield "bad_astrid_version_req", f"invalid astrid-version '{wanted}' - {error}"
         else:
-            if runtime_version and not requirement.matches(Version.parse(runtime_version)):
+            if runtime_version is not None and not requirement.matches(
+                Version.parse(runtime_version)
+            ):
                 yield (
                     "astrid_version_unsatisfied",
                     (

@@ -175,7 +175,7 @@ uplinks = Table(
     CheckConstraint("source_kind IN ('native', 'wasm', 'open_claw')", name="source_kind_known"),
     CheckConstraint("profile IN ('chat', 'interactive', 'notify', 'bridge')", name="profile_known"),
     Index("ix_uplinks_order", "namespace", "created_revision", "position"),
-    Index("ix_uplinks_capsule_id", "namespace", "capsule_id"),
+    Index("ix_uplinks_capsule_id", "namespace", "capsule_id", "created_revision", "position"),
     Index("ix_uplinks_platform", "namespace", "platform", "created_revision", "position"),
     Index("ix_uplinks_profile", "namespace", "profile"),
     Index("ix_uplinks_capability_mask", "namespace", "capability_mask"),
@@ -225,7 +225,6 @@ uuid_mappings = Table(
     ForeignKeyConstraint(
         ["namespace", "lease_id"], ["leases.namespace", "leases.id"], ondelete="CASCADE"
     ),
-    Index("ix_uuid_mappings_capsule_id", "namespace", "capsule_id"),
+    Index("ix_uuid_mappings_capsule_id", "namespace", "capsule_id", "created_revision", "position"),
     Index("ix_uuid_mappings_lease_id", "namespace", "lease_id"),
-    **KEYED,
 )

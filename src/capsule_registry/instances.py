@@ -1,0 +1,40 @@
+"""The objects that this process registered, so that a host can have them back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from capsule_registry.records import RegisteredCapsule
+    from capsule_registry.unit import Unit
+
+
+class Instances:
+    """
+    Objects by capsule id and generation, which together name one registration.
+
+    An object is added while its unit holds the head, before others can see its row, and taken out
+    again if the unit does not commit. So whoever reads the row finds the object.
+    """
+
+    def __init__(self) -> None:
+        self._objects: dict[tuple[str, int], object] = {}
+
+    def add(self, unit: Unit, record: RegisteredCapsule, instance: object) -> None:
+        """Keep *instance* for the registration *record*, made in *unit*."""
+        unit.registered.append((record.id, record.generation))
+        self._objects[record.id, record.generation] = instance
+
+    def of(self, record: RegisteredCapsule) -> object | None:
+        """Return the object of that registration, if it was made in this process."""
+        return self._objects.get((record.id, record.generation))
+
+    def committed(self, unit: Unit) -> None:
+        """Let go of the registrations that *unit* removed."""
+        for key in unit.unregistered:
+            self._objects.pop(key, None)
+
+    def rolled_back(self, unit: Unit) -> None:
+        """Let go of the registrations that *unit* would have made."""
+        for key in unit.registered:
+            self._objects.pop(key, None)
