@@ -366,7 +366,7 @@ def test_an_updated_copy_is_checked_when_it_is_registered(registry: CapsuleRegis
             registry.register(make_manifest().model_copy(update=update))
         assert "wrong_type" == caught.value.rule
     with pytest.raises(InvalidManifestError):
-        registry.register(CapsuleManifest.model_construct(package=None))
+        registry.register(CapsuleManifest.model_construct(package=None))  # type: ignore[arg-type]
 
 
 def test_a_broken_row_is_reported_as_corrupt(
