@@ -15,7 +15,8 @@ from alembic.script import ScriptDirectory
 
 from capsule_registry import __version__
 from capsule_registry.database import Database
-from capsule_registry.dialects import UtcDateTime
+from capsule_registry.dialects.types import UtcDateTime
+from capsule_registry.migration import migrating
 from capsule_registry.tables import metadata
 
 #: As it is in every version, whatever columns later ones add.
@@ -92,6 +93,6 @@ else:
     if not url:
         raise SystemExit("set CAPSULE_REGISTRY_DATABASE to the database's URL")
     database = Database.open(sa.make_url(url).render_as_string(hide_password=False))
-    with database.migration() as connection:
+    with migrating(database) as connection:
         run(connection)
     database.close()

@@ -2,50 +2,220 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from datetime import UTC, datetime
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
 
 import capsule_registry
 from capsule_registry import CapsuleRegistry
+from capsule_registry.canonical import canonical_json
+from capsule_registry.dialects.types import time_text
+from capsule_registry.tables import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 
-@dataclass
-class SqliteBackend:
+class Backend(ABC):
+    """One kind of database; each test has one of its own."""
+
+    name: ClassVar[str]
+    #: It can be reached by a program of its own, and changes no schema by itself.
+    is_server: ClassVar[bool] = False
+
+    @abstractmethod
+    def new_url(self) -> str:
+        """Return the URL of a database that has the schema, and nothing in it."""
+
+    @abstractmethod
+    def empty_url(self) -> str:
+        """Return the URL of a database without a schema."""
+
+    @abstractmethod
+    def rows(self, url: str, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return what a connection of another kind sees; `?` marks a parameter."""
+
+    @abstractmethod
+    def table(self, url: str, name: str) -> list[dict[str, Any]]:
+        """Return the rows of a table in key order, times, UUIDs and JSON as canonical text."""
+
+    def is_sound(self, url: str) -> bool:
+        """Say whether the database finds nothing wrong with itself."""
+        return bool(url)
+
+    def close(self) -> None:  # noqa: B027 - not every kind leaves something
+        """Remove what was made."""
+
+
+def as_text(value: Any) -> Any:
+    """Return *value* as the history has it."""
+    if isinstance(value, datetime):
+        return time_text(value if value.tzinfo else value.replace(tzinfo=UTC))
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, (dict, list)):
+        return canonical_json(value)
+    return value
+
+
+class SqliteBackend(Backend):
     """A SQLite file of its own for each test, copied from one that was migrated once."""
 
-    directory: Path
     name = "sqlite"
-    #: What the database itself calls whoever is connected.
-    database_user: str | None = None
 
-    def __post_init__(self) -> None:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
         self._numbers = count()
-        self._template = self.directory / "template.db"
+        self._template = directory / "template.db"
         CapsuleRegistry.open(f"sqlite:///{self._template}").close()
 
     def new_url(self) -> str:
-        """Return the URL of a database that has the schema and the namespace `default`."""
-        file = self.directory / f"registry-{next(self._numbers)}.db"
+        url = self.empty_url()
+        file = Path(url.removeprefix("sqlite:///"))
         shutil.copy(self._template, file)
         file.chmod(0o600)
-        return f"sqlite:///{file}"
+        return url
 
     def empty_url(self) -> str:
-        """Return the URL of a database that does not exist."""
         return f"sqlite:///{self.directory}/registry-{next(self._numbers)}.db"
 
     def rows(self, url: str, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return what a connection of another kind sees, through the one SQLite library in use."""
+        return [tuple(row.values()) for row in self._mappings(url, query, parameters)]
+
+    def table(self, url: str, name: str) -> list[dict[str, Any]]:
+        columns = [row[1] for row in self.rows(url, f"PRAGMA table_xinfo({name})")]
+        return self._mappings(url, f"SELECT {', '.join(columns)} FROM {name} ORDER BY 1, 2, 3")
+
+    def _mappings(
+        self, url: str, query: str, parameters: Sequence[Any] = ()
+    ) -> list[dict[str, Any]]:
         connection = capsule_registry.sqlite_module.connect(url.removeprefix("sqlite:///"))
         try:
             connection.execute("PRAGMA foreign_keys = 1")
             with connection:
-                return [*connection.execute(query, parameters)]
+                cursor = connection.execute(query, parameters)
+                names = [column[0] for column in cursor.description or ()]
+                return [dict(zip(names, row, strict=True)) for row in cursor]
         finally:
             connection.close()
+
+    def is_sound(self, url: str) -> bool:
+        return self.rows(url, "PRAGMA integrity_check") == [("ok",)] and not self.rows(
+            url, "PRAGMA foreign_key_check"
+        )
+
+
+class ServerBackend(Backend):
+    """A server that is reached by a URL whose user may make databases."""
+
+    is_server = True
+
+    def __init__(self, url: str) -> None:
+        self._admin = sa.make_url(url)
+        self._numbers = count()
+        self._made: list[str] = []
+        self._engines: dict[str, sa.Engine] = {}
+        self._template = self.empty_url()
+        CapsuleRegistry.open(self._template, migrate=True).close()
+
+    def empty_url(self) -> str:
+        return self._create("")
+
+    def rows(self, url: str, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._connect(url) as connection:
+            result = connection.exec_driver_sql(query.replace("?", "%s"), tuple(parameters))
+            return (
+                [tuple(as_text(value) for value in row) for row in result]
+                if (result.returns_rows)
+                else []
+            )
+
+    def table(self, url: str, name: str) -> list[dict[str, Any]]:
+        with self._connect(url) as connection:
+            result = connection.exec_driver_sql(f"SELECT * FROM {name} ORDER BY 1, 2, 3")
+            return [
+                {key: as_text(value) for key, value in row.items()} for row in result.mappings()
+            ]
+
+    def close(self) -> None:
+        for engine in self._engines.values():
+            engine.dispose()
+        for name in self._made:
+            self._drop(name)
+
+    def _create(self, suffix: str) -> str:
+        name = f"capsule_registry_test_{os.getpid()}_{next(self._numbers)}"
+        with self._connect(self._admin) as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name} {suffix}")
+        self._made.append(name)
+        return self._admin.set(database=name).render_as_string(hide_password=False)
+
+    def _drop(self, name: str) -> None:
+        with self._connect(self._admin) as connection:
+            connection.exec_driver_sql(f"DROP DATABASE {name} {self.force}")
+
+    force: ClassVar[str] = ""
+
+    def _connect(self, url: str | sa.URL) -> sa.Connection:
+        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        return engine.connect()
+
+
+class PostgresqlBackend(ServerBackend):
+    """PostgreSQL: each test has a database cloned from one that was migrated once."""
+
+    name = "postgresql"
+    force = "WITH (FORCE)"
+
+    def new_url(self) -> str:
+        return self._create(f"TEMPLATE {sa.make_url(self._template).database}")
+
+
+class MariadbBackend(ServerBackend):
+    """MariaDB: tests take turns with one database, which is emptied before each."""
+
+    name = "mariadb"
+
+    def new_url(self) -> str:
+        with self._connect(self._template) as connection:
+            connection.exec_driver_sql("SET foreign_key_checks = 0")
+            for table in metadata.sorted_tables:
+                if table.name != "schema_versions":
+                    connection.exec_driver_sql(f"DELETE FROM {table.name}")
+        CapsuleRegistry.open(self._template).close()
+        return self._template
+
+
+#: Where a server answers on loopback, if it does.
+_LOOPBACK = {
+    "postgresql": "postgresql+psycopg://postgres@127.0.0.1:5432/postgres",
+    "mariadb": "mariadb+pymysql://root@127.0.0.1:3306/mysql",
+}
+_SERVERS: dict[str, type[ServerBackend]] = {
+    "postgresql": PostgresqlBackend,
+    "mariadb": MariadbBackend,
+}
+NAMES = ("sqlite", *_SERVERS)
+
+
+def make_backend(name: str, directory: Path) -> Backend | str:
+    """Return the backend of that name, or why it cannot be had."""
+    if name == "sqlite":
+        return SqliteBackend(directory)
+    variable = f"CAPSULE_REGISTRY_TEST_{name.upper()}"
+    url = os.environ.get(variable, _LOOPBACK[name])
+    try:
+        engine = sa.create_engine(url, poolclass=NullPool)
+        engine.connect().close()
+    except (ModuleNotFoundError, sa.exc.OperationalError) as error:
+        reason = str(error).partition("\n")[0]
+        return f"{name} does not answer (set {variable} to its URL): {reason}"
+    return _SERVERS[name](url)

@@ -31,7 +31,7 @@ from capsule_registry import (
 from factories import CLI, TELEGRAM, OriginalCapsule, make_manifest, make_text, make_uplink
 
 if TYPE_CHECKING:
-    from backends import SqliteBackend
+    from backends import Backend, SqliteBackend
     from conftest import Clock
 
 CYCLE: list[Any] = []
@@ -369,10 +369,15 @@ def test_an_updated_copy_is_checked_when_it_is_registered(registry: CapsuleRegis
         registry.register(CapsuleManifest.model_construct(package=None))  # type: ignore[arg-type]
 
 
-def test_a_broken_row_is_reported_as_corrupt(
-    registry: CapsuleRegistry, backend: SqliteBackend, url: str
-) -> None:
+def test_a_broken_row_is_reported_as_corrupt(sqlite: SqliteBackend) -> None:
     """What raw SQL has broken is an error that says so, and is never taken for an answer."""
+    with CapsuleRegistry.open(url := sqlite.new_url()) as registry:
+        assert_broken_rows_are_reported(sqlite, url, registry)
+
+
+def assert_broken_rows_are_reported(
+    backend: SqliteBackend, url: str, registry: CapsuleRegistry
+) -> None:
     registry.register(make_manifest(uplink=[CLI]))
     for table, column, value, read in (
         ("capsules", "manifest", "{", lambda: registry.get("alpha")),
@@ -427,7 +432,7 @@ def test_a_package_name_outside_the_grammar_parses_and_is_not_registered(
         registry.register(manifest)
 
 
-def test_a_failed_registration_leaves_nothing(backend: SqliteBackend, url: str) -> None:
+def test_a_failed_registration_leaves_nothing(backend: Backend, url: str) -> None:
     """A forced duplicate of an uplink id undoes all of it: rows, reservation and history."""
     fixed = UUID(int=7)
     tables = ("capsules", "uplinks", "tools", "grants", "manifests", "revisions", "events")

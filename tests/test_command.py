@@ -22,7 +22,7 @@ from capsule_registry.cli.group import capsule_registry
 from factories import CLI, TELEGRAM, make_manifest, make_text
 
 if TYPE_CHECKING:
-    from backends import SqliteBackend
+    from backends import Backend, SqliteBackend
 
 CHECKOUT = Path(__file__).parents[1]
 EVIL = "\x1b[2J\u202e\u0007evil"
@@ -273,8 +273,10 @@ def test_bad_input_is_one_clear_line(
     assert 1 == len(result.stderr.splitlines())
 
 
-def test_bad_databases_are_one_clear_line(tmp_path: Path, backend: SqliteBackend, url: str) -> None:
+def test_bad_databases_are_one_clear_line(tmp_path: Path, sqlite: SqliteBackend) -> None:
     """A wrong URL, a missing one, something else, or a schema from the future."""
+    backend = sqlite
+    url = sqlite.new_url()
     text = tmp_path / "notes.txt"
     text.write_text("dear diary " * 1000)
     backend.rows(url, "UPDATE schema_versions SET version = '9999', oldest_compatible = '9998'")
@@ -297,8 +299,9 @@ def test_bad_databases_are_one_clear_line(tmp_path: Path, backend: SqliteBackend
         assert "canary" not in result.stderr
 
 
-def test_reading_creates_nothing(tmp_path: Path, url: str) -> None:
+def test_reading_creates_nothing(tmp_path: Path, sqlite: SqliteBackend) -> None:
     """A default database that is not there reads as empty; an unknown namespace is not found."""
+    url = sqlite.new_url()
     for command in ("list", "uplinks", "tools", "uuids"):
         assert [] == json.loads(invoke(command, "--format", "json").stdout)
     assert 3 == invoke("show", "alpha").exit_code
@@ -330,7 +333,7 @@ def test_options_come_from_the_environment(url: str, monkeypatch: pytest.MonkeyP
     )
 
 
-def test_the_actor_is_recorded(url: str, backend: SqliteBackend) -> None:
+def test_the_actor_is_recorded(url: str, backend: Backend) -> None:
     """`--actor` names who did it; without it user, host and process are named."""
     run(url, "--actor", "auditor", "register-uuid", "alpha")
     run(url, "register-uuid", "beta")
@@ -340,8 +343,9 @@ def test_the_actor_is_recorded(url: str, backend: SqliteBackend) -> None:
     assert f"pid {os.getpid()}" in made
 
 
-def test_an_operator_upgrades_looks_and_copies(backend: SqliteBackend, tmp_path: Path) -> None:
+def test_an_operator_upgrades_looks_and_copies(sqlite: SqliteBackend, tmp_path: Path) -> None:
     """`db upgrade`, `db status`, `db backup` and `doctor` on a fresh database."""
+    backend = sqlite
     url = backend.empty_url()
     assert (7, 0) == (run(url, "db", "status").exit_code, run(url, "db", "upgrade").exit_code)
     assert [{"found": "0001", "library": "0001", "is_usable": True}] == run_json(
@@ -371,8 +375,9 @@ def test_an_operator_upgrades_looks_and_copies(backend: SqliteBackend, tmp_path:
     assert 1 == run(url, "doctor").exit_code
 
 
-def test_the_sql_of_an_upgrade_makes_the_schema(backend: SqliteBackend) -> None:
+def test_the_sql_of_an_upgrade_makes_the_schema(sqlite: SqliteBackend) -> None:
     """`db upgrade --sql` changes nothing, and what it prints makes a database that opens."""
+    backend = sqlite
     source, target = backend.empty_url(), backend.empty_url()
     result = subprocess.run(
         [

@@ -16,7 +16,7 @@ from test_vectors import known_part
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from backends import SqliteBackend
+    from backends import Backend
 
 
 def index(corpus: Path) -> list[dict[str, str]]:
@@ -88,7 +88,7 @@ def with_file_key(manifest: dict[str, Any]) -> dict[str, Any]:
     return {**manifest, "component": components}
 
 
-def test_every_loading_manifest_comes_back_unchanged(corpus: Path, backend: SqliteBackend) -> None:
+def test_every_loading_manifest_comes_back_unchanged(corpus: Path, backend: Backend) -> None:
     """Registered from the shell, each in a namespace of its own, `show` gives the exact text."""
     url, runner, registered = backend.new_url(), CliRunner(), 0
     for number, row in enumerate(index(corpus)):

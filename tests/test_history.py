@@ -13,20 +13,11 @@ from capsule_registry import CapsuleRegistry
 from factories import CLI, TELEGRAM, make_manifest, make_uplink
 
 if TYPE_CHECKING:
-    from backends import SqliteBackend
+    from backends import Backend
 
 #: What row images leave out: what has no history, and what follows from other columns.
 NOT_IMAGED = {"namespace", "manifest", "capability_mask", "expires_at"}
 KEYS = {"capsules": "id", "uplinks": "id", "uuid_mappings": "uuid"}
-
-
-def dictionaries(backend: SqliteBackend, url: str, table: str) -> list[dict[str, Any]]:
-    columns = [row[1] for row in backend.rows(url, f"PRAGMA table_xinfo({table})")]
-    names = ", ".join(columns)
-    return [
-        dict(zip(columns, row, strict=True))
-        for row in backend.rows(url, f"SELECT {names} FROM {table} ORDER BY 1, 2, 3")
-    ]
 
 
 def canonical(value: object) -> str:
@@ -51,11 +42,11 @@ def make_history(registry: CapsuleRegistry) -> None:
         transaction.register_uuid(uuid4(), "delta")
 
 
-def assert_chain_holds(backend: SqliteBackend, url: str) -> None:
+def assert_chain_holds(backend: Backend, url: str) -> None:
     """Recompute every hash as an auditor would: from the rows, with `sha256` and JSON alone."""
-    [head] = dictionaries(backend, url, "namespaces")
-    revisions = dictionaries(backend, url, "revisions")
-    events = dictionaries(backend, url, "events")
+    [head] = [row for row in backend.table(url, "namespaces") if row["revision"] > 0]
+    revisions = backend.table(url, "revisions")
+    events = backend.table(url, "events")
     previous = "0" * 64
     for number, revision in enumerate(revisions, start=1):
         of_revision = [event for event in events if event["revision"] == number]
@@ -87,10 +78,10 @@ def assert_chain_holds(backend: SqliteBackend, url: str) -> None:
     assert (len(revisions), previous) == (head["revision"], head["head_hash"])
 
 
-def replayed(backend: SqliteBackend, url: str) -> dict[str, dict[str, Any]]:
+def replayed(backend: Backend, url: str) -> dict[str, dict[str, Any]]:
     """Return what the events alone say is there: the last image of each row."""
     state: dict[str, dict[str, Any]] = {table: {} for table in KEYS}
-    for event in dictionaries(backend, url, "events"):
+    for event in backend.table(url, "events"):
         if event["kind"] in KEYS:
             rows = state[event["kind"]]
             assert canonical(rows.get(event["subject"])) == canonical(
@@ -104,19 +95,19 @@ def replayed(backend: SqliteBackend, url: str) -> dict[str, dict[str, Any]]:
     return state
 
 
-def live(backend: SqliteBackend, url: str) -> dict[str, dict[str, Any]]:
+def live(backend: Backend, url: str) -> dict[str, dict[str, Any]]:
     """Return what the tables say is there."""
     return {
         table: {
             row[key]: {name: value for name, value in row.items() if name not in NOT_IMAGED}
-            for row in dictionaries(backend, url, table)
+            for row in backend.table(url, table)
         }
         for table, key in KEYS.items()
     }
 
 
 def test_the_hash_chain_recomputes_from_the_tables(
-    registry: CapsuleRegistry, backend: SqliteBackend, url: str
+    registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
     """Each hash is the SHA-256 of the revision's lines, and the head has the last one."""
     make_history(registry)
@@ -125,7 +116,7 @@ def test_the_hash_chain_recomputes_from_the_tables(
 
 
 def test_the_events_replay_to_the_live_tables(
-    registry: CapsuleRegistry, backend: SqliteBackend, url: str
+    registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
     """After every kind of change the last images of all rows are the rows, before and after."""
     make_history(registry)
@@ -138,7 +129,7 @@ def test_the_events_replay_to_the_live_tables(
 
 @pytest.mark.parametrize("event", [1, 3])
 def test_an_edit_of_an_event_breaks_the_chain(
-    registry: CapsuleRegistry, backend: SqliteBackend, url: str, event: int
+    registry: CapsuleRegistry, backend: Backend, url: str, event: int
 ) -> None:
     """The control: the chain does not hold once an event was edited behind its back."""
     make_history(registry)
@@ -149,7 +140,7 @@ def test_an_edit_of_an_event_breaks_the_chain(
 
 
 def test_what_goes_by_cascade_has_its_own_event(
-    registry: CapsuleRegistry, backend: SqliteBackend, url: str
+    registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
     """Unregistering a capsule with two uplinks and a UUID files four events in one revision."""
     registry.register(make_manifest(uplink=[TELEGRAM, CLI]), uuids=[uuid4()])
@@ -165,7 +156,7 @@ def test_what_goes_by_cascade_has_its_own_event(
 
 
 def test_a_repointed_uuid_leaves_one_owner_and_comes_to_the_other(
-    registry: CapsuleRegistry, backend: SqliteBackend, url: str
+    registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
     """The two owners each have an event, and the reservation that held nothing more goes."""
     uuid = uuid4()
@@ -184,7 +175,7 @@ def test_a_repointed_uuid_leaves_one_owner_and_comes_to_the_other(
 
 
 def test_a_raw_delete_takes_all_that_hangs_on_the_capsule(
-    registry: CapsuleRegistry, backend: SqliteBackend, url: str
+    registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
     """With foreign keys on, `DELETE FROM capsules` empties every child table."""
     registry.register(
@@ -204,9 +195,7 @@ def test_a_raw_delete_takes_all_that_hangs_on_the_capsule(
     assert [0, 0, 0, 0] == after
 
 
-def test_grants_are_one_row_a_value(
-    registry: CapsuleRegistry, backend: SqliteBackend, url: str
-) -> None:
+def test_grants_are_one_row_a_value(registry: CapsuleRegistry, backend: Backend, url: str) -> None:
     """Each value of each capability is a row; a flag is `true` or no row at all."""
     registry.register(
         make_manifest(
@@ -226,9 +215,7 @@ def test_grants_are_one_row_a_value(
     ] == backend.rows(url, "SELECT capability, position, value FROM grants ORDER BY 1, 2")
 
 
-def test_a_manifest_is_stored_once(
-    registry: CapsuleRegistry, backend: SqliteBackend, url: str
-) -> None:
+def test_a_manifest_is_stored_once(registry: CapsuleRegistry, backend: Backend, url: str) -> None:
     """The same text registered again refers to the row that is there, which is never removed."""
     for _ in range(3):
         registry.register(make_manifest())
@@ -238,11 +225,11 @@ def test_a_manifest_is_stored_once(
     assert digest == hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_a_new_namespace_begins_with_its_creation(backend: SqliteBackend) -> None:
+def test_a_new_namespace_begins_with_its_creation(backend: Backend) -> None:
     """Opening a namespace creates it once, as revision 1; opening again makes no revision."""
     url = backend.empty_url()
     for _ in range(2):
-        CapsuleRegistry.open(url, namespace="other", actor="me").close()
+        CapsuleRegistry.open(url, namespace="other", actor="me", migrate=True).close()
 
     assert [("other", 1)] == backend.rows(url, "SELECT name, revision FROM namespaces")
     assert [("namespace.created", "other", "me")] == backend.rows(

@@ -44,7 +44,7 @@ def test_only_dialects_names_a_database() -> None:
     found = [
         f"{path.name}:{node.lineno}"
         for path in SOURCES
-        if path.name != "dialects.py"
+        if path.parent.name != "dialects"
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and node.value in named
     ]
@@ -66,8 +66,8 @@ def test_nothing_unsafe_is_deserialised(banned: str) -> None:
 
 
 def test_sql_is_never_put_together_from_values() -> None:
-    """`text`, `literal_column` and raw SQL with placeholders of Python's are not used."""
-    allowed = {"sqlite_file.py", "database.py", "administration.py"}  # PRAGMA takes no parameters
+    """Raw SQL is a constant, or a PRAGMA of one of our own settings."""
+    allowed = {"sqlite_file.py", "migration.py", "administration.py"}  # PRAGMA takes no parameters
     found = [
         f"{path.name}:{node.lineno}"
         for path in SOURCES
@@ -76,6 +76,7 @@ def test_sql_is_never_put_together_from_values() -> None:
             isinstance(node, ast.Call)
             and getattr(node.func, "id", getattr(node.func, "attr", ""))
             in ("text", "literal_column")
+            and not (node.args and isinstance(node.args[0], ast.Constant))
         )
         or (
             isinstance(node, ast.Call)

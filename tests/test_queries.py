@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import pytest
 from sqlalchemy import event
 
 from factories import CLI, TELEGRAM, make_manifest, make_uplink
@@ -15,7 +16,15 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from backends import SqliteBackend
     from capsule_registry import CapsuleRegistry
+
+
+@pytest.fixture
+def backend(sqlite: SqliteBackend) -> SqliteBackend:
+    """Run on SQLite alone."""
+    return sqlite
+
 
 #: Tables that do not grow with what is registered.
 ONE_ROW = ("schema_versions", "capsule_registry_version", "namespaces")

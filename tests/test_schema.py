@@ -25,6 +25,7 @@ from capsule_registry import (
     SchemaVersionError,
 )
 from capsule_registry.database import Database
+from capsule_registry.migration import migrating
 from capsule_registry.schema import SCHEMA_VERSION, migrations_directory
 from capsule_registry.tables import metadata
 from factories import TELEGRAM, make_manifest
@@ -36,10 +37,16 @@ CHECKOUT = Path(__file__).parents[1]
 SCRIPTS = ScriptDirectory(str(migrations_directory()))
 
 
+@pytest.fixture
+def backend(sqlite: SqliteBackend) -> SqliteBackend:
+    """Run on SQLite alone."""
+    return sqlite
+
+
 def migrate(database: Database, to: str, verb: str = "upgrade") -> None:
     config = Config()
     config.set_main_option("script_location", str(migrations_directory()))
-    with database.migration() as connection:
+    with migrating(database) as connection:
         config.attributes["connection"] = connection
         getattr(command, verb)(config, to)
 

@@ -18,11 +18,17 @@ from capsule_registry import (
     SchemaVersionError,
     sqlite_module,
 )
-from capsule_registry.dialects import has_wal_reset_race
+from capsule_registry.dialects.sqlite_library import has_wal_reset_race
 from factories import make_manifest
 
 if TYPE_CHECKING:
     from backends import SqliteBackend
+
+
+@pytest.fixture
+def backend(sqlite: SqliteBackend) -> SqliteBackend:
+    """Run on SQLite alone."""
+    return sqlite
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])

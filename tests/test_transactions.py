@@ -24,17 +24,17 @@ from factories import OriginalCapsule, make_manifest, make_uplink
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backends import SqliteBackend
+    from backends import Backend
     from capsule_registry import CapsuleId, Transaction
 
 
-def revision(backend: SqliteBackend, url: str) -> int:
+def revision(backend: Backend, url: str) -> int:
     [(head,)] = backend.rows(url, "SELECT revision FROM namespaces WHERE name = 'default'")
     return int(head)
 
 
 def test_a_transaction_is_one_revision_with_its_reason(
-    registry: CapsuleRegistry, backend: SqliteBackend, url: str
+    registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
     """All its changes are in one revision, which says who and why."""
     with registry.transaction(reason="moving in") as transaction:
@@ -60,7 +60,7 @@ def test_a_transaction_reads_its_own_writes_and_others_do_not(
 
 
 def test_an_exception_undoes_everything(
-    registry: CapsuleRegistry, backend: SqliteBackend, url: str
+    registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
     """Nothing is left of a transaction whose body raises: no row, no revision, no instance."""
     with pytest.raises(ZeroDivisionError), registry.transaction() as transaction:
@@ -92,7 +92,7 @@ def test_instances_follow_the_transaction(registry: CapsuleRegistry) -> None:
 
 
 def test_an_error_inside_dooms_it_though_it_is_caught(
-    registry: CapsuleRegistry, backend: SqliteBackend, url: str
+    registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
     """After an error nothing can be done in the transaction, and nothing of it is written."""
     with pytest.raises(TransactionDoomedError, match="ghost"), registry.transaction() as doomed:
@@ -244,7 +244,7 @@ def test_a_transaction_is_over_at_its_end(registry: CapsuleRegistry) -> None:
 
 
 def test_run_returns_what_the_work_returns(
-    registry: CapsuleRegistry, backend: SqliteBackend, url: str
+    registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
     """`run` is one unit too, and an error in it undoes it and comes out."""
 
@@ -260,7 +260,7 @@ def test_run_returns_what_the_work_returns(
 
 
 def test_nothing_changed_makes_no_revision(
-    registry: CapsuleRegistry, backend: SqliteBackend, url: str
+    registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
     """Reading, or filing again what is filed, leaves the head where it is."""
     uuid = uuid4()

@@ -88,6 +88,7 @@ def upgrade() -> None:
         sa.Column("last_commit_at", instant(), nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_namespaces"),
         sqlite_with_rowid=False,
+        if_not_exists=True,
     )
     op.create_table(
         "schema_versions",
@@ -97,6 +98,7 @@ def upgrade() -> None:
         sa.Column("oldest_compatible", short_text(32), nullable=False),
         sa.PrimaryKeyConstraint("version", name="pk_schema_versions"),
         sqlite_with_rowid=False,
+        if_not_exists=True,
     )
     op.create_table(
         "manifests",
@@ -107,6 +109,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("namespace", "digest", name="pk_manifests"),
         sa.ForeignKeyConstraint(["namespace"], ["namespaces.name"], name="fk_manifests_namespaces"),
         sa.CheckConstraint("format IN ('toml', 'json')", name=op.f("ck_manifests_format_known")),
+        if_not_exists=True,
     )
     op.create_table(
         "revisions",
@@ -123,8 +126,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("namespace", "revision", name="pk_revisions"),
         sa.ForeignKeyConstraint(["namespace"], ["namespaces.name"], name="fk_revisions_namespaces"),
         sa.UniqueConstraint("request_id", name="uq_revisions_request_id"),
+        if_not_exists=True,
     )
-    op.create_index("ix_revisions_committed_at", "revisions", ["namespace", "committed_at"])
+    op.create_index(
+        "ix_revisions_committed_at", "revisions", ["namespace", "committed_at"], if_not_exists=True
+    )
     op.create_table(
         "events",
         sa.Column("namespace", short_text(63), nullable=False),
@@ -137,9 +143,20 @@ def upgrade() -> None:
         sa.Column("old_row", long_text(), nullable=True),
         sa.Column("new_row", long_text(), nullable=True),
         sa.PrimaryKeyConstraint("namespace", "revision", "position", name="pk_events"),
+        if_not_exists=True,
     )
-    op.create_index("ix_events_capsule_id", "events", ["namespace", "capsule_id", "revision"])
-    op.create_index("ix_events_subject", "events", ["namespace", "kind", "subject", "revision"])
+    op.create_index(
+        "ix_events_capsule_id",
+        "events",
+        ["namespace", "capsule_id", "revision"],
+        if_not_exists=True,
+    )
+    op.create_index(
+        "ix_events_subject",
+        "events",
+        ["namespace", "kind", "subject", "revision"],
+        if_not_exists=True,
+    )
     op.create_table(
         "leases",
         sa.Column("namespace", short_text(63), nullable=False),
@@ -154,8 +171,11 @@ def upgrade() -> None:
         sa.Column("expires_at", instant(), nullable=False),
         sa.PrimaryKeyConstraint("namespace", "id", name="pk_leases"),
         sa.ForeignKeyConstraint(["namespace"], ["namespaces.name"], name="fk_leases_namespaces"),
+        if_not_exists=True,
     )
-    op.create_index("ix_leases_expires_at", "leases", ["namespace", "expires_at"])
+    op.create_index(
+        "ix_leases_expires_at", "leases", ["namespace", "expires_at"], if_not_exists=True
+    )
     op.create_table(
         "capsules",
         sa.Column("namespace", short_text(63), nullable=False),
@@ -192,10 +212,19 @@ def upgrade() -> None:
             + ")",
             name=op.f("ck_capsules_reserved_or_registered"),
         ),
+        if_not_exists=True,
     )
-    op.create_index("ix_capsules_manifest_digest", "capsules", ["namespace", "manifest_digest"])
     op.create_index(
-        "ix_capsules_order", "capsules", ["namespace", "registered_revision", "position"]
+        "ix_capsules_manifest_digest",
+        "capsules",
+        ["namespace", "manifest_digest"],
+        if_not_exists=True,
+    )
+    op.create_index(
+        "ix_capsules_order",
+        "capsules",
+        ["namespace", "registered_revision", "position"],
+        if_not_exists=True,
     )
     op.create_table(
         "tools",
@@ -209,8 +238,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["namespace", "capsule_id"], CAPSULE_KEY, name="fk_tools_capsules", ondelete="CASCADE"
         ),
+        if_not_exists=True,
     )
-    op.create_index("ix_tools_name", "tools", ["namespace", "name"])
+    op.create_index("ix_tools_name", "tools", ["namespace", "name"], if_not_exists=True)
     op.create_table(
         "grants",
         sa.Column("namespace", short_text(63), nullable=False),
@@ -225,8 +255,11 @@ def upgrade() -> None:
             ["namespace", "capsule_id"], CAPSULE_KEY, name="fk_grants_capsules", ondelete="CASCADE"
         ),
         sqlite_with_rowid=False,
+        if_not_exists=True,
     )
-    op.create_index("ix_grants_value", "grants", ["namespace", "capability", "value"])
+    op.create_index(
+        "ix_grants_value", "grants", ["namespace", "capability", "value"], if_not_exists=True
+    )
     op.create_table(
         "uplinks",
         sa.Column("namespace", short_text(63), nullable=False),
@@ -264,18 +297,33 @@ def upgrade() -> None:
             "profile IN ('chat', 'interactive', 'notify', 'bridge')",
             name=op.f("ck_uplinks_profile_known"),
         ),
+        if_not_exists=True,
     )
-    op.create_index("ix_uplinks_capability_mask", "uplinks", ["namespace", "capability_mask"])
+    op.create_index(
+        "ix_uplinks_capability_mask",
+        "uplinks",
+        ["namespace", "capability_mask"],
+        if_not_exists=True,
+    )
     op.create_index(
         "ix_uplinks_capsule_id",
         "uplinks",
         ["namespace", "capsule_id", "created_revision", "position"],
+        if_not_exists=True,
     )
-    op.create_index("ix_uplinks_order", "uplinks", ["namespace", "created_revision", "position"])
     op.create_index(
-        "ix_uplinks_platform", "uplinks", ["namespace", "platform", "created_revision", "position"]
+        "ix_uplinks_order",
+        "uplinks",
+        ["namespace", "created_revision", "position"],
+        if_not_exists=True,
     )
-    op.create_index("ix_uplinks_profile", "uplinks", ["namespace", "profile"])
+    op.create_index(
+        "ix_uplinks_platform",
+        "uplinks",
+        ["namespace", "platform", "created_revision", "position"],
+        if_not_exists=True,
+    )
+    op.create_index("ix_uplinks_profile", "uplinks", ["namespace", "profile"], if_not_exists=True)
     op.create_table(
         "uuid_mappings",
         sa.Column("namespace", short_text(63), nullable=False),
@@ -298,13 +346,17 @@ def upgrade() -> None:
             name="fk_uuid_mappings_leases",
             ondelete="CASCADE",
         ),
+        if_not_exists=True,
     )
     op.create_index(
         "ix_uuid_mappings_capsule_id",
         "uuid_mappings",
         ["namespace", "capsule_id", "created_revision", "position"],
+        if_not_exists=True,
     )
-    op.create_index("ix_uuid_mappings_lease_id", "uuid_mappings", ["namespace", "lease_id"])
+    op.create_index(
+        "ix_uuid_mappings_lease_id", "uuid_mappings", ["namespace", "lease_id"], if_not_exists=True
+    )
 
 
 def downgrade() -> None:

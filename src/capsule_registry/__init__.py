@@ -15,7 +15,7 @@ _NAMES_BY_MODULE = {
     "addresses": "default_file",
     "administration": "Finding RegistryAdmin SchemaStatus",
     "descriptors": "UplinkCapabilities UplinkDescriptor UplinkSource",
-    "dialects": "sqlite_module",
+    "dialects.sqlite_library": "sqlite_module",
     "errors": """
         CapsuleAlreadyRegisteredError CapsuleNotFoundError CapsuleRegistryError
         ConflictError DependencyCycleError FutureRevisionError HistoryCorruptError

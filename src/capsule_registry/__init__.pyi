@@ -6,7 +6,7 @@ from capsule_registry.administration import SchemaStatus as SchemaStatus
 from capsule_registry.descriptors import UplinkCapabilities as UplinkCapabilities
 from capsule_registry.descriptors import UplinkDescriptor as UplinkDescriptor
 from capsule_registry.descriptors import UplinkSource as UplinkSource
-from capsule_registry.dialects import sqlite_module as sqlite_module
+from capsule_registry.dialects.sqlite_library import sqlite_module as sqlite_module
 from capsule_registry.errors import CapsuleAlreadyRegisteredError as CapsuleAlreadyRegisteredError
 from capsule_registry.errors import CapsuleNotFoundError as CapsuleNotFoundError
 from capsule_registry.errors import CapsuleRegistryError as CapsuleRegistryError

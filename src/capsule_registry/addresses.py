@@ -9,7 +9,7 @@ import platformdirs
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from capsule_registry.dialects import Dialect, dialect_for_files, dialect_named
+from capsule_registry.dialects.dialect import Dialect, dialect_for_files, dialect_named
 from capsule_registry.errors import InvalidDatabaseError
 
 

@@ -10,7 +10,11 @@ from sqlalchemy import select
 
 from capsule_registry import schema
 from capsule_registry.database import Database
-from capsule_registry.dialects import has_wal_reset_race, journal_mode, sqlite_module
+from capsule_registry.dialects.sqlite_library import (
+    has_wal_reset_race,
+    journal_mode,
+    sqlite_module,
+)
 from capsule_registry.errors import InvalidDatabaseError
 from capsule_registry.tables import namespaces
 

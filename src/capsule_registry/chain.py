@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from capsule_registry.canonical import canonical_json
-from capsule_registry.dialects import CanonicalJson, time_text
+from capsule_registry.dialects.types import CanonicalJson, time_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

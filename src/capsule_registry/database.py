@@ -1,25 +1,23 @@
 """
-The engine, and the one place where transactions begin and end.
+The engine, and the one place where transactions begin, end and are run again.
 
 A function elsewhere that takes a connection never begins or commits.
 """
 
 from __future__ import annotations
 
+import random
+import time
 import warnings
 from contextlib import contextmanager
-from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from sqlalchemy import create_engine, event
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import QueuePool
 
 from capsule_registry.addresses import Address, read_address
-from capsule_registry.canonical import canonical_json
-from capsule_registry.dialects import Fault, sqlite_module
 from capsule_registry.errors import (
     CapsuleRegistryError,
     HistoryCorruptError,
@@ -28,28 +26,35 @@ from capsule_registry.errors import (
     RegistryClosedError,
     RegistryUnavailableError,
 )
-from capsule_registry.sqlite_file import (
-    BUSY_TIMEOUT_SECONDS,
-    connect_file,
-    connect_file_read_only,
-    connect_memory,
-    create_file,
-)
+from capsule_registry.sqlite_file import BUSY_TIMEOUT_SECONDS, create_file, file_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from sqlalchemy import Connection, Engine
 
+    from capsule_registry.dialects.faults import Fault
+
 T = TypeVar("T")
+
+#: How long a unit is run again after failures that are known to be passing.
+RETRY_SECONDS: Final = 30.0
+_FIRST_PAUSE_SECONDS: Final = 0.005
+_LONGEST_PAUSE_SECONDS: Final = 1.0
+_WANTED_ISOLATION: Final = "READ COMMITTED"
 
 _ERRORS: Final[dict[Fault, type[CapsuleRegistryError]]] = {
     "busy": RegistryUnavailableError,
-    "unavailable": RegistryUnavailableError,
-    "permission": PermissionDeniedError,
-    "not_a_database": InvalidDatabaseError,
     "corrupt": HistoryCorruptError,
+    "lost": RegistryUnavailableError,
+    "not_a_database": InvalidDatabaseError,
+    "permission": PermissionDeniedError,
+    "unavailable": RegistryUnavailableError,
 }
+
+
+class UnknownOutcomeError(Exception):
+    """The connection broke at COMMIT: whoever holds the unit's `request_id` must look it up."""
 
 
 class Database:
@@ -59,6 +64,12 @@ class Database:
         self, engine: Engine, address: Address, *, read_only: bool, owns_engine: bool = True
     ) -> None:
         self.engine = engine
+        #: Each statement by itself: one round trip, without a transaction around it.
+        self.reader = (
+            engine
+            if address.dialect.begin_write
+            else engine.execution_options(isolation_level="AUTOCOMMIT")
+        )
         self.address = address
         self.dialect = address.dialect
         self.read_only = read_only
@@ -86,22 +97,18 @@ class Database:
             RegistryUnavailableError, PermissionDeniedError: The file cannot be made.
         """
         address = read_address(url)
-        options = {"hide_parameters": True, **(engine_options or {})}
+        options: dict[str, Any] = {"hide_parameters": True, **address.dialect.engine_options}
         if address.dialect.upgrades_itself:
             if address.file and create:
                 create_file(address.file, with_directory=url is None)
-            options = {**_sqlite_options(address, read_only=read_only), **options}
-        else:
-            options = {
-                "isolation_level": "READ COMMITTED",
-                "json_serializer": canonical_json,
-                **options,
-            }
+            options |= file_options(address.file, read_only=read_only)
         try:
-            engine = create_engine(address.url, **options)
+            engine = create_engine(address.url, **{**options, **(engine_options or {})})
         except (ModuleNotFoundError, NoSuchModuleError) as error:
             reason = f"install capsule-registry[{address.dialect.name}] ({error})"
             raise InvalidDatabaseError(str(address), reason) from error
+        if address.dialect.settings:
+            event.listen(engine, "connect", _teller(address.dialect.settings))
         return cls(engine, address, read_only=read_only)
 
     @classmethod
@@ -116,17 +123,57 @@ class Database:
         if address.dialect.upgrades_itself:
             reason = "engine= takes an engine of a server; open a SQLite file by its URL"
             raise InvalidDatabaseError(str(address), reason)
-        return cls(engine, address, read_only=read_only, owns_engine=False)
+        database = cls(engine, address, read_only=read_only, owns_engine=False)
+        with database.connected(engine) as conn:
+            found = conn.get_isolation_level()
+        if found != _WANTED_ISOLATION:
+            database.close()
+            reason = f"the engine's isolation is {found}, and {_WANTED_ISOLATION} is needed"
+            raise InvalidDatabaseError(str(address), reason)
+        return database
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """Return *work* of a connection; each of its statements sees all that has committed."""
-        with self.translating(), self._connected() as conn:
-            return work(conn)
+        """
+        Return *work* of a connection; each of its statements sees all that has committed.
+
+        A connection of the pool that turns out to be broken is replaced once.
+        """
+        with self.translating():
+            try:
+                with self.connected(self.reader) as conn:
+                    return work(conn)
+            except DBAPIError as error:
+                if self.dialect.fault(error) != "lost":
+                    raise
+            with self.connected(self.reader) as conn:
+                return work(conn)
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        """Return *work* of a connection in a transaction that excludes other writers."""
-        with self.writing() as conn, self.translating():
-            return work(conn)
+        """
+        Return *work* of a connection in a transaction that excludes other writers.
+
+        *work* is run again, as a whole and in a new transaction, after failures that are known to
+        be passing, and after a COMMIT of which nobody knows whether it took place: so it must look
+        whether it was done already.
+        """
+        deadline = time.monotonic() + RETRY_SECONDS
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                with self.writing() as conn:
+                    return work(conn)
+            except (DBAPIError, UnknownOutcomeError) as error:
+                if not self._is_passing(error) or time.monotonic() + pause > deadline:
+                    with self.translating():
+                        raise
+            # Full jitter, so that those who failed together do not come back together.
+            time.sleep(random.uniform(0, pause))  # noqa: S311 - nothing secret
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _is_passing(self, error: DBAPIError | UnknownOutcomeError) -> bool:
+        if isinstance(error, UnknownOutcomeError):
+            return True
+        return self.dialect.fault(error) in ("busy", "lost")
 
     def peek(self, work: Callable[[Connection], T]) -> T | None:
         """Return *work* of a connection if that can be had without waiting, else `None`."""
@@ -134,53 +181,31 @@ class Database:
         if self.closed or not idle:
             return None
         try:
-            with self.engine.connect() as conn:
+            with self.reader.connect() as conn:
                 return work(conn)
         except (SQLAlchemyError, CapsuleRegistryError):
             return None
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Give a connection in a transaction: committed at the end, rolled back on any error."""
+        """
+        Give a connection in a transaction: committed at the end, rolled back on any error.
+
+        Raises:
+            UnknownOutcomeError: The connection broke at COMMIT.
+        """
         if self.read_only:
             raise PermissionDeniedError(str(self.address), "it was opened to be read only")
-        with self._taking_turns(), self._connected() as conn:
-            with self.translating():
-                transaction = conn.execution_options(begin=self.dialect.begin_write).begin()
+        with self.taking_turns(), self.connected(self.engine) as conn:
+            transaction = conn.execution_options(begin=self.dialect.begin_write).begin()
             with transaction:
                 yield conn
-                with self.translating():
+                try:
                     transaction.commit()
-
-    @contextmanager
-    def migration(self) -> Iterator[Connection]:
-        """
-        Give a connection in a transaction that may change tables.
-
-        Foreign keys are off, since SQLite would delete the children of a table that is rebuilt,
-        and checked before the commit.
-        """
-        with self._taking_turns(), self._connected() as conn, self.translating():
-            self._set_foreign_keys(conn, on=False)
-            try:
-                begun = conn.execution_options(begin=self.dialect.begin_write)
-                with begun.begin():
-                    yield begun
-                    self._refuse_orphans(begun)
-            finally:
-                self._set_foreign_keys(conn.execution_options(begin=None), on=True)
-
-    def _set_foreign_keys(self, conn: Connection, *, on: bool) -> None:
-        if self.dialect.upgrades_itself:
-            conn.exec_driver_sql(f"PRAGMA foreign_keys = {int(on)}")
-            conn.rollback()
-
-    def _refuse_orphans(self, conn: Connection) -> None:
-        if not self.dialect.upgrades_itself:
-            return
-        if orphans := conn.exec_driver_sql("PRAGMA foreign_key_check").all():
-            reason = f"{len(orphans)} rows would be left without their parents: {orphans[:3]}"
-            raise InvalidDatabaseError(str(self.address), reason)
+                except DBAPIError as error:
+                    if self.dialect.fault(error) == "lost":
+                        raise UnknownOutcomeError from error
+                    raise
 
     @contextmanager
     def translating(self) -> Iterator[None]:
@@ -190,6 +215,9 @@ class Database:
         except PoolTimeoutError as error:
             reason = "no connection became free in time"
             raise RegistryUnavailableError(str(self.address), reason) from error
+        except UnknownOutcomeError as error:
+            reason = "the connection broke at COMMIT, and it is not known whether it took place"
+            raise RegistryUnavailableError(str(self.address), reason) from error
         except DBAPIError as error:
             fault = self.dialect.fault(error)
             if fault is None:
@@ -198,10 +226,8 @@ class Database:
             raise _ERRORS[fault](str(self.address), sentence) from error
 
     @contextmanager
-    def _taking_turns(self) -> Iterator[None]:
-        if not self.dialect.one_writer:
-            yield
-            return
+    def taking_turns(self) -> Iterator[None]:
+        """Wait for the other threads of this process that write: one at a time could anyway."""
         if not self._turn.acquire(timeout=BUSY_TIMEOUT_SECONDS):
             reason = "another thread of this process keeps it locked"
             raise RegistryUnavailableError(str(self.address), reason)
@@ -211,15 +237,19 @@ class Database:
             self._turn.release()
 
     @contextmanager
-    def _connected(self) -> Iterator[Connection]:
+    def connected(self, engine: Engine) -> Iterator[Connection]:
+        """Give a connection of *engine*, and say in our words why if none can be had."""
         if self.closed:
             raise RegistryClosedError
         try:
+            conn = engine.connect()
+        except DBAPIError as error:
+            if self.dialect.fault(error) is None:
+                # No code says why a server cannot be reached.
+                sentence = str(error.orig).partition("\n")[0]
+                raise RegistryUnavailableError(str(self.address), sentence) from error
             with self.translating():
-                conn = self.engine.connect()
-        except OperationalError as error:
-            sentence = str(error.orig).partition("\n")[0]
-            raise RegistryUnavailableError(str(self.address), sentence) from error
+                raise
         with conn:
             yield conn
 
@@ -236,25 +266,19 @@ class Database:
             self.close()
 
 
-def _sqlite_options(address: Address, *, read_only: bool) -> dict[str, Any]:
-    if address.file is None:
-        # The database lives as long as its one connection; the pool makes threads take turns.
-        return {
-            "module": sqlite_module,
-            "creator": connect_memory,
-            "poolclass": QueuePool,
-            "pool_size": 1,
-            "max_overflow": 0,
-        }
-    connect = connect_file_read_only if read_only else connect_file
-    return {
-        "module": sqlite_module,
-        "creator": partial(connect, address.file),
-        "poolclass": QueuePool,
-    }
-
-
 def _begin(conn: Connection) -> None:
     """Begin as the caller asked: the driver itself would begin late, or not at all."""
     if statement := conn.get_execution_options().get("begin"):
         conn.exec_driver_sql(statement)
+
+
+def _teller(settings: tuple[str, ...]) -> Callable[[Any, object], None]:
+    """Return what tells a new connection of the driver *settings*."""
+
+    def tell(connection: Any, record: object) -> None:  # noqa: ARG001, ANN401 - the driver's own
+        with connection.cursor() as cursor:
+            for statement in settings:
+                cursor.execute(statement)
+        connection.commit()
+
+    return tell

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from capsule_registry import capsules, namespaces, uplinks
 from capsule_registry.actors import default_actor
 from capsule_registry.candidates import check_text
-from capsule_registry.database import Database
+from capsule_registry.database import Database, UnknownOutcomeError
 from capsule_registry.errors import (
     NamespaceNotFoundError,
     TransactionInProgressError,
@@ -20,11 +19,12 @@ from capsule_registry.identifiers import to_namespace, uuid7
 from capsule_registry.instances import Instances
 from capsule_registry.schema import prepare
 from capsule_registry.transaction import Transaction
-from capsule_registry.unit import Scope, Unit, close_unit, open_unit
+from capsule_registry.unit import Scope, Unit, close_unit, is_committed, open_unit
 from capsule_registry.writer import RegistryWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
     from types import TracebackType
     from uuid import UUID
 
@@ -53,13 +53,13 @@ class CapsuleRegistry(RegistryWriter):
         namespace: str,
         *,
         actor: str | None,
-        clock: Callable[[], datetime],
+        clock: Callable[[], datetime] | None,
         new_uuid: Callable[[], UUID],
     ) -> None:
         self.namespace = namespace
         self._database = database
         self._actor = actor
-        self._clock = clock
+        self._time = (database.dialect, clock)
         self._new_uuid = new_uuid
         self._instances = Instances()
         #: The threads that are inside a transaction of this registry.
@@ -113,8 +113,7 @@ class CapsuleRegistry(RegistryWriter):
             if engine is None
             else Database.over(engine, read_only=read_only)
         )
-        clock, new_uuid = clock or _host_clock, new_uuid or uuid7
-        registry = cls(database, namespace, actor=actor, clock=clock, new_uuid=new_uuid)
+        registry = cls(database, namespace, actor=actor, clock=clock, new_uuid=new_uuid or uuid7)
         try:
             prepare(database, migrate=migrate)
             registry._ensure_namespace()
@@ -128,9 +127,7 @@ class CapsuleRegistry(RegistryWriter):
             return namespaces.exists(Scope(conn, self.namespace))
 
         def create(conn: Connection) -> None:
-            if not exists(conn):
-                unit = namespaces.create(conn, self.namespace, self._clock)
-                close_unit(unit, actor=self._actor or default_actor(), reason=None)
+            self._close_unit(namespaces.create(conn, self.namespace, *self._time), None)
 
         if self._database.read(exists):
             return
@@ -153,11 +150,16 @@ class CapsuleRegistry(RegistryWriter):
             TransactionDoomedError: At the end, if an error inside was swallowed.
             TransactionInProgressError: This thread has one open already.
         """
-        with self._entered(reason), self._database.writing() as conn:
-            unit = self._open_unit(conn)
-            with self._joined(unit) as transaction:
-                yield transaction
-            self._close_unit(unit, reason)
+        with self._entered(reason), self._database.translating():
+            try:
+                with self._database.writing() as conn:
+                    unit = self._open_unit(conn)
+                    with self._joined(unit) as transaction:
+                        yield transaction
+                    self._close_unit(unit, reason)
+            except UnknownOutcomeError:
+                if not self._database.write(lambda conn: is_committed(self._open_unit(conn), unit)):
+                    raise
         self._committed(unit)
 
     def run(self, work: Callable[[Transaction], T], *, reason: str | None = None) -> T:
@@ -196,15 +198,21 @@ class CapsuleRegistry(RegistryWriter):
         return result
 
     def _in_unit(self, work: Callable[[Unit], T], reason: str | None) -> tuple[Unit, T]:
+        done: tuple[Unit, T] | None = None
+
         def one_unit(conn: Connection) -> tuple[Unit, T]:
+            nonlocal done
             unit = self._open_unit(conn)
+            if done is not None and is_committed(unit, done[0]):
+                return done
             try:
                 result = work(unit)
+                self._close_unit(unit, reason)
             except BaseException:
                 self._instances.rolled_back(unit)
                 raise
-            self._close_unit(unit, reason)
-            return unit, result
+            done = (unit, result)
+            return done
 
         return self._database.write(one_unit)
 
@@ -220,14 +228,12 @@ class CapsuleRegistry(RegistryWriter):
             raise
 
     def _open_unit(self, conn: Connection) -> Unit:
-        with self._database.translating():
-            unit = open_unit(conn, self.namespace, self._clock)
+        unit = open_unit(conn, self.namespace, *self._time)
         unit.schema.check(self._database)
         return unit
 
     def _close_unit(self, unit: Unit, reason: str | None) -> None:
-        with self._database.translating():
-            close_unit(unit, actor=self._actor or default_actor(), reason=reason)
+        close_unit(unit, actor=self._actor or default_actor(), reason=reason)
 
     def _committed(self, unit: Unit) -> None:
         self._instances.committed(unit)
@@ -275,7 +281,3 @@ class CapsuleRegistry(RegistryWriter):
             )
 
         return f"CapsuleRegistry({self._database.peek(counts) or 'not available'})"
-
-
-def _host_clock() -> datetime:
-    return datetime.now(UTC)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import String, column, func, inspect, select, table
 
-from capsule_registry.dialects import sqlite_module
+from capsule_registry.dialects.sqlite_library import sqlite_module
 from capsule_registry.errors import InvalidDatabaseError, SchemaVersionError
+from capsule_registry.migration import migrating
 from capsule_registry.tables import metadata, schema_versions
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ schema_columns: Final = (
     .scalar_subquery()
     .label("oldest_compatible"),
 )
+
+
+#: Locks the one row that every database with a schema has.
+lock_version: Final = select(_version.c.version_num).with_for_update()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +127,12 @@ def upgrade(database: Database) -> Path | None:
     Raises:
         SchemaVersionError: The schema is newer than this library; nothing was changed.
     """
-    with _alembic_lock, database.migration() as conn:
+    with _alembic_lock, migrating(database) as conn:
         found = find(conn)
         if found.version is not None and found.version >= SCHEMA_VERSION:
             found.check(database)
             return None
-        if found.version is None:
-            _refuse_foreign_tables(conn, database)
+        _refuse_foreign_tables(conn, database)
         copy = _copy_before_upgrade(database, conn)
         _run_alembic("upgrade", SCHEMA_VERSION, connection=conn)
     return copy
@@ -136,8 +140,9 @@ def upgrade(database: Database) -> Path | None:
 
 def _refuse_foreign_tables(conn: Connection, database: Database) -> None:
     """Refuse a database in which somebody else's tables have our names."""
-    taken = sorted(set(inspect(conn).get_table_names()) & set(metadata.tables))
-    if taken:
+    names = set(inspect(conn).get_table_names())
+    taken = sorted(names & set(metadata.tables))
+    if taken and _version.name not in names:
         reason = f"it has a table {taken[0]} that is not the registry's: use another database"
         raise InvalidDatabaseError(str(database.address), reason)
 

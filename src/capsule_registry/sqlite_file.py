@@ -9,9 +9,12 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from capsule_registry.dialects import journal_mode, sqlite_module
+from sqlalchemy.pool import QueuePool
+
+from capsule_registry.dialects.sqlite_library import journal_mode, sqlite_module
 from capsule_registry.errors import (
     InvalidDatabaseError,
     PermissionDeniedError,
@@ -141,3 +144,13 @@ def _set_journal_mode(connection: Any, shown: str) -> None:  # noqa: ANN401 - se
     if found != wanted:
         reason = f"journal mode is {found}, and {wanted} is needed with this SQLite library"
         raise RegistryUnavailableError(shown, reason)
+
+
+def file_options(path: Path | None, *, read_only: bool) -> dict[str, Any]:
+    """Return the options of an engine for the file at *path*, or for memory."""
+    options = {"module": sqlite_module, "poolclass": QueuePool}
+    if path is None:
+        # The database lives as long as its one connection; the pool makes threads take turns.
+        return {**options, "creator": connect_memory, "pool_size": 1, "max_overflow": 0}
+    connect = connect_file_read_only if read_only else connect_file
+    return {**options, "creator": partial(connect, path)}

@@ -8,21 +8,25 @@ namespace are serial, revisions have no gaps, and commit order is revision order
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
     Column,
     RowMapping,
+    Select,
     Table,
     and_,
     bindparam,
     delete,
     insert,
+    null,
     select,
     update,
 )
 
-from capsule_registry.canonical import sha256_of_lines
+from capsule_registry.canonical import canonical_json, sha256_of_lines
 from capsule_registry.chain import export_lines, row_image
 from capsule_registry.errors import HistoryCorruptError, NamespaceNotFoundError
 from capsule_registry.identifiers import uuid7
@@ -39,10 +43,11 @@ from capsule_registry.tables import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
     from uuid import UUID
 
     from sqlalchemy import Connection
+
+    from capsule_registry.dialects.dialect import Dialect
 
 #: The tables whose rows have events, and the column that names the row.
 _SUBJECTS: Final[dict[Table, Column[Any]]] = {
@@ -52,11 +57,6 @@ _SUBJECTS: Final[dict[Table, Column[Any]]] = {
     uuid_mappings: uuid_mappings.c.uuid,
 }
 
-_head = (
-    select(namespaces, *schema_columns)
-    .where(namespaces.c.name == bindparam("namespace"))
-    .with_for_update()
-)
 _insert_events = insert(events)
 _insert_revision = insert(revisions)
 _move_head = (
@@ -97,6 +97,9 @@ class Unit(Scope):
     previous_hash: str
     #: What the schema said of itself when the head was locked.
     schema: FoundSchema
+    database_user: str | None
+    #: Names this attempt in the history, so that a COMMIT whose answer was lost can be looked up.
+    request_id: UUID = field(default_factory=uuid7)
     events: list[dict[str, Any]] = field(default_factory=list)
     #: What to log once the unit has committed: level, message, fields.
     messages: list[tuple[int, str, dict[str, object]]] = field(default_factory=list)
@@ -134,6 +137,24 @@ class Unit(Scope):
         for row in rows:
             self._file(action, table, old=row, new=None)
 
+    def created_namespace(self) -> None:
+        """File the creation of the namespace itself."""
+        self.events.append(
+            {
+                "namespace": self.namespace,
+                "revision": self.revision,
+                "position": 0,
+                "action": "namespace.created",
+                "kind": namespaces.name,
+                "subject": self.namespace,
+                "capsule_id": None,
+                "old_row": None,
+                "new_row": canonical_json(
+                    {"incarnation": str(self.incarnation), "name": self.namespace}
+                ),
+            }
+        )
+
     def log(self, level: int, message: str, **fields: object) -> None:
         """Log *message* once the unit has committed, and never if it does not."""
         self.messages.append((level, message, fields))
@@ -166,25 +187,59 @@ class Unit(Scope):
         )
 
 
-def open_unit(conn: Connection, namespace: str, clock: Callable[[], datetime]) -> Unit:
+@cache
+def _lock_head(dialect: Dialect) -> Select[Any]:
+    """
+    Return the statement that locks the head, and then reads the time and who is connected.
+
+    The lock is taken in a subquery, so that the time is read once it is held.
+    """
+    head = (
+        select(namespaces)
+        .where(namespaces.c.name == bindparam("namespace"))
+        .with_for_update()
+        .subquery("head")
+    )
+    now = null() if dialect.now is None else dialect.now
+    return select(head, *schema_columns, now.label("now"), dialect.user.label("database_user"))
+
+
+def open_unit(
+    conn: Connection, namespace: str, dialect: Dialect, clock: Callable[[], datetime] | None
+) -> Unit:
     """
     Lock the head of *namespace* and return the unit that holds it.
+
+    The time is the *clock*'s if one is given, else the database's, or the host's where it has none.
 
     Raises:
         NamespaceNotFoundError: There is no such namespace.
     """
-    head = conn.execute(_head, {"namespace": namespace}).one_or_none()
+    head = conn.execute(_lock_head(dialect), {"namespace": namespace}).one_or_none()
     if head is None:
         raise NamespaceNotFoundError(namespace)
+    now = (clock or host_clock)() if clock or head.now is None else head.now
     return Unit(
         conn,
         namespace,
         revision=head.revision + 1,
-        at=max(clock(), head.last_commit_at),
+        at=max(now, head.last_commit_at),
         incarnation=head.incarnation,
         previous_hash=head.head_hash,
         schema=FoundSchema.of(head),
+        database_user=head.database_user,
     )
+
+
+def host_clock() -> datetime:
+    """Return the time by the clock of this host."""
+    return datetime.now(UTC)
+
+
+def is_committed(unit: Unit, earlier: Unit) -> bool:
+    """Say whether the revision of the *earlier* unit is there, now that *unit* holds the head."""
+    found = select(revisions.c.revision).where(revisions.c.request_id == bindparam("request_id"))
+    return unit.conn.scalar(found, {"request_id": earlier.request_id}) is not None
 
 
 def close_unit(unit: Unit, *, actor: str, reason: str | None) -> None:
@@ -201,9 +256,9 @@ def close_unit(unit: Unit, *, actor: str, reason: str | None) -> None:
         "revision": unit.revision,
         "committed_at": unit.at,
         "actor": actor,
-        "database_user": None,
+        "database_user": unit.database_user,
         "reason": reason,
-        "request_id": uuid7(),
+        "request_id": unit.request_id,
         "event_count": len(unit.events),
         "previous_hash": unit.previous_hash,
     }

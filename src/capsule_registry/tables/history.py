@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from capsule_registry.dialects import CanonicalUuid, UtcDateTime, long_text, short_text
+from capsule_registry.dialects.types import CanonicalUuid, UtcDateTime, long_text, short_text
 from capsule_registry.tables.metadata import KEYED, metadata
 
 

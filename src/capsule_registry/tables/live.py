@@ -22,7 +22,7 @@ from sqlalchemy import (
     TypedColumns,
 )
 
-from capsule_registry.dialects import (
+from capsule_registry.dialects.types import (
     CanonicalJson,
     CanonicalUuid,
     UtcDateTime,

@@ -1,17 +1,10 @@
-"""
-Everything that differs from one database to another; no other module names one.
-
-Types give the same Python values everywhere. Facts about a database are attributes of `Dialect`.
-"""
+"""Column types that give the same Python values on every database."""
 
 from __future__ import annotations
 
-import importlib
 import json
-import sqlite3
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy import JSON, DateTime, String, Text, Uuid
@@ -23,10 +16,8 @@ from capsule_registry.errors import HistoryCorruptError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import ModuleType
 
     from sqlalchemy.engine import Dialect as SqlAlchemyDialect
-    from sqlalchemy.exc import DBAPIError
     from sqlalchemy.types import TypeEngine
 
 T = TypeVar("T")
@@ -153,105 +144,3 @@ def _read(parse: Callable[[Any], T], text: object) -> T:
 def time_text(instant: datetime) -> str:
     """Return *instant* as 27 characters of ISO 8601 text in UTC, six decimals and `Z`."""
     return instant.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
-
-
-def has_wal_reset_race(version: tuple[int, ...]) -> bool:
-    """
-    Say whether that SQLite can corrupt a write-ahead log that two connections write.
-
-    Source: https://sqlite.org/wal.html#walresetbug (3.7.0 to 3.51.2; fixed in 3.51.3 and in the
-    patch lines 3.50.7 and 3.44.6).
-    """
-    fixed_patch = {(3, 44): 6, (3, 50): 7, (3, 51): 3}
-    line = version[:2]
-    if line >= (3, 52) or version < (3, 7):
-        return False
-    return line not in fixed_patch or version[2] < fixed_patch[line]
-
-
-def _find_sqlite() -> ModuleType:
-    """Return the interpreter's SQLite, or the packaged one where the interpreter's is unsafe."""
-    if has_wal_reset_race(sqlite3.sqlite_version_info):
-        try:
-            return importlib.import_module("pysqlite3.dbapi2")
-        except ModuleNotFoundError:
-            pass  # No wheel for this platform: `journal_mode` falls back to a safe one.
-    return sqlite3
-
-
-#: The one SQLite library that may open a registry's file in this process.
-sqlite_module: Final = _find_sqlite()
-
-
-def journal_mode() -> Literal["wal", "delete"]:
-    """Return the journal mode that is safe with the library in use."""
-    return "delete" if has_wal_reset_race(sqlite_module.sqlite_version_info) else "wal"
-
-
-Fault = Literal["busy", "corrupt", "not_a_database", "permission", "unavailable"]
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """What the rest of the library needs to know about one kind of database."""
-
-    name: str
-    driver: str
-    #: The file is the user's own, so the library may change its schema when it opens it.
-    upgrades_itself: bool
-    #: What begins a transaction that writes, where the driver's own way would be unsafe.
-    begin_write: str | None
-    #: One transaction at a time writes to the whole database.
-    one_writer: bool
-
-    def fault(self, error: DBAPIError) -> Fault | None:
-        """Return what kind of failure of the database *error* is; `None` for a bug of ours."""
-        if self.name == "sqlite":
-            code = getattr(error.orig, "sqlite_errorcode", None)
-            return None if code is None else _SQLITE_FAULTS.get(code & 0xFF)
-        return "unavailable" if error.connection_invalidated else None
-
-
-#: Primary result codes. Source: https://sqlite.org/rescode.html.
-_SQLITE_FAULTS: Final[dict[int, Fault]] = {
-    1: "corrupt",  # SQLITE_ERROR: a table or a column is not there
-    3: "permission",  # SQLITE_PERM
-    5: "busy",  # SQLITE_BUSY
-    6: "busy",  # SQLITE_LOCKED
-    8: "permission",  # SQLITE_READONLY
-    10: "unavailable",  # SQLITE_IOERR
-    11: "corrupt",  # SQLITE_CORRUPT
-    13: "unavailable",  # SQLITE_FULL
-    14: "unavailable",  # SQLITE_CANTOPEN
-    19: "corrupt",  # SQLITE_CONSTRAINT: conflicts are looked for first, under the lock
-    23: "permission",  # SQLITE_AUTH
-    26: "not_a_database",  # SQLITE_NOTADB
-}
-
-
-def _server(name: str, driver: str) -> Dialect:
-    return Dialect(name, driver, upgrades_itself=False, begin_write=None, one_writer=False)
-
-
-_DIALECTS: Final = {
-    "sqlite": Dialect(
-        "sqlite",
-        "pysqlite",
-        upgrades_itself=True,
-        begin_write="BEGIN IMMEDIATE",
-        one_writer=True,
-    ),
-    "postgresql": _server("postgresql", "psycopg"),
-    "mariadb": _server("mariadb", "pymysql"),
-    "mysql": _server("mariadb", "pymysql"),
-}
-
-
-def dialect_for_files() -> Dialect:
-    """Return the dialect of a database that is a file of the user's own."""
-    return _DIALECTS["sqlite"]
-
-
-def dialect_named(name: str) -> Dialect | None:
-    """Return the dialect of a database URL's first word, or `None` for one that is not known."""
-    return _DIALECTS.get(name.partition("+")[0])

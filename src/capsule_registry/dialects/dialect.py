@@ -1,0 +1,108 @@
+"""The databases: how each is reached, locked and asked for the time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import func, literal, literal_column, null, type_coerce
+
+from capsule_registry.canonical import canonical_json
+from capsule_registry.dialects.faults import mariadb_fault, postgresql_fault, sqlite_fault
+from capsule_registry.dialects.types import UtcDateTime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.exc import DBAPIError
+
+    from capsule_registry.dialects.faults import Fault
+
+#: How long a statement waits for a lock before it gives up.
+LOCK_TIMEOUT_SECONDS: Final = 30
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dialect:
+    """What the rest of the library needs to know about one kind of database."""
+
+    name: str
+    driver: str
+    #: What kind of failure of the database an error is; `None` for a bug of ours.
+    fault: Callable[[DBAPIError], Fault | None]
+    #: The file is the user's own, so the library may change its schema when it opens it.
+    upgrades_itself: bool = False
+    #: What begins a transaction that writes, where the driver's own way would be unsafe.
+    begin_write: str | None = None
+    #: The time by the database's clock at the moment of asking; the host's where it has none.
+    now: ColumnElement[datetime] | None = None
+    #: Who the database says is connected.
+    user: ColumnElement[Any] = field(default_factory=null)
+    #: Options of the engine, and what each new connection is told.
+    engine_options: Mapping[str, Any] = field(default_factory=dict)
+    settings: tuple[str, ...] = ()
+    #: What makes processes that change the schema take turns, and what ends the turn.
+    lock_schema: str | None = None
+    unlock_schema: str | None = None
+
+
+_SERVER_OPTIONS: Final = {"isolation_level": "READ COMMITTED", "json_serializer": canonical_json}
+
+_SQLITE: Final = Dialect(
+    "sqlite",
+    "pysqlite",
+    sqlite_fault,
+    upgrades_itself=True,
+    begin_write="BEGIN IMMEDIATE",
+)
+
+_POSTGRESQL: Final = Dialect(
+    "postgresql",
+    "psycopg",
+    postgresql_fault,
+    now=type_coerce(func.clock_timestamp(), UtcDateTime),
+    user=func.session_user(),
+    engine_options=_SERVER_OPTIONS,
+    settings=(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'",),
+    # The number is the word "capsules" in ASCII; it means the same lock to every process.
+    lock_schema="SELECT pg_advisory_xact_lock(7161128523689387379)",
+)
+
+_MARIADB: Final = Dialect(
+    "mariadb",
+    "pymysql",
+    mariadb_fault,
+    now=type_coerce(
+        func.convert_tz(func.sysdate(literal(6)), literal_column("@@session.time_zone"), "+00:00"),
+        UtcDateTime,
+    ),
+    user=func.current_user(),
+    engine_options=_SERVER_OPTIONS,
+    settings=(
+        f"SET innodb_lock_wait_timeout = {LOCK_TIMEOUT_SECONDS}",
+        "SET time_zone = '+00:00'",
+    ),
+    lock_schema=(
+        f"SELECT GET_LOCK(CONCAT('capsule-registry ', DATABASE()), {LOCK_TIMEOUT_SECONDS})"
+    ),
+    unlock_schema="SELECT RELEASE_LOCK(CONCAT('capsule-registry ', DATABASE()))",
+)
+
+_DIALECTS: Final = {
+    "sqlite": _SQLITE,
+    "postgresql": _POSTGRESQL,
+    "mariadb": _MARIADB,
+    "mysql": _MARIADB,
+}
+
+
+def dialect_for_files() -> Dialect:
+    """Return the dialect of a database that is a file of the user's own."""
+    return _SQLITE
+
+
+def dialect_named(name: str) -> Dialect | None:
+    """Return the dialect of a database URL's first word, or `None` for one that is not known."""
+    return _DIALECTS.get(name.partition("+")[0])

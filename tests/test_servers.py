@@ -1,0 +1,208 @@
+"""What a server needs beyond a file: its schema, its clock, its users and its failures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from capsule_registry import (
+    CapsuleRegistry,
+    InvalidDatabaseError,
+    PermissionDeniedError,
+    RegistryAdmin,
+    RegistryUnavailableError,
+    SchemaVersionError,
+)
+from capsule_registry.database import Database
+from capsule_registry.tables import metadata
+from factories import TELEGRAM, make_manifest
+
+if TYPE_CHECKING:
+    from backends import Backend
+
+
+@pytest.fixture
+def server(backend: Backend) -> Backend:
+    """A database that is a server."""
+    if not backend.is_server:
+        pytest.skip(f"{backend.name} is no server")
+    return backend
+
+
+def test_the_migrations_make_what_the_tables_say(backend: Backend, url: str) -> None:
+    """Autogenerate finds nothing to do on any database."""
+    database = Database.open(url)
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={"version_table": "capsule_registry_version", "compare_server_default": True},
+        )
+        differences = compare_metadata(context, metadata)
+    database.close()
+
+    assert [] == differences
+
+
+def test_a_server_is_upgraded_only_when_that_is_asked_for(server: Backend) -> None:
+    """Opening says which command to run; `migrate=True` and the command do it."""
+    url = server.empty_url()
+    with pytest.raises(SchemaVersionError, match="db upgrade"):
+        CapsuleRegistry.open(url)
+    with RegistryAdmin.open(url) as admin:
+        assert admin.upgrade() is None
+        assert admin.status().is_usable
+
+    with CapsuleRegistry.open(url) as registry:
+        record = registry.register(make_manifest(uplink=[TELEGRAM]))
+        assert record == registry.get("alpha")
+
+
+def test_an_upgrade_that_was_cut_short_is_taken_up_again(server: Backend) -> None:
+    """With only some of the tables made, the next upgrade makes the rest."""
+    url = server.empty_url()
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE capsule_registry_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
+        )
+        metadata.tables["namespaces"].create(connection)
+        metadata.tables["schema_versions"].create(connection)
+        metadata.tables["manifests"].create(connection)
+    engine.dispose()
+
+    with CapsuleRegistry.open(url, migrate=True) as registry:
+        registry.register(make_manifest())
+        assert ["alpha"] == registry.list()
+
+
+def test_the_time_is_the_servers(server: Backend, url: str) -> None:
+    """What is written has the server's time, read after the lock, in UTC."""
+    with CapsuleRegistry.open(url) as registry:
+        written = registry.register(make_manifest()).registered_at
+        with registry._database.engine.connect() as connection:
+            now = connection.scalar(sa.select(registry._database.dialect.now))
+
+    assert now is not None
+    assert 0 <= (now - written).total_seconds() < 60
+
+
+def test_the_database_user_is_recorded(server: Backend, url: str) -> None:
+    """Each revision has who the database says is connected."""
+    with CapsuleRegistry.open(url) as registry:
+        registry.register(make_manifest())
+
+    assert all(row["database_user"] for row in server.table(url, "revisions"))
+
+
+def test_an_engine_of_the_callers_own_is_used(server: Backend, url: str) -> None:
+    """It is used, and not disposed of; one of another isolation is refused."""
+    engine = sa.create_engine(url, isolation_level="READ COMMITTED")
+    with CapsuleRegistry.open(engine=engine) as registry:
+        registry.register(make_manifest())
+    with engine.connect() as connection:
+        assert 1 == connection.scalar(sa.select(sa.func.count()).select_from(sa.table("capsules")))
+    engine.dispose()
+
+    serializable = sa.create_engine(url, isolation_level="SERIALIZABLE")
+    with pytest.raises(InvalidDatabaseError, match="SERIALIZABLE"):
+        CapsuleRegistry.open(engine=serializable)
+    serializable.dispose()
+
+
+def test_a_database_that_is_missing_is_unavailable(server: Backend, url: str) -> None:
+    """The message has the address, and never the password."""
+    missing = sa.make_url(url).set(database="missing", password="canary")  # noqa: S106 - it is looked for
+    with pytest.raises((RegistryUnavailableError, PermissionDeniedError)) as caught:
+        CapsuleRegistry.open(missing.render_as_string(hide_password=False))
+
+    assert "canary" not in str(caught.value)
+
+
+def test_a_pool_that_is_exhausted_is_unavailable(server: Backend, url: str) -> None:
+    """A connection that does not become free in time is the error that is worth a retry."""
+    options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.1}
+    with CapsuleRegistry.open(url, engine_options=options) as registry:  # noqa: SIM117 - one after the other
+        with registry._database.engine.connect():
+            with pytest.raises(RegistryUnavailableError, match="became free"):
+                registry.list()
+
+
+def kill_connections(server: Backend, url: str) -> None:
+    """Break every other connection to the database, as a restart does."""
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        if server.name == "postgresql":
+            connection.exec_driver_sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        else:
+            found = connection.exec_driver_sql(
+                "SELECT id FROM information_schema.processlist "
+                "WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+            )
+            for (number,) in found.all():
+                connection.exec_driver_sql(f"KILL {number}")
+    engine.dispose()
+
+
+def test_broken_connections_are_replaced(server: Backend, url: str) -> None:
+    """After every connection of the pool was broken, reads and writes go on."""
+    with CapsuleRegistry.open(url) as registry:
+        registry.register(make_manifest("before"))
+        kill_connections(server, url)
+        assert ["before"] == registry.list()
+        kill_connections(server, url)
+        registry.register(make_manifest("after"))
+        assert ["before", "after"] == registry.list()
+
+
+def test_a_unit_whose_connection_breaks_is_run_again_as_a_whole(server: Backend, url: str) -> None:
+    """`run` calls its work again in a new transaction, and it is done once."""
+    calls = []
+    with CapsuleRegistry.open(url) as registry:
+
+        def work(transaction: object) -> None:
+            calls.append(None)
+            transaction.register(make_manifest())  # type: ignore[attr-defined]
+            if len(calls) == 1:
+                kill_connections(server, url)
+
+        registry.run(work)
+        assert ["alpha"] == registry.list()
+
+    assert 2 == len(calls)
+    assert 2 == server.table(url, "namespaces")[0]["revision"]
+
+
+@pytest.mark.parametrize("took_place", [True, False])
+def test_a_commit_whose_answer_was_lost_is_looked_up(
+    server: Backend, url: str, monkeypatch: pytest.MonkeyPatch, took_place: bool
+) -> None:
+    """Whether or not it took place, the change is there exactly once, and the caller knows."""
+    with CapsuleRegistry.open(url) as registry:
+        dialect = registry._database.engine.dialect
+        original = dialect.do_commit
+        broken: list[None] = []
+
+        def commit(connection: object) -> None:
+            if broken:
+                original(connection)  # type: ignore[arg-type]
+                return
+            broken.append(None)
+            if took_place:
+                original(connection)  # type: ignore[arg-type]
+            kill_connections(server, url)
+            original(connection)  # type: ignore[arg-type]
+            connection.cursor().execute("SELECT 1")  # type: ignore[attr-defined]
+
+        monkeypatch.setattr(dialect, "do_commit", commit)
+        registry.register(make_manifest())
+        assert ["alpha"] == registry.list()
+
+    assert [None] == broken
+    assert 2 == server.table(url, "namespaces")[0]["revision"]
