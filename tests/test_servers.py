@@ -83,8 +83,10 @@ def test_the_time_is_the_servers(server: Backend, url: str) -> None:
     """What is written has the server's time, read after the lock, in UTC."""
     with CapsuleRegistry.open(url) as registry:
         written = registry.register(make_manifest()).registered_at
+        clock = registry._database.dialect.now
+        assert clock is not None
         with registry._database.engine.connect() as connection:
-            now = connection.scalar(sa.select(registry._database.dialect.now))
+            now = connection.scalar(sa.select(clock))
 
     assert now is not None
     assert 0 <= (now - written).total_seconds() < 60
@@ -126,7 +128,7 @@ def test_a_pool_that_is_exhausted_is_unavailable(server: Backend, url: str) -> N
     """A connection that does not become free in time is the error that is worth a retry."""
     options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.1}
     with CapsuleRegistry.open(url, engine_options=options) as registry:  # noqa: SIM117 - one after the other
-        with registry._database.engine.connect():
+        with registry._database.reader.connect():
             with pytest.raises(RegistryUnavailableError, match="became free"):
                 registry.list()
 
@@ -163,7 +165,7 @@ def test_broken_connections_are_replaced(server: Backend, url: str) -> None:
 
 def test_a_unit_whose_connection_breaks_is_run_again_as_a_whole(server: Backend, url: str) -> None:
     """`run` calls its work again in a new transaction, and it is done once."""
-    calls = []
+    calls: list[None] = []
     with CapsuleRegistry.open(url) as registry:
 
         def work(transaction: object) -> None:

@@ -61,20 +61,22 @@ class Database:
     """One database, open: a pool of connections that have the settings the guarantees rest on."""
 
     def __init__(
-        self, engine: Engine, address: Address, *, read_only: bool, owns_engine: bool = True
+        self,
+        engine: Engine,
+        reader: Engine,
+        address: Address,
+        *,
+        read_only: bool,
+        owns_engines: bool = True,
     ) -> None:
         self.engine = engine
         #: Each statement by itself: one round trip, without a transaction around it.
-        self.reader = (
-            engine
-            if address.dialect.begin_write
-            else engine.execution_options(isolation_level="AUTOCOMMIT")
-        )
+        self.reader = reader
         self.address = address
         self.dialect = address.dialect
         self.read_only = read_only
         self.closed = False
-        self._owns_engine = owns_engine
+        self._owns_engines = owns_engines
         #: Threads take turns here, so that waiting writers keep no connection from readers.
         self._turn = Lock()
         if self.dialect.begin_write:
@@ -102,14 +104,12 @@ class Database:
             if address.file and create:
                 create_file(address.file, with_directory=url is None)
             options |= file_options(address.file, read_only=read_only)
-        try:
-            engine = create_engine(address.url, **{**options, **(engine_options or {})})
-        except (ModuleNotFoundError, NoSuchModuleError) as error:
-            reason = f"install capsule-registry[{address.dialect.name}] ({error})"
-            raise InvalidDatabaseError(str(address), reason) from error
-        if address.dialect.settings:
-            event.listen(engine, "connect", _teller(address.dialect.settings))
-        return cls(engine, address, read_only=read_only)
+        options |= engine_options or {}
+        engine = _make_engine(address, options)
+        if address.dialect.upgrades_itself:
+            return cls(engine, engine, address, read_only=read_only)
+        reader = _make_engine(address, {**options, "isolation_level": "AUTOCOMMIT"})
+        return cls(engine, reader, address, read_only=read_only)
 
     @classmethod
     def over(cls, engine: Engine, *, read_only: bool = False) -> Self:
@@ -123,8 +123,8 @@ class Database:
         if address.dialect.upgrades_itself:
             reason = "engine= takes an engine of a server; open a SQLite file by its URL"
             raise InvalidDatabaseError(str(address), reason)
-        database = cls(engine, address, read_only=read_only, owns_engine=False)
-        with database.connected(engine) as conn:
+        database = cls(engine, engine, address, read_only=read_only, owns_engines=False)
+        with database.translating(), database.connected(engine) as conn:
             found = conn.get_isolation_level()
         if found != _WANTED_ISOLATION:
             database.close()
@@ -244,26 +244,37 @@ class Database:
         try:
             conn = engine.connect()
         except DBAPIError as error:
-            if self.dialect.fault(error) is None:
-                # No code says why a server cannot be reached.
-                sentence = str(error.orig).partition("\n")[0]
-                raise RegistryUnavailableError(str(self.address), sentence) from error
-            with self.translating():
+            if self.dialect.fault(error) is not None:
                 raise
+            # No code says why a server cannot be reached.
+            sentence = str(error.orig).partition("\n")[0]
+            raise RegistryUnavailableError(str(self.address), sentence) from error
         with conn:
             yield conn
 
     def close(self) -> None:
         """Close every connection but those of an engine that the caller made. Idempotent."""
         self.closed = True
-        if self._owns_engine:
+        if self._owns_engines:
             self.engine.dispose()
+            self.reader.dispose()
 
     def __del__(self) -> None:
         if not getattr(self, "closed", True):
             message = f"unclosed registry on {self.address}"
             warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
             self.close()
+
+
+def _make_engine(address: Address, options: Mapping[str, Any]) -> Engine:
+    try:
+        engine = create_engine(address.url, **options)
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        reason = f"install capsule-registry[{address.dialect.name}] ({error})"
+        raise InvalidDatabaseError(str(address), reason) from error
+    if address.dialect.settings:
+        event.listen(engine, "connect", _teller(address.dialect.settings))
+    return engine
 
 
 def _begin(conn: Connection) -> None:
