@@ -18,14 +18,14 @@ _NAMES_BY_MODULE = {
     "dialects.sqlite_library": "sqlite_module",
     "errors": """
         CapsuleAlreadyRegisteredError CapsuleNotFoundError CapsuleRegistryError
-        ConflictError DependencyCycleError FutureRevisionError HistoryCorruptError
-        IncarnationChangedError InvalidCapsuleIdError InvalidDatabaseError
-        InvalidInputError InvalidManifestError InvalidTextError InvalidUplinkSourceError
-        InvalidUuidError LeaseLostError LeaseNotFoundError NamespaceNotFoundError
-        NotFoundError PermissionDeniedError RegistryClosedError RegistryUnavailableError
-        RevisionCompactedError RevisionError SchemaVersionError StaleGenerationError
-        TransactionDoomedError TransactionInProgressError UplinkAlreadyRegisteredError
-        UplinkNotFoundError UsageError UuidHeldError
+        ConflictError DependencyCycleError ForkedTransactionError FutureRevisionError
+        HistoryCorruptError IncarnationChangedError InvalidCapsuleIdError
+        InvalidDatabaseError InvalidInputError InvalidManifestError InvalidTextError
+        InvalidUplinkSourceError InvalidUuidError LeaseLostError LeaseNotFoundError
+        NamespaceNotFoundError NotFoundError PermissionDeniedError RegistryClosedError
+        RegistryUnavailableError RevisionCompactedError RevisionError SchemaVersionError
+        StaleGenerationError TransactionDoomedError TransactionInProgressError
+        UplinkAlreadyRegisteredError UplinkNotFoundError UsageError UuidHeldError
     """,
     "identifiers": "CapsuleId UplinkId",
     "manifest.boot_order": "boot_order",

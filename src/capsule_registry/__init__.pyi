@@ -12,6 +12,7 @@ from capsule_registry.errors import CapsuleNotFoundError as CapsuleNotFoundError
 from capsule_registry.errors import CapsuleRegistryError as CapsuleRegistryError
 from capsule_registry.errors import ConflictError as ConflictError
 from capsule_registry.errors import DependencyCycleError as DependencyCycleError
+from capsule_registry.errors import ForkedTransactionError as ForkedTransactionError
 from capsule_registry.errors import FutureRevisionError as FutureRevisionError
 from capsule_registry.errors import HistoryCorruptError as HistoryCorruptError
 from capsule_registry.errors import IncarnationChangedError as IncarnationChangedError

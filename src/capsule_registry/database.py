@@ -6,34 +6,36 @@ A function elsewhere that takes a connection never begins or commits.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from sqlalchemy import create_engine, event
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from capsule_registry.addresses import Address, read_address
+from capsule_registry.dialects.faults import ERRORS
+from capsule_registry.engines import make_engines
 from capsule_registry.errors import (
     CapsuleRegistryError,
-    HistoryCorruptError,
     InvalidDatabaseError,
     PermissionDeniedError,
     RegistryClosedError,
     RegistryUnavailableError,
 )
-from capsule_registry.sqlite_file import BUSY_TIMEOUT_SECONDS, create_file, file_options
+from capsule_registry.forking import Activity, abandoned, watch
+from capsule_registry.sqlite_file import BUSY_TIMEOUT_SECONDS, create_file
+from capsule_registry.write_queue import WriteQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, Transaction
 
-    from capsule_registry.dialects.faults import Fault
 
 T = TypeVar("T")
 
@@ -42,15 +44,6 @@ RETRY_SECONDS: Final = 30.0
 _FIRST_PAUSE_SECONDS: Final = 0.005
 _LONGEST_PAUSE_SECONDS: Final = 1.0
 _WANTED_ISOLATION: Final = "READ COMMITTED"
-
-_ERRORS: Final[dict[Fault, type[CapsuleRegistryError]]] = {
-    "busy": RegistryUnavailableError,
-    "corrupt": HistoryCorruptError,
-    "lost": RegistryUnavailableError,
-    "not_a_database": InvalidDatabaseError,
-    "permission": PermissionDeniedError,
-    "unavailable": RegistryUnavailableError,
-}
 
 
 class UnknownOutcomeError(Exception):
@@ -79,8 +72,9 @@ class Database:
         self._owns_engines = owns_engines
         #: Threads take turns here, so that waiting writers keep no connection from readers.
         self._turn = Lock()
-        if self.dialect.begin_write:
-            event.listen(engine, "begin", _begin)
+        self._queue = WriteQueue(address.file) if address.file else None
+        self._activity = Activity()
+        watch(self)
 
     @classmethod
     def open(
@@ -99,17 +93,10 @@ class Database:
             RegistryUnavailableError, PermissionDeniedError: The file cannot be made.
         """
         address = read_address(url)
-        options: dict[str, Any] = {"hide_parameters": True, **address.dialect.engine_options}
-        if address.dialect.upgrades_itself:
-            if address.file and create:
-                create_file(address.file, with_directory=url is None)
-            options |= file_options(address.file, read_only=read_only)
-        options |= engine_options or {}
-        engine = _make_engine(address, options)
-        if address.dialect.upgrades_itself:
-            return cls(engine, engine, address, read_only=read_only)
-        reader = _make_engine(address, {**options, "isolation_level": "AUTOCOMMIT"})
-        return cls(engine, reader, address, read_only=read_only)
+        if address.file and create:
+            create_file(address.file, with_directory=url is None)
+        writer, reader = make_engines(address, engine_options or {}, read_only=read_only)
+        return cls(writer, reader, address, read_only=read_only)
 
     @classmethod
     def over(cls, engine: Engine, *, read_only: bool = False) -> Self:
@@ -198,14 +185,22 @@ class Database:
             raise PermissionDeniedError(str(self.address), "it was opened to be read only")
         with self.taking_turns(), self.connected(self.engine) as conn:
             transaction = conn.execution_options(begin=self.dialect.begin_write).begin()
-            with transaction:
+            process = os.getpid()
+            try:
                 yield conn
-                try:
-                    transaction.commit()
-                except DBAPIError as error:
-                    if self.dialect.fault(error) == "lost":
-                        raise UnknownOutcomeError from error
-                    raise
+                self._commit(transaction)
+            except BaseException:
+                if os.getpid() == process:
+                    transaction.rollback()
+                raise
+
+    def _commit(self, transaction: Transaction) -> None:
+        try:
+            transaction.commit()
+        except DBAPIError as error:
+            if self.dialect.fault(error) == "lost":
+                raise UnknownOutcomeError from error
+            raise
 
     @contextmanager
     def translating(self) -> Iterator[None]:
@@ -223,34 +218,67 @@ class Database:
             if fault is None:
                 raise
             sentence = str(error.orig).partition("\n")[0]
-            raise _ERRORS[fault](str(self.address), sentence) from error
+            raise ERRORS[fault](str(self.address), sentence) from error
 
     @contextmanager
     def taking_turns(self) -> Iterator[None]:
-        """Wait for the other threads of this process that write: one at a time could anyway."""
-        if not self._turn.acquire(timeout=BUSY_TIMEOUT_SECONDS):
-            reason = "another thread of this process keeps it locked"
-            raise RegistryUnavailableError(str(self.address), reason)
-        try:
-            yield
-        finally:
-            self._turn.release()
+        """Wait for the other threads and processes that write: one at a time could anyway."""
+        turn = self._turn
+        with self._activity.call():
+            if not turn.acquire(timeout=BUSY_TIMEOUT_SECONDS):
+                reason = "another thread of this process keeps it locked"
+                raise RegistryUnavailableError(str(self.address), reason)
+            try:
+                with self._queue.turn(BUSY_TIMEOUT_SECONDS) if self._queue else nullcontext():
+                    yield
+            except TimeoutError as error:
+                reason = "another process keeps it locked"
+                raise RegistryUnavailableError(str(self.address), reason) from error
+            finally:
+                turn.release()
 
     @contextmanager
     def connected(self, engine: Engine) -> Iterator[Connection]:
         """Give a connection of *engine*, and say in our words why if none can be had."""
         if self.closed:
             raise RegistryClosedError
+        with self._activity.call():
+            conn, process = self._connect(engine), os.getpid()
+            try:
+                yield conn
+            finally:
+                if os.getpid() == process:
+                    conn.close()
+                else:
+                    abandoned.append(conn)
+
+    def _connect(self, engine: Engine) -> Connection:
         try:
-            conn = engine.connect()
+            return engine.connect()
         except DBAPIError as error:
             if self.dialect.fault(error) is not None:
                 raise
             # No code says why a server cannot be reached.
             sentence = str(error.orig).partition("\n")[0]
             raise RegistryUnavailableError(str(self.address), sentence) from error
-        with conn:
-            yield conn
+
+    def before_fork(self) -> None:
+        """Wait for running calls, and close the connections to a file."""
+        self._activity.stop()
+        if self.address.file:
+            self.engine.dispose()
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Go on; in the child with connections and locks of its own."""
+        if not in_child:
+            self._activity.resume()
+            return
+        self._activity, self._turn = Activity(), Lock()
+        if self._queue:
+            self._queue.forget()
+        if not self.dialect.upgrades_itself:
+            self.engine.dispose(close=False)
+            self.reader.dispose(close=False)
 
     def close(self) -> None:
         """Close every connection but those of an engine that the caller made. Idempotent."""
@@ -264,32 +292,3 @@ class Database:
             message = f"unclosed registry on {self.address}"
             warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
             self.close()
-
-
-def _make_engine(address: Address, options: Mapping[str, Any]) -> Engine:
-    try:
-        engine = create_engine(address.url, **options)
-    except (ModuleNotFoundError, NoSuchModuleError) as error:
-        reason = f"install capsule-registry[{address.dialect.name}] ({error})"
-        raise InvalidDatabaseError(str(address), reason) from error
-    if address.dialect.settings:
-        event.listen(engine, "connect", _teller(address.dialect.settings))
-    return engine
-
-
-def _begin(conn: Connection) -> None:
-    """Begin as the caller asked: the driver itself would begin late, or not at all."""
-    if statement := conn.get_execution_options().get("begin"):
-        conn.exec_driver_sql(statement)
-
-
-def _teller(settings: tuple[str, ...]) -> Callable[[Any, object], None]:
-    """Return what tells a new connection of the driver *settings*."""
-
-    def tell(connection: Any, record: object) -> None:  # noqa: ARG001, ANN401 - the driver's own
-        with connection.cursor() as cursor:
-            for statement in settings:
-                cursor.execute(statement)
-        connection.commit()
-
-    return tell

@@ -28,6 +28,7 @@ CapsuleRegistryError
 ├─ UsageError                            the calling program is wrong
 │  ├─ TransactionInProgressError()
 │  ├─ TransactionDoomedError(cause)
+│  ├─ ForkedTransactionError()
 │  └─ RegistryClosedError()
 ├─ DependencyCycleError(names, fallback)
 ├─ SchemaVersionError(found, required, command)
@@ -45,7 +46,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from os import PathLike
     from uuid import UUID
 
 
@@ -54,7 +54,6 @@ class CapsuleRegistryError(Exception):
 
     #: Names of the facts, in the order in which the constructor takes them: the annotations.
     facts: ClassVar[tuple[str, ...]] = ()
-    #: The sentence, made from the facts.
     template: ClassVar[str] = ""
 
     def __init_subclass__(cls) -> None:
@@ -165,7 +164,7 @@ class InvalidDatabaseError(InvalidInputError):
 class InvalidManifestError(InvalidInputError):
     """The manifest breaks a rule; `rule` is its name, for programs, `path` the file if any."""
 
-    path: str | PathLike[str] | None
+    path: object
     rule: str
     message: str
 
@@ -243,18 +242,20 @@ class TransactionDoomedError(UsageError):
     template = "Nothing was written: an error inside the transaction dooms it ({cause})"
 
 
+class ForkedTransactionError(UsageError):
+    """A transaction that was open at a fork was ended in the child; it is the parent's."""
+
+    template = "The transaction was begun before the fork: it is the parent's to end"
+
+
 class RegistryClosedError(UsageError):
     """The registry, or the transaction, was used after its end."""
 
-    template = "The registry is closed"
+    template = "The registry, or the transaction, is closed"
 
 
 class DependencyCycleError(CapsuleRegistryError):
-    """
-    Capsules require each other in a circle; `names` are all that cannot be ordered for it.
-
-    `fallback` is the order to use all the same, as indexes into what was given.
-    """
+    """Capsules require each other in a circle; *fallback* has the indexes in the order to use."""
 
     names: Sequence[str]
     fallback: Sequence[int]

@@ -20,6 +20,7 @@ from capsule_registry.errors import (
     PermissionDeniedError,
     RegistryUnavailableError,
 )
+from capsule_registry.file_systems import network_file_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +42,18 @@ _SETTINGS: Final = {
 
 
 def create_file(path: Path, *, with_directory: bool = False) -> None:
-    """Make an empty file at *path*, and its directory if asked, for its owner only, if missing."""
+    """
+    Make an empty file at *path*, and its directory if asked, for its owner only, if missing.
+
+    Raises:
+        InvalidDatabaseError: *path* is on a network file system, whose locks cannot be trusted.
+    """
+    if kind := network_file_system(path):
+        reason = (
+            f"it is on a network file system ({kind}), whose locks cannot be trusted; "
+            "use a local disk, or a server"
+        )
+        raise InvalidDatabaseError(f"sqlite:///{path}", reason)
     with _naming(path):
         if with_directory:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

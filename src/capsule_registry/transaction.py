@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from capsule_registry.errors import (
+    ForkedTransactionError,
     RegistryClosedError,
     TransactionDoomedError,
     TransactionInProgressError,
@@ -42,12 +44,14 @@ class Transaction(RegistryWriter):
         self._records: list[RegisteredCapsule] = []
         self._error: BaseException | None = None
         self._ended = False
+        self._process = os.getpid()
         self._busy = Lock()
 
     def _read(self, prepare: Callable[[], Callable[[Scope], T]]) -> T:
         return self._write(prepare)
 
     def _write(self, prepare: Callable[[], Callable[[Unit], T]]) -> T:
+        self._refuse_in_child()
         if self._ended:
             raise RegistryClosedError
         if self._error is not None:
@@ -76,9 +80,14 @@ class Transaction(RegistryWriter):
 
     def end(self) -> None:
         """Refuse any further use, and raise `TransactionDoomedError` after an error inside."""
+        self._refuse_in_child()
         self._ended = True
         if self._error is not None:
             raise TransactionDoomedError(repr(self._error))
+
+    def _refuse_in_child(self) -> None:
+        if os.getpid() != self._process:
+            raise ForkedTransactionError
 
     def __repr__(self) -> str:
         state = "ended" if self._ended else "doomed" if self._error else "open"

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
+from capsule_registry.errors import (
+    CapsuleRegistryError,
+    HistoryCorruptError,
+    InvalidDatabaseError,
+    PermissionDeniedError,
+    RegistryUnavailableError,
+)
+
 if TYPE_CHECKING:
     from sqlalchemy.exc import DBAPIError
 
 #: `busy` passes by itself: the whole unit is run again. `lost` is a connection that broke.
 Fault = Literal["busy", "corrupt", "lost", "not_a_database", "permission", "unavailable"]
+
+#: The error that each kind of failure becomes.
+ERRORS: Final[dict[Fault, type[CapsuleRegistryError]]] = {
+    "busy": RegistryUnavailableError,
+    "corrupt": HistoryCorruptError,
+    "lost": RegistryUnavailableError,
+    "not_a_database": InvalidDatabaseError,
+    "permission": PermissionDeniedError,
+    "unavailable": RegistryUnavailableError,
+}
 
 #: Primary result codes. Source: https://sqlite.org/rescode.html.
 _SQLITE: Final[dict[int, Fault]] = {
