@@ -375,6 +375,28 @@ def test_an_operator_upgrades_looks_and_copies(sqlite: SqliteBackend, tmp_path: 
     assert 1 == run(url, "doctor").exit_code
 
 
+def test_namespaces_are_listed_created_and_dropped(backend: Backend, url: str) -> None:
+    """Dropping refuses while capsules are registered, prints the last anchor, leaves nothing."""
+    assert 0 == run(url, "namespaces", "create", "other").exit_code
+    assert 0 == run(url, "namespaces", "create", "other").exit_code
+    assert 5 == run(url, "namespaces", "create", "Other!").exit_code
+    with CapsuleRegistry.open(url, namespace="other") as registry:
+        registry.register(make_manifest(uplink=[CLI]), uuids=[uuid4()])
+        registry.register_uuid(uuid4(), "ghost")
+    assert [("default", 0), ("other", 1)] == [
+        (row["name"], row["capsule_count"]) for row in run_json(url, "namespaces", "list")
+    ]
+
+    refused = run(url, "namespaces", "drop", "other")
+    assert (4, 1) == (refused.exit_code, len(refused.stderr.splitlines()))
+    [head] = [row["head_hash"] for row in backend.table(url, "namespaces") if row["revision"] == 3]
+    dropped = run(url, "namespaces", "drop", "other", "--force")
+    assert f"dropped other: revision 3, hash {head}\n" == dropped.stdout
+    assert 3 == run(url, "namespaces", "drop", "other").exit_code
+    for table in ("capsules", "uplinks", "uuid_mappings", "events", "revisions", "manifests"):
+        assert [] == [row for row in backend.table(url, table) if row["namespace"] == "other"]
+
+
 def test_the_sql_of_an_upgrade_makes_the_schema(sqlite: SqliteBackend) -> None:
     """`db upgrade --sql` changes nothing, and what it prints makes a database that opens."""
     backend = sqlite

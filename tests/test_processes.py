@@ -33,6 +33,20 @@ with CapsuleRegistry.open(url, migrate=True) as registry:
         print(capsule_id, flush=True)
 """
 
+CONTENDER = """
+import sys
+from factories import make_manifest
+from uuid import uuid4
+from capsule_registry import CapsuleAlreadyRegisteredError, CapsuleRegistry
+with CapsuleRegistry.open(sys.argv[1]) as registry:
+    for number in range(20):
+        try:
+            registry.register(make_manifest(f"contended-{number}"), uuids=[uuid4()])
+            print(f"contended-{number}", flush=True)
+        except CapsuleAlreadyRegisteredError:
+            pass
+"""
+
 
 def start(script: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
@@ -56,6 +70,17 @@ def test_four_processes_write_at_once(backend: Backend, url: str) -> None:
         assert acknowledged == set(registry.list())
     assert 60 == len(acknowledged)
     assert_chain_holds(backend, url)
+
+
+def test_of_many_that_register_one_id_exactly_one_wins(registry: CapsuleRegistry, url: str) -> None:
+    """Six processes race for twenty ids: each has one winner, and the others' UUIDs are nowhere."""
+    contenders = [start(CONTENDER, url) for _ in range(6)]
+    outputs = [contender.communicate(timeout=60) for contender in contenders]
+    won = sorted(line for output, _ in outputs for line in output.split())
+
+    assert [""] * 6 == [errors for _, errors in outputs]
+    assert sorted(f"contended-{number}" for number in range(20)) == won == sorted(registry.list())
+    assert 20 == len(registry.uuids())
 
 
 def test_a_process_killed_at_any_moment_loses_nothing_acknowledged(

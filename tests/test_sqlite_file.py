@@ -19,6 +19,7 @@ from capsule_registry import (
     sqlite_module,
 )
 from capsule_registry.dialects.sqlite_library import has_wal_reset_race
+from capsule_registry.file_systems import file_system_of
 from factories import make_manifest
 
 if TYPE_CHECKING:
@@ -204,6 +205,41 @@ def test_a_read_only_registry_sees_later_commits(registry: CapsuleRegistry, url:
         assert [] == reader.list()
         registry.register(make_manifest())
         assert ["alpha"] == reader.list()
+
+
+def test_the_file_system_is_read_from_the_table_of_mounts() -> None:
+    """The longest mount point that the path lies under counts; blanks in it are escaped."""
+    mounts = (
+        "overlay / overlay rw 0 0\nserver:/x /mnt/share nfs4 rw 0 0\n"
+        "/dev/sdb /mnt/share/local ext4 rw 0 0\n//host/a /mnt/a\\040b cifs rw 0 0\n"
+    )
+    found = {
+        path: file_system_of(Path(path), mounts)
+        for path in (
+            "/r.db",
+            "/mnt/share/r.db",
+            "/mnt/share/local/r.db",
+            "/mnt/a b/r.db",
+            "/mnt/sh",
+        )
+    }
+
+    assert {
+        "/r.db": "overlay",
+        "/mnt/share/r.db": "nfs4",
+        "/mnt/share/local/r.db": "ext4",
+        "/mnt/a b/r.db": "cifs",
+        "/mnt/sh": "overlay",
+    } == found
+
+
+def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks cannot be trusted there, so nothing is made, and the message says what to do."""
+    monkeypatch.setattr("capsule_registry.file_systems._mounts", lambda: "x:/y / nfs4 rw 0 0")
+    with pytest.raises(InvalidDatabaseError, match="network file system"):
+        CapsuleRegistry.open(f"sqlite:///{tmp_path}/r.db")
+
+    assert [] == [*tmp_path.iterdir()]
 
 
 def test_a_link_to_itself_is_invalid(tmp_path: Path) -> None:

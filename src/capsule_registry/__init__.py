@@ -13,7 +13,7 @@ from capsule_registry._version import __version__
 
 _NAMES_BY_MODULE = {
     "addresses": "default_file",
-    "administration": "Finding RegistryAdmin SchemaStatus",
+    "administration": "Finding NamespaceStatus RegistryAdmin SchemaStatus",
     "descriptors": "UplinkCapabilities UplinkDescriptor UplinkSource",
     "dialects.sqlite_library": "sqlite_module",
     "errors": """
@@ -22,10 +22,11 @@ _NAMES_BY_MODULE = {
         HistoryCorruptError IncarnationChangedError InvalidCapsuleIdError
         InvalidDatabaseError InvalidInputError InvalidManifestError InvalidTextError
         InvalidUplinkSourceError InvalidUuidError LeaseLostError LeaseNotFoundError
-        NamespaceNotFoundError NotFoundError PermissionDeniedError RegistryClosedError
-        RegistryUnavailableError RevisionCompactedError RevisionError SchemaVersionError
-        StaleGenerationError TransactionDoomedError TransactionInProgressError
-        UplinkAlreadyRegisteredError UplinkNotFoundError UsageError UuidHeldError
+        NamespaceInUseError NamespaceNotFoundError NotFoundError PermissionDeniedError
+        RegistryClosedError RegistryUnavailableError RevisionCompactedError RevisionError
+        SchemaVersionError StaleGenerationError TransactionDoomedError
+        TransactionInProgressError UplinkAlreadyRegisteredError UplinkNotFoundError
+        UsageError UuidHeldError
     """,
     "identifiers": "CapsuleId UplinkId",
     "manifest.boot_order": "boot_order",

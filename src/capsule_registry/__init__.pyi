@@ -1,6 +1,7 @@
 from capsule_registry._version import __version__ as __version__
 from capsule_registry.addresses import default_file as default_file
 from capsule_registry.administration import Finding as Finding
+from capsule_registry.administration import NamespaceStatus as NamespaceStatus
 from capsule_registry.administration import RegistryAdmin as RegistryAdmin
 from capsule_registry.administration import SchemaStatus as SchemaStatus
 from capsule_registry.descriptors import UplinkCapabilities as UplinkCapabilities
@@ -25,6 +26,7 @@ from capsule_registry.errors import InvalidUplinkSourceError as InvalidUplinkSou
 from capsule_registry.errors import InvalidUuidError as InvalidUuidError
 from capsule_registry.errors import LeaseLostError as LeaseLostError
 from capsule_registry.errors import LeaseNotFoundError as LeaseNotFoundError
+from capsule_registry.errors import NamespaceInUseError as NamespaceInUseError
 from capsule_registry.errors import NamespaceNotFoundError as NamespaceNotFoundError
 from capsule_registry.errors import NotFoundError as NotFoundError
 from capsule_registry.errors import PermissionDeniedError as PermissionDeniedError

@@ -6,21 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import select
-
-from capsule_registry import schema
+from capsule_registry import namespaces, schema
+from capsule_registry.actors import default_actor
 from capsule_registry.database import Database
 from capsule_registry.dialects.sqlite_library import (
     has_wal_reset_race,
     journal_mode,
     sqlite_module,
 )
-from capsule_registry.errors import InvalidDatabaseError
-from capsule_registry.tables import namespaces
+from capsule_registry.errors import InvalidDatabaseError, NamespaceInUseError
+from capsule_registry.identifiers import to_namespace
+from capsule_registry.unit import close_unit, open_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from os import PathLike
+    from uuid import UUID
 
     from sqlalchemy import Connection
 
@@ -41,6 +42,21 @@ class Finding:
     name: str
     value: str
     problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceStatus:
+    """
+    A namespace and its head: the position and the hash that its whole history leads to.
+
+    `revision` and `head_hash`, kept elsewhere, are what a later history is checked against.
+    """
+
+    name: str
+    incarnation: UUID
+    revision: int
+    head_hash: str
+    capsule_count: int
 
 
 class RegistryAdmin:
@@ -93,6 +109,54 @@ class RegistryAdmin:
             raise InvalidDatabaseError(str(self._database.address), reason)
         schema.backup(self._database, Path(target))
 
+    def namespaces(self) -> list[NamespaceStatus]:
+        """Return the namespaces, by name."""
+        self._check_schema()
+        return [NamespaceStatus(*row) for row in self._database.read(namespaces.list_all)]
+
+    def create_namespace(self, name: str, *, actor: str | None = None) -> None:
+        """
+        Make the namespace *name*; one that is there is left as it is.
+
+        Raises:
+            InvalidTextError: *name* is not 1 to 63 characters of `a-z`, `0-9` and `-`.
+        """
+        self._check_schema()
+
+        def create(conn: Connection) -> None:
+            unit = namespaces.create(conn, to_namespace(name), self._database.dialect, None)
+            close_unit(unit, actor=actor or default_actor(), reason=None)
+
+        with self._database.translating():
+            self._database.write(create)
+
+    def drop_namespace(self, name: str, *, force: bool = False) -> NamespaceStatus:
+        """
+        Delete the namespace with all that is registered in it and all its history.
+
+        Returns:
+            What it was: its head is the last anchor that will ever be had of it.
+
+        Raises:
+            NamespaceNotFoundError: There is none of that name.
+            NamespaceInUseError: Capsules are registered in it, and *force* is not set.
+        """
+        self._check_schema()
+
+        def drop(conn: Connection) -> NamespaceStatus:
+            unit = open_unit(conn, name, self._database.dialect, None)
+            found = next(row for row in namespaces.list_all(conn) if row[0] == name)
+            last = NamespaceStatus(*found)
+            if last.capsule_count and not force:
+                raise NamespaceInUseError(name, last.capsule_count)
+            namespaces.drop(unit)
+            return last
+
+        return self._database.write(drop)
+
+    def _check_schema(self) -> None:
+        self._database.read(schema.find).check(self._database)
+
     def findings(self) -> list[Finding]:
         """Return what was read back of the database, its settings and its namespaces, in order."""
         return self._database.read(lambda conn: list(self._findings(conn)))
@@ -106,10 +170,9 @@ class RegistryAdmin:
         version = found.version or "none"
         yield Finding("schema version", version, None if found.is_usable else remedy)
         if found.is_usable:
-            for name, revision in conn.execute(
-                select(namespaces.c.name, namespaces.c.revision).order_by(namespaces.c.name)
-            ):
-                yield Finding(f"namespace {name}", f"revision {revision}")
+            for name, _, revision, _, capsule_count in namespaces.list_all(conn):
+                value = f"revision {revision}, {capsule_count} capsules"
+                yield Finding(f"namespace {name}", value)
 
     def _sqlite_findings(self, conn: Connection) -> Iterator[Finding]:
         race = has_wal_reset_race(sqlite_module.sqlite_version_info)

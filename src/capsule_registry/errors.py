@@ -4,32 +4,24 @@ Every error that the registry raises on purpose.
 ```
 CapsuleRegistryError
 ├─ NotFoundError (also LookupError)      what was named is not there
-│  ├─ CapsuleNotFoundError(capsule_id)
-│  ├─ UplinkNotFoundError(uplink_id)
-│  ├─ LeaseNotFoundError(lease_id)
-│  └─ NamespaceNotFoundError(namespace)
+│  ├─ CapsuleNotFoundError(capsule_id), UplinkNotFoundError(uplink_id)
+│  └─ LeaseNotFoundError(lease_id), NamespaceNotFoundError(namespace)
 ├─ ConflictError                         the state says no, until the state changes
-│  ├─ CapsuleAlreadyRegisteredError(capsule_id)
-│  ├─ UplinkAlreadyRegisteredError(uplink_id)
+│  ├─ CapsuleAlreadyRegisteredError(capsule_id), UplinkAlreadyRegisteredError(uplink_id)
+│  ├─ NamespaceInUseError(namespace, capsule_count)
 │  ├─ StaleGenerationError(expected, actual)
-│  ├─ LeaseLostError(lease_id)
-│  └─ UuidHeldError(uuid, lease_id)
+│  └─ LeaseLostError(lease_id), UuidHeldError(uuid, lease_id)
 ├─ InvalidInputError (also ValueError)   the caller's value can never be right
-│  ├─ InvalidCapsuleIdError(capsule_id, reason)
+│  ├─ InvalidCapsuleIdError(capsule_id, reason), InvalidUuidError(text)
 │  ├─ InvalidDatabaseError(database, reason)
-│  ├─ InvalidManifestError(path, rule, message)
-│  ├─ InvalidTextError(field, rule, message)
-│  ├─ InvalidUplinkSourceError(capsule_id, reason)
-│  └─ InvalidUuidError(text)
+│  ├─ InvalidManifestError(path, rule, message), InvalidTextError(field, rule, message)
+│  └─ InvalidUplinkSourceError(capsule_id, reason)
 ├─ RevisionError                         a position in history that cannot be served
-│  ├─ RevisionCompactedError(requested, compacted)
-│  ├─ FutureRevisionError(requested, head)
+│  ├─ RevisionCompactedError(requested, compacted), FutureRevisionError(requested, head)
 │  └─ IncarnationChangedError(expected, actual)
 ├─ UsageError                            the calling program is wrong
-│  ├─ TransactionInProgressError()
-│  ├─ TransactionDoomedError(cause)
-│  ├─ ForkedTransactionError()
-│  └─ RegistryClosedError()
+│  ├─ TransactionInProgressError(), TransactionDoomedError(cause)
+│  └─ ForkedTransactionError(), RegistryClosedError()
 ├─ DependencyCycleError(names, fallback)
 ├─ SchemaVersionError(found, required, command)
 ├─ RegistryUnavailableError(database, reason)   the only one worth trying again
@@ -116,6 +108,14 @@ class UplinkAlreadyRegisteredError(ConflictError):
 
     uplink_id: UUID
     template = "Uplink already registered: {uplink_id}"
+
+
+class NamespaceInUseError(ConflictError):
+    """Capsules are registered in the namespace; nothing was dropped."""
+
+    namespace: str
+    capsule_count: int
+    template = "Namespace {namespace} has {capsule_count} registered capsules"
 
 
 class StaleGenerationError(ConflictError):

@@ -6,15 +6,23 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select
 
 from capsule_registry.chain import GENESIS_HASH
 from capsule_registry.schema import lock_version
-from capsule_registry.tables import namespaces
+from capsule_registry.tables import (
+    capsules,
+    events,
+    leases,
+    manifests,
+    namespaces,
+    revisions,
+)
 from capsule_registry.unit import Scope, open_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from uuid import UUID
 
     from sqlalchemy import Connection
 
@@ -23,6 +31,21 @@ if TYPE_CHECKING:
 
 #: Before any clock: the first unit sets the time.
 _BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_listing = (
+    select(
+        namespaces.c.name,
+        namespaces.c.incarnation,
+        namespaces.c.revision,
+        namespaces.c.head_hash,
+        select(func.count())
+        .where(
+            capsules.c.namespace == namespaces.c.name, capsules.c.registered_revision.is_not(None)
+        )
+        .scalar_subquery(),
+    )
+    .where(namespaces.c.revision > 0)
+    .order_by(namespaces.c.name)
+)
 _found = select(namespaces.c.name).where(namespaces.c.name == bindparam("namespace"))
 
 
@@ -55,3 +78,16 @@ def create(
 def exists(scope: Scope) -> bool:
     """Say whether the scope's namespace is there."""
     return scope.conn.scalar(_found, {"namespace": scope.namespace}) is not None
+
+
+def list_all(conn: Connection) -> list[tuple[str, UUID, int, str, int]]:
+    """Return name, incarnation, revision, head hash and count of capsules of each, by name."""
+    return [(*row,) for row in conn.execute(_listing)]
+
+
+def drop(unit: Unit) -> None:
+    """Delete the namespace that *unit* holds, with all that is registered and all its history."""
+    conn, namespace = unit.conn, unit.namespace
+    for table in (capsules, leases, events, revisions, manifests):
+        conn.execute(delete(table).where(table.c.namespace == namespace))
+    conn.execute(delete(namespaces).where(namespaces.c.name == namespace))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: How often the one who is next looks whether the turn is free, and the others who is next.
 _NEXT_PAUSE_SECONDS: Final = 0.0001
-_QUEUE_PAUSE_SECONDS: Final = 0.002
+_QUEUE_PAUSE_SECONDS: Final = 0.005
 
 
 class WriteQueue:

@@ -73,4 +73,49 @@ def doctor(ctx: click.Context, output_format: str) -> None:
         ctx.exit(PARTLY_FAILED)
 
 
-commands = (db, doctor)
+@click.group("namespaces")
+def namespaces_group() -> None:
+    """List, create and drop the registries in the database."""
+
+
+@namespaces_group.command("list")
+@format_option
+@pass_target
+def list_namespaces(target: Target, output_format: str) -> None:
+    """List the namespaces with the heads of their histories."""
+    with target.administrate(read_only=True) as admin:
+        rows = [
+            {
+                "name": found.name,
+                "revision": found.revision,
+                "capsule_count": found.capsule_count,
+                "head_hash": found.head_hash,
+                "incarnation": str(found.incarnation),
+            }
+            for found in admin.namespaces()
+        ]
+    print_rows(rows, ("name", "revision", "capsule_count", "head_hash"), output_format)
+
+
+@namespaces_group.command
+@click.argument("name")
+@pass_target
+def create(target: Target, name: str) -> None:
+    """Create the namespace NAME; one that is there is left as it is."""
+    with target.administrate() as admin:
+        admin.create_namespace(name, actor=target.actor)
+    click.echo(f"created {name}")
+
+
+@namespaces_group.command
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Though capsules are registered in it.")
+@pass_target
+def drop(target: Target, name: str, *, force: bool) -> None:
+    """Delete the namespace NAME with all its history, and print the last anchor of it."""
+    with target.administrate() as admin:
+        last = admin.drop_namespace(name, force=force)
+    click.echo(f"dropped {name}: revision {last.revision}, hash {last.head_hash}")
+
+
+commands = (db, doctor, namespaces_group)
