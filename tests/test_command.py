@@ -472,6 +472,38 @@ def test_a_table_on_a_terminal_fits_its_width(registry: CapsuleRegistry, url: st
     assert max(len(line) for line in output.splitlines()) <= 40
 
 
+PATIENT = """
+import sys
+from capsule_registry.cli import main, writing
+writing._PATIENCE_SECONDS = 0.0
+sys.argv = ["capsule-registry", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize("on_terminal", [True, False])
+def test_progress_is_shown_on_a_terminal_alone(
+    sqlite: SqliteBackend, tmp_path: Path, on_terminal: bool
+) -> None:
+    """Past its patience `register` draws a bar, and never into a file or a pipe."""
+    for number in range(30):
+        write_capsule(tmp_path, f"c{number}")
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", PATIENT, "--database", sqlite.new_url(), "register", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=child if on_terminal else subprocess.PIPE,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    _, piped = process.communicate(timeout=60)
+    os.close(child)
+    drawn = os.read(parent, 100_000) if on_terminal else piped
+    os.close(parent)
+
+    assert 0 == process.returncode
+    assert on_terminal == (b"registering" in drawn)
+
+
 def test_a_closed_pipe_is_no_traceback(registry: CapsuleRegistry, url: str) -> None:
     """When the reader goes away, the command ends quietly."""
     with registry.transaction() as transaction:

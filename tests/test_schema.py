@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from alembic import command
-from alembic.autogenerate import compare_metadata
 from alembic.config import Config
-from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
 from sqlalchemy.schema import CreateTable
 
 from capsule_registry import (
@@ -62,22 +61,14 @@ def normalized(sql: str) -> str:
 
 
 def test_the_migrations_make_what_the_tables_say(backend: SqliteBackend, url: str) -> None:
-    """Autogenerate finds nothing to do, and each statement is the one the metadata would give."""
-    database = Database.open(url)
-    with database.engine.connect() as connection:
-        context = MigrationContext.configure(
-            connection,
-            opts={"version_table": "capsule_registry_version", "compare_server_default": True},
-        )
-        differences = compare_metadata(context, metadata)
+    """Each statement that made a table is the one that the metadata would give."""
+    dialect = create_engine(url).dialect
     made = definitions(backend, url)
     version_table = made.pop("capsule_registry_version")
-    database.close()
 
-    assert [] == differences
     assert "version_num" in version_table
     assert {
-        table.name: normalized(str(CreateTable(table).compile(dialect=database.engine.dialect)))
+        table.name: normalized(str(CreateTable(table).compile(dialect=dialect)))
         for table in metadata.sorted_tables
     } == made
 

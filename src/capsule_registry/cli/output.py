@@ -31,6 +31,14 @@ format_option = click.option(
     show_default=True,
     help="A table for people, JSON or CSV for programs.",
 )
+text_format_option = click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Text for people, JSON for programs.",
+)
 
 
 def escape(text: str) -> str:

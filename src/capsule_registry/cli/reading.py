@@ -8,7 +8,14 @@ import click
 
 import capsule_registry as library
 from capsule_registry.cli.group import NOT_FOUND, Target, pass_target
-from capsule_registry.cli.output import escape, format_option, print_json, print_rows, print_text
+from capsule_registry.cli.output import (
+    escape,
+    format_option,
+    print_json,
+    print_rows,
+    print_text,
+    text_format_option,
+)
 
 if TYPE_CHECKING:
     from capsule_registry import RegisteredCapsule
@@ -38,14 +45,7 @@ def list_capsules(target: Target, output_format: str) -> None:
 
 @click.command
 @click.argument("capsule_id", metavar="ID")
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Text for people, JSON for programs.",
-)
+@text_format_option
 @pass_target
 def show(target: Target, capsule_id: str, output_format: str) -> None:
     """Show all of one capsule, its manifest included."""

@@ -14,7 +14,7 @@ import click
 
 import capsule_registry as library
 from capsule_registry.cli.group import PARTLY_FAILED, Target, exit_code, pass_target
-from capsule_registry.cli.output import escape, print_json
+from capsule_registry.cli.output import escape, print_json, text_format_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,14 +36,7 @@ class _Found:
 
 @click.command
 @click.argument("paths", metavar="PATH…", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Text for people, JSON for programs.",
-)
+@text_format_option
 @click.pass_context
 def register(ctx: click.Context, paths: tuple[Path, ...], output_format: str) -> None:
     """

@@ -22,6 +22,7 @@ from sqlalchemy import (
     TypedColumns,
 )
 
+from capsule_registry.descriptors import UPLINK_FLAGS
 from capsule_registry.dialects.types import (
     CanonicalJson,
     CanonicalUuid,
@@ -34,18 +35,7 @@ from capsule_registry.tables.metadata import KEYED, NOT_IMAGED, metadata
 _CAPSULES_KEY: Final = ["capsules.namespace", "capsules.id"]
 _STATES: Final = "'unloaded', 'loading', 'ready', 'failed', 'unloading'"
 _MASK: Final = " + ".join(
-    f"CASE WHEN {flag} THEN {1 << bit} ELSE 0 END"
-    for bit, flag in enumerate(
-        (
-            "can_receive",
-            "can_send",
-            "can_approve",
-            "can_elicit",
-            "supports_rich_media",
-            "supports_threads",
-            "supports_buttons",
-        )
-    )
+    f"CASE WHEN {flag} THEN {1 << bit} ELSE 0 END" for bit, flag in enumerate(UPLINK_FLAGS)
 )
 
 
