@@ -1,0 +1,93 @@
+"""
+Writers that are killed at random moments: is anything acknowledged lost, or half done?
+
+    python stress/kills.py --database sqlite:////tmp/stress.db --rounds 200
+
+In each round two processes register capsules, each with an uplink and a UUID, and print the id of
+each once it is acknowledged; both are killed with SIGKILL after 30 to 120 ms of writing. Then every
+acknowledged capsule must be there, each with its uplink and its UUID, and another process must be
+able to write at once. Exits with 1 at the first round in which that is not so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import subprocess
+import sys
+import time
+from uuid import uuid4
+
+from capsule_registry import CapsuleManifest, CapsuleRegistry
+
+_WRITER = "--as-writer"
+
+
+def write(url: str, name: str) -> None:
+    """Register capsules until somebody kills the process."""
+    with CapsuleRegistry.open(url) as registry:
+        number = 0
+        while True:
+            number += 1
+            uplink = {"name": "u", "platform": "cli", "profile": "chat"}
+            package = {"name": f"{name}-{number}", "version": "0.1.0"}
+            manifest = CapsuleManifest.model_validate({"package": package, "uplink": [uplink]})
+            registry.register(manifest, uuids=[uuid4()])
+            print(manifest.package.name, flush=True)
+
+
+def killed_round(url: str, number: int, chance: random.Random) -> set[str]:
+    """Kill two writers at a random moment, and return what they had acknowledged."""
+    command = [sys.executable, __file__, "--database", url, _WRITER]
+    writers = [
+        subprocess.Popen([*command, f"r{number}w{n}"], stdout=subprocess.PIPE, text=True)  # noqa: S603 - this very script
+        for n in range(2)
+    ]
+    acknowledged: set[str] = set()
+    for writer in writers:
+        if writer.stdout is not None:
+            acknowledged.add(writer.stdout.readline().strip())
+    time.sleep(chance.uniform(0.03, 0.12))
+    for writer in writers:
+        writer.send_signal(signal.SIGKILL)
+        output, _ = writer.communicate()
+        acknowledged |= set(output.split("\n")[:-1])
+    return acknowledged - {""}
+
+
+def is_whole(url: str, number: int, acknowledged: set[str]) -> bool:
+    """Say whether all that was acknowledged is there and whole, and empty the registry."""
+    with CapsuleRegistry.open(url) as registry:
+        stored = set(registry.list())
+        whole = len(stored) == len(registry.uuids()) == len(registry.find_uplinks())
+        missing = acknowledged - stored
+        print(f"round {number}: {len(acknowledged)} acknowledged, {len(missing)} missing")
+        registry.drain()
+    return whole and not missing
+
+
+def main() -> int:
+    """Run the rounds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--database", required=True, help="URL of a database for this alone")
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument(_WRITER, metavar="NAME", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.as_writer:
+        write(options.database, options.as_writer)
+
+    CapsuleRegistry.open(options.database, migrate=True).close()
+    chance, total = random.Random(options.seed), 0  # noqa: S311 - nothing secret
+    for number in range(options.rounds):
+        acknowledged = killed_round(options.database, number, chance)
+        total += len(acknowledged)
+        if not is_whole(options.database, number, acknowledged):
+            return 1
+    print(f"{total} acknowledged in {options.rounds} rounds, none lost")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
