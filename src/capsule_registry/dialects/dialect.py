@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import func, literal, literal_column, null, type_coerce
+from sqlalchemy import func, literal_column, null, type_coerce
 
 from capsule_registry.canonical import canonical_json
 from capsule_registry.dialects.faults import mariadb_fault, postgresql_fault, sqlite_fault
@@ -74,9 +74,9 @@ _MARIADB: Final = Dialect(
     "mariadb",
     "pymysql",
     mariadb_fault,
+    # As text: SQLAlchemy's `func.sysdate` drops the precision.
     now=type_coerce(
-        func.convert_tz(func.sysdate(literal(6)), literal_column("@@session.time_zone"), "+00:00"),
-        UtcDateTime,
+        literal_column("CONVERT_TZ(SYSDATE(6), @@session.time_zone, '+00:00')"), UtcDateTime
     ),
     user=func.current_user(),
     engine_options=_SERVER_OPTIONS,
