@@ -103,6 +103,7 @@ def test_conditions_are_combined(registry: CapsuleRegistry) -> None:
     assert [] == registry.find_uplinks(platform="telegram", profile="chat", can_send=True)
     assert 2 == len(registry.find_uplinks(capsule_id="alpha", can_receive=True, can_send=False))
     assert 3 == len(registry.find_uplinks())
+    assert 1 == len(registry.find_uplinks(can_send=1))  # type: ignore[arg-type]
 
 
 def test_an_uplink_can_be_removed_alone(registry: CapsuleRegistry) -> None:

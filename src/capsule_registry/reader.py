@@ -171,7 +171,9 @@ class RegistryReader(ABC):
         def prepare() -> Callable[[Scope], builtins.list[RegisteredUplink]]:
             return partial(
                 uplinks.find,
-                masks=masks_with({name: flag for name, flag in flags.items() if flag is not None}),
+                masks=masks_with(
+                    {name: bool(flag) for name, flag in flags.items() if flag is not None}
+                ),
                 platform=_normal_platform(platform),
                 profile=_profile(profile),
                 capsule_id=_optional_id(capsule_id),
