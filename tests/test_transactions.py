@@ -33,6 +33,11 @@ def revision(backend: Backend, url: str) -> int:
     return int(head)
 
 
+def in_a_transaction(registry: CapsuleRegistry, capsule: OriginalCapsule) -> None:
+    with registry.transaction() as transaction:
+        transaction.register(capsule)
+
+
 def test_a_transaction_is_one_revision_with_its_reason(
     registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
@@ -241,6 +246,32 @@ def test_a_transaction_is_over_at_its_end(registry: CapsuleRegistry) -> None:
         with pytest.raises(RegistryClosedError):
             transaction.list()
     assert "Transaction(namespace='default', ended)" == repr(ended)
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        lambda registry, capsule: registry.register(capsule),
+        lambda registry, capsule: registry.run(lambda tx: tx.register(capsule)),
+        in_a_transaction,
+    ],
+)
+def test_an_object_is_forgotten_when_the_commit_fails(
+    registry: CapsuleRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+    register: Callable[[CapsuleRegistry, OriginalCapsule], object],
+) -> None:
+    """Another process may make a registration of that id and generation: it is not this object."""
+
+    def refuse(connection: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(registry._database.engine.dialect, "do_commit", refuse)
+        register(registry, OriginalCapsule("alpha"))
+
+    assert {} == registry._instances._objects
+    assert registry.is_empty()
 
 
 def test_run_returns_what_the_work_returns(

@@ -42,6 +42,8 @@ _LISTED_CAPABILITIES: Final = (
     "ipc_subscribe",
     "identity",
 )
+#: What is read of a capsule's object, in this order, the manifest first.
+_MEMBERS: Final = ("manifest", "tools", "id", "state", "state_reason", "source_dir")
 _FLAG_CAPABILITIES: Final = ("uplink", "allow_prompt_injection")
 
 
@@ -69,16 +71,19 @@ class Candidate:
             InvalidCapsuleIdError: The package name is no capsule id.
             InvalidTextError: The state, its reason or the directory is not what can be stored.
         """
-        bare = isinstance(capsule, CapsuleManifest)
-        manifest = _storable_manifest(capsule if bare else _member(capsule, "manifest"))
-        reported = [] if bare else [_tool_def(tool) for tool in _listed(_member(capsule, "tools"))]
+        if isinstance(capsule, CapsuleManifest):
+            members: dict[str, Any] = {"manifest": capsule}
+        else:
+            members = {name: _member(capsule, name) for name in _MEMBERS}
+        manifest = _storable_manifest(members.get("manifest"))
+        reported = [_tool_def(tool) for tool in _listed(members.get("tools"))]
         return cls(
-            id=_checked_id(manifest, None if bare else _member(capsule, "id")),
+            id=_checked_id(manifest, members.get("id")),
             manifest=manifest,
             manifest_json=manifest.to_json(),
-            state=_state(None if bare else _member(capsule, "state")),
-            state_reason=_text("state reason", None if bare else _member(capsule, "state_reason")),
-            source_dir=_directory(None if bare else _member(capsule, "source_dir")),
+            state=_state(members.get("state")),
+            state_reason=_text("state reason", members.get("state_reason")),
+            source_dir=_directory(members.get("source_dir")),
             reported_tools=_reported_json(reported),
             tools=merged_tools(manifest.tools, reported),
             instance=capsule,

@@ -64,9 +64,13 @@ _manifest = select(manifests.c.digest).where(
 
 def get(scope: Scope, capsule_id: str) -> RegisteredCapsule | None:
     """Return the registered capsule of that id."""
-    parameters = {"namespace": scope.namespace, "id": capsule_id}
-    row = scope.conn.execute(_by_id, parameters).mappings().one_or_none()
+    row = _registered_row(scope, capsule_id)
     return None if row is None else _record(row)
+
+
+def _registered_row(scope: Scope, capsule_id: str) -> RowMapping | None:
+    parameters = {"namespace": scope.namespace, "id": capsule_id}
+    return scope.conn.execute(_by_id, parameters).mappings().one_or_none()
 
 
 def is_registered(scope: Scope, capsule_id: str) -> bool:
@@ -127,10 +131,10 @@ def register(unit: Unit, candidate: Candidate, new_uuid: Callable[[], UUID]) -> 
 
 def unregister(unit: Unit, capsule_id: CapsuleId) -> RegisteredCapsule:
     """Remove the registered capsule and all that is filed under its id."""
-    record = get(unit, capsule_id)
-    row = find_row(unit, capsule_id)
-    if record is None or row is None:
+    row = _registered_row(unit, capsule_id)
+    if row is None:
         raise CapsuleNotFoundError(str(capsule_id))
+    record = _record(row)
     unit.removed(uplinks_table, uplinks.rows(unit, capsule_id), "uplink.unregistered")
     unit.removed(uuids_table, uuids.rows(unit, capsule_id), "uuid.unregistered")
     unit.delete(capsules, row, "capsule.unregistered")

@@ -34,7 +34,7 @@ class Instances:
         for key in unit.unregistered:
             self._objects.pop(key, None)
 
-    def rolled_back(self, unit: Unit) -> None:
-        """Let go of the registrations that *unit* would have made."""
-        for key in unit.registered:
+    def rolled_back(self, unit: Unit | None) -> None:
+        """Let go of the registrations that *unit*, if there was one, would have made."""
+        for key in unit.registered if unit else ():
             self._objects.pop(key, None)

@@ -25,7 +25,6 @@ from capsule_registry.writer import RegistryWriter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
-    from types import TracebackType
     from uuid import UUID
 
     from sqlalchemy import Connection, Engine
@@ -151,16 +150,24 @@ class CapsuleRegistry(RegistryWriter):
             TransactionInProgressError: This thread has one open already.
         """
         with self._entered(reason), self._database.translating():
+            unit: Unit | None = None
             try:
                 with self._database.writing() as conn:
                     unit = self._open_unit(conn)
                     with self._joined(unit) as transaction:
                         yield transaction
                     self._close_unit(unit, reason)
-            except UnknownOutcomeError:
-                if not self._database.write(lambda conn: is_committed(self._open_unit(conn), unit)):
+            except BaseException as error:
+                if unit is None or not self._took_place(unit, error):
+                    self._instances.rolled_back(unit)
                     raise
         self._committed(unit)
+
+    def _took_place(self, unit: Unit, error: BaseException) -> bool:
+        """Say whether *unit* committed all the same, where *error* leaves that open."""
+        return isinstance(error, UnknownOutcomeError) and self._database.write(
+            lambda conn: is_committed(self._open_unit(conn), unit)
+        )
 
     def run(self, work: Callable[[Transaction], T], *, reason: str | None = None) -> T:
         """
@@ -198,23 +205,25 @@ class CapsuleRegistry(RegistryWriter):
         return result
 
     def _in_unit(self, work: Callable[[Unit], T], reason: str | None) -> tuple[Unit, T]:
-        done: tuple[Unit, T] | None = None
+        tried: Unit | None = None
+        result: T
 
         def one_unit(conn: Connection) -> tuple[Unit, T]:
-            nonlocal done
+            nonlocal tried, result
             unit = self._open_unit(conn)
-            if done is not None and is_committed(unit, done[0]):
-                return done
-            try:
-                result = work(unit)
-                self._close_unit(unit, reason)
-            except BaseException:
-                self._instances.rolled_back(unit)
-                raise
-            done = (unit, result)
-            return done
+            if tried is not None and is_committed(unit, tried):
+                return tried, result
+            self._instances.rolled_back(tried)
+            tried = unit
+            result = work(unit)
+            self._close_unit(unit, reason)
+            return unit, result
 
-        return self._database.write(one_unit)
+        try:
+            return self._database.write(one_unit)
+        except BaseException:
+            self._instances.rolled_back(tried)
+            raise
 
     @contextmanager
     def _joined(self, unit: Unit) -> Iterator[Transaction]:
@@ -224,7 +233,6 @@ class CapsuleRegistry(RegistryWriter):
             transaction.end()
         except BaseException:
             transaction.abandon()
-            self._instances.rolled_back(unit)
             raise
 
     def _open_unit(self, conn: Connection) -> Unit:
@@ -261,12 +269,7 @@ class CapsuleRegistry(RegistryWriter):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -139,21 +139,8 @@ class Unit(Scope):
 
     def created_namespace(self) -> None:
         """File the creation of the namespace itself."""
-        self.events.append(
-            {
-                "namespace": self.namespace,
-                "revision": self.revision,
-                "position": 0,
-                "action": "namespace.created",
-                "kind": namespaces.name,
-                "subject": self.namespace,
-                "capsule_id": None,
-                "old_row": None,
-                "new_row": canonical_json(
-                    {"incarnation": str(self.incarnation), "name": self.namespace}
-                ),
-            }
-        )
+        image = {"incarnation": str(self.incarnation), "name": self.namespace}
+        self._append("namespace.created", namespaces, self.namespace, new_row=canonical_json(image))
 
     def log(self, level: int, message: str, **fields: object) -> None:
         """Log *message* once the unit has committed, and never if it does not."""
@@ -172,17 +159,36 @@ class Unit(Scope):
         new: Mapping[str, Any] | None,
     ) -> None:
         row: Mapping[Any, Any] = new or old or {}
+        self._append(
+            action,
+            table,
+            str(row[_SUBJECTS[table].name]),
+            capsule_id=row["id"] if table is capsules else row.get("capsule_id"),
+            old_row=row_image(table, old),
+            new_row=row_image(table, new),
+        )
+
+    def _append(  # noqa: PLR0913 - one for each column of an event
+        self,
+        action: str,
+        table: Table,
+        subject: str,
+        *,
+        capsule_id: str | None = None,
+        old_row: str | None = None,
+        new_row: str | None = None,
+    ) -> None:
         self.events.append(
             {
                 "namespace": self.namespace,
                 "revision": self.revision,
-                "position": len(self.events),
+                "position": self.next_position,
                 "action": action,
                 "kind": table.name,
-                "subject": str(row[_SUBJECTS[table].name]),
-                "capsule_id": row["id"] if table is capsules else row.get("capsule_id"),
-                "old_row": row_image(table, old),
-                "new_row": row_image(table, new),
+                "subject": subject,
+                "capsule_id": capsule_id,
+                "old_row": old_row,
+                "new_row": new_row,
             }
         )
 
