@@ -13,7 +13,8 @@ from capsule_registry._version import __version__
 
 _NAMES_BY_MODULE = {
     "addresses": "default_file",
-    "administration": "Finding NamespaceStatus RegistryAdmin SchemaStatus",
+    "administration": "NamespaceStatus RegistryAdmin SchemaStatus",
+    "diagnosis": "Finding",
     "descriptors": "UplinkCapabilities UplinkDescriptor UplinkSource",
     "dialects.sqlite_library": "sqlite_module",
     "errors": """

@@ -1,12 +1,12 @@
 from capsule_registry._version import __version__ as __version__
 from capsule_registry.addresses import default_file as default_file
-from capsule_registry.administration import Finding as Finding
 from capsule_registry.administration import NamespaceStatus as NamespaceStatus
 from capsule_registry.administration import RegistryAdmin as RegistryAdmin
 from capsule_registry.administration import SchemaStatus as SchemaStatus
 from capsule_registry.descriptors import UplinkCapabilities as UplinkCapabilities
 from capsule_registry.descriptors import UplinkDescriptor as UplinkDescriptor
 from capsule_registry.descriptors import UplinkSource as UplinkSource
+from capsule_registry.diagnosis import Finding as Finding
 from capsule_registry.dialects.sqlite_library import sqlite_module as sqlite_module
 from capsule_registry.errors import CapsuleAlreadyRegisteredError as CapsuleAlreadyRegisteredError
 from capsule_registry.errors import CapsuleNotFoundError as CapsuleNotFoundError

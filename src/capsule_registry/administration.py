@@ -9,21 +9,18 @@ from typing import TYPE_CHECKING, Self
 from capsule_registry import namespaces, schema
 from capsule_registry.actors import default_actor
 from capsule_registry.database import Database
-from capsule_registry.dialects.sqlite_library import (
-    has_wal_reset_race,
-    journal_mode,
-    sqlite_module,
-)
+from capsule_registry.diagnosis import diagnose
 from capsule_registry.errors import InvalidDatabaseError, NamespaceInUseError
 from capsule_registry.identifiers import to_namespace
 from capsule_registry.unit import close_unit, open_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from os import PathLike
     from uuid import UUID
 
     from sqlalchemy import Connection
+
+    from capsule_registry.diagnosis import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +30,6 @@ class SchemaStatus:
     found: str | None
     library: str
     is_usable: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was read back, and what is wrong with it if anything is."""
-
-    name: str
-    value: str
-    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +54,26 @@ class RegistryAdmin:
         self._database = database
 
     @classmethod
-    def open(cls, url: str | None = None, *, read_only: bool = False) -> Self:
+    def open(
+        cls,
+        url: str | None = None,
+        *,
+        read_only: bool = False,
+        allow_network_file_system: bool = False,
+    ) -> Self:
         """
         Open the database at *url* (see `CapsuleRegistry.open`) without looking at its schema.
 
         Raises:
             InvalidDatabaseError, PermissionDeniedError, RegistryUnavailableError: As there.
         """
-        return cls(Database.open(url, create=not read_only, read_only=read_only))
+        database = Database.open(
+            url,
+            create=not read_only,
+            read_only=read_only,
+            allow_network_file_system=allow_network_file_system,
+        )
+        return cls(database)
 
     def status(self) -> SchemaStatus:
         """Return the schema version found and the library's."""
@@ -159,42 +159,9 @@ class RegistryAdmin:
 
     def findings(self) -> list[Finding]:
         """Return what was read back of the database, its settings and its namespaces, in order."""
-        return self._database.read(lambda conn: list(self._findings(conn)))
-
-    def _findings(self, conn: Connection) -> Iterator[Finding]:
-        yield Finding("database", str(self._database.address))
-        if self._database.dialect.upgrades_itself:
-            yield from self._sqlite_findings(conn)
-        found = schema.find(conn)
-        remedy = f"needs {schema.SCHEMA_VERSION}: {schema.upgrade_command(self._database)}"
-        version = found.version or "none"
-        yield Finding("schema version", version, None if found.is_usable else remedy)
-        if found.is_usable:
-            for name, _, revision, _, capsule_count in namespaces.list_all(conn):
-                value = f"revision {revision}, {capsule_count} capsules"
-                yield Finding(f"namespace {name}", value)
-
-    def _sqlite_findings(self, conn: Connection) -> Iterator[Finding]:
-        race = has_wal_reset_race(sqlite_module.sqlite_version_info)
-        yield Finding("SQLite", f"{sqlite_module.sqlite_version} ({sqlite_module.__name__})")
-        yield Finding("WAL-reset race", "yes, so no write-ahead log is used" if race else "no")
-        file = self._database.address.file
-        wanted = {"foreign_keys": "1", "synchronous": "2"}
-        if file is not None:
-            wanted["journal_mode"] = journal_mode()
-        for name, value in wanted.items():
-            found = str(conn.exec_driver_sql(f"PRAGMA {name}").scalar())
-            yield Finding(name, found, None if found == value else f"{value} is needed")
-        orphans = conn.exec_driver_sql("PRAGMA foreign_key_check").all()
-        yield Finding(
-            "foreign keys", f"{len(orphans)} broken", "rows lack parents" if orphans else None
-        )
-        check = str(conn.exec_driver_sql("PRAGMA quick_check(1)").scalar())
-        yield Finding("integrity", check, None if check == "ok" else "restore from a backup")
-        if file is not None:
-            mode = file.stat().st_mode & 0o777
-            open_to_others = "others can open the file" if mode & 0o077 else None
-            yield Finding("file mode", f"{mode:04o}", open_to_others)
+        database = self._database
+        with database.translating(), database.connected(database.engine) as conn:
+            return [*diagnose(database, conn)]
 
     def close(self) -> None:
         """Close every connection. Idempotent."""

@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from capsule_registry.addresses import Address, read_address
 from capsule_registry.dialects.faults import ERRORS
-from capsule_registry.engines import make_engines
+from capsule_registry.engines import autocommitting, connect, make_engines
 from capsule_registry.errors import (
     CapsuleRegistryError,
     InvalidDatabaseError,
@@ -28,7 +28,11 @@ from capsule_registry.errors import (
     RegistryUnavailableError,
 )
 from capsule_registry.forking import Activity, abandoned, watch
-from capsule_registry.sqlite_file import BUSY_TIMEOUT_SECONDS, create_file
+from capsule_registry.sqlite_file import (
+    BUSY_TIMEOUT_SECONDS,
+    create_file,
+    refuse_network_file_system,
+)
 from capsule_registry.write_queue import WriteQueue
 
 if TYPE_CHECKING:
@@ -43,7 +47,6 @@ T = TypeVar("T")
 RETRY_SECONDS: Final = 30.0
 _FIRST_PAUSE_SECONDS: Final = 0.005
 _LONGEST_PAUSE_SECONDS: Final = 1.0
-_WANTED_ISOLATION: Final = "READ COMMITTED"
 
 
 class UnknownOutcomeError(Exception):
@@ -77,45 +80,51 @@ class Database:
         watch(self)
 
     @classmethod
-    def open(
+    def open(  # noqa: PLR0913 - one keyword for each thing that can be chosen
         cls,
         url: str | None,
         *,
         create: bool = True,
         read_only: bool = False,
+        allow_network_file_system: bool = False,
+        engine: Engine | None = None,
         engine_options: Mapping[str, Any] | None = None,
     ) -> Self:
         """
         Open the database at *url*; a SQLite file that is missing is made if *create*.
 
+        With an *engine*, which the caller made and will dispose of, that is used instead.
+
         Raises:
-            InvalidDatabaseError: *url* is no URL of a supported database.
+            InvalidDatabaseError: *url* is no URL of a supported database, or of a file on a network
+                file system, and that was not allowed; the engine is of SQLite, whose connections
+                need settings from the start, or of another isolation.
             RegistryUnavailableError, PermissionDeniedError: The file cannot be made.
         """
+        if engine is not None:
+            return cls._over(engine, read_only=read_only)
         address = read_address(url)
+        if address.file and not allow_network_file_system:
+            refuse_network_file_system(address.file)
         if address.file and create:
             create_file(address.file, with_directory=url is None)
         writer, reader = make_engines(address, engine_options or {}, read_only=read_only)
         return cls(writer, reader, address, read_only=read_only)
 
     @classmethod
-    def over(cls, engine: Engine, *, read_only: bool = False) -> Self:
-        """
-        Use *engine*, which the caller made and will dispose of.
-
-        Raises:
-            InvalidDatabaseError: It is of SQLite, whose connections need settings from the start.
-        """
+    def _over(cls, engine: Engine, *, read_only: bool) -> Self:
         address = read_address(engine.url.render_as_string(hide_password=False))
         if address.dialect.upgrades_itself:
             reason = "engine= takes an engine of a server; open a SQLite file by its URL"
             raise InvalidDatabaseError(str(address), reason)
-        database = cls(engine, engine, address, read_only=read_only, owns_engines=False)
+        reader = autocommitting(engine)
+        database = cls(engine, reader, address, read_only=read_only, owns_engines=False)
         with database.translating(), database.connected(engine) as conn:
             found = conn.get_isolation_level()
-        if found != _WANTED_ISOLATION:
+        wanted = address.dialect.isolation
+        if found != wanted:
             database.close()
-            reason = f"the engine's isolation is {found}, and {_WANTED_ISOLATION} is needed"
+            reason = f"the engine's isolation is {found}, and {wanted} is needed"
             raise InvalidDatabaseError(str(address), reason)
         return database
 
@@ -239,11 +248,11 @@ class Database:
 
     @contextmanager
     def connected(self, engine: Engine) -> Iterator[Connection]:
-        """Give a connection of *engine*, and say in our words why if none can be had."""
+        """Give a connection of *engine*; see `engines.connect`."""
         if self.closed:
             raise RegistryClosedError
         with self._activity.call():
-            conn, process = self._connect(engine), os.getpid()
+            conn, process = connect(engine, self.address), os.getpid()
             try:
                 yield conn
             finally:
@@ -251,16 +260,6 @@ class Database:
                     conn.close()
                 else:
                     abandoned.append(conn)
-
-    def _connect(self, engine: Engine) -> Connection:
-        try:
-            return engine.connect()
-        except DBAPIError as error:
-            if self.dialect.fault(error) is not None:
-                raise
-            # No code says why a server cannot be reached.
-            sentence = str(error.orig).partition("\n")[0]
-            raise RegistryUnavailableError(str(self.address), sentence) from error
 
     def before_fork(self) -> None:
         """Wait for running calls, and close the connections to a file."""

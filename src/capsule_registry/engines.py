@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import create_engine, event
-from sqlalchemy.exc import NoSuchModuleError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError, NoSuchModuleError, ProgrammingError
 
-from capsule_registry.errors import InvalidDatabaseError
+from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableError
 from capsule_registry.sqlite_file import file_options
 
 if TYPE_CHECKING:
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from capsule_registry.addresses import Address
+
+
+#: The driver's rollback of a transaction that never was would be a second round trip.
+_AUTOCOMMIT: Final = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
 
 
 def make_engines(
@@ -27,20 +31,56 @@ def make_engines(
     Args:
         address: Of the database.
         wanted: Options of the caller's own, which win.
-        read_only: A file is opened so that nothing can be written.
+        read_only: The database is told to refuse whatever would write.
 
     Raises:
         InvalidDatabaseError: The driver is not installed.
     """
     options: dict[str, Any] = {"hide_parameters": True, **address.dialect.engine_options}
     if address.dialect.upgrades_itself:
-        engine = _make_engine(
-            address, {**options, **file_options(address.file, read_only=read_only), **wanted}
-        )
+        options |= {**file_options(address.file, read_only=read_only), **wanted}
+        engine = _make_engine(address, options)
         return engine, engine
     options |= wanted
-    reader = _make_engine(address, {**options, "isolation_level": "AUTOCOMMIT"})
-    return _make_engine(address, options), reader
+    writer = _make_engine(address, options)
+    reader = _make_engine(address, {**options, **_AUTOCOMMIT})
+    settings = address.dialect.settings
+    if read_only:
+        settings += address.dialect.read_only_settings
+    for engine in (writer, reader):
+        event.listen(engine, "connect", _teller(settings))
+    return writer, reader
+
+
+def autocommitting(engine: Engine) -> Engine:
+    """Return *engine*, with its pool, so that each statement stands by itself."""
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def connect(engine: Engine, address: Address) -> Connection:
+    """
+    Return a connection of *engine*, and say in our words why if none can be made.
+
+    Raises:
+        InvalidDatabaseError: The driver does not know an option of the URL, or the server is of
+            another make.
+        RegistryUnavailableError: The server cannot be reached, or does not let us in without
+            saying why in a code.
+        DBAPIError: Anything that has a code.
+    """
+    try:
+        return engine.connect()
+    except DBAPIError as error:
+        if address.dialect.fault(error) is not None:
+            raise
+        kind = (
+            InvalidDatabaseError
+            if isinstance(error, ProgrammingError)
+            else RegistryUnavailableError
+        )
+        raise kind(str(address), str(error.orig).partition("\n")[0]) from error
+    except (InvalidRequestError, TypeError, ValueError) as error:
+        raise InvalidDatabaseError(str(address), str(error)) from error
 
 
 def _make_engine(address: Address, options: Mapping[str, Any]) -> Engine:
@@ -49,8 +89,6 @@ def _make_engine(address: Address, options: Mapping[str, Any]) -> Engine:
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         reason = f"install capsule-registry[{address.dialect.name}] ({error})"
         raise InvalidDatabaseError(str(address), reason) from error
-    if address.dialect.settings:
-        event.listen(engine, "connect", _teller(address.dialect.settings))
     if address.dialect.begin_write:
         event.listen(engine, "begin", _begin)
     return engine

@@ -73,6 +73,7 @@ class CapsuleRegistry(RegistryWriter):
         actor: str | None = None,
         migrate: bool | None = None,
         read_only: bool = False,
+        allow_network_file_system: bool = False,
         clock: Callable[[], datetime] | None = None,
         new_uuid: Callable[[], UUID] | None = None,
         engine: Engine | None = None,
@@ -90,11 +91,13 @@ class CapsuleRegistry(RegistryWriter):
                 `mariadb://…`. Without one, a file in the user's data directory.
             actor: Who is recorded as having made the changes; else user, host and process.
             migrate: Whether to upgrade the schema; by default on SQLite only.
-            read_only: Refuse all changes, and create nothing.
+            read_only: Refuse all changes, and create nothing; a role with SELECT alone will do.
+            allow_network_file_system: Open a SQLite file also where locks cannot be trusted.
             clock: Gives the time instead of the database's own clock (the host's, on SQLite).
             new_uuid: Makes the ids of declared uplinks.
             engine: Use this engine of a server instead of making one; *url* is ignored.
-            engine_options: Passed on to `sqlalchemy.create_engine`.
+            engine_options: Passed on to `sqlalchemy.create_engine`, for the pool that writes and
+                for the one that reads.
 
         Raises:
             InvalidDatabaseError: *url* is of no supported database, or its file is no database.
@@ -106,11 +109,13 @@ class CapsuleRegistry(RegistryWriter):
         """
         to_namespace(namespace)
         check_text("actor", actor, _MAX_ACTOR)
-        create = migrate is not False and not read_only
-        database = (
-            Database.open(url, create=create, read_only=read_only, engine_options=engine_options)
-            if engine is None
-            else Database.over(engine, read_only=read_only)
+        database = Database.open(
+            url,
+            create=migrate is not False and not read_only,
+            read_only=read_only,
+            allow_network_file_system=allow_network_file_system,
+            engine=engine,
+            engine_options=engine_options,
         )
         registry = cls(database, namespace, actor=actor, clock=clock, new_uuid=new_uuid or uuid7)
         try:
@@ -122,13 +127,10 @@ class CapsuleRegistry(RegistryWriter):
         return registry
 
     def _ensure_namespace(self) -> None:
-        def exists(conn: Connection) -> bool:
-            return namespaces.exists(Scope(conn, self.namespace))
-
         def create(conn: Connection) -> None:
             self._close_unit(namespaces.create(conn, self.namespace, *self._time), None)
 
-        if self._database.read(exists):
+        if self._database.read(lambda conn: namespaces.exists(Scope(conn, self.namespace))):
             return
         if self._database.read_only:
             raise NamespaceNotFoundError(self.namespace)

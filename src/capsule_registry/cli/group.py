@@ -45,22 +45,34 @@ class Target:
     database: str | None
     namespace: str
     actor: str | None
+    allow_network_file_system: bool
 
     def open(self) -> CapsuleRegistry:
         """Open the registry to change it."""
-        return library.CapsuleRegistry.open(
-            self.database, namespace=self.namespace, actor=self.actor
-        )
+        return self._open(self.database)
 
     def open_to_read(self) -> CapsuleRegistry:
         """Open the registry to read it; the default database reads as empty while there is none."""
         if self.database is None and not library.default_file().exists():
-            return library.CapsuleRegistry.open("sqlite://", namespace=self.namespace)
-        return library.CapsuleRegistry.open(self.database, namespace=self.namespace, read_only=True)
+            return self._open("sqlite://")
+        return self._open(self.database, read_only=True)
+
+    def _open(self, database: str | None, *, read_only: bool = False) -> CapsuleRegistry:
+        return library.CapsuleRegistry.open(
+            database,
+            namespace=self.namespace,
+            actor=self.actor,
+            read_only=read_only,
+            allow_network_file_system=self.allow_network_file_system,
+        )
 
     def administrate(self, *, read_only: bool = False) -> RegistryAdmin:
         """Open the database itself."""
-        return library.RegistryAdmin.open(self.database, read_only=read_only)
+        return library.RegistryAdmin.open(
+            self.database,
+            read_only=read_only,
+            allow_network_file_system=self.allow_network_file_system,
+        )
 
 
 pass_target = click.make_pass_decorator(Target)
@@ -134,10 +146,22 @@ def exit_code(error: CapsuleRegistryError) -> int:
     show_envvar=True,
     help="Who is recorded as having made a change; else user, host and process.",
 )
+@click.option(
+    "--allow-network-file-system",
+    is_flag=True,
+    envvar="CAPSULE_REGISTRY_ALLOW_NETWORK_FILE_SYSTEM",
+    show_envvar=True,
+    help="Open a SQLite file also where locks cannot be trusted.",
+)
 @click.version_option(library.__version__, prog_name="capsule-registry")
 @click.pass_context
 def capsule_registry(
-    ctx: click.Context, database: str | None, namespace: str, actor: str | None
+    ctx: click.Context,
+    database: str | None,
+    namespace: str,
+    actor: str | None,
+    *,
+    allow_network_file_system: bool,
 ) -> None:
     """
     Keep capsules, their uplinks and session UUIDs in a SQL database.
@@ -145,4 +169,4 @@ def capsule_registry(
     Exit codes: 0 done, 1 partly failed, 2 usage, 3 not found, 4 conflict, 5 invalid input,
     6 schema, 7 unavailable, 8 history corrupt, 9 not permitted.
     """
-    ctx.obj = Target(database, namespace, actor)
+    ctx.obj = Target(database, namespace, actor, allow_network_file_system)

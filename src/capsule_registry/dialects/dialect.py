@@ -9,6 +9,7 @@ from sqlalchemy import func, literal_column, null, type_coerce
 
 from capsule_registry.canonical import canonical_json
 from capsule_registry.dialects.faults import mariadb_fault, postgresql_fault, sqlite_fault
+from capsule_registry.dialects.probes import MARIADB, POSTGRESQL, SQLITE
 from capsule_registry.dialects.types import UtcDateTime
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.exc import DBAPIError
 
     from capsule_registry.dialects.faults import Fault
+    from capsule_registry.dialects.probes import Probe
 
 #: How long a statement waits for a lock before it gives up.
 LOCK_TIMEOUT_SECONDS: Final = 30
@@ -32,6 +34,8 @@ class Dialect:
     driver: str
     #: What kind of failure of the database an error is; `None` for a bug of ours.
     fault: Callable[[DBAPIError], Fault | None]
+    #: The isolation that every transaction has; it is read back.
+    isolation: str
     #: The file is the user's own, so the library may change its schema when it opens it.
     upgrades_itself: bool = False
     #: What begins a transaction that writes, where the driver's own way would be unsafe.
@@ -43,37 +47,54 @@ class Dialect:
     #: Options of the engine, and what each new connection is told.
     engine_options: Mapping[str, Any] = field(default_factory=dict)
     settings: tuple[str, ...] = ()
+    #: What it is told besides where nothing may be written.
+    read_only_settings: tuple[str, ...] = ()
+    #: What is read back of it, to see whether the guarantees have what they rest on.
+    probes: tuple[Probe, ...] = ()
     #: What makes processes that change the schema take turns, and what ends the turn.
     lock_schema: str | None = None
     unlock_schema: str | None = None
 
 
-_SERVER_OPTIONS: Final = {"isolation_level": "READ COMMITTED", "json_serializer": canonical_json}
+_READ_COMMITTED: Final = "READ COMMITTED"
+_SERVER_OPTIONS: Final = {"isolation_level": _READ_COMMITTED, "json_serializer": canonical_json}
 
 _SQLITE: Final = Dialect(
     "sqlite",
     "pysqlite",
     sqlite_fault,
+    "SERIALIZABLE",
     upgrades_itself=True,
     begin_write="BEGIN IMMEDIATE",
+    probes=SQLITE,
+)
+
+#: A limit that the caller set, by the URL or for the role, stands.
+_LIMIT_WAITING: Final = (
+    f"SELECT set_config('lock_timeout', '{LOCK_TIMEOUT_SECONDS}s', false)"
+    " WHERE current_setting('lock_timeout') = '0'"
 )
 
 _POSTGRESQL: Final = Dialect(
     "postgresql",
     "psycopg",
     postgresql_fault,
+    _READ_COMMITTED,
     now=type_coerce(func.clock_timestamp(), UtcDateTime),
     user=func.session_user(),
     engine_options=_SERVER_OPTIONS,
-    settings=(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'",),
+    settings=(_LIMIT_WAITING,),
+    read_only_settings=("SET default_transaction_read_only = on",),
     # The number is the word "capsules" in ASCII; it means the same lock to every process.
     lock_schema="SELECT pg_advisory_xact_lock(7161128523689387379)",
+    probes=POSTGRESQL,
 )
 
 _MARIADB: Final = Dialect(
     "mariadb",
     "pymysql",
     mariadb_fault,
+    _READ_COMMITTED,
     # As text: SQLAlchemy's `func.sysdate` drops the precision.
     now=type_coerce(
         literal_column("CONVERT_TZ(SYSDATE(6), @@session.time_zone, '+00:00')"), UtcDateTime
@@ -81,13 +102,17 @@ _MARIADB: Final = Dialect(
     user=func.current_user(),
     engine_options=_SERVER_OPTIONS,
     settings=(
-        f"SET innodb_lock_wait_timeout = {LOCK_TIMEOUT_SECONDS}",
+        f"SET innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, {LOCK_TIMEOUT_SECONDS})",
         "SET time_zone = '+00:00'",
+        # Whatever the server's own mode: no text is ever cut short without an error.
+        "SET sql_mode = 'TRADITIONAL'",
     ),
+    read_only_settings=("SET SESSION TRANSACTION READ ONLY",),
     lock_schema=(
         f"SELECT GET_LOCK(CONCAT('capsule-registry ', DATABASE()), {LOCK_TIMEOUT_SECONDS})"
     ),
     unlock_schema="SELECT RELEASE_LOCK(CONCAT('capsule-registry ', DATABASE()))",
+    probes=MARIADB,
 )
 
 _DIALECTS: Final = {
