@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import warnings
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
@@ -22,7 +24,7 @@ from capsule_registry.dialects.types import time_text
 from capsule_registry.tables import metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 class Backend(ABC):
@@ -47,6 +49,14 @@ class Backend(ABC):
     @abstractmethod
     def table(self, url: str, name: str) -> list[dict[str, Any]]:
         """Return the rows of a table in key order, times, UUIDs and JSON as canonical text."""
+
+    @abstractmethod
+    def error(self, code: Any) -> Exception:
+        """Return the driver's error of that code."""
+
+    #: Codes that pass by themselves, and those of a disk that is full.
+    passing: ClassVar[tuple[Any, ...]]
+    full: ClassVar[tuple[Any, ...]]
 
     def is_sound(self, url: str) -> bool:
         """Say whether the database finds nothing wrong with itself."""
@@ -108,6 +118,14 @@ class SqliteBackend(Backend):
         finally:
             connection.close()
 
+    passing = (5, 261, 517)
+    full = (13,)
+
+    def error(self, code: int) -> Exception:
+        error: Any = capsule_registry.sqlite_module.OperationalError("injected")
+        error.sqlite_errorcode = code
+        return error  # type: ignore[no-any-return]
+
     def is_sound(self, url: str) -> bool:
         return self.rows(url, "PRAGMA integrity_check") == [("ok",)] and not self.rows(
             url, "PRAGMA foreign_key_check"
@@ -123,7 +141,7 @@ class ServerBackend(Backend):
         self._admin = sa.make_url(url)
         self._numbers = count()
         self._made: list[str] = []
-        self._engines: dict[str, sa.Engine] = {}
+        self._users: list[str] = []
         self._template = self.empty_url()
         CapsuleRegistry.open(self._template, migrate=True).close()
 
@@ -147,10 +165,38 @@ class ServerBackend(Backend):
             ]
 
     def close(self) -> None:
-        for engine in self._engines.values():
-            engine.dispose()
         for name in self._made:
             self._drop(name)
+        for user in self._users:
+            with self._connect(self._admin) as connection:
+                connection.exec_driver_sql(f"DROP USER {user}")
+
+    def as_user(self, url: str, rights: str) -> str:
+        """Return the URL for a new user that has *rights* on every table, and none besides."""
+        user = f"capsule_registry_test_{os.getpid()}_{next(self._numbers)}"
+        with self._connect(url) as connection:
+            self._create_user(connection, user, rights)
+        self._users.append(user)
+        mine = sa.make_url(url).set(username=user, password="canary")  # noqa: S106 - it is looked for
+        return mine.render_as_string(hide_password=False)
+
+    @abstractmethod
+    def _create_user(self, connection: sa.Connection, user: str, rights: str) -> None: ...
+
+    #: Round trips of a read by an engine of the caller's own.
+    trips_of_a_read: ClassVar[int]
+
+    @abstractmethod
+    def round_trips(self, driver: Any, work: Callable[[], object]) -> int:
+        """Return how often *work* sends something over the *driver*'s connection and waits."""
+
+    @abstractmethod
+    def break_connections(self, url: str) -> None:
+        """Break every other connection to the database, as a restart does."""
+
+    @abstractmethod
+    def patient(self, url: str, *, statement: float = 0, lock: float = 0) -> str:
+        """Return *url* with limits in seconds on statements and on waiting for locks."""
 
     def _create(self, suffix: str) -> str:
         name = f"capsule_registry_test_{os.getpid()}_{next(self._numbers)}"
@@ -175,6 +221,41 @@ class PostgresqlBackend(ServerBackend):
 
     name = "postgresql"
     force = "WITH (FORCE)"
+    trips_of_a_read = 1
+    passing = ("40001", "40P01", "55P03")
+    full = ("53100",)
+
+    def error(self, code: str) -> Exception:
+        import psycopg
+
+        return psycopg.errors.lookup(code)("injected")
+
+    def _create_user(self, connection: sa.Connection, user: str, rights: str) -> None:
+        connection.exec_driver_sql(f"CREATE ROLE {user} LOGIN PASSWORD 'canary'")
+        connection.exec_driver_sql(f"GRANT {rights} ON ALL TABLES IN SCHEMA public TO {user}")
+
+    def round_trips(self, driver: Any, work: Callable[[], object]) -> int:
+        with TemporaryFile("w+") as trace:
+            driver.pgconn.trace(trace.fileno())
+            work()
+            driver.pgconn.untrace()
+            trace.seek(0)
+            return len(re.findall(r"\tF\t\d+\t(?:Query|Sync)\b", trace.read()))
+
+    def break_connections(self, url: str) -> None:
+        self.rows(
+            url,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+
+    def patient(self, url: str, *, statement: float = 0, lock: float = 0) -> str:
+        options = f"-c statement_timeout={statement:g}s -c lock_timeout={lock:g}s"
+        return (
+            sa.make_url(url)
+            .update_query_dict({"options": options})
+            .render_as_string(hide_password=False)
+        )
 
     def new_url(self) -> str:
         return self._create(f"TEMPLATE {sa.make_url(self._template).database}")
@@ -201,6 +282,48 @@ class MariadbBackend(ServerBackend):
     """MariaDB: tests take turns with one database, which is emptied before each."""
 
     name = "mariadb"
+    trips_of_a_read = 2  # A ROLLBACK when it is given back.
+    passing = (1020, 1047, 1205, 1213)
+    full = (1021, 1114)
+
+    def error(self, code: int) -> Exception:
+        from pymysql.err import OperationalError
+
+        error: Exception = OperationalError(code, "injected")
+        return error
+
+    def _create_user(self, connection: sa.Connection, user: str, rights: str) -> None:
+        connection.exec_driver_sql(f"CREATE USER {user} IDENTIFIED BY 'canary'")
+        connection.exec_driver_sql(f"GRANT {rights} ON * TO {user}")
+
+    def round_trips(self, driver: Any, work: Callable[[], object]) -> int:
+        def asked() -> int:
+            with driver.cursor() as cursor:
+                cursor.execute("SHOW SESSION STATUS LIKE 'Questions'")
+                return int(cursor.fetchone()[1])
+
+        before = asked()
+        work()
+        return asked() - before - 1
+
+    def break_connections(self, url: str) -> None:
+        found = self.rows(
+            url,
+            "SELECT id FROM information_schema.processlist "
+            "WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+        )
+        for (number,) in found:
+            self.rows(url, f"KILL {number}")
+
+    def patient(self, url: str, *, statement: float = 0, lock: float = 0) -> str:
+        command = f"SET max_statement_time = {statement}"
+        if lock:
+            command += f", innodb_lock_wait_timeout = {max(1, round(lock))}"
+        return (
+            sa.make_url(url)
+            .update_query_dict({"init_command": command})
+            .render_as_string(hide_password=False)
+        )
 
     def new_url(self) -> str:
         with self._connect(self._template) as connection:

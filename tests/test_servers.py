@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from backends import ServerBackend
 from capsule_registry import (
     CapsuleRegistry,
     InvalidDatabaseError,
@@ -29,9 +31,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def server(backend: Backend) -> Backend:
+def server(backend: Backend) -> ServerBackend:
     """A database that is a server."""
-    if not backend.is_server:
+    if not isinstance(backend, ServerBackend):
         pytest.skip(f"{backend.name} is no server")
     return backend
 
@@ -50,7 +52,7 @@ def test_the_migrations_make_what_the_tables_say(backend: Backend, url: str) -> 
     assert [] == differences
 
 
-def test_a_server_is_upgraded_only_when_that_is_asked_for(server: Backend) -> None:
+def test_a_server_is_upgraded_only_when_that_is_asked_for(server: ServerBackend) -> None:
     """Opening says which command to run; `migrate=True` and the command do it."""
     url = server.empty_url()
     with pytest.raises(SchemaVersionError, match="db upgrade"):
@@ -64,7 +66,7 @@ def test_a_server_is_upgraded_only_when_that_is_asked_for(server: Backend) -> No
         assert record == registry.get("alpha")
 
 
-def test_an_upgrade_that_was_cut_short_is_taken_up_again(server: Backend) -> None:
+def test_an_upgrade_that_was_cut_short_is_taken_up_again(server: ServerBackend) -> None:
     """With only some of the tables made, the next upgrade makes the rest."""
     url = server.empty_url()
     engine = sa.create_engine(url)
@@ -82,7 +84,7 @@ def test_an_upgrade_that_was_cut_short_is_taken_up_again(server: Backend) -> Non
         assert ["alpha"] == registry.list()
 
 
-def test_many_processes_upgrade_at_once(server: Backend) -> None:
+def test_many_processes_upgrade_at_once(server: ServerBackend) -> None:
     """Five run `db upgrade` on an empty database: all succeed, and the schema is whole."""
     url = server.empty_url()
     command = [sys.executable, "-m", "capsule_registry", "--database", url, "db", "upgrade"]
@@ -97,7 +99,7 @@ def test_many_processes_upgrade_at_once(server: Backend) -> None:
 
 
 @pytest.mark.parametrize("pause", [0.05, 0.2, 0.5])
-def test_an_upgrade_that_is_killed_is_taken_up_again(server: Backend, pause: float) -> None:
+def test_an_upgrade_that_is_killed_is_taken_up_again(server: ServerBackend, pause: float) -> None:
     """Killed at some moment after the first table was made, the next upgrade finishes it."""
     url = server.empty_url()
     command = [sys.executable, "-m", "capsule_registry", "--database", url, "db", "upgrade"]
@@ -116,7 +118,7 @@ def test_an_upgrade_that_is_killed_is_taken_up_again(server: Backend, pause: flo
         assert ["alpha"] == registry.list()
 
 
-def test_the_time_is_the_servers(server: Backend, url: str) -> None:
+def test_the_time_is_the_servers(server: ServerBackend, url: str) -> None:
     """What is written has the server's time, read after the lock, in UTC to the microsecond."""
     with CapsuleRegistry.open(url) as registry:
         written = registry.register(make_manifest()).registered_at
@@ -132,7 +134,7 @@ def test_the_time_is_the_servers(server: Backend, url: str) -> None:
     assert sorted(others) == others
 
 
-def test_the_database_user_is_recorded(server: Backend, url: str) -> None:
+def test_the_database_user_is_recorded(server: ServerBackend, url: str) -> None:
     """Each revision has who the database says is connected."""
     with CapsuleRegistry.open(url) as registry:
         registry.register(make_manifest())
@@ -140,7 +142,7 @@ def test_the_database_user_is_recorded(server: Backend, url: str) -> None:
     assert all(row["database_user"] for row in server.table(url, "revisions"))
 
 
-def test_an_engine_of_the_callers_own_is_used(server: Backend, url: str) -> None:
+def test_an_engine_of_the_callers_own_is_used(server: ServerBackend, url: str) -> None:
     """It is used, and not disposed of; one of another isolation is refused."""
     engine = sa.create_engine(url, isolation_level="READ COMMITTED")
     with CapsuleRegistry.open(engine=engine) as registry:
@@ -155,7 +157,26 @@ def test_an_engine_of_the_callers_own_is_used(server: Backend, url: str) -> None
     serializable.dispose()
 
 
-def test_a_database_that_is_missing_is_unavailable(server: Backend, url: str) -> None:
+def test_a_read_of_one_statement_is_one_round_trip(server: ServerBackend, url: str) -> None:
+    """Nothing is sent before or after it; with an engine of the caller's, at most a ROLLBACK is."""
+    options = {"pool_size": 1, "max_overflow": 0}
+    engine = sa.create_engine(url, isolation_level="READ COMMITTED", **options)
+    counts = {}
+    for name, registry in {
+        "ours": CapsuleRegistry.open(url, engine_options=options),
+        "the caller's": CapsuleRegistry.open(engine=engine),
+    }.items():
+        with registry:
+            registry.find_by_uuid(uuid4())
+            with registry._database.reader.connect() as connection:
+                driver = connection.connection.driver_connection
+            counts[name] = server.round_trips(driver, lambda: registry.find_by_uuid(uuid4()))  # noqa: B023 - called at once
+    engine.dispose()
+
+    assert {"ours": 1, "the caller's": server.trips_of_a_read} == counts
+
+
+def test_a_database_that_is_missing_is_unavailable(server: ServerBackend, url: str) -> None:
     """The message has the address, and never the password."""
     missing = sa.make_url(url).set(database="missing", password="canary")  # noqa: S106 - it is looked for
     with pytest.raises((RegistryUnavailableError, PermissionDeniedError)) as caught:
@@ -164,7 +185,7 @@ def test_a_database_that_is_missing_is_unavailable(server: Backend, url: str) ->
     assert "canary" not in str(caught.value)
 
 
-def test_a_pool_that_is_exhausted_is_unavailable(server: Backend, url: str) -> None:
+def test_a_pool_that_is_exhausted_is_unavailable(server: ServerBackend, url: str) -> None:
     """A connection that does not become free in time is the error that is worth a retry."""
     options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.1}
     with CapsuleRegistry.open(url, engine_options=options) as registry:  # noqa: SIM117 - one after the other
@@ -173,37 +194,20 @@ def test_a_pool_that_is_exhausted_is_unavailable(server: Backend, url: str) -> N
                 registry.list()
 
 
-def kill_connections(server: Backend, url: str) -> None:
-    """Break every other connection to the database, as a restart does."""
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        if server.name == "postgresql":
-            connection.exec_driver_sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-        else:
-            found = connection.exec_driver_sql(
-                "SELECT id FROM information_schema.processlist "
-                "WHERE db = DATABASE() AND id <> CONNECTION_ID()"
-            )
-            for (number,) in found.all():
-                connection.exec_driver_sql(f"KILL {number}")
-    engine.dispose()
-
-
-def test_broken_connections_are_replaced(server: Backend, url: str) -> None:
+def test_broken_connections_are_replaced(server: ServerBackend, url: str) -> None:
     """After every connection of the pool was broken, reads and writes go on."""
     with CapsuleRegistry.open(url) as registry:
         registry.register(make_manifest("before"))
-        kill_connections(server, url)
+        server.break_connections(url)
         assert ["before"] == registry.list()
-        kill_connections(server, url)
+        server.break_connections(url)
         registry.register(make_manifest("after"))
         assert ["before", "after"] == registry.list()
 
 
-def test_a_unit_whose_connection_breaks_is_run_again_as_a_whole(server: Backend, url: str) -> None:
+def test_a_unit_whose_connection_breaks_is_run_again_as_a_whole(
+    server: ServerBackend, url: str
+) -> None:
     """`run` calls its work again in a new transaction, and it is done once."""
     calls: list[None] = []
     with CapsuleRegistry.open(url) as registry:
@@ -212,7 +216,7 @@ def test_a_unit_whose_connection_breaks_is_run_again_as_a_whole(server: Backend,
             calls.append(None)
             transaction.register(make_manifest())  # type: ignore[attr-defined]
             if len(calls) == 1:
-                kill_connections(server, url)
+                server.break_connections(url)
 
         registry.run(work)
         assert ["alpha"] == registry.list()
@@ -223,7 +227,7 @@ def test_a_unit_whose_connection_breaks_is_run_again_as_a_whole(server: Backend,
 
 @pytest.mark.parametrize("took_place", [True, False])
 def test_a_commit_whose_answer_was_lost_is_looked_up(
-    server: Backend, url: str, monkeypatch: pytest.MonkeyPatch, took_place: bool
+    server: ServerBackend, url: str, monkeypatch: pytest.MonkeyPatch, took_place: bool
 ) -> None:
     """Whether or not it took place, the change is there exactly once, and the caller knows."""
     with CapsuleRegistry.open(url) as registry:
@@ -238,7 +242,7 @@ def test_a_commit_whose_answer_was_lost_is_looked_up(
             broken.append(None)
             if took_place:
                 original(connection)  # type: ignore[arg-type]
-            kill_connections(server, url)
+            server.break_connections(url)
             original(connection)  # type: ignore[arg-type]
             connection.cursor().execute("SELECT 1")  # type: ignore[attr-defined]
 

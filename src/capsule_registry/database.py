@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from capsule_registry.addresses import Address, read_address
 from capsule_registry.dialects.faults import ERRORS
-from capsule_registry.engines import autocommitting, connect, make_engines
+from capsule_registry.engines import connect, make_engines, reading_by
 from capsule_registry.errors import (
     CapsuleRegistryError,
     InvalidDatabaseError,
@@ -117,7 +117,7 @@ class Database:
         if address.dialect.upgrades_itself:
             reason = "engine= takes an engine of a server; open a SQLite file by its URL"
             raise InvalidDatabaseError(str(address), reason)
-        reader = autocommitting(engine)
+        reader = reading_by(engine, address)
         database = cls(engine, reader, address, read_only=read_only, owns_engines=False)
         with database.translating(), database.connected(engine) as conn:
             found = conn.get_isolation_level()

@@ -52,9 +52,11 @@ def make_engines(
     return writer, reader
 
 
-def autocommitting(engine: Engine) -> Engine:
-    """Return *engine*, with its pool, so that each statement stands by itself."""
-    return engine.execution_options(isolation_level="AUTOCOMMIT")
+def reading_by(engine: Engine, address: Address) -> Engine:
+    """Return what reads through the pool of *engine*, in as few round trips as can be had."""
+    if address.dialect.switches_autocommit_freely:
+        return engine.execution_options(isolation_level="AUTOCOMMIT")
+    return engine
 
 
 def connect(engine: Engine, address: Address) -> Connection:

@@ -47,6 +47,8 @@ class Dialect:
     #: Options of the engine, and what each new connection is told.
     engine_options: Mapping[str, Any] = field(default_factory=dict)
     settings: tuple[str, ...] = ()
+    #: A connection can be made to commit by itself without a word to the server.
+    switches_autocommit_freely: bool = False
     #: What it is told besides where nothing may be written.
     read_only_settings: tuple[str, ...] = ()
     #: What is read back of it, to see whether the guarantees have what they rest on.
@@ -84,6 +86,7 @@ _POSTGRESQL: Final = Dialect(
     user=func.session_user(),
     engine_options=_SERVER_OPTIONS,
     settings=(_LIMIT_WAITING,),
+    switches_autocommit_freely=True,
     read_only_settings=("SET default_transaction_read_only = on",),
     # The number is the word "capsules" in ASCII; it means the same lock to every process.
     lock_schema="SELECT pg_advisory_xact_lock(7161128523689387379)",
