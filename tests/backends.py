@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 import capsule_registry
 from capsule_registry import CapsuleRegistry
 from capsule_registry.canonical import canonical_json
+from capsule_registry.database import Database
 from capsule_registry.dialects.types import time_text
 from capsule_registry.tables import metadata
 
@@ -64,6 +65,23 @@ class Backend(ABC):
 
     def close(self) -> None:  # noqa: B027 - not every kind leaves something
         """Remove what was made."""
+
+
+def shape(url: str) -> dict[str, Any]:
+    """Return what the schema of a database consists of: columns, indexes and keys by table."""
+    database = Database.open(url)
+    with database.connected(database.engine) as connection:
+        found = sa.inspect(connection)
+        shapes = {
+            name: (
+                [(column["name"], str(column["type"])) for column in found.get_columns(name)],
+                sorted(str(index["name"]) for index in found.get_indexes(name)),
+                sorted(str(key["name"]) for key in found.get_foreign_keys(name)),
+            )
+            for name in found.get_table_names()
+        }
+    database.close()
+    return shapes
 
 
 def as_text(value: Any) -> Any:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -81,40 +78,6 @@ def test_an_upgrade_that_was_cut_short_is_taken_up_again(server: ServerBackend) 
 
     with CapsuleRegistry.open(url, migrate=True) as registry:
         registry.register(make_manifest())
-        assert ["alpha"] == registry.list()
-
-
-def test_many_processes_upgrade_at_once(server: ServerBackend) -> None:
-    """Five run `db upgrade` on an empty database: all succeed, and the schema is whole."""
-    url = server.empty_url()
-    command = [sys.executable, "-m", "capsule_registry", "--database", url, "db", "upgrade"]
-    upgrades = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(5)
-    ]
-    results = [(*upgrade.communicate(timeout=120), upgrade.returncode) for upgrade in upgrades]
-
-    assert [("schema version 0001\n", "", 0)] * 5 == results
-    assert 1 == len(server.table(url, "schema_versions"))
-
-
-@pytest.mark.parametrize("pause", [0.05, 0.2, 0.5])
-def test_an_upgrade_that_is_killed_is_taken_up_again(server: ServerBackend, pause: float) -> None:
-    """Killed at some moment after the first table was made, the next upgrade finishes it."""
-    url = server.empty_url()
-    command = [sys.executable, "-m", "capsule_registry", "--database", url, "db", "upgrade"]
-    upgrade = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    engine = sa.create_engine(url)
-    deadline = time.monotonic() + 30
-    while not sa.inspect(engine).get_table_names() and upgrade.poll() is None:
-        assert time.monotonic() < deadline
-    engine.dispose()
-    time.sleep(pause)
-    upgrade.kill()
-    upgrade.wait()
-
-    with CapsuleRegistry.open(url, migrate=True) as registry:
-        registry.register(make_manifest(uplink=[TELEGRAM]))
         assert ["alpha"] == registry.list()
 
 
