@@ -23,11 +23,11 @@ _NAMES_BY_MODULE = {
         HistoryCorruptError IncarnationChangedError InvalidCapsuleIdError
         InvalidDatabaseError InvalidInputError InvalidManifestError InvalidTextError
         InvalidUplinkSourceError InvalidUuidError LeaseLostError LeaseNotFoundError
-        NamespaceInUseError NamespaceNotFoundError NotFoundError PermissionDeniedError
-        RegistryClosedError RegistryUnavailableError RevisionCompactedError RevisionError
-        SchemaVersionError StaleGenerationError TransactionDoomedError
-        TransactionInProgressError UplinkAlreadyRegisteredError UplinkNotFoundError
-        UsageError UuidHeldError
+        NamespaceInUseError NamespaceNotFoundError NotFoundError OutcomeUnknownError
+        PermissionDeniedError RegistryClosedError RegistryUnavailableError
+        RevisionCompactedError RevisionError SchemaVersionError StaleGenerationError
+        TransactionDoomedError TransactionInProgressError UplinkAlreadyRegisteredError
+        UplinkNotFoundError UsageError UuidHeldError
     """,
     "identifiers": "CapsuleId UplinkId",
     "manifest.boot_order": "boot_order",

@@ -29,6 +29,7 @@ from capsule_registry.errors import LeaseNotFoundError as LeaseNotFoundError
 from capsule_registry.errors import NamespaceInUseError as NamespaceInUseError
 from capsule_registry.errors import NamespaceNotFoundError as NamespaceNotFoundError
 from capsule_registry.errors import NotFoundError as NotFoundError
+from capsule_registry.errors import OutcomeUnknownError as OutcomeUnknownError
 from capsule_registry.errors import PermissionDeniedError as PermissionDeniedError
 from capsule_registry.errors import RegistryClosedError as RegistryClosedError
 from capsule_registry.errors import RegistryUnavailableError as RegistryUnavailableError

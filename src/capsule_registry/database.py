@@ -7,8 +7,6 @@ A function elsewhere that takes a connection never begins or commits.
 from __future__ import annotations
 
 import os
-import random
-import time
 import warnings
 from contextlib import contextmanager, nullcontext
 from threading import Lock
@@ -23,11 +21,13 @@ from capsule_registry.engines import connect, make_engines, reading_by
 from capsule_registry.errors import (
     CapsuleRegistryError,
     InvalidDatabaseError,
+    OutcomeUnknownError,
     PermissionDeniedError,
     RegistryClosedError,
     RegistryUnavailableError,
 )
 from capsule_registry.forking import Activity, abandoned, watch
+from capsule_registry.patience import Patience
 from capsule_registry.sqlite_file import (
     BUSY_TIMEOUT_SECONDS,
     create_file,
@@ -45,8 +45,6 @@ T = TypeVar("T")
 
 #: How long a unit is run again after failures that are known to be passing.
 RETRY_SECONDS: Final = 30.0
-_FIRST_PAUSE_SECONDS: Final = 0.005
-_LONGEST_PAUSE_SECONDS: Final = 1.0
 
 
 class UnknownOutcomeError(Exception):
@@ -96,9 +94,8 @@ class Database:
         With an *engine*, which the caller made and will dispose of, that is used instead.
 
         Raises:
-            InvalidDatabaseError: *url* is no URL of a supported database, or of a file on a network
-                file system, and that was not allowed; the engine is of SQLite, whose connections
-                need settings from the start, or of another isolation.
+            InvalidDatabaseError: *url* is of no supported database, or of a file on a network file
+                system, and that was not allowed; the engine is of SQLite or of another isolation.
             RegistryUnavailableError, PermissionDeniedError: The file cannot be made.
         """
         if engine is not None:
@@ -129,11 +126,7 @@ class Database:
         return database
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """
-        Return *work* of a connection; each of its statements sees all that has committed.
-
-        A connection of the pool that turns out to be broken is replaced once.
-        """
+        """Return *work* of a connection: each of its statements sees all that has committed."""
         with self.translating():
             try:
                 with self.connected(self.reader) as conn:
@@ -141,6 +134,7 @@ class Database:
             except DBAPIError as error:
                 if self.dialect.fault(error) != "lost":
                     raise
+            # It broke while it lay in the pool; a new one will tell.
             with self.connected(self.reader) as conn:
                 return work(conn)
 
@@ -151,25 +145,36 @@ class Database:
         *work* is run again, as a whole and in a new transaction, after failures that are known to
         be passing, and after a COMMIT of which nobody knows whether it took place: so it must look
         whether it was done already.
+
+        Raises:
+            OutcomeUnknownError: Until the deadline it could not look.
         """
-        deadline = time.monotonic() + RETRY_SECONDS
-        pause = _FIRST_PAUSE_SECONDS
+        return self._persist(work, unsettled=None)
+
+    def settle(self, work: Callable[[Connection], T], unsettled: UnknownOutcomeError) -> T:
+        """Return *work* as `write` does, where it is to find out what became of *unsettled*."""
+        return self._persist(work, unsettled=unsettled)
+
+    def _persist(self, work: Callable[[Connection], T], unsettled: UnknownOutcomeError | None) -> T:
+        patience = Patience(RETRY_SECONDS)
         while True:
             try:
                 with self.writing() as conn:
                     return work(conn)
-            except (DBAPIError, UnknownOutcomeError) as error:
-                if not self._is_passing(error) or time.monotonic() + pause > deadline:
-                    with self.translating():
+            except (DBAPIError, RegistryUnavailableError, UnknownOutcomeError) as error:
+                if isinstance(error, UnknownOutcomeError):
+                    unsettled = error
+                # As long as an outcome hangs on it, a server that is gone is waited for too.
+                worth_it = unsettled is not None or self._is_passing(error)
+                if worth_it and patience.pause():
+                    continue
+                with self.translating():
+                    if unsettled is None:
                         raise
-            # Full jitter, so that those who failed together do not come back together.
-            time.sleep(random.uniform(0, pause))  # noqa: S311 - nothing secret
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                    raise unsettled from unsettled.__cause__
 
-    def _is_passing(self, error: DBAPIError | UnknownOutcomeError) -> bool:
-        if isinstance(error, UnknownOutcomeError):
-            return True
-        return self.dialect.fault(error) in ("busy", "lost")
+    def _is_passing(self, error: Exception) -> bool:
+        return isinstance(error, DBAPIError) and self.dialect.fault(error) in ("busy", "lost")
 
     def peek(self, work: Callable[[Connection], T]) -> T | None:
         """Return *work* of a connection if that can be had without waiting, else `None`."""
@@ -221,7 +226,7 @@ class Database:
             raise RegistryUnavailableError(str(self.address), reason) from error
         except UnknownOutcomeError as error:
             reason = "the connection broke at COMMIT, and it is not known whether it took place"
-            raise RegistryUnavailableError(str(self.address), reason) from error
+            raise OutcomeUnknownError(str(self.address), reason) from error
         except DBAPIError as error:
             fault = self.dialect.fault(error)
             if fault is None:

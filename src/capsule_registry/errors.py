@@ -1,33 +1,28 @@
 """
 Every error that the registry raises on purpose.
 
-```
-CapsuleRegistryError
-├─ NotFoundError (also LookupError)      what was named is not there
-│  ├─ CapsuleNotFoundError(capsule_id), UplinkNotFoundError(uplink_id)
-│  └─ LeaseNotFoundError(lease_id), NamespaceNotFoundError(namespace)
-├─ ConflictError                         the state says no, until the state changes
-│  ├─ CapsuleAlreadyRegisteredError(capsule_id), UplinkAlreadyRegisteredError(uplink_id)
-│  ├─ NamespaceInUseError(namespace, capsule_count)
-│  ├─ StaleGenerationError(expected, actual)
-│  └─ LeaseLostError(lease_id), UuidHeldError(uuid, lease_id)
-├─ InvalidInputError (also ValueError)   the caller's value can never be right
-│  ├─ InvalidCapsuleIdError(capsule_id, reason), InvalidUuidError(text)
-│  ├─ InvalidDatabaseError(database, reason)
-│  ├─ InvalidManifestError(path, rule, message), InvalidTextError(field, rule, message)
-│  └─ InvalidUplinkSourceError(capsule_id, reason)
-├─ RevisionError                         a position in history that cannot be served
-│  ├─ RevisionCompactedError(requested, compacted), FutureRevisionError(requested, head)
-│  └─ IncarnationChangedError(expected, actual)
-├─ UsageError                            the calling program is wrong
-│  ├─ TransactionInProgressError(), TransactionDoomedError(cause)
-│  └─ ForkedTransactionError(), RegistryClosedError()
-├─ DependencyCycleError(names, fallback)
-├─ SchemaVersionError(found, required, command)
-├─ RegistryUnavailableError(database, reason)   the only one worth trying again
-├─ HistoryCorruptError(subject, reason)
-└─ PermissionDeniedError(database, reason)
-```
+    CapsuleRegistryError
+    ├─ NotFoundError (also LookupError)      what was named is not there
+    │  ├─ CapsuleNotFoundError(capsule_id), UplinkNotFoundError(uplink_id)
+    │  └─ LeaseNotFoundError(lease_id), NamespaceNotFoundError(namespace)
+    ├─ ConflictError                         the state says no, until the state changes
+    │  ├─ CapsuleAlreadyRegisteredError(capsule_id), UplinkAlreadyRegisteredError(uplink_id)
+    │  ├─ NamespaceInUseError(namespace, capsule_count), StaleGenerationError(expected, actual)
+    │  └─ LeaseLostError(lease_id), UuidHeldError(uuid, lease_id)
+    ├─ InvalidInputError (also ValueError)   the caller's value can never be right
+    │  ├─ InvalidCapsuleIdError(capsule_id, reason), InvalidUuidError(text)
+    │  ├─ InvalidDatabaseError(database, reason), InvalidUplinkSourceError(capsule_id, reason)
+    │  └─ InvalidManifestError(path, rule, message), InvalidTextError(field, rule, message)
+    ├─ RevisionError                         a position in history that cannot be served
+    │  ├─ RevisionCompactedError(requested, compacted), FutureRevisionError(requested, head)
+    │  └─ IncarnationChangedError(expected, actual)
+    ├─ UsageError                            the calling program is wrong
+    │  ├─ TransactionInProgressError(), TransactionDoomedError(cause)
+    │  └─ ForkedTransactionError(), RegistryClosedError()
+    ├─ RegistryUnavailableError(database, reason)   the only one worth trying again
+    │  └─ OutcomeUnknownError(database, reason)      and what was asked for may be done
+    ├─ DependencyCycleError(names, fallback), SchemaVersionError(found, required, command)
+    └─ HistoryCorruptError(subject, reason), PermissionDeniedError(database, reason)
 
 Facts are attributes, and the sentence is made from them. Every error survives pickling.
 """
@@ -49,7 +44,7 @@ class CapsuleRegistryError(Exception):
     template: ClassVar[str] = ""
 
     def __init_subclass__(cls) -> None:
-        cls.facts = tuple(vars(cls).get("__annotations__", ()))
+        cls.facts = tuple(vars(cls).get("__annotations__", cls.facts))
 
     def __init__(self, *values: object) -> None:
         super().__init__(*values)
@@ -169,8 +164,8 @@ class InvalidManifestError(InvalidInputError):
     message: str
 
     def __str__(self) -> str:
-        place = "manifest" if self.path is None else f"manifest at {self.path}"
-        return f"Failed to parse {place}: {self.message} [{self.rule}]"
+        place = "" if self.path is None else f" at {self.path}"
+        return f"Failed to parse manifest{place}: {self.message} [{self.rule}]"
 
 
 class InvalidTextError(InvalidInputError):
@@ -277,11 +272,15 @@ class SchemaVersionError(CapsuleRegistryError):
 
 
 class RegistryUnavailableError(CapsuleRegistryError):
-    """The database cannot be reached or did not answer in time: the only error worth a retry."""
+    """The database cannot be reached or did not answer in time; nothing was changed."""
 
     database: str
     reason: str
     template = "Unavailable: {database}: {reason}"
+
+
+class OutcomeUnknownError(RegistryUnavailableError):
+    """A COMMIT was not answered, and until the deadline nobody could say whether it took place."""
 
 
 class HistoryCorruptError(CapsuleRegistryError):

@@ -7,19 +7,18 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from capsule_registry import capsules, namespaces, uplinks
-from capsule_registry.actors import default_actor
+from capsule_registry import capsules, uplinks
 from capsule_registry.candidates import check_text
-from capsule_registry.database import Database, UnknownOutcomeError
+from capsule_registry.database import Database
 from capsule_registry.errors import (
-    NamespaceNotFoundError,
     TransactionInProgressError,
 )
 from capsule_registry.identifiers import to_namespace, uuid7
 from capsule_registry.instances import Instances
 from capsule_registry.schema import prepare
 from capsule_registry.transaction import Transaction
-from capsule_registry.unit import Scope, Unit, close_unit, is_committed, open_unit
+from capsule_registry.unit import Scope, Unit
+from capsule_registry.units import Units
 from capsule_registry.writer import RegistryWriter
 
 if TYPE_CHECKING:
@@ -57,10 +56,9 @@ class CapsuleRegistry(RegistryWriter):
     ) -> None:
         self.namespace = namespace
         self._database = database
-        self._actor = actor
-        self._time = (database.dialect, clock)
         self._new_uuid = new_uuid
         self._instances = Instances()
+        self._units = Units(database, namespace, self._instances, actor=actor, clock=clock)
         #: The threads that are inside a transaction of this registry.
         self._inside: set[int] = set()
 
@@ -120,21 +118,11 @@ class CapsuleRegistry(RegistryWriter):
         registry = cls(database, namespace, actor=actor, clock=clock, new_uuid=new_uuid or uuid7)
         try:
             prepare(database, migrate=migrate)
-            registry._ensure_namespace()
+            registry._units.ensure_namespace()
         except BaseException:
             registry.close()
             raise
         return registry
-
-    def _ensure_namespace(self) -> None:
-        def create(conn: Connection) -> None:
-            self._close_unit(namespaces.create(conn, self.namespace, *self._time), None)
-
-        if self._database.read(lambda conn: namespaces.exists(Scope(conn, self.namespace))):
-            return
-        if self._database.read_only:
-            raise NamespaceNotFoundError(self.namespace)
-        self._database.write(create)
 
     @contextmanager
     def transaction(self, *, reason: str | None = None) -> Iterator[Transaction]:
@@ -151,25 +139,10 @@ class CapsuleRegistry(RegistryWriter):
             TransactionDoomedError: At the end, if an error inside was swallowed.
             TransactionInProgressError: This thread has one open already.
         """
-        with self._entered(reason), self._database.translating():
-            unit: Unit | None = None
-            try:
-                with self._database.writing() as conn:
-                    unit = self._open_unit(conn)
-                    with self._joined(unit) as transaction:
-                        yield transaction
-                    self._close_unit(unit, reason)
-            except BaseException as error:
-                if unit is None or not self._took_place(unit, error):
-                    self._instances.rolled_back(unit)
-                    raise
-        self._committed(unit)
-
-    def _took_place(self, unit: Unit, error: BaseException) -> bool:
-        """Say whether *unit* committed all the same, where *error* leaves that open."""
-        return isinstance(error, UnknownOutcomeError) and self._database.write(
-            lambda conn: is_committed(self._open_unit(conn), unit)
-        )
+        self._refuse_inside_transaction()
+        check_text("reason", reason)
+        with self._units.once(reason) as unit, self._joined(unit) as transaction:
+            yield transaction
 
     def run(self, work: Callable[[Transaction], T], *, reason: str | None = None) -> T:
         """
@@ -186,10 +159,9 @@ class CapsuleRegistry(RegistryWriter):
             with self._joined(unit) as transaction:
                 return work(transaction)
 
-        with self._entered(reason):
-            unit, result = self._in_unit(in_unit, reason)
-        self._committed(unit)
-        return result
+        self._refuse_inside_transaction()
+        check_text("reason", reason)
+        return self._units.run(in_unit, reason)
 
     def close(self) -> None:
         """Close the registry's connections. Idempotent; afterwards nothing else can be called."""
@@ -202,67 +174,25 @@ class CapsuleRegistry(RegistryWriter):
 
     def _write(self, prepare: Callable[[], Callable[[Unit], T]]) -> T:
         self._refuse_inside_transaction()
-        unit, result = self._in_unit(prepare(), None)
-        self._committed(unit)
-        return result
-
-    def _in_unit(self, work: Callable[[Unit], T], reason: str | None) -> tuple[Unit, T]:
-        tried: Unit | None = None
-        result: T
-
-        def one_unit(conn: Connection) -> tuple[Unit, T]:
-            nonlocal tried, result
-            unit = self._open_unit(conn)
-            if tried is not None and is_committed(unit, tried):
-                return tried, result
-            self._instances.rolled_back(tried)
-            tried = unit
-            result = work(unit)
-            self._close_unit(unit, reason)
-            return unit, result
-
-        try:
-            return self._database.write(one_unit)
-        except BaseException:
-            self._instances.rolled_back(tried)
-            raise
+        return self._units.run(prepare(), None)
 
     @contextmanager
     def _joined(self, unit: Unit) -> Iterator[Transaction]:
+        """Give the verbs inside *unit*; meanwhile the registry itself is refused to this thread."""
         transaction = Transaction(unit, self._database, self._new_uuid, self._instances)
+        thread = threading.get_ident()
+        self._inside.add(thread)
         try:
             yield transaction
             transaction.end()
         except BaseException:
             transaction.abandon()
             raise
-
-    def _open_unit(self, conn: Connection) -> Unit:
-        unit = open_unit(conn, self.namespace, *self._time)
-        unit.schema.check(self._database)
-        return unit
-
-    def _close_unit(self, unit: Unit, reason: str | None) -> None:
-        close_unit(unit, actor=self._actor or default_actor(), reason=reason)
-
-    def _committed(self, unit: Unit) -> None:
-        self._instances.committed(unit)
-        for level, message, fields in unit.messages:
-            logger.log(level, message, extra=fields)
+        finally:
+            self._inside.discard(thread)
 
     def _attached(self, record: RegisteredCapsule) -> RegisteredCapsule:
         return record.attach(self._instances.of(record))
-
-    @contextmanager
-    def _entered(self, reason: str | None) -> Iterator[None]:
-        self._refuse_inside_transaction()
-        check_text("reason", reason)
-        thread = threading.get_ident()
-        self._inside.add(thread)
-        try:
-            yield
-        finally:
-            self._inside.discard(thread)
 
     def _refuse_inside_transaction(self) -> None:
         if threading.get_ident() in self._inside:

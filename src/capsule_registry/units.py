@@ -1,0 +1,121 @@
+"""How units are run: begun, ended, run again, and looked up where COMMIT was not answered."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from capsule_registry import namespaces
+from capsule_registry.actors import default_actor
+from capsule_registry.database import UnknownOutcomeError
+from capsule_registry.errors import NamespaceNotFoundError, RegistryUnavailableError
+from capsule_registry.unit import Scope, Unit, close_unit, is_committed, open_unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from capsule_registry.database import Database
+    from capsule_registry.instances import Instances
+
+T = TypeVar("T")
+logger = logging.getLogger("capsule_registry")
+
+
+class Units:
+    """The units of one registry: on one namespace, by one actor, with one clock."""
+
+    def __init__(
+        self,
+        database: Database,
+        namespace: str,
+        instances: Instances,
+        *,
+        actor: str | None,
+        clock: Callable[[], datetime] | None,
+    ) -> None:
+        self._database = database
+        self._namespace = namespace
+        self._instances = instances
+        self._actor = actor
+        self._time = (database.dialect, clock)
+
+    def ensure_namespace(self) -> None:
+        """Make the namespace if it is missing, which is its revision 1."""
+
+        def create(conn: Connection) -> None:
+            self._close(namespaces.create(conn, self._namespace, *self._time), None)
+
+        if self._database.read(lambda conn: namespaces.exists(Scope(conn, self._namespace))):
+            return
+        if self._database.read_only:
+            raise NamespaceNotFoundError(self._namespace)
+        self._database.write(create)
+
+    def run(self, work: Callable[[Unit], T], reason: str | None) -> T:
+        """Return *work* of a unit, which is run again, as a whole, after passing failures."""
+        tried: Unit | None = None
+        result: T
+
+        def one_unit(conn: Connection) -> tuple[Unit, T]:
+            nonlocal tried, result
+            unit = self._open(conn)
+            if tried is not None and is_committed(unit, tried):
+                return tried, result
+            self._instances.rolled_back(tried)
+            tried = unit
+            result = work(unit)
+            self._close(unit, reason)
+            return unit, result
+
+        try:
+            unit, result = self._database.write(one_unit)
+        except BaseException:
+            self._instances.rolled_back(tried)
+            raise
+        self._committed(unit)
+        return result
+
+    @contextmanager
+    def once(self, reason: str | None) -> Iterator[Unit]:
+        """Give a unit to a body that cannot be run again."""
+        unit: Unit | None = None
+        is_done = False
+        with self._database.translating():
+            try:
+                with self._database.writing() as conn:
+                    unit = self._open(conn)
+                    yield unit
+                    self._close(unit, reason)
+                is_done = True
+            except UnknownOutcomeError as error:
+                is_done = unit is not None and self._took_place(unit, error)
+            finally:
+                if not is_done:
+                    self._instances.rolled_back(unit)
+        if unit is not None:
+            self._committed(unit)
+
+    def _took_place(self, unit: Unit, error: UnknownOutcomeError) -> bool:
+        """Return if *unit* committed all the same, and raise if it did not."""
+        database = self._database
+        if not database.settle(lambda conn: is_committed(self._open(conn), unit), error):
+            reason = "the connection broke at COMMIT, and nothing was written"
+            raise RegistryUnavailableError(str(database.address), reason) from error
+        return True
+
+    def _open(self, conn: Connection) -> Unit:
+        unit = open_unit(conn, self._namespace, *self._time)
+        unit.schema.check(self._database)
+        return unit
+
+    def _close(self, unit: Unit, reason: str | None) -> None:
+        close_unit(unit, actor=self._actor or default_actor(), reason=reason)
+
+    def _committed(self, unit: Unit) -> None:
+        self._instances.committed(unit)
+        for level, message, fields in unit.messages:
+            logger.log(level, message, extra=fields)
