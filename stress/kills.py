@@ -5,8 +5,9 @@ Writers that are killed at random moments: is anything acknowledged lost, or hal
 
 In each round two processes register capsules, each with an uplink and a UUID, and print the id of
 each once it is acknowledged; both are killed with SIGKILL after 30 to 120 ms of writing. Then every
-acknowledged capsule must be there, each with its uplink and its UUID, and another process must be
-able to write at once. Exits with 1 at the first round in which that is not so.
+acknowledged capsule must be there, each with its uplink and its UUID, the database must find
+nothing wrong with itself, and another process must be able to write at once. Exits with 1 at the
+first round in which that is not so.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import sys
 import time
 from uuid import uuid4
 
-from capsule_registry import CapsuleManifest, CapsuleRegistry
+import controls
+from capsule_registry import CapsuleManifest, CapsuleRegistry, Finding, RegistryAdmin
 
 _WRITER = "--as-writer"
 
@@ -37,11 +39,15 @@ def write(url: str, name: str) -> None:
             print(manifest.package.name, flush=True)
 
 
-def killed_round(url: str, number: int, chance: random.Random) -> set[str]:
+def killed_round(
+    url: str, number: int, chance: random.Random, options: argparse.Namespace
+) -> set[str]:
     """Kill two writers at a random moment, and return what they had acknowledged."""
     command = [sys.executable, __file__, "--database", url, _WRITER]
+    if options.without:
+        command[-1:-1] = ["--without", options.without]
     writers = [
-        subprocess.Popen([*command, f"r{number}w{n}"], stdout=subprocess.PIPE, text=True)  # noqa: S603 - this very script
+        subprocess.Popen([*command, f"r{number}w{n}"], stdout=subprocess.PIPE, text=True)
         for n in range(2)
     ]
     acknowledged: set[str] = set()
@@ -62,9 +68,18 @@ def is_whole(url: str, number: int, acknowledged: set[str]) -> bool:
         stored = set(registry.list())
         whole = len(stored) == len(registry.uuids()) == len(registry.find_uplinks())
         missing = acknowledged - stored
+        wrong = [finding for finding in findings(url) if finding.problem]
         print(f"round {number}: {len(acknowledged)} acknowledged, {len(missing)} missing")
+        for finding in wrong:
+            print(f"{finding.name}: {finding.value}: {finding.problem}")
         registry.drain()
-    return whole and not missing
+    return whole and not missing and not wrong
+
+
+def findings(url: str) -> list[Finding]:
+    """Return what the database says of its own state."""
+    with RegistryAdmin.open(url, read_only=True) as admin:
+        return [found for found in admin.findings() if found.name in ("foreign keys", "integrity")]
 
 
 def main() -> int:
@@ -73,15 +88,17 @@ def main() -> int:
     parser.add_argument("--database", required=True, help="URL of a database for this alone")
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=7)
+    controls.add_option(parser)
     parser.add_argument(_WRITER, metavar="NAME", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.as_writer:
+        controls.take_out(options.without)
         write(options.database, options.as_writer)
 
     CapsuleRegistry.open(options.database, migrate=True).close()
     chance, total = random.Random(options.seed), 0  # noqa: S311 - nothing secret
     for number in range(options.rounds):
-        acknowledged = killed_round(options.database, number, chance)
+        acknowledged = killed_round(options.database, number, chance, options)
         total += len(acknowledged)
         if not is_whole(options.database, number, acknowledged):
             return 1

@@ -4,8 +4,8 @@ Many processes that write to one namespace without a pause: is any of them starv
     python stress/writers.py --database sqlite:////tmp/stress.db --processes 16 --seconds 30
 
 Prints how many units each process did, the slowest against the fastest, and how long one unit took
-(median, 99th percentile, longest). An error in any call ends it with a traceback. `--no-queue`
-takes the queue of SQLite's writers away, as a control.
+(median, 99th percentile, longest). An error in any call ends it with a traceback. `--without queue`
+is the control.
 """
 
 from __future__ import annotations
@@ -14,24 +14,17 @@ import argparse
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from multiprocessing import get_context
 from uuid import uuid4
 
+import controls
 from capsule_registry import CapsuleRegistry
-from capsule_registry.write_queue import WriteQueue
 
 
-def no_turn(queue: WriteQueue, timeout: float) -> AbstractContextManager[None]:  # noqa: ARG001 - as `turn`
-    """Stand in for `WriteQueue.turn`, and wait for nobody."""
-    return nullcontext()
-
-
-def write(number: int, *, url: str, seconds: float, queued: bool) -> list[float]:
+def write(number: int, *, url: str, seconds: float, without: str | None) -> list[float]:
     """File UUIDs until the time is up, and return how many seconds each took."""
-    if not queued:
-        WriteQueue.turn = no_turn  # type: ignore[assignment,method-assign]
+    controls.take_out(without)
     took: list[float] = []
     with CapsuleRegistry.open(url, actor=f"writer {number}") as registry:
         registry.register_uuid(uuid4(), f"writer-{number}")
@@ -49,13 +42,11 @@ def main() -> None:
     parser.add_argument("--database", required=True, help="URL of a database for this alone")
     parser.add_argument("--processes", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--no-queue", action="store_true")
+    controls.add_option(parser)
     options = parser.parse_args()
 
     CapsuleRegistry.open(options.database, migrate=True).close()
-    work = partial(
-        write, url=options.database, seconds=options.seconds, queued=not options.no_queue
-    )
+    work = partial(write, url=options.database, seconds=options.seconds, without=options.without)
     with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as processes:
         done = [*processes.map(work, range(options.processes))]
     counts = sorted(len(took) for took in done)

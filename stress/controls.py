@@ -1,0 +1,82 @@
+"""
+Guards of the library that a stress command can take out, to show that it would see the difference.
+
+| guard | without it |
+|---|---|
+| `transaction` | each statement of a unit commits by itself |
+| `lock` | on a server, the head of the namespace is read without a lock |
+| `foreign-keys` | nothing goes by cascade |
+| `queue` | processes that write to one SQLite file do not take turns |
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import bindparam, null, select
+
+from capsule_registry import sqlite_file, unit
+from capsule_registry.dialects.dialect import Dialect, dialect_for_files, dialect_named
+from capsule_registry.schema import schema_columns
+from capsule_registry.tables import namespaces
+from capsule_registry.write_queue import WriteQueue
+
+if TYPE_CHECKING:
+    import argparse
+    from contextlib import AbstractContextManager
+
+GUARDS: Final = ("transaction", "lock", "foreign-keys", "queue")
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--without`."""
+    parser.add_argument("--without", choices=GUARDS, help="a guard to take out, as a control")
+
+
+def take_out(guard: str | None) -> None:
+    """Take *guard*, if it is one, out of the library as this process runs it."""
+    match guard:
+        case "transaction":
+            _commit_each_statement()
+        case "lock":
+            unit._lock_head = _read_head  # type: ignore[assignment]  # noqa: SLF001 - that is the guard
+        case "foreign-keys":
+            _ignore_foreign_keys()
+        case "queue":
+            WriteQueue.turn = _no_turn  # type: ignore[assignment,method-assign]
+
+
+def _commit_each_statement() -> None:
+    WriteQueue.turn = _no_turn  # type: ignore[assignment,method-assign]
+    _change(dialect_for_files(), begin_write=None)
+    for dialect in _servers():
+        options = {**dialect.engine_options, "isolation_level": "AUTOCOMMIT"}
+        _change(dialect, engine_options=options, isolation="AUTOCOMMIT")
+
+
+def _read_head(dialect: Dialect) -> Any:  # noqa: ANN401 - a SELECT
+    found = select(namespaces).where(namespaces.c.name == bindparam("namespace")).subquery()
+    now = null() if dialect.now is None else dialect.now
+    return select(found, *schema_columns, now.label("now"), dialect.user.label("database_user"))
+
+
+def _ignore_foreign_keys() -> None:
+    sqlite_file._SETTINGS["foreign_keys"] = 0  # noqa: SLF001 - that is the guard
+    statements = ("SET session_replication_role = replica", "SET foreign_key_checks = 0")
+    for dialect, statement in zip(_servers(), statements, strict=True):
+        _change(dialect, settings=(*dialect.settings, statement))
+
+
+def _no_turn(queue: WriteQueue, timeout: float) -> AbstractContextManager[None]:  # noqa: ARG001 - as `turn`
+    return nullcontext()
+
+
+def _servers() -> list[Dialect]:
+    found = [dialect_named(name) for name in ("postgresql", "mariadb")]
+    return [dialect for dialect in found if dialect]
+
+
+def _change(dialect: Dialect, **values: object) -> None:
+    for name, value in values.items():
+        object.__setattr__(dialect, name, value)
