@@ -55,6 +55,10 @@ class Backend(ABC):
     def error(self, code: Any) -> Exception:
         """Return the driver's error of that code."""
 
+    #: What `doctor` reads back here besides what it does everywhere.
+    read_back: ClassVar[set[str]]
+    #: What makes a connection ignore foreign keys.
+    forget_keys: ClassVar[str]
     #: Codes that pass by themselves, and those of a disk that is full.
     passing: ClassVar[tuple[Any, ...]]
     full: ClassVar[tuple[Any, ...]]
@@ -136,6 +140,17 @@ class SqliteBackend(Backend):
         finally:
             connection.close()
 
+    read_back: ClassVar = {
+        "foreign_keys",
+        "synchronous",
+        "journal_mode",
+        "integrity",
+        "log size",
+        "checkpoint every",
+        "file mode",
+        "WAL-reset race",
+    }
+    forget_keys = "PRAGMA foreign_keys = 0"
     passing = (5, 261, 517)
     full = (13,)
 
@@ -209,6 +224,10 @@ class ServerBackend(Backend):
         """Return how often *work* sends something over the *driver*'s connection and waits."""
 
     @abstractmethod
+    def careless(self, url: str) -> tuple[str, str]:
+        """Return *url* with a guarantee switched off, and the name that `doctor` has for it."""
+
+    @abstractmethod
     def break_connections(self, url: str) -> None:
         """Break every other connection to the database, as a restart does."""
 
@@ -240,6 +259,8 @@ class PostgresqlBackend(ServerBackend):
     name = "postgresql"
     force = "WITH (FORCE)"
     trips_of_a_read = 1
+    read_back: ClassVar = {"server", "fsync", "synchronous_commit", "encoding", "standby", "TLS"}
+    forget_keys = "SET session_replication_role = replica"
     passing = ("40001", "40P01", "55P03")
     full = ("53100",)
 
@@ -266,6 +287,10 @@ class PostgresqlBackend(ServerBackend):
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()",
         )
+
+    def careless(self, url: str) -> tuple[str, str]:
+        careless = sa.make_url(url).update_query_dict({"options": "-c synchronous_commit=off"})
+        return careless.render_as_string(hide_password=False), "synchronous_commit"
 
     def patient(self, url: str, *, statement: float = 0, lock: float = 0) -> str:
         options = f"-c statement_timeout={statement:g}s -c lock_timeout={lock:g}s"
@@ -300,6 +325,8 @@ class MariadbBackend(ServerBackend):
     """MariaDB: tests take turns with one database, which is emptied before each."""
 
     name = "mariadb"
+    read_back: ClassVar = {"server", "innodb_flush_log_at_trx_commit", "strict", "cluster", "TLS"}
+    forget_keys = "SET foreign_key_checks = 0"
     trips_of_a_read = 2  # A ROLLBACK when it is given back.
     passing = (1020, 1047, 1205, 1213)
     full = (1021, 1114)
@@ -332,6 +359,10 @@ class MariadbBackend(ServerBackend):
         )
         for (number,) in found:
             self.rows(url, f"KILL {number}")
+
+    def careless(self, url: str) -> tuple[str, str]:
+        careless = sa.make_url(url).update_query_dict({"init_command": self.forget_keys})
+        return careless.render_as_string(hide_password=False), "foreign_key_checks"
 
     def patient(self, url: str, *, statement: float = 0, lock: float = 0) -> str:
         command = f"SET max_statement_time = {statement}"

@@ -47,6 +47,8 @@ def _run(work: Callable[[Callable[[str], None]], object], descriptor: int) -> No
     try:
         work(say)
         code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0
     except BaseException:  # noqa: BLE001 - the parent is told by the exit code
         traceback.print_exc()
         sys.stderr.flush()

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -16,8 +11,8 @@ import pytest
 
 from backends import shape
 from capsule_registry import CapsuleAlreadyRegisteredError, CapsuleRegistry
-from factories import make_manifest
-from processes import at_once
+from factories import CLI, make_manifest
+from processes import Child, at_once
 from test_history import assert_chain_holds, live, replayed
 
 if TYPE_CHECKING:
@@ -25,43 +20,29 @@ if TYPE_CHECKING:
 
     from backends import Backend
 
-TESTS = Path(__file__).parent
-
 # Python warns of a fork where there are threads.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-WRITER = """
-import sys
-from factories import CLI, make_manifest
-from uuid import uuid4
-from capsule_registry import CapsuleRegistry
-url, name, rounds = sys.argv[1:]
-with CapsuleRegistry.open(url, migrate=True) as registry:
-    for number in range(int(rounds)):
-        capsule_id = f"{name}-{number}"
-        registry.register(make_manifest(capsule_id, uplink=[CLI]), uuids=[uuid4()])
-        print(capsule_id, flush=True)
-"""
 
+def writing(url: str, name: str, rounds: int) -> Child:
+    """Start a process that registers capsules, and says the id of each once it is acknowledged."""
 
-def start(script: str, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *arguments],
-        cwd=TESTS,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
-    )
+    def write(say: Callable[[str], None]) -> None:
+        with CapsuleRegistry.open(url) as registry:
+            for number in range(rounds):
+                capsule_id = f"{name}-{number}"
+                registry.register(make_manifest(capsule_id, uplink=[CLI]), uuids=[uuid4()])
+                say(capsule_id)
+
+    return Child(write)
 
 
 def test_four_processes_write_at_once(backend: Backend, url: str) -> None:
     """Nothing is lost, no revision is missing, and the chain holds."""
-    writers = [start(WRITER, url, f"w{number}", "15") for number in range(4)]
-    outputs = [writer.communicate(timeout=60) for writer in writers]
+    ends = [writer.end() for writer in [writing(url, f"w{number}", 15) for number in range(4)]]
 
-    assert [""] * 4 == [errors for _, errors in outputs]
-    acknowledged = {line for output, _ in outputs for line in output.split()}
+    assert [0] * 4 == [code for _, code in ends]
+    acknowledged = {line for lines, _ in ends for line in lines}
     with CapsuleRegistry.open(url) as registry:
         assert acknowledged == set(registry.list())
     assert 60 == len(acknowledged)
@@ -93,16 +74,12 @@ def test_a_process_killed_at_any_moment_loses_nothing_acknowledged(
 ) -> None:
     """After `kill -9` every acknowledged capsule is whole, and nothing half done is there."""
     for round_number in range(3):
-        writers = [start(WRITER, url, f"r{round_number}w{n}", "100000") for n in range(2)]
-        acknowledged = []
-        for writer in writers:
-            assert writer.stdout is not None
-            acknowledged += [writer.stdout.readline().strip() for _ in range(3)]
+        writers = [writing(url, f"r{round_number}w{n}", 100_000) for n in range(2)]
+        acknowledged = [writer.readline() for writer in writers for _ in range(3)]
         time.sleep(0.01 * round_number)
         for writer in writers:
-            writer.send_signal(signal.SIGKILL)
-            output, _ = writer.communicate(timeout=30)
-            acknowledged += [line for line in output.split("\n")[:-1] if line]
+            writer.kill()
+            acknowledged += writer.end()[0]
 
         with CapsuleRegistry.open(url) as registry:
             stored = set(registry.list())
@@ -134,12 +111,11 @@ def test_a_read_sees_what_another_process_has_committed(
     registry: CapsuleRegistry, url: str
 ) -> None:
     """A line printed after a commit is followed by a read that has it."""
-    writer = start(WRITER, url, "w", "30")
-    assert writer.stdout is not None
-    for line in writer.stdout:
-        assert line.strip() in registry
-    writer.communicate(timeout=30)
+    writer = writing(url, "w", 30)
+    for _ in range(30):
+        assert writer.readline() in registry
 
+    assert ([], 0) == writer.end()
     assert 30 == len(registry)
 
 

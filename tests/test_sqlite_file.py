@@ -20,6 +20,7 @@ from capsule_registry import (
 )
 from capsule_registry.dialects.sqlite_library import has_wal_reset_race
 from capsule_registry.file_systems import file_system_of
+from capsule_registry.schema import SCHEMA_VERSION
 from factories import make_manifest
 
 if TYPE_CHECKING:
@@ -240,6 +241,52 @@ def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         CapsuleRegistry.open(f"sqlite:///{tmp_path}/r.db")
 
     assert [] == [*tmp_path.iterdir()]
+
+
+def test_a_network_file_system_can_be_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who says so may open a file there; a file that exists is refused too unless they do."""
+    monkeypatch.setattr("capsule_registry.file_systems._mounts", lambda: "x:/y / nfs4 rw 0 0")
+    url = f"sqlite:///{tmp_path}/r.db"
+    with CapsuleRegistry.open(url, allow_network_file_system=True) as registry:
+        registry.register(make_manifest())
+    for read_only in (True, False):
+        with pytest.raises(InvalidDatabaseError, match="allow_network_file_system"):
+            CapsuleRegistry.open(url, read_only=read_only)
+        with pytest.raises(InvalidDatabaseError):
+            RegistryAdmin.open(url, read_only=read_only)
+
+    with RegistryAdmin.open(url, read_only=True, allow_network_file_system=True) as admin:
+        assert SCHEMA_VERSION == admin.status().found
+
+
+def test_a_file_with_two_names_is_refused(
+    registry: CapsuleRegistry, url: str, tmp_path: Path
+) -> None:
+    """Under each hard link SQLite would keep another log, so what one commits the other loses."""
+    registry.register(make_manifest())
+    registry.close()
+    (tmp_path / "second.db").hardlink_to(url.removeprefix("sqlite:///"))
+
+    for name in (url, f"sqlite:///{tmp_path}/second.db"):
+        with pytest.raises(InvalidDatabaseError, match="hard link"):
+            CapsuleRegistry.open(name)
+
+
+def test_media_that_cannot_be_written_are_read_as_they_are(
+    registry: CapsuleRegistry, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database is read there, but not one whose log has commits that nobody could read."""
+    registry.register(make_manifest())
+    flags = os.statvfs_result([*os.statvfs("/")[:8], os.ST_RDONLY, 255])
+    monkeypatch.setattr(os, "statvfs", lambda path: flags)
+    with pytest.raises(InvalidDatabaseError, match="its log"):
+        CapsuleRegistry.open(url, read_only=True)
+    registry.close()
+
+    with CapsuleRegistry.open(url, read_only=True) as reader:
+        assert ["alpha"] == reader.list()
 
 
 def test_a_link_to_itself_is_invalid(tmp_path: Path) -> None:

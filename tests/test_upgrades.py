@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +14,7 @@ from alembic.config import Config
 
 from backends import shape
 from capsule_registry import CapsuleRegistry, RegistryAdmin, SchemaVersionError
+from capsule_registry.cli.group import capsule_registry
 from capsule_registry.database import Database
 from capsule_registry.migration import migrating
 from capsule_registry.schema import SCHEMA_VERSION, migrations_directory
@@ -45,14 +44,12 @@ def test_the_tables_are_those_that_were_reviewed(name: str) -> None:
 def test_many_processes_upgrade_at_once(backend: Backend) -> None:
     """Eight run `db upgrade` on an empty database: all succeed, and the schema is whole."""
     url = backend.empty_url()
-    line = [sys.executable, "-m", "capsule_registry", "--database", url, "db", "upgrade"]
-    upgrades = [
-        subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(8)
-    ]
-    results = [(*upgrade.communicate(timeout=120), upgrade.returncode) for upgrade in upgrades]
 
-    assert [(f"schema version {SCHEMA_VERSION}\n", "", 0)] * 8 == results
+    def upgrade(number: int, say: Callable[[str], None]) -> None:
+        capsule_registry.main(["--database", url, "db", "upgrade"])
+
+    at_once(8, upgrade)
+
     assert [(1,)] == backend.rows(url, "SELECT count(*) FROM schema_versions")
     assert shape(backend.new_url()) == shape(url)
 

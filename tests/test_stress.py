@@ -1,0 +1,145 @@
+"""The stress commands in a short form: each finds nothing, and would find what it looks for."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from checker import Call, is_linearizable
+
+if TYPE_CHECKING:
+    from backends import Backend, SqliteBackend
+
+STRESS = Path(__file__).parents[1] / "stress"
+
+
+def run(script: str, *arguments: str) -> tuple[int, str]:
+    """Run a stress command, and return its exit code and what it printed."""
+    done = subprocess.run(
+        [sys.executable, STRESS / script, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def history(*calls: tuple[str, str, str | bool | None, int, int | None]) -> list[Call]:
+    """Return calls on one capsule: verb, argument, result, start and end."""
+    return [Call("a", verb, argument, *rest) for verb, argument, *rest in calls]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("expected", "calls"),
+    [
+        (True, history()),
+        (True, history(("register", "1", True, 1, 2), ("get", "", "1", 3, 4))),
+        # Stale: the read began after the registration had ended.
+        (False, history(("register", "1", True, 1, 2), ("get", "", None, 3, 4))),
+        # At the same time: it may have come first.
+        (True, history(("register", "1", True, 1, 5), ("get", "", None, 3, 4))),
+        # Two winners.
+        (False, history(("register", "1", True, 1, 4), ("register", "2", True, 2, 5))),
+        (True, history(("register", "1", False, 1, 4), ("register", "2", True, 2, 5))),
+        # Two reads at the same time as a write, the later of which sees less.
+        (
+            False,
+            history(("register", "1", True, 1, 9), ("get", "", "1", 2, 3), ("get", "", None, 4, 5)),
+        ),
+        # An unknown outcome may have taken effect, at any later time, or not at all.
+        (True, history(("register", "1", None, 1, None), ("get", "", None, 2, 3))),
+        (
+            True,
+            history(
+                ("register", "1", None, 1, None), ("get", "", None, 2, 3), ("get", "", "1", 4, 5)
+            ),
+        ),
+        (
+            False,
+            history(
+                ("register", "1", None, 3, None), ("get", "", "1", 1, 2), ("get", "", "1", 4, 5)
+            ),
+        ),
+        # What goes by cascade: a UUID outlives its capsule.
+        (
+            False,
+            history(
+                ("register", "1", True, 1, 2),
+                ("register_uuid", "u", None, 3, 4),
+                ("unregister", "", "1", 5, 6),
+                ("find_by_uuid", "u", True, 7, 8),
+            ),
+        ),
+        # A UUID that was filed first is adopted by the registration.
+        (
+            True,
+            history(
+                ("register_uuid", "u", None, 1, 2),
+                ("unregister", "", None, 3, 4),
+                ("register", "1", True, 5, 6),
+                ("find_by_uuid", "u", True, 7, 8),
+            ),
+        ),
+    ],
+)
+def test_the_checker_decides_what_can_be_decided_by_hand(expected: bool, calls: list[Call]) -> None:
+    """Small histories of which anybody sees whether some order explains them."""
+    assert expected == is_linearizable(calls)
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize(("guard", "expected"), [(None, 0), ("foreign-keys", 1)])
+def test_histories_are_linearizable(backend: Backend, guard: str | None, expected: int) -> None:
+    """Four processes: some order explains all that they saw; without cascades, none does."""
+    control = ["--without", guard] if guard else []
+    sizes = ["--processes", "4", "--calls", "100", "--stale", "50"]
+    code, output = run("linearizability.py", "--database", backend.empty_url(), *sizes, *control)
+
+    assert expected == code, output
+    assert bool(guard) == ("NOT linearizable" in output)
+    assert guard or "50 of 50 planted stale reads seen" in output
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize(("guard", "expected"), [(None, 0), ("transaction", 1)])
+def test_killed_writers_lose_nothing(backend: Backend, guard: str | None, expected: int) -> None:
+    """In three rounds nothing is lost; where each statement commits by itself, something is."""
+    control = ["--without", guard] if guard else []
+    code, output = run("kills.py", "--database", backend.empty_url(), "--rounds", "3", *control)
+
+    assert expected == code, output
+    assert bool(guard) != ("none lost" in output)
+
+
+@pytest.mark.stress
+def test_writers_of_one_file_take_turns(sqlite: SqliteBackend) -> None:
+    """Eight write for three seconds: no error reaches a caller, and none is starved."""
+    sizes = ["--processes", "8", "--seconds", "3"]
+    code, output = run("writers.py", "--database", sqlite.empty_url(), *sizes)
+
+    assert 0 == code, output
+    [counts] = [line for line in output.splitlines() if line.startswith("units a process")]
+    assert 0 < min(map(int, re.findall(r"\d+", counts))), output
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize(("server", "program"), [("postgresql", "initdb"), ("mariadb", "mariadbd")])
+def test_restarts_give_no_wrong_answer(server: str, program: str) -> None:
+    """A server of its own crashes and is stopped under load: callers see that, or the truth."""
+    places = os.pathsep.join(
+        [os.environ["PATH"], "/usr/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
+    )
+    if not shutil.which(program, path=places):
+        pytest.skip(f"{program} is not installed")
+    code, output = run("restarts.py", server, "--restarts", "2", "--processes", "4")
+
+    assert 0 == code, output
+    assert ": linearizable" in output
