@@ -6,6 +6,7 @@ Nothing here needs the database, so all of it is done before a transaction begin
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Iterable
@@ -141,6 +142,11 @@ def merged_tools(declared: Iterable[ToolDef], reported: Iterable[ToolDef]) -> tu
             merged += [mine for mine in left if mine.name == tool.name]
             left = [mine for mine in left if mine.name != tool.name]
     return (*merged, *left)
+
+
+def tools_of_json(text: str | None) -> list[ToolDef]:
+    """Return the tools that an object reported, as they were stored."""
+    return [] if text is None else [ToolDef.model_validate(tool) for tool in json.loads(text)]
 
 
 def check_text(field: str, text: str | None, longest: int | None = None) -> None:

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
-from sqlalchemy import and_, bindparam, delete, func, insert, select
+from sqlalchemy import and_, bindparam, delete, insert, select
 
 from capsule_registry import tools, uplinks, uuids
 from capsule_registry.errors import (
@@ -16,6 +16,7 @@ from capsule_registry.errors import (
 )
 from capsule_registry.identifiers import CapsuleId
 from capsule_registry.manifest.manifest import CapsuleManifest
+from capsule_registry.queries import ORDER, Query, counting, matching, query
 from capsule_registry.records import CapsuleState, RegisteredCapsule
 from capsule_registry.reservations import find_row
 from capsule_registry.tables import capsules, manifests
@@ -23,21 +24,14 @@ from capsule_registry.tables import uplinks as uplinks_table
 from capsule_registry.tables import uuid_mappings as uuids_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from uuid import UUID
 
-    from sqlalchemy import RowMapping
-
     from capsule_registry.candidates import Candidate
-    from capsule_registry.unit import Scope, Unit
+    from capsule_registry.scope import Row, Scope
+    from capsule_registry.unit import Unit
 
-_registered = and_(
-    capsules.c.namespace == bindparam("namespace"), capsules.c.registered_revision.is_not(None)
-)
-_in_order = (capsules.c.registered_revision, capsules.c.position)
-_ids = select(capsules.c.id).where(_registered).order_by(*_in_order)
-_count = select(func.count()).where(_registered)
-_all = (
+_WITH_MANIFEST = (
     select(
         capsules,
         manifests.c.format.label("manifest_format"),
@@ -50,10 +44,21 @@ _all = (
             manifests.c.digest == capsules.c.manifest_digest,
         ),
     )
-    .where(_registered)
-    .order_by(*_in_order)
+    .order_by(*(capsules.c[name] for name in ORDER[capsules.name]))
 )
-_by_id = _all.where(capsules.c.id == bindparam("id"))
+
+
+def _whole(*by: str) -> Query:
+    statement = _WITH_MANIFEST.where(matching(capsules, by))
+    return Query(capsules, by, statement, with_manifest=True)
+
+
+_all = _whole()
+_by_id = _whole("id")
+_ids = query(capsules, columns=("id",))
+_first_ids = query(capsules, columns=("id",), limit=10)
+_is_there = query(capsules, "id", columns=("id",), is_ordered=False)
+_count = counting(capsules)
 _reserved_too = (
     select(capsules).where(capsules.c.namespace == bindparam("namespace")).order_by(capsules.c.id)
 )
@@ -64,36 +69,33 @@ _manifest = select(manifests.c.digest).where(
 
 def get(scope: Scope, capsule_id: str) -> RegisteredCapsule | None:
     """Return the registered capsule of that id."""
-    row = _registered_row(scope, capsule_id)
+    row = scope.row(_by_id, id=capsule_id)
     return None if row is None else _record(row)
-
-
-def _registered_row(scope: Scope, capsule_id: str) -> RowMapping | None:
-    parameters = {"namespace": scope.namespace, "id": capsule_id}
-    return scope.conn.execute(_by_id, parameters).mappings().one_or_none()
 
 
 def is_registered(scope: Scope, capsule_id: str) -> bool:
     """Say whether a capsule of that id is registered."""
-    parameters = {"namespace": scope.namespace, "id": capsule_id}
-    statement = _ids.where(capsules.c.id == bindparam("id"))
-    return scope.conn.scalar(statement, parameters) is not None
+    return scope.row(_is_there, id=capsule_id) is not None
 
 
-def ids(scope: Scope, limit: int | None = None) -> list[CapsuleId]:
-    """Return the ids of the registered capsules, or the first *limit*, in order of registration."""
-    found = scope.conn.scalars(_ids.limit(limit), {"namespace": scope.namespace})
-    return [CapsuleId(text) for text in found]
+def ids(scope: Scope) -> list[CapsuleId]:
+    """Return the ids of the registered capsules, in order of registration."""
+    return [CapsuleId(row["id"]) for row in scope.rows(_ids)]
+
+
+def first_ids(scope: Scope) -> list[CapsuleId]:
+    """Return the ids of the ten that were registered first."""
+    return [CapsuleId(row["id"]) for row in scope.rows(_first_ids)]
 
 
 def values(scope: Scope) -> Iterator[RegisteredCapsule]:
     """Return the registered capsules, in order of registration, all as of now."""
-    return map(_record, scope.conn.execute(_all, {"namespace": scope.namespace}).mappings().all())
+    return map(_record, scope.rows(_all))
 
 
 def count(scope: Scope) -> int:
     """Return how many capsules are registered."""
-    return scope.conn.scalar(_count, {"namespace": scope.namespace}) or 0
+    return scope.count(_count)
 
 
 def register(unit: Unit, candidate: Candidate, new_uuid: Callable[[], UUID]) -> RegisteredCapsule:
@@ -131,7 +133,7 @@ def register(unit: Unit, candidate: Candidate, new_uuid: Callable[[], UUID]) -> 
 
 def unregister(unit: Unit, capsule_id: CapsuleId) -> RegisteredCapsule:
     """Remove the registered capsule and all that is filed under its id."""
-    row = _registered_row(unit, capsule_id)
+    row = unit.row(_by_id, id=capsule_id)
     if row is None:
         raise CapsuleNotFoundError(str(capsule_id))
     record = _record(row)
@@ -192,7 +194,7 @@ def _keep_manifest(unit: Unit, manifest: CapsuleManifest, digest: str) -> None:
         unit.conn.execute(insert(manifests), row)
 
 
-def _record(row: RowMapping | Mapping[str, Any]) -> RegisteredCapsule:
+def _record(row: Row) -> RegisteredCapsule:
     try:
         return RegisteredCapsule.model_construct(
             id=CapsuleId(row["id"]),

@@ -7,18 +7,28 @@ auditor checks it with `sha256sum`.
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from capsule_registry.canonical import canonical_json
-from capsule_registry.dialects.types import CanonicalJson, time_text
+from capsule_registry.dialects.types import CanonicalJson, CanonicalUuid, UtcDateTime, time_text
+from capsule_registry.errors import HistoryCorruptError
+from capsule_registry.tables import capsules, leases, uplinks, uuid_mappings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Table
+    from sqlalchemy import Column, Table
 
+#: The tables whose rows have events, and the column that names the row.
+SUBJECTS: Final[dict[Table, Column[Any]]] = {
+    capsules: capsules.c.id,
+    leases: leases.c.id,
+    uplinks: uplinks.c.id,
+    uuid_mappings: uuid_mappings.c.uuid,
+}
 #: The hash before revision 1.
 GENESIS_HASH: Final = "0" * 64
 
@@ -40,6 +50,37 @@ def row_image(table: Table, row: Mapping[Any, Any] | None) -> str | None:
             if column.name != "namespace" and column.info.get("imaged", True)
         }
     )
+
+
+def row_of_image(table: Table, namespace: str, image: str) -> dict[str, Any]:
+    """
+    Return the row that *image* shows, with the Python values that the table gives.
+
+    Raises:
+        HistoryCorruptError: It is no image of a row of *table*.
+    """
+    try:
+        values = json.loads(image)
+        row = {
+            column.name: _value_of(column.type, values[column.name])
+            for column in table.c
+            if column.name != "namespace" and column.info.get("imaged", True)
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise HistoryCorruptError(f"an image of {table.name}", repr(error)) from error
+    return {"namespace": namespace, **row}
+
+
+def _value_of(kind: object, value: Any) -> Any:  # noqa: ANN401 - any column's value
+    if value is None:
+        return None
+    if isinstance(kind, CanonicalJson):
+        return json.loads(value)
+    if isinstance(kind, CanonicalUuid):
+        return UUID(value)
+    if isinstance(kind, UtcDateTime):
+        return datetime.fromisoformat(value)
+    return value
 
 
 def _image_value(kind: object, value: Any) -> Any:  # noqa: ANN401 - any column's value

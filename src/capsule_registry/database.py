@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from contextlib import contextmanager, nullcontext
-from threading import Lock
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -33,7 +32,7 @@ from capsule_registry.sqlite_file import (
     create_file,
     refuse_network_file_system,
 )
-from capsule_registry.write_queue import WriteQueue
+from capsule_registry.write_queue import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -71,9 +70,7 @@ class Database:
         self.read_only = read_only
         self.closed = False
         self._owns_engines = owns_engines
-        #: Threads take turns here, so that waiting writers keep no connection from readers.
-        self._turn = Lock()
-        self._queue = WriteQueue(address.file) if address.file else None
+        self._turns = Turns(address.file)
         self._activity = Activity()
         watch(self)
 
@@ -137,6 +134,15 @@ class Database:
             # It broke while it lay in the pool; a new one will tell.
             with self.connected(self.reader) as conn:
                 return work(conn)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Give a connection all of whose statements see what its first one has seen."""
+        options = self.dialect.snapshot_options
+        with self.translating(), self.connected(self.reader) as conn:
+            frozen = conn.execution_options(**options)
+            with frozen.begin():
+                yield frozen
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """
@@ -237,19 +243,12 @@ class Database:
     @contextmanager
     def taking_turns(self) -> Iterator[None]:
         """Wait for the other threads and processes that write: one at a time could anyway."""
-        turn = self._turn
         with self._activity.call():
-            if not turn.acquire(timeout=BUSY_TIMEOUT_SECONDS):
-                reason = "another thread of this process keeps it locked"
-                raise RegistryUnavailableError(str(self.address), reason)
             try:
-                with self._queue.turn(BUSY_TIMEOUT_SECONDS) if self._queue else nullcontext():
+                with self._turns.turn(BUSY_TIMEOUT_SECONDS):
                     yield
             except TimeoutError as error:
-                reason = "another process keeps it locked"
-                raise RegistryUnavailableError(str(self.address), reason) from error
-            finally:
-                turn.release()
+                raise RegistryUnavailableError(str(self.address), str(error)) from error
 
     @contextmanager
     def connected(self, engine: Engine) -> Iterator[Connection]:
@@ -277,9 +276,8 @@ class Database:
         if not in_child:
             self._activity.resume()
             return
-        self._activity, self._turn = Activity(), Lock()
-        if self._queue:
-            self._queue.forget()
+        self._activity = Activity()
+        self._turns.forget()
         if not self.dialect.upgrades_itself:
             self.engine.dispose(close=False)
             self.reader.dispose(close=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
@@ -9,7 +10,13 @@ from uuid import uuid4
 from sqlalchemy import bindparam, delete, func, insert, select
 
 from capsule_registry.chain import GENESIS_HASH
+from capsule_registry.errors import (
+    FutureRevisionError,
+    NamespaceNotFoundError,
+    RevisionCompactedError,
+)
 from capsule_registry.schema import lock_version
+from capsule_registry.scope import Scope
 from capsule_registry.tables import (
     capsules,
     events,
@@ -18,7 +25,7 @@ from capsule_registry.tables import (
     namespaces,
     revisions,
 )
-from capsule_registry.unit import Scope, open_unit
+from capsule_registry.unit import open_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +53,36 @@ _listing = (
     .where(namespaces.c.revision > 0)
     .order_by(namespaces.c.name)
 )
+_head = select(
+    namespaces.c.incarnation,
+    namespaces.c.revision,
+    namespaces.c.head_hash,
+    namespaces.c.compacted_revision,
+).where(namespaces.c.name == bindparam("namespace"))
 _found = select(namespaces.c.name).where(namespaces.c.name == bindparam("namespace"))
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the history of a namespace ends, and up to where it was pruned."""
+
+    incarnation: UUID
+    revision: int
+    hash: str
+    compacted: int
+
+    def check(self, revision: int) -> None:
+        """
+        Check that the state at *revision* can be told.
+
+        Raises:
+            FutureRevisionError: It lies beyond the head.
+            RevisionCompactedError: It was pruned.
+        """
+        if revision > self.revision:
+            raise FutureRevisionError(revision, self.revision)
+        if revision < self.compacted:
+            raise RevisionCompactedError(revision, self.compacted)
 
 
 def create(
@@ -78,6 +114,19 @@ def create(
 def exists(scope: Scope) -> bool:
     """Say whether the scope's namespace is there."""
     return scope.conn.scalar(_found, {"namespace": scope.namespace}) is not None
+
+
+def head(scope: Scope) -> Head:
+    """
+    Return where the history of the scope's namespace ends.
+
+    Raises:
+        NamespaceNotFoundError: It was dropped.
+    """
+    row = scope.conn.execute(_head, {"namespace": scope.namespace}).one_or_none()
+    if row is None:
+        raise NamespaceNotFoundError(scope.namespace)
+    return Head(*row)
 
 
 def list_all(conn: Connection) -> list[tuple[str, UUID, int, str, int]]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         RegisteredUuid,
         Tool,
     )
-    from capsule_registry.unit import Scope
+    from capsule_registry.scope import Scope
 
 T = TypeVar("T")
 

@@ -7,18 +7,20 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from capsule_registry import capsules, uplinks
+from capsule_registry import capsules, namespaces, revisions, uplinks
 from capsule_registry.candidates import check_text
 from capsule_registry.database import Database
 from capsule_registry.errors import (
     TransactionInProgressError,
 )
+from capsule_registry.history import History
 from capsule_registry.identifiers import to_namespace, uuid7
 from capsule_registry.instances import Instances
 from capsule_registry.schema import prepare
+from capsule_registry.scope import Scope
 from capsule_registry.transaction import Transaction
-from capsule_registry.unit import Scope, Unit
 from capsule_registry.units import Units
+from capsule_registry.views import Past, Snapshot
 from capsule_registry.writer import RegistryWriter
 
 if TYPE_CHECKING:
@@ -29,12 +31,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from capsule_registry.records import RegisteredCapsule
+    from capsule_registry.unit import Unit
 
 T = TypeVar("T")
 logger = logging.getLogger("capsule_registry")
 
 _MAX_ACTOR = 255
-_IDS_SHOWN = 10
 
 
 class CapsuleRegistry(RegistryWriter):
@@ -163,6 +165,51 @@ class CapsuleRegistry(RegistryWriter):
         check_text("reason", reason)
         return self._units.run(in_unit, reason)
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """
+        Give the verbs that read, all at one moment; a watch from its `revision` loses nothing.
+
+        Nobody is kept waiting, but a connection is held until the block ends.
+        """
+        self._refuse_inside_transaction()
+        with self._database.snapshot() as conn:
+            scope = Scope(conn, self.namespace)
+            view = Snapshot(scope, namespaces.head(scope).revision, self._instances)
+            try:
+                yield view
+            finally:
+                view.end()
+
+    def at(self, *, revision: int | None = None, time: datetime | None = None) -> Past:
+        """
+        Return the registry as it was at *revision*, or at *time*, to be asked as often as wanted.
+
+        At a time before the namespace was created nothing is registered.
+
+        Raises:
+            FutureRevisionError: *revision* lies beyond the head.
+            RevisionCompactedError: The history up to there was pruned.
+            TypeError: Not exactly one of the two is given, or *time* has no zone.
+        """
+        self._refuse_inside_transaction()
+        if (revision is None) == (time is None) or (time is not None and time.tzinfo is None):
+            raise TypeError("at() takes a revision, or a time with a zone")
+
+        def find(conn: Connection) -> Past:
+            scope = Scope(conn, self.namespace)
+            wanted = revisions.at_time(scope, time) if time is not None else revision or 0
+            head = namespaces.head(scope)
+            head.check(wanted)
+            return Past(self._database, self.namespace, wanted, head.incarnation, self._instances)
+
+        return self._database.read(find)
+
+    @property
+    def history(self) -> History:
+        """Everything that has happened in the namespace."""
+        return History(self._database, self.namespace)
+
     def close(self) -> None:
         """Close the registry's connections. Idempotent; afterwards nothing else can be called."""
         self._database.close()
@@ -209,7 +256,7 @@ class CapsuleRegistry(RegistryWriter):
 
         def counts(conn: Connection) -> str:
             scope = Scope(conn, self.namespace)
-            ids = capsules.ids(scope, limit=_IDS_SHOWN)
+            ids = capsules.first_ids(scope)
             return (
                 f"capsule_count={capsules.count(scope)}, capsule_ids={[*map(str, ids)]}, "
                 f"uplink_count={uplinks.count(scope)}"

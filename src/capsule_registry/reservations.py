@@ -14,10 +14,11 @@ from sqlalchemy import bindparam, exists, or_, select
 from capsule_registry.tables import capsules, uplinks, uuid_mappings
 
 if TYPE_CHECKING:
-    from sqlalchemy import RowMapping, Select
+    from sqlalchemy import Select
 
     from capsule_registry.identifiers import CapsuleId
-    from capsule_registry.unit import Scope, Unit
+    from capsule_registry.scope import Row, Scope
+    from capsule_registry.unit import Unit
 
 _row = select(capsules).where(
     capsules.c.namespace == bindparam("namespace"), capsules.c.id == bindparam("id")
@@ -36,7 +37,7 @@ _childless_reservation = _row.where(
 )
 
 
-def find_row(scope: Scope, capsule_id: CapsuleId) -> RowMapping | None:
+def find_row(scope: Scope, capsule_id: CapsuleId) -> Row | None:
     """Return the row of that id, reserved or registered."""
     return _mapping(scope, _row, capsule_id)
 
@@ -55,6 +56,6 @@ def release(unit: Unit, capsule_id: str) -> None:
         unit.delete(capsules, row, "capsule.released")
 
 
-def _mapping(scope: Scope, statement: Select[Any], capsule_id: str) -> RowMapping | None:
+def _mapping(scope: Scope, statement: Select[Any], capsule_id: str) -> Row | None:
     parameters = {"namespace": scope.namespace, "id": capsule_id}
     return scope.conn.execute(statement, parameters).mappings().one_or_none()

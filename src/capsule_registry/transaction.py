@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from capsule_registry.database import Database
     from capsule_registry.instances import Instances
     from capsule_registry.records import RegisteredCapsule
-    from capsule_registry.unit import Scope, Unit
+    from capsule_registry.scope import Scope
+    from capsule_registry.unit import Unit
 
 T = TypeVar("T")
 

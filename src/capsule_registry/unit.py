@@ -10,11 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
-    Column,
-    RowMapping,
     Select,
     Table,
     and_,
@@ -27,19 +25,12 @@ from sqlalchemy import (
 )
 
 from capsule_registry.canonical import canonical_json, sha256_of_lines
-from capsule_registry.chain import export_lines, row_image
+from capsule_registry.chain import SUBJECTS, export_lines, row_image
 from capsule_registry.errors import HistoryCorruptError, NamespaceNotFoundError
 from capsule_registry.identifiers import uuid7
 from capsule_registry.schema import FoundSchema, schema_columns
-from capsule_registry.tables import (
-    capsules,
-    events,
-    leases,
-    namespaces,
-    revisions,
-    uplinks,
-    uuid_mappings,
-)
+from capsule_registry.scope import Scope
+from capsule_registry.tables import capsules, events, namespaces, revisions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,14 +39,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from capsule_registry.dialects.dialect import Dialect
-
-#: The tables whose rows have events, and the column that names the row.
-_SUBJECTS: Final[dict[Table, Column[Any]]] = {
-    capsules: capsules.c.id,
-    leases: leases.c.id,
-    uplinks: uplinks.c.id,
-    uuid_mappings: uuid_mappings.c.uuid,
-}
+    from capsule_registry.scope import Row
 
 _insert_events = insert(events)
 _insert_revision = insert(revisions)
@@ -71,14 +55,6 @@ _move_head = (
         last_commit_at=bindparam("at"),
     )
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What a read needs: a connection, and the namespace to read."""
-
-    conn: Connection
-    namespace: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +96,17 @@ class Unit(Scope):
         if rows:
             self.conn.execute(insert(table), rows)
 
-    def update(
-        self, table: Table, old: RowMapping, changes: Mapping[str, Any], action: str
-    ) -> None:
+    def update(self, table: Table, old: Row, changes: Mapping[str, Any], action: str) -> None:
         """Change the row *old* and file *action*."""
         self._file(action, table, old=old, new=dict(old) | dict(changes))
         self.conn.execute(update(table).where(self._key(table, old)).values(changes))
 
-    def delete(self, table: Table, old: RowMapping, action: str) -> None:
+    def delete(self, table: Table, old: Row, action: str) -> None:
         """Delete the row *old*, and by cascade what hangs on it, and file *action* for it."""
         self.removed(table, [old], action)
         self.conn.execute(delete(table).where(self._key(table, old)))
 
-    def removed(self, table: Table, rows: Sequence[RowMapping], action: str) -> None:
+    def removed(self, table: Table, rows: Sequence[Row], action: str) -> None:
         """File *action* for rows that go by the cascade of another row's deletion."""
         for row in rows:
             self._file(action, table, old=row, new=None)
@@ -146,8 +120,8 @@ class Unit(Scope):
         """Log *message* once the unit has committed, and never if it does not."""
         self.messages.append((level, message, fields))
 
-    def _key(self, table: Table, row: RowMapping) -> Any:  # noqa: ANN401 - a SQL condition
-        subject = _SUBJECTS[table]
+    def _key(self, table: Table, row: Row) -> Any:  # noqa: ANN401 - a SQL condition
+        subject = SUBJECTS[table]
         return and_(table.c.namespace == self.namespace, subject == row[subject.name])
 
     def _file(
@@ -155,14 +129,14 @@ class Unit(Scope):
         action: str,
         table: Table,
         *,
-        old: RowMapping | None,
+        old: Row | None,
         new: Mapping[str, Any] | None,
     ) -> None:
         row: Mapping[Any, Any] = new or old or {}
         self._append(
             action,
             table,
-            str(row[_SUBJECTS[table].name]),
+            str(row[SUBJECTS[table].name]),
             capsule_id=row["id"] if table is capsules else row.get("capsule_id"),
             old_row=row_image(table, old),
             new_row=row_image(table, new),

@@ -10,7 +10,8 @@ from capsule_registry import namespaces
 from capsule_registry.actors import default_actor
 from capsule_registry.database import UnknownOutcomeError
 from capsule_registry.errors import NamespaceNotFoundError, RegistryUnavailableError
-from capsule_registry.unit import Scope, Unit, close_unit, is_committed, open_unit
+from capsule_registry.scope import Scope
+from capsule_registry.unit import Unit, close_unit, is_committed, open_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

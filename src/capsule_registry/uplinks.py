@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
-from sqlalchemy import bindparam, func, select
 
 from capsule_registry.candidates import MAX_NAME, check_text
 from capsule_registry.descriptors import (
@@ -18,6 +18,7 @@ from capsule_registry.descriptors import (
 from capsule_registry.errors import HistoryCorruptError, UplinkAlreadyRegisteredError
 from capsule_registry.identifiers import MAX_ID_LENGTH, CapsuleId, UplinkId
 from capsule_registry.manifest.parts import UplinkProfile
+from capsule_registry.queries import counting, query
 from capsule_registry.records import RegisteredUplink
 from capsule_registry.reservations import release, reserve
 from capsule_registry.tables import uplinks
@@ -26,29 +27,34 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from uuid import UUID
 
-    from sqlalchemy import RowMapping, Select
-
     from capsule_registry.manifest.parts import UplinkDef
-    from capsule_registry.unit import Scope, Unit
+    from capsule_registry.queries import Query
+    from capsule_registry.scope import Row, Scope
+    from capsule_registry.unit import Unit
 
-_unordered = select(uplinks).where(uplinks.c.namespace == bindparam("namespace"))
-_all = _unordered.order_by(uplinks.c.created_revision, uplinks.c.position)
-_by_id = _all.where(uplinks.c.id == bindparam("id"))
-_of_capsule = _all.where(uplinks.c.capsule_id == bindparam("capsule_id"))
-_of_platform = _all.where(uplinks.c.platform == bindparam("platform"))
-_count = select(func.count()).where(uplinks.c.namespace == bindparam("namespace"))
+_all = query(uplinks)
+_by_id = query(uplinks, "id", is_ordered=False)
+_of_capsule = query(uplinks, "capsule_id")
+_first_of_platform = query(uplinks, "platform", limit=1)
+_taken = query(uplinks, among=("id",), columns=("id",), is_ordered=False)
+_count = counting(uplinks)
+
+
+@cache
+def _filtered(by: tuple[str, ...], among: tuple[str, ...]) -> Query:
+    return query(uplinks, *by, among=among, is_ordered=False)
 
 
 def get(scope: Scope, uplink_id: UUID) -> UplinkDescriptor | None:
     """Return the uplink of that id."""
-    row = _rows(scope, _by_id, id=uplink_id)
-    return _descriptor(row[0]) if row else None
+    row = scope.row(_by_id, id=uplink_id)
+    return _descriptor(row) if row else None
 
 
 def find_by_platform(scope: Scope, text: str) -> UplinkDescriptor | None:
     """Return the first uplink, in order of registration, whose stored platform is *text*."""
-    row = _rows(scope, _of_platform.limit(1), platform=text)
-    return _descriptor(row[0]) if row else None
+    row = scope.row(_first_of_platform, platform=text)
+    return _descriptor(row) if row else None
 
 
 def find_with_masks(scope: Scope, masks: Sequence[int]) -> list[UplinkDescriptor]:
@@ -59,24 +65,12 @@ def find_with_masks(scope: Scope, masks: Sequence[int]) -> list[UplinkDescriptor
 def find(
     scope: Scope, *, masks: Sequence[int] | None, **values: str | None
 ) -> list[RegisteredUplink]:
-    """
-    Return the uplinks that have one of *masks*, if any are given, and *values* in their columns.
-
-    They are put in order here: an index that has the order would tempt the database to walk the
-    whole namespace instead of looking up what is asked for.
-    """
+    """Return the uplinks with one of *masks*, if any are given, and *values* in their columns."""
     if masks is not None and not masks:
         return []
-    statement, parameters = _unordered, {}
-    for name, value in values.items():
-        if value is not None:
-            statement = statement.where(uplinks.c[name] == bindparam(name))
-            parameters[name] = value
-    if masks is not None:
-        statement = statement.where(
-            uplinks.c.capability_mask.in_(bindparam("masks", expanding=True))
-        )
-    found = _rows(scope, statement, masks=masks, **parameters)
+    wanted: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
+    among = {} if masks is None else {"capability_mask": masks}
+    found = scope.rows(_filtered(tuple(wanted), tuple(among)), **wanted, **among)
     return [
         RegisteredUplink(capsule_id=CapsuleId(row["capsule_id"]), descriptor=_descriptor(row))
         for row in sorted(found, key=lambda row: (row["created_revision"], row["position"]))
@@ -85,19 +79,19 @@ def find(
 
 def descriptors(scope: Scope) -> list[UplinkDescriptor]:
     """Return all uplinks, in order of registration."""
-    return [_descriptor(row) for row in _rows(scope, _all)]
+    return [_descriptor(row) for row in scope.rows(_all)]
 
 
-def rows(scope: Scope, capsule_id: str | None = None) -> Sequence[RowMapping]:
+def rows(scope: Scope, capsule_id: str | None = None) -> Sequence[Row]:
     """Return the rows, or those of one capsule, in order of registration."""
     if capsule_id is None:
-        return _rows(scope, _all)
-    return _rows(scope, _of_capsule, capsule_id=capsule_id)
+        return scope.rows(_all)
+    return scope.rows(_of_capsule, capsule_id=capsule_id)
 
 
 def count(scope: Scope) -> int:
     """Return how many uplinks there are."""
-    return scope.conn.scalar(_count, {"namespace": scope.namespace}) or 0
+    return scope.count(_count)
 
 
 def storable(descriptor: UplinkDescriptor) -> UplinkDescriptor:
@@ -137,7 +131,7 @@ def declare(
 
 def unregister(unit: Unit, uplink_id: UUID) -> bool:
     """Remove the uplink; say whether it was there."""
-    found = _rows(unit, _by_id, id=uplink_id)
+    found = unit.rows(_by_id, id=uplink_id)
     _delete(unit, found)
     return bool(found)
 
@@ -189,18 +183,14 @@ def _insert(
 
 
 def _refuse_taken(unit: Unit, ids: Sequence[UUID]) -> None:
-    taken = select(uplinks.c.id).where(
-        uplinks.c.namespace == bindparam("namespace"),
-        uplinks.c.id.in_(bindparam("ids", expanding=True)),
-    )
-    found = set(unit.conn.scalars(taken, {"namespace": unit.namespace, "ids": list(ids)}))
+    found = {row["id"] for row in unit.rows(_taken, id=list(ids))}
     for uplink_id in ids:
         if uplink_id in found:
             raise UplinkAlreadyRegisteredError(uplink_id)
         found.add(uplink_id)
 
 
-def _delete(unit: Unit, found: Sequence[RowMapping]) -> None:
+def _delete(unit: Unit, found: Sequence[Row]) -> None:
     """Delete uplinks of one owner."""
     for row in found:
         unit.delete(uplinks, row, "uplink.unregistered")
@@ -208,12 +198,7 @@ def _delete(unit: Unit, found: Sequence[RowMapping]) -> None:
         release(unit, found[0]["capsule_id"])
 
 
-def _rows(scope: Scope, statement: Select[Any], **parameters: Any) -> Sequence[RowMapping]:  # noqa: ANN401 - bound values
-    parameters["namespace"] = scope.namespace
-    return scope.conn.execute(statement, parameters).mappings().all()
-
-
-def _descriptor(row: RowMapping) -> UplinkDescriptor:
+def _descriptor(row: Row) -> UplinkDescriptor:
     """Return the row as it was given: neither normalised nor validated again."""
     try:
         return UplinkDescriptor.model_construct(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, select
-
 from capsule_registry.identifiers import CapsuleId
+from capsule_registry.queries import query
 from capsule_registry.records import RegisteredUuid
 from capsule_registry.reservations import release, reserve
 from capsule_registry.tables import uuid_mappings
@@ -16,34 +15,26 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from sqlalchemy import RowMapping
+    from capsule_registry.scope import Row, Scope
+    from capsule_registry.unit import Unit
 
-    from capsule_registry.unit import Scope, Unit
-
-_in_namespace = uuid_mappings.c.namespace == bindparam("namespace")
-_by_uuid = select(uuid_mappings).where(_in_namespace, uuid_mappings.c.uuid == bindparam("uuid"))
-_owner = select(uuid_mappings.c.capsule_id).where(
-    _in_namespace, uuid_mappings.c.uuid == bindparam("uuid")
-)
-_all = (
-    select(uuid_mappings)
-    .where(_in_namespace)
-    .order_by(uuid_mappings.c.created_revision, uuid_mappings.c.position)
-)
-_of_capsule = _all.where(uuid_mappings.c.capsule_id == bindparam("capsule_id"))
+_by_uuid = query(uuid_mappings, "uuid", is_ordered=False)
+_owner = query(uuid_mappings, "uuid", columns=("capsule_id",), is_ordered=False)
+_all = query(uuid_mappings)
+_of_capsule = query(uuid_mappings, "capsule_id")
 
 
 def find(scope: Scope, uuid: UUID) -> CapsuleId | None:
     """Return the id that *uuid* is filed under, whether or not that capsule is registered."""
-    owner = scope.conn.scalar(_owner, {"namespace": scope.namespace, "uuid": uuid})
-    return None if owner is None else CapsuleId(owner)
+    row = scope.row(_owner, uuid=uuid)
+    return None if row is None else CapsuleId(row["capsule_id"])
 
 
-def rows(scope: Scope, capsule_id: str | None = None) -> Sequence[RowMapping]:
+def rows(scope: Scope, capsule_id: str | None = None) -> Sequence[Row]:
     """Return the rows, or those of one capsule, in the order in which they were filed."""
-    statement = _all if capsule_id is None else _of_capsule
-    parameters = {"namespace": scope.namespace, "capsule_id": capsule_id}
-    return scope.conn.execute(statement, parameters).mappings().all()
+    if capsule_id is None:
+        return scope.rows(_all)
+    return scope.rows(_of_capsule, capsule_id=capsule_id)
 
 
 def list_all(scope: Scope, capsule_id: str | None) -> list[RegisteredUuid]:
@@ -60,7 +51,7 @@ def register(unit: Unit, uuid: UUID, capsule_id: CapsuleId) -> None:
     """File *uuid* under *capsule_id*, taking it from where it was; filed there already: nothing."""
     fields = {"uuid": str(uuid), "capsule_id": str(capsule_id)}
     unit.log(logging.DEBUG, "Registered capsule UUID mapping", **fields)
-    old = _row(unit, uuid)
+    old = unit.row(_by_uuid, uuid=uuid)
     if old is not None and old["capsule_id"] == capsule_id:
         return
     reserve(unit, capsule_id)
@@ -81,14 +72,9 @@ def register(unit: Unit, uuid: UUID, capsule_id: CapsuleId) -> None:
 
 def unregister(unit: Unit, uuid: UUID) -> bool:
     """Remove *uuid*; say whether it was there."""
-    row = _row(unit, uuid)
+    row = unit.row(_by_uuid, uuid=uuid)
     if row is None:
         return False
     unit.delete(uuid_mappings, row, "uuid.unregistered")
     release(unit, row["capsule_id"])
     return True
-
-
-def _row(scope: Scope, uuid: UUID) -> RowMapping | None:
-    parameters = {"namespace": scope.namespace, "uuid": uuid}
-    return scope.conn.execute(_by_uuid, parameters).mappings().one_or_none()

@@ -13,7 +13,8 @@ import fcntl
 import os
 import random
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -79,7 +80,42 @@ def _wait(descriptor: int, deadline: float, pause: float) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise TimeoutError from None
+                raise TimeoutError("another process keeps it locked") from None
             time.sleep(random.uniform(0.5, 1.5) * pause)  # noqa: S311 - nothing secret
         else:
             return
+
+
+class Turns:
+    """
+    Whose turn it is to write: the threads of this process first, then the processes.
+
+    Threads wait here, and not for a connection, so that waiting writers keep none from readers.
+    """
+
+    def __init__(self, file: Path | None) -> None:
+        self._lock = Lock()
+        self._queue = WriteQueue(file) if file else None
+
+    @contextmanager
+    def turn(self, timeout: float) -> Iterator[None]:
+        """
+        Wait for the turn, and have it.
+
+        Raises:
+            TimeoutError: It did not come within *timeout* seconds; says who kept it.
+        """
+        lock = self._lock
+        if not lock.acquire(timeout=timeout):
+            raise TimeoutError("another thread of this process keeps it locked")
+        try:
+            with self._queue.turn(timeout) if self._queue else nullcontext():
+                yield
+        finally:
+            lock.release()
+
+    def forget(self) -> None:
+        """Start anew in a forked child, where nobody waits."""
+        self._lock = Lock()
+        if self._queue:
+            self._queue.forget()

@@ -40,6 +40,8 @@ class Dialect:
     upgrades_itself: bool = False
     #: What begins a transaction that writes, where the driver's own way would be unsafe.
     begin_write: str | None = None
+    #: Options of a connection whose transaction reads at one moment.
+    snapshot_options: Mapping[str, Any] = field(default_factory=dict)
     #: The time by the database's clock at the moment of asking; the host's where it has none.
     now: ColumnElement[datetime] | None = None
     #: Who the database says is connected.
@@ -59,6 +61,7 @@ class Dialect:
 
 
 _READ_COMMITTED: Final = "READ COMMITTED"
+_REPEATABLE_READ: Final = {"isolation_level": "REPEATABLE READ"}
 _SERVER_OPTIONS: Final = {"isolation_level": _READ_COMMITTED, "json_serializer": canonical_json}
 
 _SQLITE: Final = Dialect(
@@ -68,6 +71,7 @@ _SQLITE: Final = Dialect(
     "SERIALIZABLE",
     upgrades_itself=True,
     begin_write="BEGIN IMMEDIATE",
+    snapshot_options={"begin": "BEGIN"},
     probes=SQLITE,
 )
 
@@ -82,6 +86,7 @@ _POSTGRESQL: Final = Dialect(
     "psycopg",
     postgresql_fault,
     _READ_COMMITTED,
+    snapshot_options=_REPEATABLE_READ,
     now=type_coerce(func.clock_timestamp(), UtcDateTime),
     user=func.session_user(),
     engine_options=_SERVER_OPTIONS,
@@ -98,6 +103,7 @@ _MARIADB: Final = Dialect(
     "pymysql",
     mariadb_fault,
     _READ_COMMITTED,
+    snapshot_options=_REPEATABLE_READ,
     # As text: SQLAlchemy's `func.sysdate` drops the precision.
     now=type_coerce(
         literal_column("CONVERT_TZ(SYSDATE(6), @@session.time_zone, '+00:00')"), UtcDateTime

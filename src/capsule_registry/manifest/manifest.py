@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationError
@@ -103,6 +104,17 @@ class CapsuleManifest(ManifestPart):
         """
         manifest = cls.model_validate(values, by_alias=True, by_name=False)
         return manifest._with_source(format, text)  # noqa: SLF001 - of its own class
+
+    @classmethod
+    def read_back(cls, text: str, *, format: Format) -> Self:  # noqa: A002 - its name
+        """
+        Return the manifest of a text that was accepted once; its rules are not checked again.
+
+        Raises:
+            InvalidManifestError, ValueError: The text is not what `text` of a manifest was.
+        """
+        document = parse_document(text, None) if format == "toml" else json.loads(text)
+        return cls.restore(document, format=format, text=text)
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, runtime_version: str | None = None) -> Self:

@@ -1,0 +1,80 @@
+"""
+What can be looked up, said once.
+
+A query names a table and the columns that must have given values. A scope answers it: from the live
+tables by its statement, or from the history as it was at some revision.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, func, select
+
+from capsule_registry.tables import capsules, uplinks, uuid_mappings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: The columns that say in which order rows were registered.
+ORDER: Final[dict[str, tuple[str, ...]]] = {
+    capsules.name: ("registered_revision", "position"),
+    uplinks.name: ("created_revision", "position"),
+    uuid_mappings.name: ("created_revision", "position"),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """
+    Rows of `table` in a namespace whose columns `by` have the values of the parameters so named.
+
+    A parameter of a column in `among` is a list, and the column has one of its values. Of capsules
+    the registered ones alone. In order of registration, the first `limit` if that is set.
+    """
+
+    table: Table
+    by: tuple[str, ...]
+    statement: Select[Any]
+    among: tuple[str, ...] = ()
+    limit: int | None = None
+    #: Rows of capsules come with their manifests' format and text.
+    with_manifest: bool = False
+
+
+def matching(table: Table, by: Iterable[str], among: Iterable[str] = ()) -> ColumnElement[bool]:
+    """Return the condition of a query."""
+    conditions = [table.c.namespace == bindparam("namespace")]
+    conditions += [table.c[name] == bindparam(name) for name in by]
+    conditions += [table.c[name].in_(bindparam(name, expanding=True)) for name in among]
+    if table is capsules:
+        conditions.append(capsules.c.registered_revision.is_not(None))
+    return and_(*conditions)
+
+
+def query(
+    table: Table,
+    *by: str,
+    among: tuple[str, ...] = (),
+    columns: tuple[str, ...] = (),
+    limit: int | None = None,
+    is_ordered: bool = True,
+) -> Query:
+    """
+    Return a query for whole rows, or for some *columns* where no more is needed.
+
+    Not *is_ordered*, the caller puts the rows in order: an index that has the order would tempt
+    the database to walk the whole namespace instead of looking up what is asked for.
+    """
+    wanted = [table.c[name] for name in columns or table.c.keys()]
+    statement = select(*wanted).where(matching(table, by, among)).limit(limit)
+    if is_ordered:
+        statement = statement.order_by(*(table.c[name] for name in ORDER[table.name]))
+    return Query(table, by, statement, among, limit)
+
+
+def counting(table: Table) -> Query:
+    """Return a query for how many rows there are, as the column `count`."""
+    statement = select(func.count().label("count")).select_from(table).where(matching(table, ()))
+    return Query(table, (), statement)

@@ -1,0 +1,169 @@
+"""Revisions and their events, read back: whole, and in order."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+from sqlalchemy import bindparam, select
+
+from capsule_registry.tables import events, revisions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import RowMapping
+
+    from capsule_registry.scope import Scope
+
+#: How many revisions are read at once.
+BATCH: Final = 200
+
+_in_namespace = revisions.c.namespace == bindparam("namespace")
+_after = (
+    select(revisions)
+    .where(_in_namespace, revisions.c.revision > bindparam("after"))
+    .order_by(revisions.c.revision)
+)
+_events = (
+    select(events)
+    .where(
+        events.c.namespace == bindparam("namespace"),
+        events.c.revision >= bindparam("first"),
+        events.c.revision <= bindparam("last"),
+    )
+    .order_by(events.c.revision, events.c.position)
+)
+_at_time = (
+    select(revisions.c.revision)
+    .where(_in_namespace, revisions.c.committed_at <= bindparam("time"))
+    .order_by(revisions.c.committed_at.desc(), revisions.c.revision.desc())
+    .limit(1)
+)
+
+
+class Event(BaseModel):
+    """
+    One change of one row: `kind` is its table, `subject` its key.
+
+    `old_row` and `new_row` are the row before and after, `None` where there was none: every column
+    but the namespace and what follows from other columns, as JSON values.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    revision: int
+    position: int
+    action: str
+    kind: str
+    subject: str
+    capsule_id: str | None
+    old_row: dict[str, Any] | None
+    new_row: dict[str, Any] | None
+
+
+class Revision(BaseModel):
+    """One transaction: who, when and why, and its events in order, never a part of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    revision: int
+    committed_at: AwareDatetime
+    actor: str
+    database_user: str | None
+    reason: str | None
+    request_id: UUID
+    previous_hash: str
+    hash: str
+    events: tuple[Event, ...]
+
+
+def whole(
+    scope: Scope, found: Sequence[RowMapping]
+) -> Iterator[tuple[RowMapping, list[RowMapping]]]:
+    """Yield each of the rows of revisions *found*, in order, with the rows of its events."""
+    if not found:
+        return
+    numbers: dict[int, list[RowMapping]] = {row["revision"]: [] for row in found}
+    parameters = {
+        "namespace": scope.namespace,
+        "first": found[0]["revision"],
+        "last": found[-1]["revision"],
+    }
+    for event in scope.conn.execute(_events, parameters).mappings():
+        if event["revision"] in numbers:
+            numbers[event["revision"]].append(event)
+    for row in found:
+        yield row, numbers[row["revision"]]
+
+
+def after(
+    scope: Scope, revision: int, limit: int = BATCH
+) -> list[tuple[RowMapping, list[RowMapping]]]:
+    """Return the first *limit* revisions after *revision*, with the rows of their events."""
+    parameters = {"namespace": scope.namespace, "after": revision}
+    found = scope.conn.execute(_after.limit(limit), parameters).mappings().all()
+    return [*whole(scope, found)]
+
+
+def find(
+    scope: Scope,
+    *,
+    after: int,
+    limit: int,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    **wanted: str | None,
+) -> list[Revision]:
+    """
+    Return the first *limit* revisions after *after* that have an event as *wanted*, whole.
+
+    *wanted* names columns of events, or the actor.
+    """
+    statement = _after.limit(limit)
+    given = {name: value for name, value in wanted.items() if value is not None}
+    parameters = {"namespace": scope.namespace, "after": after, **given}
+    if since is not None:
+        # The revision is looked up, so that the range is one of the primary key.
+        parameters["after"] = max(after, _before(scope, since))
+    if until is not None:
+        statement = statement.where(revisions.c.revision <= bindparam("through"))
+        parameters["through"] = at_time(scope, until)
+    if given.pop("actor", None):
+        statement = statement.where(revisions.c.actor == bindparam("actor"))
+    if given:
+        of_interest = select(events.c.revision).where(
+            events.c.namespace == bindparam("namespace"),
+            events.c.revision > bindparam("after"),
+            *(events.c[name] == bindparam(name) for name in given),
+        )
+        statement = statement.where(revisions.c.revision.in_(of_interest))
+    found = scope.conn.execute(statement, parameters).mappings().all()
+    return [record(*one) for one in whole(scope, found)]
+
+
+def _before(scope: Scope, time: datetime) -> int:
+    return at_time(scope, time - timedelta(microseconds=1))
+
+
+def at_time(scope: Scope, time: datetime) -> int:
+    """Return the last revision that had committed at *time*; 0 before the first."""
+    parameters = {"namespace": scope.namespace, "time": time}
+    return scope.conn.scalar(_at_time, parameters) or 0
+
+
+def record(row: RowMapping, of_revision: Sequence[RowMapping]) -> Revision:
+    """Return a row of a revision and the rows of its events as one value."""
+    values = {name: row[name] for name in Revision.model_fields if name != "events"}
+    return Revision.model_construct(**values, events=tuple(_event(event) for event in of_revision))
+
+
+def _event(row: RowMapping) -> Event:
+    values = {name: row[name] for name in Event.model_fields}
+    for name in ("old_row", "new_row"):
+        values[name] = None if row[name] is None else json.loads(row[name])
+    return Event.model_construct(**values)

@@ -1,0 +1,95 @@
+"""The registry as it is, or was, at one revision: the verbs that read, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from capsule_registry import namespaces
+from capsule_registry.errors import IncarnationChangedError, RegistryClosedError
+from capsule_registry.past import PastScope
+from capsule_registry.reader import RegistryReader
+from capsule_registry.scope import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from sqlalchemy import Connection
+
+    from capsule_registry.database import Database
+    from capsule_registry.instances import Instances
+    from capsule_registry.records import RegisteredCapsule
+
+T = TypeVar("T")
+
+
+class View(RegistryReader):
+    """What can be asked of the registry at one revision."""
+
+    #: Which revision: from here a watch loses nothing.
+    revision: int
+    _instances: Instances
+
+    def _attached(self, record: RegisteredCapsule) -> RegisteredCapsule:
+        return record.attach(self._instances.of(record))
+
+
+class Snapshot(View):
+    """The live tables at one moment, as long as its block lasts; not for two threads at once."""
+
+    def __init__(self, scope: Scope, revision: int, instances: Instances) -> None:
+        self.revision = revision
+        self._instances = instances
+        self._scope: Scope | None = scope
+
+    def _read(self, prepare: Callable[[], Callable[[Scope], T]]) -> T:
+        if self._scope is None:
+            raise RegistryClosedError
+        return prepare()(self._scope)
+
+    def end(self) -> None:
+        """Refuse any further use."""
+        self._scope = None
+
+    def __repr__(self) -> str:
+        return f"Snapshot(revision={self.revision})"
+
+
+class Past(View):
+    """
+    The registry as it was, told from its history: every call reads what it needs by index.
+
+    Each call may raise `RevisionCompactedError` once the history was pruned beyond the revision,
+    and `IncarnationChangedError` once the database was brought back from a backup.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        namespace: str,
+        revision: int,
+        incarnation: UUID,
+        instances: Instances,
+    ) -> None:
+        self.revision = revision
+        self._database = database
+        self._namespace = namespace
+        self._incarnation = incarnation
+        self._instances = instances
+
+    def _read(self, prepare: Callable[[], Callable[[Scope], T]]) -> T:
+        work = prepare()
+
+        def told(conn: Connection) -> T:
+            result = work(PastScope(conn, self._namespace, self.revision))
+            # Looked at last: what was read before a pruning is whole.
+            head = namespaces.head(Scope(conn, self._namespace))
+            if head.incarnation != self._incarnation:
+                raise IncarnationChangedError(self._incarnation, head.incarnation)
+            head.check(self.revision)
+            return result
+
+        return self._database.read(told)
+
+    def __repr__(self) -> str:
+        return f"Past(namespace={self._namespace!r}, revision={self.revision})"

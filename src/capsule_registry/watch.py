@@ -1,0 +1,105 @@
+"""Following a namespace: every revision once, whole, in order, from wherever one left off."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final, Self, TypeVar
+
+from capsule_registry import namespaces, revisions
+from capsule_registry.errors import HistoryCorruptError, IncarnationChangedError
+from capsule_registry.scope import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+    from uuid import UUID
+
+    from capsule_registry.database import Database
+    from capsule_registry.revisions import Revision
+
+T = TypeVar("T")
+
+#: How often the head is looked at while nothing happens.
+POLL_SECONDS: Final = 0.02
+
+
+class Watch:
+    """
+    An iterator of revisions, each whole, in order, without gaps and without repetition.
+
+    It waits for more at the end of the history; with a *timeout* it ends once nothing has come for
+    so long. It holds nothing in the database, so a slow consumer lags and is never dropped. After
+    an error another one may be begun from `revision`.
+
+    Iteration raises:
+        FutureRevisionError: It was to begin beyond the head.
+        RevisionCompactedError: What it would yield next was pruned: take a snapshot and go on from
+            there.
+        IncarnationChangedError: The database was brought back from a backup.
+        HistoryCorruptError: A revision is missing.
+    """
+
+    def __init__(
+        self, database: Database, namespace: str, after: int | None, timeout: timedelta | None
+    ) -> None:
+        self._database = database
+        self._namespace = namespace
+        self._revision = after
+        self._timeout = timeout
+        self._incarnation: UUID | None = None
+        self._waiting: deque[Revision] = deque()
+        if after is None:
+            self._revision = self._look(lambda scope: self._head(scope).revision)
+
+    @property
+    def revision(self) -> int:
+        """Up to where everything has been yielded: keep it, to go on from there later."""
+        return self._revision or 0
+
+    @property
+    def lag(self) -> int:
+        """How many revisions have committed that were not yielded yet."""
+        return self._look(lambda scope: self._head(scope).revision) - self.revision
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Revision:
+        patience = math.inf if self._timeout is None else self._timeout.total_seconds()
+        deadline = time.monotonic() + patience
+        while not self._waiting:
+            self._waiting.extend(self._look(self._fetch))
+            if not self._waiting:
+                if time.monotonic() >= deadline:
+                    raise StopIteration
+                time.sleep(POLL_SECONDS)
+        found = self._waiting.popleft()
+        self._revision = found.revision
+        return found
+
+    def _look(self, work: Callable[[Scope], T]) -> T:
+        return self._database.read(lambda conn: work(Scope(conn, self._namespace)))
+
+    def _fetch(self, scope: Scope) -> list[Revision]:
+        if self._head(scope).revision == self.revision:
+            return []
+        found = revisions.after(scope, self.revision)
+        # Looked at last: what was read before a pruning is whole.
+        self._head(scope)
+        for number, (row, events) in enumerate(found, self.revision + 1):
+            if (row["revision"], row["event_count"]) != (number, len(events)):
+                raise HistoryCorruptError(f"revision {number}", "it is missing, or not whole")
+        return [revisions.record(*one) for one in found]
+
+    def _head(self, scope: Scope) -> namespaces.Head:
+        """Return the head of the history that this watch has followed from the beginning."""
+        head = namespaces.head(scope)
+        if self._incarnation is None:
+            self._incarnation = head.incarnation
+        if head.incarnation != self._incarnation:
+            raise IncarnationChangedError(self._incarnation, head.incarnation)
+        if self._revision is not None:
+            head.check(self._revision)
+        return head
