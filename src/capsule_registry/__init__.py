@@ -14,7 +14,14 @@ from capsule_registry._version import __version__
 _NAMES_BY_MODULE = {
     "addresses": "default_file",
     "administration": "NamespaceStatus RegistryAdmin SchemaStatus",
+    "anchors": "Anchor",
     "diagnosis": "Finding",
+    "history": "History",
+    "replay": "Discrepancy",
+    "revisions": "Event Revision",
+    "verification": "Verification",
+    "views": "Past Snapshot View",
+    "watch": "Watch",
     "descriptors": "UplinkCapabilities UplinkDescriptor UplinkSource",
     "dialects.sqlite_library": "sqlite_module",
     "errors": """

@@ -3,6 +3,7 @@ from capsule_registry.addresses import default_file as default_file
 from capsule_registry.administration import NamespaceStatus as NamespaceStatus
 from capsule_registry.administration import RegistryAdmin as RegistryAdmin
 from capsule_registry.administration import SchemaStatus as SchemaStatus
+from capsule_registry.anchors import Anchor as Anchor
 from capsule_registry.descriptors import UplinkCapabilities as UplinkCapabilities
 from capsule_registry.descriptors import UplinkDescriptor as UplinkDescriptor
 from capsule_registry.descriptors import UplinkSource as UplinkSource
@@ -43,6 +44,7 @@ from capsule_registry.errors import UplinkAlreadyRegisteredError as UplinkAlread
 from capsule_registry.errors import UplinkNotFoundError as UplinkNotFoundError
 from capsule_registry.errors import UsageError as UsageError
 from capsule_registry.errors import UuidHeldError as UuidHeldError
+from capsule_registry.history import History as History
 from capsule_registry.identifiers import CapsuleId as CapsuleId
 from capsule_registry.identifiers import UplinkId as UplinkId
 from capsule_registry.manifest.boot_order import boot_order as boot_order
@@ -75,7 +77,15 @@ from capsule_registry.records import RegisteredUplink as RegisteredUplink
 from capsule_registry.records import RegisteredUuid as RegisteredUuid
 from capsule_registry.records import Tool as Tool
 from capsule_registry.registry import CapsuleRegistry as CapsuleRegistry
+from capsule_registry.replay import Discrepancy as Discrepancy
+from capsule_registry.revisions import Event as Event
+from capsule_registry.revisions import Revision as Revision
 from capsule_registry.transaction import Transaction as Transaction
+from capsule_registry.verification import Verification as Verification
+from capsule_registry.views import Past as Past
+from capsule_registry.views import Snapshot as Snapshot
+from capsule_registry.views import View as View
+from capsule_registry.watch import Watch as Watch
 
 __all__: list[str]
 

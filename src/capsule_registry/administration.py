@@ -154,6 +154,22 @@ class RegistryAdmin:
 
         return self._database.write(drop)
 
+    def accept_restore(self, *, actor: str | None = None, reason: str | None = None) -> None:
+        """
+        Give every namespace a new incarnation: for a database brought back from a backup.
+
+        It is recorded in each history. Watches and views that were open on what was there before
+        end with `IncarnationChangedError`, instead of taking other changes for those they know.
+        """
+        self._check_schema()
+        for name in [found.name for found in self.namespaces()]:
+
+            def renew(conn: Connection, name: str = name) -> None:
+                unit = namespaces.renew(open_unit(conn, name, self._database.dialect, None))
+                close_unit(unit, actor=actor or default_actor(), reason=reason)
+
+            self._database.write(renew)
+
     def _check_schema(self) -> None:
         self._database.read(schema.find).check(self._database)
 

@@ -29,6 +29,16 @@ SUBJECTS: Final[dict[Table, Column[Any]]] = {
     uplinks: uplinks.c.id,
     uuid_mappings: uuid_mappings.c.uuid,
 }
+_EVENT: Final = (
+    "revision",
+    "position",
+    "action",
+    "kind",
+    "subject",
+    "capsule_id",
+    "old_row",
+    "new_row",
+)
 #: The hash before revision 1.
 GENESIS_HASH: Final = "0" * 64
 
@@ -94,7 +104,7 @@ def _image_value(kind: object, value: Any) -> Any:  # noqa: ANN401 - any column'
 
 
 def export_lines(
-    incarnation: UUID, revision: Mapping[str, Any], events: Sequence[Mapping[str, Any]]
+    incarnation: UUID, revision: Mapping[Any, Any], events: Sequence[Mapping[Any, Any]]
 ) -> list[str]:
     """
     Return the lines of a revision whose SHA-256, each line ended by a newline, is its hash.
@@ -114,17 +124,9 @@ def export_lines(
         "request_id": str(revision["request_id"]),
         "revision": revision["revision"],
     }
-    names = (
-        "revision",
-        "position",
-        "action",
-        "kind",
-        "subject",
-        "capsule_id",
-        "old_row",
-        "new_row",
-    )
-    return [
-        canonical_json(header),
-        *(canonical_json({name: event[name] for name in names}) for event in events),
-    ]
+    return [canonical_json(header), *map(event_line, events)]
+
+
+def event_line(event: Mapping[Any, Any]) -> str:
+    """Return the line of an event."""
+    return canonical_json({name: event[name] for name in _EVENT})

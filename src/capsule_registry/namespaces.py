@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from sqlalchemy import bindparam, delete, func, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
+from capsule_registry.canonical import canonical_json
 from capsule_registry.chain import GENESIS_HASH
 from capsule_registry.errors import (
     FutureRevisionError,
@@ -107,8 +108,27 @@ def create(
         conn.execute(insert(namespaces), row)
     unit = open_unit(conn, namespace, dialect, clock)
     if missing:
-        unit.created_namespace()
+        unit.file("namespace.created", namespaces.name, None, image(unit))
     return unit
+
+
+def image(unit: Unit) -> dict[str, str]:
+    """Return what events say of the namespace itself."""
+    return {"incarnation": str(unit.incarnation), "name": unit.namespace}
+
+
+def renew(unit: Unit) -> Unit:
+    """
+    Give the namespace that *unit* holds a new incarnation; return the unit that goes on with it.
+
+    Whoever has followed the history of before learns that its positions mean nothing any more.
+    """
+    before = canonical_json(image(unit))
+    renewed = replace(unit, incarnation=uuid4())
+    change = update(namespaces).where(namespaces.c.name == unit.namespace)
+    unit.conn.execute(change.values(incarnation=renewed.incarnation))
+    renewed.file("namespace.restored", namespaces.name, before, image(renewed))
+    return renewed
 
 
 def exists(scope: Scope) -> bool:

@@ -208,7 +208,7 @@ class CapsuleRegistry(RegistryWriter):
     @property
     def history(self) -> History:
         """Everything that has happened in the namespace."""
-        return History(self._database, self.namespace)
+        return History(self._database, self.namespace, self._units)
 
     def close(self) -> None:
         """Close the registry's connections. Idempotent; afterwards nothing else can be called."""

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 from sqlalchemy import bindparam, select
 
-from capsule_registry.tables import events, revisions
+from capsule_registry.tables import events, namespaces, revisions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from sqlalchemy import RowMapping
 
     from capsule_registry.scope import Scope
+
+    #: The row of a revision, and the rows of its events in order.
+    WholeRow = tuple[RowMapping, list[RowMapping]]
 
 #: How many revisions are read at once.
 BATCH: Final = 200
@@ -42,6 +45,17 @@ _at_time = (
     select(revisions.c.revision)
     .where(_in_namespace, revisions.c.committed_at <= bindparam("time"))
     .order_by(revisions.c.committed_at.desc(), revisions.c.revision.desc())
+    .limit(1)
+)
+_incarnation = (
+    select(events.c.new_row)
+    .where(
+        events.c.namespace == bindparam("namespace"),
+        events.c.kind == namespaces.name,
+        events.c.subject == bindparam("namespace"),
+        events.c.revision <= bindparam("revision"),
+    )
+    .order_by(events.c.revision.desc())
     .limit(1)
 )
 
@@ -82,9 +96,7 @@ class Revision(BaseModel):
     events: tuple[Event, ...]
 
 
-def whole(
-    scope: Scope, found: Sequence[RowMapping]
-) -> Iterator[tuple[RowMapping, list[RowMapping]]]:
+def whole(scope: Scope, found: Sequence[RowMapping]) -> Iterator[WholeRow]:
     """Yield each of the rows of revisions *found*, in order, with the rows of its events."""
     if not found:
         return
@@ -101,9 +113,7 @@ def whole(
         yield row, numbers[row["revision"]]
 
 
-def after(
-    scope: Scope, revision: int, limit: int = BATCH
-) -> list[tuple[RowMapping, list[RowMapping]]]:
+def after(scope: Scope, revision: int, limit: int = BATCH) -> list[WholeRow]:
     """Return the first *limit* revisions after *revision*, with the rows of their events."""
     parameters = {"namespace": scope.namespace, "after": revision}
     found = scope.conn.execute(_after.limit(limit), parameters).mappings().all()
@@ -148,6 +158,18 @@ def find(
 
 def _before(scope: Scope, time: datetime) -> int:
     return at_time(scope, time - timedelta(microseconds=1))
+
+
+def incarnation_at(scope: Scope, revision: int) -> UUID:
+    """Return the incarnation that the namespace had at *revision*; nil before the first."""
+    image = scope.conn.scalar(_incarnation, {"namespace": scope.namespace, "revision": revision})
+    return UUID(json.loads(image)["incarnation"]) if image else UUID(int=0)
+
+
+def incarnation_after(of_revision: Sequence[RowMapping]) -> UUID | None:
+    """Return the incarnation that these events give the namespace, if they do."""
+    images = [event["new_row"] for event in of_revision if event["kind"] == namespaces.name]
+    return UUID(json.loads(images[-1])["incarnation"]) if images else None
 
 
 def at_time(scope: Scope, time: datetime) -> int:

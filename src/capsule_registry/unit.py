@@ -111,10 +111,9 @@ class Unit(Scope):
         for row in rows:
             self._file(action, table, old=row, new=None)
 
-    def created_namespace(self) -> None:
-        """File the creation of the namespace itself."""
-        image = {"incarnation": str(self.incarnation), "name": self.namespace}
-        self._append("namespace.created", namespaces, self.namespace, new_row=canonical_json(image))
+    def file(self, action: str, kind: str, old_row: str | None, new: Mapping[str, Any]) -> None:
+        """File *action* of the namespace itself, which is now as *new* says."""
+        self._append(action, kind, self.namespace, old_row=old_row, new_row=canonical_json(new))
 
     def log(self, level: int, message: str, **fields: object) -> None:
         """Log *message* once the unit has committed, and never if it does not."""
@@ -135,7 +134,7 @@ class Unit(Scope):
         row: Mapping[Any, Any] = new or old or {}
         self._append(
             action,
-            table,
+            table.name,
             str(row[SUBJECTS[table].name]),
             capsule_id=row["id"] if table is capsules else row.get("capsule_id"),
             old_row=row_image(table, old),
@@ -145,7 +144,7 @@ class Unit(Scope):
     def _append(  # noqa: PLR0913 - one for each column of an event
         self,
         action: str,
-        table: Table,
+        kind: str,
         subject: str,
         *,
         capsule_id: str | None = None,
@@ -158,7 +157,7 @@ class Unit(Scope):
                 "revision": self.revision,
                 "position": self.next_position,
                 "action": action,
-                "kind": table.name,
+                "kind": kind,
                 "subject": subject,
                 "capsule_id": capsule_id,
                 "old_row": old_row,

@@ -6,12 +6,14 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from sqlalchemy import select
+
 from capsule_registry import namespaces
 from capsule_registry.actors import default_actor
 from capsule_registry.database import UnknownOutcomeError
 from capsule_registry.errors import NamespaceNotFoundError, RegistryUnavailableError
 from capsule_registry.scope import Scope
-from capsule_registry.unit import Unit, close_unit, is_committed, open_unit
+from capsule_registry.unit import Unit, close_unit, host_clock, is_committed, open_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,6 +57,13 @@ class Units:
         if self._database.read_only:
             raise NamespaceNotFoundError(self._namespace)
         self._database.write(create)
+
+    def now(self, conn: Connection) -> datetime:
+        """Return the time that a unit on *conn* would have."""
+        dialect, clock = self._time
+        if clock is None and dialect.now is not None:
+            return conn.execute(select(dialect.now)).scalar_one()
+        return (clock or host_clock)()
 
     def run(self, work: Callable[[Unit], T], reason: str | None) -> T:
         """Return *work* of a unit, which is run again, as a whole, after passing failures."""

@@ -1,0 +1,94 @@
+"""
+Pruning: the oldest part of a history goes, and the rest can still be checked and replayed.
+
+Of the events that go, the last one of each row that is still there is kept, and the history itself
+records how many those are and their digest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import and_, bindparam, delete, exists, or_, select, update
+
+from capsule_registry.canonical import sha256_of_lines
+from capsule_registry.chain import event_line
+from capsule_registry.errors import HistoryCorruptError
+from capsule_registry.tables import events, revisions
+from capsule_registry.tables import namespaces as namespaces_table
+
+if TYPE_CHECKING:
+    from capsule_registry.scope import Scope
+    from capsule_registry.unit import Unit
+
+#: The kind of the events that record prunings.
+PRUNED: Final = "history"
+#: How many revisions go in one unit, so that other writers can get in between.
+BATCH: Final = 50_000
+
+_old = and_(events.c.namespace == bindparam("namespace"), events.c.revision <= bindparam("through"))
+_later = events.alias("later")
+_is_superseded = exists().where(
+    _later.c.namespace == events.c.namespace,
+    _later.c.kind == events.c.kind,
+    _later.c.subject == events.c.subject,
+    _later.c.revision <= bindparam("through"),
+    or_(
+        _later.c.revision > events.c.revision,
+        and_(_later.c.revision == events.c.revision, _later.c.position > events.c.position),
+    ),
+)
+_superfluous = delete(events).where(_old, or_(events.c.new_row.is_(None), _is_superseded))
+_kept = select(events).where(_old).order_by(events.c.revision, events.c.position)
+_revisions = delete(revisions).where(
+    revisions.c.namespace == bindparam("namespace"), revisions.c.revision <= bindparam("through")
+)
+_hash = select(revisions.c.hash).where(
+    revisions.c.namespace == bindparam("namespace"), revisions.c.revision == bindparam("revision")
+)
+_compact = (
+    update(namespaces_table)
+    .where(namespaces_table.c.name == bindparam("namespace"))
+    .values(compacted_revision=bindparam("through"))
+)
+_last_pruning = (
+    select(events.c.new_row)
+    .where(events.c.namespace == bindparam("namespace"), events.c.kind == PRUNED)
+    .order_by(events.c.revision.desc())
+    .limit(1)
+)
+
+
+def hash_of(scope: Scope, revision: int) -> str | None:
+    """Return the hash of *revision*, if it is there."""
+    parameters = {"namespace": scope.namespace, "revision": revision}
+    return scope.conn.scalar(_hash, parameters)
+
+
+def prune(unit: Unit, through: int) -> int:
+    """
+    Delete the history up to *through*, and file that it was done; return how many revisions went.
+
+    The head moves its mark of compaction first: the triggers let nothing beyond it be deleted.
+    """
+    parameters = {"namespace": unit.namespace, "through": through}
+    last_hash = hash_of(unit, through)
+    if last_hash is None:
+        raise HistoryCorruptError(f"revision {through}", "it is missing")
+    before = unit.conn.scalar(_last_pruning, {"namespace": unit.namespace})
+    unit.conn.execute(_compact, parameters)
+    unit.conn.execute(_superfluous, parameters)
+    gone = unit.conn.execute(_revisions, parameters).rowcount
+    kept = [event_line(event) for event in unit.conn.execute(_kept, parameters).mappings()]
+    unit.file(
+        "history.pruned",
+        PRUNED,
+        before,
+        {
+            "hash": last_hash,
+            "kept_count": len(kept),
+            "kept_digest": sha256_of_lines(kept),
+            "through": through,
+        },
+    )
+    return gone

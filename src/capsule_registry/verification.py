@@ -1,0 +1,105 @@
+"""Whether the history of a namespace is whole, and the live tables are what it leads to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from capsule_registry import live_rows, namespaces, revisions
+from capsule_registry.errors import HistoryCorruptError
+from capsule_registry.replay import Discrepancy, Replay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from capsule_registry.anchors import Anchor
+    from capsule_registry.namespaces import Head
+    from capsule_registry.scope import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found: where the history ends, how much was read, and what is wrong."""
+
+    revision: int
+    hash: str
+    revision_count: int
+    event_count: int
+    discrepancies: tuple[Discrepancy, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Say whether nothing is wrong."""
+        return not self.discrepancies
+
+
+def verify(
+    scope: Scope, anchor: Anchor | None, now: datetime, progress: Callable[[int], object]
+) -> Verification:
+    """
+    Read the whole history at one moment, and hold it against itself, the live rows and *anchor*.
+
+    Args:
+        scope: On a connection that reads at one moment.
+        anchor: What was kept elsewhere; without it a tail that was cut, and a history that was
+            rewritten to its end, are not seen.
+        now: The time of the database.
+        progress: Called with each revision that was read, now and then.
+    """
+    head = namespaces.head(scope)
+    replay = Replay(scope.namespace)
+    try:
+        _follow(scope, head, replay, anchor, progress)
+    except HistoryCorruptError as error:
+        replay.report(f"after revision {replay.revision}", f"cannot be read: {error}")
+    _check_head(replay, head)
+    live_rows.compare(scope, replay, now)
+    return Verification(
+        replay.revision,
+        replay.hash,
+        replay.revision_count,
+        replay.event_count,
+        tuple(replay.discrepancies),
+    )
+
+
+def _follow(
+    scope: Scope,
+    head: Head,
+    replay: Replay,
+    anchor: Anchor | None,
+    progress: Callable[[int], object],
+) -> None:
+    if head.compacted:
+        replay.begin_after(scope, head.compacted)
+    before = None
+    while batch := revisions.after(scope, replay.revision):
+        for row, events in batch:
+            if before is None:
+                before = row["previous_hash"] if head.compacted else replay.hash
+                replay.hash = before
+                _check_anchor(replay, anchor)
+            replay.follow(row, events)
+            _check_anchor(replay, anchor)
+        progress(replay.revision)
+    replay.check_pruning(head.compacted, before or "")
+    if anchor is not None and anchor.revision < head.compacted:
+        replay.report("anchor", f"is older than what was pruned: revision {head.compacted}")
+    if anchor is not None and anchor.revision > replay.revision:
+        replay.report("head", f"is before the anchor, revision {anchor.revision}: a tail was cut")
+
+
+def _check_anchor(replay: Replay, anchor: Anchor | None) -> None:
+    if anchor is None or anchor.revision != replay.revision:
+        return
+    if (anchor.namespace, anchor.hash) != (replay.namespace, replay.hash):
+        replay.report(f"revision {anchor.revision}", "is not the one that was anchored")
+
+
+def _check_head(replay: Replay, head: Head) -> None:
+    if (head.revision, head.hash) != (replay.revision, replay.hash):
+        said = f"revision {head.revision}, the history ends with {replay.revision}"
+        replay.report("head", f"says {said}, or with another hash")
+    if head.incarnation != replay.incarnation:
+        replay.report("head", "has an incarnation that the history knows nothing of")
