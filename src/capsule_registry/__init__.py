@@ -17,6 +17,7 @@ _NAMES_BY_MODULE = {
     "anchors": "Anchor",
     "diagnosis": "Finding",
     "history": "History",
+    "reader": "RegistryReader",
     "replay": "Discrepancy",
     "revisions": "Event Revision",
     "verification": "Verification",

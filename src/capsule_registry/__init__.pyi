@@ -70,6 +70,7 @@ from capsule_registry.manifest.parts import UplinkProfile as UplinkProfile
 from capsule_registry.matching import capability_matches as capability_matches
 from capsule_registry.matching import normalize_platform as normalize_platform
 from capsule_registry.matching import topic_matches as topic_matches
+from capsule_registry.reader import RegistryReader as RegistryReader
 from capsule_registry.records import Capsule as Capsule
 from capsule_registry.records import CapsuleState as CapsuleState
 from capsule_registry.records import RegisteredCapsule as RegisteredCapsule

@@ -26,9 +26,10 @@ from capsule_registry.records import CapsuleState
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: The longest name of an uplink, a platform or a tool, and value of a grant, that every database
-#: holds; and how deep JSON may nest in the one that allows the least (MariaDB).
+#: The longest name of an uplink, a platform or a tool, actor, and value of a grant, that every
+#: database holds; and how deep JSON may nest in the one that allows the least (MariaDB).
 MAX_NAME: Final = 255
+MAX_ACTOR: Final = 255
 MAX_GRANT: Final = 512
 MAX_JSON_DEPTH: Final = 31
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from capsule_registry import namespaces, revisions
 from capsule_registry.anchors import Anchor
-from capsule_registry.candidates import check_text
+from capsule_registry.candidates import MAX_ACTOR, check_text
 from capsule_registry.chain import export_lines
 from capsule_registry.errors import HistoryCorruptError, RevisionCompactedError
 from capsule_registry.identifiers import CapsuleId
@@ -142,7 +142,7 @@ class History:
         with self._database.snapshot() as conn:
             return verify(self._scope(conn), anchor, self._units.now(conn), progress)
 
-    def prune(self, through: Anchor, *, reason: str | None = None) -> int:
+    def prune(self, through: Anchor, *, reason: str | None = None, actor: str | None = None) -> int:
         """
         Delete the history up to *through*, which says what it was; return how many revisions went.
 
@@ -156,11 +156,13 @@ class History:
             RevisionCompactedError: It was pruned before.
         """
         check_text("reason", reason)
+        check_text("actor", actor, MAX_ACTOR)
         self._read(partial(_check_anchored, through))
         gone = 0
         while (compacted := self._compacted()) < through.revision:
             until = min(compacted + BATCH, through.revision)
-            gone += self._units.run(partial(prune, through=until), reason)
+            work = partial(prune, through=until)
+            gone += self._units.run(work, reason=reason, actor=actor)
         return gone
 
     def export(self, *, after: int | None = None) -> Iterator[str]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from capsule_registry import capsules, namespaces, revisions, uplinks
-from capsule_registry.candidates import check_text
+from capsule_registry.candidates import MAX_ACTOR, check_text
 from capsule_registry.database import Database
 from capsule_registry.errors import (
     TransactionInProgressError,
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 logger = logging.getLogger("capsule_registry")
-
-_MAX_ACTOR = 255
 
 
 class CapsuleRegistry(RegistryWriter):
@@ -108,7 +106,7 @@ class CapsuleRegistry(RegistryWriter):
             PermissionDeniedError: The file or its directory cannot be written.
         """
         to_namespace(namespace)
-        check_text("actor", actor, _MAX_ACTOR)
+        check_text("actor", actor, MAX_ACTOR)
         database = Database.open(
             url,
             create=migrate is not False and not read_only,
@@ -127,7 +125,9 @@ class CapsuleRegistry(RegistryWriter):
         return registry
 
     @contextmanager
-    def transaction(self, *, reason: str | None = None) -> Iterator[Transaction]:
+    def transaction(
+        self, *, reason: str | None = None, actor: str | None = None
+    ) -> Iterator[Transaction]:
         """
         Give the verbs of the registry inside one unit: all or nothing, one revision.
 
@@ -136,6 +136,7 @@ class CapsuleRegistry(RegistryWriter):
 
         Args:
             reason: Recorded with the revision.
+            actor: Recorded instead of the registry's own.
 
         Raises:
             TransactionDoomedError: At the end, if an error inside was swallowed.
@@ -143,10 +144,20 @@ class CapsuleRegistry(RegistryWriter):
         """
         self._refuse_inside_transaction()
         check_text("reason", reason)
-        with self._units.once(reason) as unit, self._joined(unit) as transaction:
+        check_text("actor", actor, MAX_ACTOR)
+        with (
+            self._units.once(reason=reason, actor=actor) as unit,
+            self._joined(unit) as transaction,
+        ):
             yield transaction
 
-    def run(self, work: Callable[[Transaction], T], *, reason: str | None = None) -> T:
+    def run(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        reason: str | None = None,
+        actor: str | None = None,
+    ) -> T:
         """
         Return `work(transaction)`, done inside one unit: all or nothing, one revision.
 
@@ -163,7 +174,8 @@ class CapsuleRegistry(RegistryWriter):
 
         self._refuse_inside_transaction()
         check_text("reason", reason)
-        return self._units.run(in_unit, reason)
+        check_text("actor", actor, MAX_ACTOR)
+        return self._units.run(in_unit, reason=reason, actor=actor)
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -221,7 +233,7 @@ class CapsuleRegistry(RegistryWriter):
 
     def _write(self, prepare: Callable[[], Callable[[Unit], T]]) -> T:
         self._refuse_inside_transaction()
-        return self._units.run(prepare(), None)
+        return self._units.run(prepare())
 
     @contextmanager
     def _joined(self, unit: Unit) -> Iterator[Transaction]:

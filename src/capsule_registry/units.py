@@ -50,7 +50,7 @@ class Units:
         """Make the namespace if it is missing, which is its revision 1."""
 
         def create(conn: Connection) -> None:
-            self._close(namespaces.create(conn, self._namespace, *self._time), None)
+            self._close(namespaces.create(conn, self._namespace, *self._time), None, None)
 
         if self._database.read(lambda conn: namespaces.exists(Scope(conn, self._namespace))):
             return
@@ -65,7 +65,9 @@ class Units:
             return conn.execute(select(dialect.now)).scalar_one()
         return (clock or host_clock)()
 
-    def run(self, work: Callable[[Unit], T], reason: str | None) -> T:
+    def run(
+        self, work: Callable[[Unit], T], *, reason: str | None = None, actor: str | None = None
+    ) -> T:
         """Return *work* of a unit, which is run again, as a whole, after passing failures."""
         tried: Unit | None = None
         result: T
@@ -78,7 +80,7 @@ class Units:
             self._instances.rolled_back(tried)
             tried = unit
             result = work(unit)
-            self._close(unit, reason)
+            self._close(unit, reason, actor)
             return unit, result
 
         try:
@@ -90,7 +92,7 @@ class Units:
         return result
 
     @contextmanager
-    def once(self, reason: str | None) -> Iterator[Unit]:
+    def once(self, *, reason: str | None, actor: str | None) -> Iterator[Unit]:
         """Give a unit to a body that cannot be run again."""
         unit: Unit | None = None
         is_done = False
@@ -99,7 +101,7 @@ class Units:
                 with self._database.writing() as conn:
                     unit = self._open(conn)
                     yield unit
-                    self._close(unit, reason)
+                    self._close(unit, reason, actor)
                 is_done = True
             except UnknownOutcomeError as error:
                 is_done = unit is not None and self._took_place(unit, error)
@@ -122,8 +124,8 @@ class Units:
         unit.schema.check(self._database)
         return unit
 
-    def _close(self, unit: Unit, reason: str | None) -> None:
-        close_unit(unit, actor=self._actor or default_actor(), reason=reason)
+    def _close(self, unit: Unit, reason: str | None, actor: str | None) -> None:
+        close_unit(unit, actor=actor or self._actor or default_actor(), reason=reason)
 
     def _committed(self, unit: Unit) -> None:
         self._instances.committed(unit)

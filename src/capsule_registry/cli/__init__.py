@@ -9,10 +9,15 @@ from __future__ import annotations
 import os
 import sys
 
-from capsule_registry.cli import database, reading, writing
+from capsule_registry.cli import database, history, reading, writing
 from capsule_registry.cli.group import capsule_registry
 
-for command in (*reading.commands, *writing.commands, *database.commands):
+for command in (
+    *reading.commands,
+    *writing.commands,
+    *history.commands,
+    *database.commands,
+):
     capsule_registry.add_command(command)
 
 

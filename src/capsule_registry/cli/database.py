@@ -56,6 +56,16 @@ def backup(target: Target, file: Path) -> None:
     click.echo(f"copied the database to {file}")
 
 
+@db.command("accept-restore")
+@pass_target
+def accept_restore(target: Target) -> None:
+    """Say that the database was brought back from a backup: every namespace is begun anew."""
+    with target.administrate() as admin:
+        admin.accept_restore(actor=target.actor, reason=target.reason)
+        for found in admin.namespaces():
+            click.echo(f"{found.name}: incarnation {found.incarnation}")
+
+
 @click.command
 @format_option
 @click.pass_context

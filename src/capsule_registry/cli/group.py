@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -14,11 +16,19 @@ import capsule_registry as library
 from capsule_registry.cli.output import escape
 
 if TYPE_CHECKING:
-    from capsule_registry import CapsuleRegistry, CapsuleRegistryError, RegistryAdmin
+    from collections.abc import Iterator
+
+    from capsule_registry import (
+        CapsuleRegistry,
+        CapsuleRegistryError,
+        RegistryAdmin,
+        RegistryReader,
+    )
 
 PARTLY_FAILED: Final = 1
 NOT_FOUND: Final = 3
 UNAVAILABLE: Final = 7
+HISTORY_CORRUPT: Final = 8
 _LONGEST_SENTENCE: Final = 1000
 
 #: The exit code of each branch of errors; the first that fits counts.
@@ -28,9 +38,10 @@ _EXIT_CODES: Final = (
     ("ConflictError", 4),
     ("InvalidInputError", 5),
     ("DependencyCycleError", 5),
+    ("RevisionError", 5),
     ("SchemaVersionError", 6),
     ("RegistryUnavailableError", 7),
-    ("HistoryCorruptError", 8),
+    ("HistoryCorruptError", HISTORY_CORRUPT),
     ("PermissionDeniedError", 9),
 )
 
@@ -45,6 +56,7 @@ class Target:
     database: str | None
     namespace: str
     actor: str | None
+    reason: str | None
     allow_network_file_system: bool
 
     def open(self) -> CapsuleRegistry:
@@ -56,6 +68,12 @@ class Target:
         if self.database is None and not library.default_file().exists():
             return self._open("sqlite://")
         return self._open(self.database, read_only=True)
+
+    @contextmanager
+    def view(self, moment: dict[str, Any] | None) -> Iterator[RegistryReader]:
+        """Give what is there to be read, now or at *moment*."""
+        with self.open_to_read() as registry:
+            yield registry.at(**moment) if moment else registry
 
     def _open(self, database: str | None, *, read_only: bool = False) -> CapsuleRegistry:
         return library.CapsuleRegistry.open(
@@ -74,6 +92,30 @@ class Target:
             allow_network_file_system=self.allow_network_file_system,
         )
 
+
+class Moment(click.ParamType[dict[str, Any]]):
+    """A revision, or a time in ISO 8601 with a zone."""
+
+    name = "revision or time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> dict[str, Any]:  # noqa: ANN401 - click's own
+        """Return the argument of `CapsuleRegistry.at` that *value* says."""
+        if isinstance(value, dict):
+            return value
+        if value.isascii() and value.isdigit():
+            return {"revision": int(value)}
+        try:
+            time = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a revision nor a time", param, ctx)
+        if time.tzinfo is None:
+            self.fail(f"{value!r} has no zone: write {value}Z for UTC", param, ctx)
+        return {"time": time}
+
+
+at_option = click.option(
+    "--at", "moment", type=Moment(), metavar="MOMENT", help="As it was at this revision or time."
+)
 
 pass_target = click.make_pass_decorator(Target)
 
@@ -146,6 +188,7 @@ def exit_code(error: CapsuleRegistryError) -> int:
     show_envvar=True,
     help="Who is recorded as having made a change; else user, host and process.",
 )
+@click.option("--reason", metavar="TEXT", help="Why: recorded with a change.")
 @click.option(
     "--allow-network-file-system",
     is_flag=True,
@@ -155,11 +198,12 @@ def exit_code(error: CapsuleRegistryError) -> int:
 )
 @click.version_option(library.__version__, prog_name="capsule-registry")
 @click.pass_context
-def capsule_registry(
+def capsule_registry(  # noqa: PLR0913 - one for each option
     ctx: click.Context,
     database: str | None,
     namespace: str,
     actor: str | None,
+    reason: str | None,
     *,
     allow_network_file_system: bool,
 ) -> None:
@@ -169,4 +213,4 @@ def capsule_registry(
     Exit codes: 0 done, 1 partly failed, 2 usage, 3 not found, 4 conflict, 5 invalid input,
     6 schema, 7 unavailable, 8 history corrupt, 9 not permitted.
     """
-    ctx.obj = Target(database, namespace, actor, allow_network_file_system)
+    ctx.obj = Target(database, namespace, actor, reason, allow_network_file_system)

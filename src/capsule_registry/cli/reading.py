@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import capsule_registry as library
-from capsule_registry.cli.group import NOT_FOUND, Target, pass_target
+from capsule_registry.cli.group import NOT_FOUND, Target, at_option, pass_target
 from capsule_registry.cli.output import (
     escape,
     format_option,
@@ -34,22 +34,26 @@ _SUMMARY = {
 
 
 @click.command("list")
+@at_option
 @format_option
 @pass_target
-def list_capsules(target: Target, output_format: str) -> None:
+def list_capsules(target: Target, output_format: str, moment: dict[str, Any] | None) -> None:
     """List the registered capsules, in the order of their registration."""
-    with target.open_to_read() as registry:
+    with target.view(moment) as registry:
         rows = [capsule.model_dump(mode="json", include=_SUMMARY) for capsule in registry.values()]
     print_rows(rows, ("id", "version", "state", "generation", "registered_at"), output_format)
 
 
 @click.command
 @click.argument("capsule_id", metavar="ID")
+@at_option
 @text_format_option
 @pass_target
-def show(target: Target, capsule_id: str, output_format: str) -> None:
+def show(
+    target: Target, capsule_id: str, output_format: str, moment: dict[str, Any] | None
+) -> None:
     """Show all of one capsule, its manifest included."""
-    with target.open_to_read() as registry:
+    with target.view(moment) as registry:
         capsule = registry.get(capsule_id)
     if capsule is None:
         raise library.CapsuleNotFoundError(capsule_id)
@@ -70,11 +74,18 @@ def _print_capsule(capsule: RegisteredCapsule) -> None:
 @click.option("--platform", help="Of this platform only, however it is written.")
 @click.option("--profile", type=click.Choice(["chat", "interactive", "notify", "bridge"]))
 @click.option("--capsule", "capsule_id", metavar="ID", help="Of this capsule only.")
+@at_option
 @format_option
 @pass_target
-def uplinks(target: Target, /, output_format: str, **conditions: Any) -> None:  # noqa: ANN401 - passed on as they are
+def uplinks(
+    target: Target,
+    /,
+    output_format: str,
+    moment: dict[str, Any] | None,
+    **conditions: Any,  # noqa: ANN401 - passed on as they are
+) -> None:
     """List the uplinks, in the order of their registration."""
-    with target.open_to_read() as registry:
+    with target.view(moment) as registry:
         found = registry.find_uplinks(**conditions)
     rows = [
         {"capsule_id": uplink.capsule_id, **uplink.descriptor.model_dump(mode="json")}
@@ -86,11 +97,14 @@ def uplinks(target: Target, /, output_format: str, **conditions: Any) -> None:  
 
 @click.command
 @click.argument("name", required=False)
+@at_option
 @format_option
 @pass_target
-def tools(target: Target, name: str | None, output_format: str) -> None:
+def tools(
+    target: Target, name: str | None, output_format: str, moment: dict[str, Any] | None
+) -> None:
     """List the tools of all capsules, or every tool called NAME."""
-    with target.open_to_read() as registry:
+    with target.view(moment) as registry:
         found = registry.tools() if name is None else registry.find_tool(name)
     rows = [tool.model_dump(mode="json") for tool in found]
     print_rows(rows, ("name", "capsule_id", "description"), output_format)
@@ -98,22 +112,26 @@ def tools(target: Target, name: str | None, output_format: str) -> None:
 
 @click.command
 @click.option("--capsule", "capsule_id", metavar="ID", help="Of this capsule only.")
+@at_option
 @format_option
 @pass_target
-def uuids(target: Target, capsule_id: str | None, output_format: str) -> None:
+def uuids(
+    target: Target, capsule_id: str | None, output_format: str, moment: dict[str, Any] | None
+) -> None:
     """List the session UUIDs, in the order in which they were filed."""
-    with target.open_to_read() as registry:
+    with target.view(moment) as registry:
         rows = [uuid.model_dump(mode="json") for uuid in registry.uuids(capsule_id)]
     print_rows(rows, ("uuid", "capsule_id", "registered_at"), output_format)
 
 
 @click.command
 @click.argument("uuid")
+@at_option
 @click.pass_context
-def resolve(ctx: click.Context, uuid: str) -> None:
+def resolve(ctx: click.Context, uuid: str, moment: dict[str, Any] | None) -> None:
     """Print the id of the capsule that UUID is filed under."""
     target: Target = ctx.obj
-    with target.open_to_read() as registry:
+    with target.view(moment) as registry:
         capsule_id = registry.find_by_uuid(uuid)
     if capsule_id is None:
         click.echo(f"capsule-registry: Not found: UUID {uuid}", err=True)

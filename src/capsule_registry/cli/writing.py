@@ -7,6 +7,8 @@ import time
 import uuid as uuid_module
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,7 +50,8 @@ def register(ctx: click.Context, paths: tuple[Path, ...], output_format: str) ->
     target: Target = ctx.obj
     results = []
     with target.open() as registry:
-        for result in _registered(registry, paths, show_progress=output_format == "text"):
+        register_one = partial(_register_one, registry, target.reason)
+        for result in _registered(register_one, paths, show_progress=output_format == "text"):
             results.append(result)
             _report(result, as_text=output_format == "text")
     if output_format == "json":
@@ -66,13 +69,13 @@ def _report(result: dict[str, Any], *, as_text: bool) -> None:
 
 
 def _registered(
-    registry: CapsuleRegistry, paths: tuple[Path, ...], *, show_progress: bool
+    register_one: Callable[[Path], dict[str, Any]], paths: tuple[Path, ...], *, show_progress: bool
 ) -> Iterator[dict[str, Any]]:
     """Register each manifest, and yield what became of it."""
     found = [manifest for path in paths for manifest in _manifests_at(path)]
     with _progress(len(found), shown=show_progress) as advance:
         for path, error in found:
-            yield _result(path, None, error) if error else _register_one(registry, path)
+            yield _result(path, None, error) if error else register_one(path)
             advance()
 
 
@@ -85,11 +88,12 @@ def _manifests_at(place: Path) -> list[tuple[Path, str | None]]:
     return [*found] or [(place, "there is no Capsule.toml here")]
 
 
-def _register_one(registry: CapsuleRegistry, path: Path) -> dict[str, Any]:
+def _register_one(registry: CapsuleRegistry, reason: str | None, path: Path) -> dict[str, Any]:
     manifest = None
     try:
         manifest = library.CapsuleManifest.load(path)
-        registry.register(_Found(manifest, path.parent.resolve()))
+        found = _Found(manifest, path.parent.resolve())
+        registry.run(lambda transaction: transaction.register(found), reason=reason)
     except library.InvalidManifestError as error:
         return _result(path, manifest, f"{error.message} [{error.rule}]")
     except (library.InvalidInputError, library.ConflictError) as error:
@@ -143,7 +147,7 @@ def unregister(ctx: click.Context, capsule_ids: tuple[str, ...]) -> None:
     with target.open() as registry:
         for capsule_id in capsule_ids:
             try:
-                registry.unregister(capsule_id)
+                registry.run(methodcaller("unregister", capsule_id), reason=target.reason)
             except (library.NotFoundError, library.InvalidInputError) as error:
                 errors.append(error)
                 click.echo(f"capsule-registry: {escape(str(error))}", err=True)
@@ -161,7 +165,7 @@ def register_uuid(target: Target, capsule_id: str, uuid: str | None) -> None:
     """File UUID, or a new one, under the capsule ID, and print it."""
     wanted = str(uuid_module.uuid4()) if uuid is None else uuid
     with target.open() as registry:
-        registry.register_uuid(wanted, capsule_id)
+        registry.run(methodcaller("register_uuid", wanted, capsule_id), reason=target.reason)
     click.echo(wanted)
 
 
@@ -174,7 +178,7 @@ def drain(target: Target, *, yes: bool) -> None:
         message = f"this removes everything in namespace {target.namespace}: say --yes"
         raise click.UsageError(message)
     with target.open() as registry:
-        removed = registry.drain()
+        removed = registry.run(lambda transaction: transaction.drain(), reason=target.reason)
     for capsule in removed:
         click.echo(f"unregistered {capsule.id}")
 

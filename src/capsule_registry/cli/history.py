@@ -1,0 +1,239 @@
+"""The commands that tell, follow and check what has happened."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+import capsule_registry as library
+from capsule_registry.cli.group import HISTORY_CORRUPT, Moment, Target, pass_target
+from capsule_registry.cli.output import (
+    escape,
+    format_option,
+    print_json,
+    print_rows,
+    text_format_option,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from capsule_registry import Anchor, Event, Revision
+
+#: How many revisions are read at once.
+_PAGE: Final = 200
+#: What progress is shown after, and how often.
+_PATIENCE_SECONDS: Final = 1.0
+
+anchor_option = click.option(
+    "--anchor",
+    "anchor_file",
+    type=click.File("r"),
+    metavar="FILE",
+    help="What `audit head` once printed; - for standard input.",
+)
+
+
+@click.command
+@click.option("--after", type=click.IntRange(min=0), help="Only revisions greater than this.")
+@click.option("--capsule", "capsule_id", metavar="ID", help="With an event of this capsule.")
+@click.option("--action", help="With an event of this action, such as uuid.registered.")
+@click.option("--by", "actor", metavar="ACTOR", help="By this actor, exactly as recorded.")
+@click.option("--since", type=Moment(), help="At this time or later.")
+@click.option("--until", type=Moment(), help="At this time or before.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many revisions.")
+@text_format_option
+@pass_target
+def log(target: Target, /, output_format: str, limit: int | None, **conditions: Any) -> None:  # noqa: ANN401 - passed on
+    """Show what has happened, oldest first: who, when, why, and each change."""
+    for name in ("since", "until"):
+        if (moment := conditions[name]) is not None:
+            if "time" not in moment:
+                raise click.UsageError(f"--{name} takes a time")
+            conditions[name] = moment["time"]
+    with target.open_to_read() as registry:
+        found = _paged(registry.history.list, limit, conditions)
+        if output_format == "json":
+            print_json([one.model_dump(mode="json") for one in found])
+        else:
+            for one in found:
+                _print_revision(one)
+
+
+def _paged(
+    find: Callable[..., list[Revision]], limit: int | None, conditions: dict[str, Any]
+) -> Iterator[Revision]:
+    left = sys.maxsize if limit is None else limit
+    while left and (page := find(**conditions, limit=min(left, _PAGE))):
+        yield from page
+        left -= len(page)
+        conditions["after"] = page[-1].revision
+
+
+def _print_revision(one: Revision) -> None:
+    reason = f"  {one.reason}" if one.reason else ""
+    click.echo(escape(f"{one.revision}  {one.committed_at.isoformat()}  {one.actor}{reason}"))
+    for event in one.events:
+        click.echo(escape(f"    {_sentence(event)}"))
+
+
+def _sentence(event: Event) -> str:
+    row = event.new_row or event.old_row or {}
+    more = {
+        "capsules": f" {row['version']}" if row.get("version") else "",
+        "uplinks": f" {row.get('name')} ({row.get('platform')})",
+    }.get(event.kind, "")
+    owner = f" of {event.capsule_id}" if event.kind in ("uplinks", "uuid_mappings") else ""
+    return f"{event.action} {event.subject}{more}{owner}"
+
+
+@click.command
+@click.option("--after", type=click.IntRange(min=0), help="Begin after this revision; else now.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="End when nothing came."
+)
+@text_format_option
+@pass_target
+def watch(target: Target, after: int | None, timeout: float | None, output_format: str) -> None:
+    """Follow what happens: each revision as a line, or as a line of JSON, as it commits."""
+    patience = None if timeout is None else timedelta(seconds=timeout)
+    with target.open_to_read() as registry:
+        for one in registry.history.watch(after=after, timeout=patience):
+            if output_format == "json":
+                click.echo(json.dumps(one.model_dump(mode="json")))
+            else:
+                changes = ", ".join(map(_sentence, one.events))
+                when = one.committed_at.isoformat()
+                click.echo(escape(f"{one.revision}  {when}  {one.actor}  {changes}"))
+            sys.stdout.flush()
+
+
+@click.command
+@click.argument("before", type=Moment(), metavar="MOMENT")
+@click.argument("later", type=Moment(), metavar="MOMENT", required=False)
+@format_option
+@pass_target
+def diff(
+    target: Target, before: dict[str, Any], later: dict[str, Any] | None, output_format: str
+) -> None:
+    """Show what differs between two moments (revisions or times), or between one and now."""
+    with target.open_to_read() as registry:
+        old = registry.at(**before)
+        new = registry.at(**(later or {"revision": registry.history.revision}))
+        rows = [*_differences(_contents(old), _contents(new))]
+    print_rows(rows, ("change", "kind", "id", "before", "after"), output_format)
+
+
+def _contents(view: library.View) -> dict[tuple[str, str], str]:
+    """Return what is registered, in a word or two each, by kind and id."""
+    capsules = {
+        ("capsule", str(one.id)): f"{one.version} {one.state} generation {one.generation}"
+        for one in view.values()
+    }
+    uplinks = {
+        ("uplink", str(one.descriptor.id)): (
+            f"{one.descriptor.name} ({one.descriptor.platform}) of {one.capsule_id}"
+        )
+        for one in view.find_uplinks()
+    }
+    uuids = {("uuid", str(one.uuid)): str(one.capsule_id) for one in view.uuids()}
+    return {**capsules, **uplinks, **uuids}
+
+
+def _differences(
+    old: dict[tuple[str, str], str], new: dict[tuple[str, str], str]
+) -> Iterator[dict[str, Any]]:
+    for kind, name in sorted({*old, *new}):
+        before, after = old.get((kind, name)), new.get((kind, name))
+        if before != after:
+            change = "added" if before is None else "removed" if after is None else "changed"
+            yield {"change": change, "kind": kind, "id": name, "before": before, "after": after}
+
+
+@click.group
+def audit() -> None:
+    """Check, anchor, export and prune the history."""
+
+
+@audit.command
+@anchor_option
+@format_option
+@click.pass_context
+def verify(ctx: click.Context, anchor_file: Any, output_format: str) -> None:  # noqa: ANN401 - a file
+    """Recompute the history and hold the tables against it; exit 8 if anything differs."""
+    target: Target = ctx.obj
+    with target.open_to_read() as registry:
+        found = registry.history.verify(_read_anchor(anchor_file), progress=_Progress("revision"))
+    rows = [{"where": one.where, "problem": one.problem} for one in found.discrepancies]
+    if output_format != "table" or rows:
+        print_rows(rows, ("where", "problem"), output_format)
+    summary = f"{found.revision_count} revisions, {found.event_count} events"
+    click.echo(f"{'well' if found.ok else 'NOT well'}: {summary}", err=True)
+    if not found.ok:
+        ctx.exit(HISTORY_CORRUPT)
+
+
+@audit.command
+@pass_target
+def head(target: Target) -> None:
+    """Print an anchor of all that has happened: keep it elsewhere."""
+    with target.open_to_read() as registry:
+        click.echo(str(registry.history.anchor()))
+
+
+@audit.command
+@click.option("--after", type=click.IntRange(min=0), help="Only revisions greater than this.")
+@pass_target
+def export(target: Target, after: int | None) -> None:
+    """Print the history as the lines that its hashes are made of."""
+    show = _Progress("line")
+    with target.open_to_read() as registry:
+        for number, line in enumerate(registry.history.export(after=after), start=1):
+            # To a file exactly as it is hashed; to a terminal as anything else.
+            shown = escape(line) if sys.stdout.isatty() else line
+            sys.stdout.buffer.write(f"{shown}\n".encode())
+            if number % 10_000 == 0:
+                show(number)
+    sys.stdout.flush()
+
+
+@audit.command
+@anchor_option
+@click.option("--yes", is_flag=True, help="Really.")
+@pass_target
+def prune(target: Target, anchor_file: Any, *, yes: bool) -> None:  # noqa: ANN401 - a file
+    """Delete the history up to an anchor; what is left still verifies."""
+    anchor = _read_anchor(anchor_file)
+    if anchor is None:
+        raise click.UsageError("--anchor FILE says up to where")
+    if not yes:
+        raise click.UsageError(f"this deletes all up to revision {anchor.revision}: say --yes")
+    with target.open() as registry:
+        gone = registry.history.prune(anchor, reason=target.reason)
+    click.echo(f"pruned {gone} revisions")
+
+
+def _read_anchor(file: Any) -> Anchor | None:  # noqa: ANN401 - a file
+    return None if file is None else library.Anchor.parse(file.read())
+
+
+class _Progress:
+    """Says on a terminal, once a second, how far it is."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._last = time.monotonic()
+
+    def __call__(self, number: int) -> None:
+        now = time.monotonic()
+        if sys.stderr.isatty() and now - self._last > _PATIENCE_SECONDS:
+            self._last = now
+            click.echo(f"{self._what} {number}", err=True)
+
+
+commands = (log, watch, diff, audit)
