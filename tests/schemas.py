@@ -6,11 +6,14 @@ After a change of the tables: python tests/schemas.py
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import sqlalchemy as sa
+from alembic.script import ScriptDirectory
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from capsule_registry.schema import migrations_directory
 from capsule_registry.tables import metadata
 
 DIRECTORY = Path(__file__).parents[1] / "docs" / "schema"
@@ -36,6 +39,9 @@ def statements(name: str) -> str:
             CreateIndex(index) for index in sorted(table.indexes, key=lambda index: str(index.name))
         ]
     texts = [str(part.compile(dialect=dialect)).strip() for part in parts]
+    views = ScriptDirectory(str(migrations_directory())).get_revision("0002")
+    assert views is not None
+    texts += [textwrap.dedent(text).strip() for text in views.module.statements(name)]
     lines = [
         line.rstrip().replace("\t", "    ") for text in texts for line in f"{text};".split("\n")
     ]

@@ -89,7 +89,7 @@ def test_an_edit_behind_its_back_shows(
     statement, where, what = edit
     fill(registry)
     assert registry.history.verify().ok
-    backend.rows(url, statement)
+    backend.tamper(url, statement)
     found = registry.history.verify().discrepancies
 
     assert [one for one in found if one.where.startswith(where) and what in one.problem], found
@@ -101,8 +101,8 @@ def cut_tail(registry: CapsuleRegistry, backend: Backend, url: str) -> None:
     [(previous,)] = backend.rows(
         url, "SELECT previous_hash FROM revisions WHERE revision = ?", [last]
     )
-    backend.rows(url, "DELETE FROM events WHERE revision = ?", [last])
-    backend.rows(url, "DELETE FROM revisions WHERE revision = ?", [last])
+    backend.tamper(url, "DELETE FROM events WHERE revision = ?", [last])
+    backend.tamper(url, "DELETE FROM revisions WHERE revision = ?", [last])
     backend.rows(
         url,
         "UPDATE namespaces SET revision = ?, head_hash = ? WHERE revision = ?",
@@ -246,7 +246,7 @@ def test_an_edit_of_what_a_pruning_kept_shows(
     registry.register(make_manifest("new"))
     registry.history.prune(anchor)
     assert registry.history.verify().ok
-    backend.rows(url, statement)
+    backend.tamper(url, statement)
 
     assert "pruned history" in problems(registry)
 

@@ -388,10 +388,10 @@ def assert_broken_rows_are_reported(
         ("namespaces", "incarnation", "x", lambda: registry.unregister("alpha")),
     ):
         [(before,)] = backend.rows(url, f"SELECT {column} FROM {table}")
-        backend.rows(url, f"UPDATE {table} SET {column} = ?", [value])
+        backend.tamper(url, f"UPDATE {table} SET {column} = ?", [value])
         with pytest.raises(HistoryCorruptError):
             read()
-        backend.rows(url, f"UPDATE {table} SET {column} = ?", [before])
+        backend.tamper(url, f"UPDATE {table} SET {column} = ?", [before])
     backend.rows(url, "UPDATE namespaces SET revision = 1")
     with pytest.raises(HistoryCorruptError):
         registry.unregister("alpha")

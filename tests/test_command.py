@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 
 from capsule_registry import CapsuleManifest, CapsuleRegistry
 from capsule_registry.cli.group import capsule_registry
+from capsule_registry.schema import SCHEMA_VERSION
 from factories import CLI, TELEGRAM, make_manifest, make_text
 
 if TYPE_CHECKING:
@@ -348,7 +349,7 @@ def test_an_operator_upgrades_looks_and_copies(sqlite: SqliteBackend, tmp_path: 
     backend = sqlite
     url = backend.empty_url()
     assert (7, 0) == (run(url, "db", "status").exit_code, run(url, "db", "upgrade").exit_code)
-    assert [{"found": "0001", "library": "0001", "is_usable": True}] == run_json(
+    assert [{"found": SCHEMA_VERSION, "library": SCHEMA_VERSION, "is_usable": True}] == run_json(
         url, "db", "status"
     )
     copy = tmp_path / "copy.db"
@@ -360,7 +361,7 @@ def test_an_operator_upgrades_looks_and_copies(sqlite: SqliteBackend, tmp_path: 
     assert 0 == run(f"sqlite:///{copy}", "doctor").exit_code
 
     findings = {row["name"]: row for row in run_json(url, "doctor")}
-    assert ("1", "2", "wal", "ok", "0001", "0600") == tuple(
+    assert ("1", "2", "wal", "ok", SCHEMA_VERSION, "0600") == tuple(
         findings[name]["value"]
         for name in (
             "foreign_keys",

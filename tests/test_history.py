@@ -133,7 +133,7 @@ def test_an_edit_of_an_event_breaks_the_chain(
 ) -> None:
     """The control: the chain does not hold once an event was edited behind its back."""
     make_history(registry)
-    backend.rows(url, "UPDATE events SET capsule_id = 'evil' WHERE revision = ?", [event])
+    backend.tamper(url, "UPDATE events SET capsule_id = 'evil' WHERE revision = ?", [event])
 
     with pytest.raises(AssertionError):
         assert_chain_holds(backend, url)

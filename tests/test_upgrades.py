@@ -17,7 +17,7 @@ from capsule_registry import CapsuleRegistry, RegistryAdmin, SchemaVersionError
 from capsule_registry.cli.group import capsule_registry
 from capsule_registry.database import Database
 from capsule_registry.migration import migrating
-from capsule_registry.schema import SCHEMA_VERSION, migrations_directory
+from capsule_registry.schema import OLDEST_SUPPORTED, SCHEMA_VERSION, migrations_directory
 from factories import TELEGRAM, make_manifest
 from processes import Child, at_once
 from schemas import URLS, file_of, statements
@@ -50,7 +50,7 @@ def test_many_processes_upgrade_at_once(backend: Backend) -> None:
 
     at_once(8, upgrade)
 
-    assert [(1,)] == backend.rows(url, "SELECT count(*) FROM schema_versions")
+    assert [(int(SCHEMA_VERSION),)] == backend.rows(url, "SELECT count(*) FROM schema_versions")
     assert shape(backend.new_url()) == shape(url)
 
 
@@ -73,7 +73,7 @@ def killed_at(url: str, statement: int) -> int:
     return Child(upgrade).end()[1]
 
 
-@pytest.mark.parametrize("statement", [6, 12, 18, 24, 30])
+@pytest.mark.parametrize("statement", [6, 12, 18, 24, 30, 36, 42])
 def test_an_upgrade_that_is_killed_is_taken_up_again(backend: Backend, statement: int) -> None:
     """Wherever it was killed, no lock is left, and the next upgrade makes the schema whole."""
     url = backend.empty_url()
@@ -125,16 +125,29 @@ def upgrade():
     return directory
 
 
-def upgrade_to_next(url: str, directory: Path) -> None:
+def upgrade_to(version: str, url: str, directory: Path) -> None:
     config = Config()
     config.set_main_option("script_location", str(directory))
     database = Database.open(url)
     try:
         with migrating(database) as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, NEXT)
+            command.upgrade(config, version)
     finally:
         database.close()
+
+
+def test_the_schemas_of_before_are_used_as_they_are(backend: Backend) -> None:
+    """A library that is rolled out first runs on the schema that it finds, from the oldest on."""
+    url = backend.empty_url()
+    upgrade_to(OLDEST_SUPPORTED, url, migrations_directory())
+    with CapsuleRegistry.open(url, migrate=False) as registry:
+        registry.register(make_manifest(uplink=[TELEGRAM]))
+        assert registry.history.verify().ok
+        registry.history.prune(registry.history.anchor())
+        assert ["alpha"] == registry.list()
+    with CapsuleRegistry.open(url, migrate=True) as registry:
+        assert ["alpha"] == registry.list()
 
 
 def test_a_rolling_upgrade_stops_nobody(backend: Backend, url: str, next_release: Path) -> None:
@@ -150,7 +163,7 @@ def test_a_rolling_upgrade_stops_nobody(backend: Backend, url: str, next_release
 
     writers = [Child(write) for _ in range(3)]
     began = [writer.readline() for writer in writers]
-    upgrade_to_next(url, next_release)
+    upgrade_to(NEXT, url, next_release)
     ends = [writer.end() for writer in writers]
 
     assert [0, 0, 0] == [code for _, code in ends]
@@ -167,7 +180,7 @@ def test_a_rolling_upgrade_stops_nobody(backend: Backend, url: str, next_release
 
 def test_openers_meet_the_next_schema(backend: Backend, url: str, next_release: Path) -> None:
     """Processes of this release that open a database already upgraded use it as it is."""
-    upgrade_to_next(url, next_release)
+    upgrade_to(NEXT, url, next_release)
     before = shape(url)
 
     def open_and_write(number: int, say: Callable[[str], None]) -> None:

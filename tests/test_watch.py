@@ -110,11 +110,11 @@ def test_a_revision_that_is_missing_is_an_error(
 ) -> None:
     """Never silence: a gap, or a revision that lost an event, ends the watch."""
     make_history(registry)
-    backend.rows(url, "DELETE FROM events WHERE revision = 3 AND position = 0")
+    backend.tamper(url, "DELETE FROM events WHERE revision = 3 AND position = 0")
     watch = registry.history.watch(after=0, timeout=AT_ONCE)
     with pytest.raises(HistoryCorruptError, match="revision 3"):
         list(watch)
-    backend.rows(url, "DELETE FROM revisions WHERE revision = 2")
+    backend.tamper(url, "DELETE FROM revisions WHERE revision = 2")
     watch = registry.history.watch(after=0, timeout=AT_ONCE)
     with pytest.raises(HistoryCorruptError, match="revision 2"):
         list(watch)

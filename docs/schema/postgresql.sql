@@ -158,3 +158,82 @@ CREATE TABLE uuid_mappings (
 );
 CREATE INDEX ix_uuid_mappings_capsule_id ON uuid_mappings (namespace, capsule_id, created_revision, position);
 CREATE INDEX ix_uuid_mappings_lease_id ON uuid_mappings (namespace, lease_id);
+CREATE OR REPLACE VIEW live_uuids AS
+        SELECT uuid_mappings.namespace, uuid_mappings.uuid, uuid_mappings.capsule_id,
+            capsules.state, capsules.generation, uuid_mappings.lease_id, leases.expires_at,
+            uuid_mappings.registered_at
+        FROM uuid_mappings
+        JOIN capsules ON capsules.namespace = uuid_mappings.namespace
+            AND capsules.id = uuid_mappings.capsule_id
+        LEFT JOIN leases ON leases.namespace = uuid_mappings.namespace
+            AND leases.id = uuid_mappings.lease_id
+        WHERE uuid_mappings.lease_id IS NULL OR leases.expires_at > clock_timestamp();
+CREATE OR REPLACE VIEW registered_capsules AS
+        SELECT capsules.namespace, capsules.id, capsules.version, capsules.state,
+            capsules.state_reason, capsules.generation, capsules.registered_revision,
+            capsules.modified_revision, capsules.registered_at, capsules.source_dir,
+            capsules.manifest_digest,
+            (SELECT count(*) FROM uplinks WHERE uplinks.namespace = capsules.namespace
+                AND uplinks.capsule_id = capsules.id) AS uplink_count,
+            (SELECT count(*) FROM live_uuids WHERE live_uuids.namespace = capsules.namespace
+                AND live_uuids.capsule_id = capsules.id) AS uuid_count,
+            (SELECT count(*) FROM tools WHERE tools.namespace = capsules.namespace
+                AND tools.capsule_id = capsules.id) AS tool_count
+        FROM capsules
+        WHERE capsules.registered_at IS NOT NULL;
+CREATE OR REPLACE VIEW audit_log AS
+        SELECT revisions.namespace, revisions.revision, events.position, revisions.committed_at,
+            revisions.actor, revisions.database_user, revisions.reason, events.action,
+            events.kind, events.subject, events.capsule_id, events.old_row, events.new_row
+        FROM revisions
+        JOIN events ON events.namespace = revisions.namespace
+            AND events.revision = revisions.revision;
+CREATE OR REPLACE VIEW capsule_history AS
+        SELECT step.namespace, step.capsule_id, step.revision AS generation, step.version,
+            step.manifest_digest, step.revision AS from_revision, step.until_revision,
+            step.from_time, ending.committed_at AS until_time, beginning.actor AS begun_by,
+            ending.actor AS ended_by
+        FROM (
+            SELECT events.namespace, events.subject AS capsule_id, events.revision, events.action,
+                (events.new_row::json ->> 'version') AS version, (events.new_row::json ->> 'manifest_digest') AS manifest_digest, (events.new_row::json ->> 'registered_at')::timestamptz AS from_time,
+                lead(events.revision) OVER (PARTITION BY events.namespace, events.subject
+                    ORDER BY events.revision, events.position) AS until_revision
+            FROM events
+            WHERE events.kind = 'capsules' AND events.action IN
+                ('capsule.registered', 'capsule.replaced', 'capsule.unregistered')
+        ) AS step
+        LEFT JOIN revisions AS beginning ON beginning.namespace = step.namespace
+            AND beginning.revision = step.revision
+        LEFT JOIN revisions AS ending ON ending.namespace = step.namespace
+            AND ending.revision = step.until_revision
+        WHERE step.action <> 'capsule.unregistered';
+CREATE OR REPLACE VIEW capability_grants AS
+        SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
+            capsules.version, capsules.state, capsules.generation
+        FROM grants
+        JOIN capsules ON capsules.namespace = grants.namespace
+            AND capsules.id = grants.capsule_id;
+CREATE OR REPLACE VIEW tool_index AS
+        SELECT tools.namespace, tools.name, tools.capsule_id, tools.description,
+            tools.input_schema, capsules.version, capsules.state
+        FROM tools
+        JOIN capsules ON capsules.namespace = tools.namespace
+            AND capsules.id = tools.capsule_id;
+CREATE OR REPLACE FUNCTION capsule_registry_fence() RETURNS trigger AS $$
+BEGIN
+    IF TG_OP = 'DELETE' AND TG_LEVEL = 'ROW' THEN
+        IF OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) THEN
+            RETURN OLD;
+        END IF;
+    END IF;
+    RAISE EXCEPTION 'the history is append-only: only pruning deletes, and nothing changes it' USING ERRCODE = 'insufficient_privilege';
+END
+$$ LANGUAGE plpgsql;
+CREATE OR REPLACE TRIGGER events_unchanged BEFORE UPDATE ON events FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
+CREATE OR REPLACE TRIGGER revisions_unchanged BEFORE UPDATE ON revisions FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
+CREATE OR REPLACE TRIGGER manifests_unchanged BEFORE UPDATE ON manifests FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
+CREATE OR REPLACE TRIGGER events_kept BEFORE DELETE ON events FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
+CREATE OR REPLACE TRIGGER revisions_kept BEFORE DELETE ON revisions FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
+CREATE OR REPLACE TRIGGER events_not_emptied BEFORE TRUNCATE ON events EXECUTE FUNCTION capsule_registry_fence();
+CREATE OR REPLACE TRIGGER revisions_not_emptied BEFORE TRUNCATE ON revisions EXECUTE FUNCTION capsule_registry_fence();
+CREATE OR REPLACE TRIGGER manifests_not_emptied BEFORE TRUNCATE ON manifests EXECUTE FUNCTION capsule_registry_fence();

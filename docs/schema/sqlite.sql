@@ -161,3 +161,69 @@ CREATE TABLE uuid_mappings (
 );
 CREATE INDEX ix_uuid_mappings_capsule_id ON uuid_mappings (namespace, capsule_id, created_revision, position);
 CREATE INDEX ix_uuid_mappings_lease_id ON uuid_mappings (namespace, lease_id);
+CREATE VIEW IF NOT EXISTS live_uuids AS
+        SELECT uuid_mappings.namespace, uuid_mappings.uuid, uuid_mappings.capsule_id,
+            capsules.state, capsules.generation, uuid_mappings.lease_id, leases.expires_at,
+            uuid_mappings.registered_at
+        FROM uuid_mappings
+        JOIN capsules ON capsules.namespace = uuid_mappings.namespace
+            AND capsules.id = uuid_mappings.capsule_id
+        LEFT JOIN leases ON leases.namespace = uuid_mappings.namespace
+            AND leases.id = uuid_mappings.lease_id
+        WHERE uuid_mappings.lease_id IS NULL OR leases.expires_at > strftime('%Y-%m-%dT%H:%M:%f000Z', 'now');
+CREATE VIEW IF NOT EXISTS registered_capsules AS
+        SELECT capsules.namespace, capsules.id, capsules.version, capsules.state,
+            capsules.state_reason, capsules.generation, capsules.registered_revision,
+            capsules.modified_revision, capsules.registered_at, capsules.source_dir,
+            capsules.manifest_digest,
+            (SELECT count(*) FROM uplinks WHERE uplinks.namespace = capsules.namespace
+                AND uplinks.capsule_id = capsules.id) AS uplink_count,
+            (SELECT count(*) FROM live_uuids WHERE live_uuids.namespace = capsules.namespace
+                AND live_uuids.capsule_id = capsules.id) AS uuid_count,
+            (SELECT count(*) FROM tools WHERE tools.namespace = capsules.namespace
+                AND tools.capsule_id = capsules.id) AS tool_count
+        FROM capsules
+        WHERE capsules.registered_at IS NOT NULL;
+CREATE VIEW IF NOT EXISTS audit_log AS
+        SELECT revisions.namespace, revisions.revision, events.position, revisions.committed_at,
+            revisions.actor, revisions.database_user, revisions.reason, events.action,
+            events.kind, events.subject, events.capsule_id, events.old_row, events.new_row
+        FROM revisions
+        JOIN events ON events.namespace = revisions.namespace
+            AND events.revision = revisions.revision;
+CREATE VIEW IF NOT EXISTS capsule_history AS
+        SELECT step.namespace, step.capsule_id, step.revision AS generation, step.version,
+            step.manifest_digest, step.revision AS from_revision, step.until_revision,
+            step.from_time, ending.committed_at AS until_time, beginning.actor AS begun_by,
+            ending.actor AS ended_by
+        FROM (
+            SELECT events.namespace, events.subject AS capsule_id, events.revision, events.action,
+                json_extract(events.new_row, '$.version') AS version, json_extract(events.new_row, '$.manifest_digest') AS manifest_digest, json_extract(events.new_row, '$.registered_at') AS from_time,
+                lead(events.revision) OVER (PARTITION BY events.namespace, events.subject
+                    ORDER BY events.revision, events.position) AS until_revision
+            FROM events
+            WHERE events.kind = 'capsules' AND events.action IN
+                ('capsule.registered', 'capsule.replaced', 'capsule.unregistered')
+        ) AS step
+        LEFT JOIN revisions AS beginning ON beginning.namespace = step.namespace
+            AND beginning.revision = step.revision
+        LEFT JOIN revisions AS ending ON ending.namespace = step.namespace
+            AND ending.revision = step.until_revision
+        WHERE step.action <> 'capsule.unregistered';
+CREATE VIEW IF NOT EXISTS capability_grants AS
+        SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
+            capsules.version, capsules.state, capsules.generation
+        FROM grants
+        JOIN capsules ON capsules.namespace = grants.namespace
+            AND capsules.id = grants.capsule_id;
+CREATE VIEW IF NOT EXISTS tool_index AS
+        SELECT tools.namespace, tools.name, tools.capsule_id, tools.description,
+            tools.input_schema, capsules.version, capsules.state
+        FROM tools
+        JOIN capsules ON capsules.namespace = tools.namespace
+            AND capsules.id = tools.capsule_id;
+CREATE TRIGGER IF NOT EXISTS events_unchanged BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE TRIGGER IF NOT EXISTS revisions_unchanged BEFORE UPDATE ON revisions BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE TRIGGER IF NOT EXISTS manifests_unchanged BEFORE UPDATE ON manifests BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE TRIGGER IF NOT EXISTS events_kept BEFORE DELETE ON events WHEN NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE TRIGGER IF NOT EXISTS revisions_kept BEFORE DELETE ON revisions WHEN NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;

@@ -157,6 +157,9 @@ def list_all(conn: Connection) -> list[tuple[str, UUID, int, str, int]]:
 def drop(unit: Unit) -> None:
     """Delete the namespace that *unit* holds, with all that is registered and all its history."""
     conn, namespace = unit.conn, unit.namespace
+    # The triggers let nothing be deleted beyond the mark of pruning.
+    all_of_it = update(namespaces).where(namespaces.c.name == namespace)
+    conn.execute(all_of_it.values(compacted_revision=namespaces.c.revision))
     for table in (capsules, leases, events, revisions, manifests):
         conn.execute(delete(table).where(table.c.namespace == namespace))
     conn.execute(delete(namespaces).where(namespaces.c.name == namespace))

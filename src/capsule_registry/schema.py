@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from capsule_registry.database import Database
 
 #: The schema version that this library was written for.
-SCHEMA_VERSION: Final = "0001"
+SCHEMA_VERSION: Final = "0002"
 #: The oldest schema version that it can still run on.
 OLDEST_SUPPORTED: Final = "0001"
 

@@ -109,7 +109,8 @@ class Moment(click.ParamType[dict[str, Any]]):
         except ValueError:
             self.fail(f"{value!r} is neither a revision nor a time", param, ctx)
         if time.tzinfo is None:
-            self.fail(f"{value!r} has no zone: write {value}Z for UTC", param, ctx)
+            wanted = f"{time.isoformat()}Z"
+            self.fail(f"{value!r} has no zone: write {wanted} for UTC", param, ctx)
         return {"time": time}
 
 
