@@ -229,7 +229,7 @@ class ServerBackend(Backend):
                 connection.exec_driver_sql(f"DROP USER {user}")
 
     def as_user(self, url: str, rights: str) -> str:
-        """Return the URL for a new user that has *rights* on every table, and none besides."""
+        """Return the URL for a new user that has *rights*, if any, on every table."""
         user = f"capsule_registry_test_{os.getpid()}_{next(self._numbers)}"
         with self._connect(url) as connection:
             self._create_user(connection, user, rights)
@@ -299,7 +299,8 @@ class PostgresqlBackend(ServerBackend):
 
     def _create_user(self, connection: sa.Connection, user: str, rights: str) -> None:
         connection.exec_driver_sql(f"CREATE ROLE {user} LOGIN PASSWORD 'canary'")
-        connection.exec_driver_sql(f"GRANT {rights} ON ALL TABLES IN SCHEMA public TO {user}")
+        if rights:
+            connection.exec_driver_sql(f"GRANT {rights} ON ALL TABLES IN SCHEMA public TO {user}")
 
     def round_trips(self, driver: Any, work: Callable[[], object]) -> int:
         with TemporaryFile("w+") as trace:
@@ -375,7 +376,8 @@ class MariadbBackend(ServerBackend):
 
     def _create_user(self, connection: sa.Connection, user: str, rights: str) -> None:
         connection.exec_driver_sql(f"CREATE USER {user} IDENTIFIED BY 'canary'")
-        connection.exec_driver_sql(f"GRANT {rights} ON * TO {user}")
+        if rights:
+            connection.exec_driver_sql(f"GRANT {rights} ON * TO {user}")
 
     def round_trips(self, driver: Any, work: Callable[[], object]) -> int:
         def asked() -> int:

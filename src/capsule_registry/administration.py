@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from capsule_registry import namespaces, schema
 from capsule_registry.actors import default_actor
@@ -12,15 +12,19 @@ from capsule_registry.database import Database
 from capsule_registry.diagnosis import diagnose
 from capsule_registry.errors import InvalidDatabaseError, NamespaceInUseError
 from capsule_registry.identifiers import to_namespace
+from capsule_registry.inspection import run_query
+from capsule_registry.roles import grant_statements
 from capsule_registry.unit import close_unit, open_unit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from os import PathLike
     from uuid import UUID
 
     from sqlalchemy import Connection
 
     from capsule_registry.diagnosis import Finding
+    from capsule_registry.dialects.shells import Shell
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,45 @@ class RegistryAdmin:
             return last
 
         return self._database.write(drop)
+
+    def grants(
+        self,
+        *,
+        readers: Iterable[str] = (),
+        writers: Iterable[str] = (),
+        auditors: Iterable[str] = (),
+    ) -> list[str]:
+        """
+        Return the statements that give the roles their rights; see `docs/databases.md`.
+
+        Raises:
+            InvalidDatabaseError: The database is a file, which has no roles.
+        """
+        self._check_schema()
+        with self._database.translating(), self._database.connected(self._database.engine) as conn:
+            return [
+                *grant_statements(
+                    self._database, conn, readers=readers, writers=writers, auditors=auditors
+                )
+            ]
+
+    def shell(self) -> Shell:
+        """Return the database's own shell, opened so that it can only read."""
+        return self._database.dialect.shell(self._database.address.url)
+
+    def query(self, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """
+        Return the names of the columns that one SQL *statement* gives, and its rows.
+
+        Open the database to be read only: what would write is then refused by the database itself.
+
+        Raises:
+            PermissionDeniedError: It would write.
+            InvalidTextError: It is no SQL that the database understands.
+        """
+        database = self._database
+        with database.translating(), database.connected(database.engine) as conn:
+            return run_query(database, conn, statement)
 
     def accept_restore(self, *, actor: str | None = None, reason: str | None = None) -> None:
         """

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 
 from capsule_registry.canonical import canonical_json
 from capsule_registry.chain import GENESIS_HASH
@@ -16,8 +16,6 @@ from capsule_registry.errors import (
     NamespaceNotFoundError,
     RevisionCompactedError,
 )
-from capsule_registry.schema import lock_version
-from capsule_registry.scope import Scope
 from capsule_registry.tables import (
     capsules,
     events,
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from capsule_registry.dialects.dialect import Dialect
+    from capsule_registry.scope import Scope
     from capsule_registry.unit import Unit
 
 #: Before any clock: the first unit sets the time.
@@ -94,20 +93,17 @@ def create(
 
     Processes that do so at once take turns: whoever comes second finds it, and files nothing.
     """
-    conn.execute(lock_version)
-    missing = not exists(Scope(conn, namespace))
-    if missing:
-        row = {
-            "name": namespace,
-            "incarnation": uuid4(),
-            "revision": 0,
-            "head_hash": GENESIS_HASH,
-            "compacted_revision": 0,
-            "last_commit_at": _BEGINNING,
-        }
-        conn.execute(insert(namespaces), row)
+    row = {
+        "name": namespace,
+        "incarnation": uuid4(),
+        "revision": 0,
+        "head_hash": GENESIS_HASH,
+        "compacted_revision": 0,
+        "last_commit_at": _BEGINNING,
+    }
+    conn.execute(dialect.insert_if_missing(namespaces), row)
     unit = open_unit(conn, namespace, dialect, clock)
-    if missing:
+    if unit.revision == 1:
         unit.file("namespace.created", namespaces.name, None, image(unit))
     return unit
 

@@ -41,10 +41,6 @@ schema_columns: Final = (
 )
 
 
-#: Locks the one row that every database with a schema has.
-lock_version: Final = select(_version.c.version_num).with_for_update()
-
-
 @dataclass(frozen=True, slots=True)
 class FoundSchema:
     """

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import click
 
 from capsule_registry.cli.group import PARTLY_FAILED, Target, pass_target
-from capsule_registry.cli.output import format_option, print_rows
+from capsule_registry.cli.output import escape, format_option, print_rows
 
 _UNUSABLE_SCHEMA = 6
 
@@ -64,6 +66,49 @@ def accept_restore(target: Target) -> None:
         admin.accept_restore(actor=target.actor, reason=target.reason)
         for found in admin.namespaces():
             click.echo(f"{found.name}: incarnation {found.incarnation}")
+
+
+@db.command
+@click.option("--reader", "readers", multiple=True, metavar="ROLE", help="Sees what is registered.")
+@click.option("--writer", "writers", multiple=True, metavar="ROLE", help="Changes it, too.")
+@click.option("--auditor", "auditors", multiple=True, metavar="ROLE", help="Sees everything.")
+@pass_target
+def grants(
+    target: Target, readers: tuple[str, ...], writers: tuple[str, ...], auditors: tuple[str, ...]
+) -> None:
+    """Print the statements that give roles of a server their rights; nobody may prune by them."""
+    if not (readers or writers or auditors):
+        raise click.UsageError("say --reader, --writer or --auditor, each with a role")
+    with target.administrate(read_only=True) as admin:
+        for line in admin.grants(readers=readers, writers=writers, auditors=auditors):
+            click.echo(escape(line))
+
+
+@click.command
+@click.argument("query", required=False)
+@format_option
+@pass_target
+def sql(target: Target, query: str | None, output_format: str) -> None:
+    """Open the database's own shell, or run one QUERY; neither can write."""
+    with target.administrate(read_only=True) as admin:
+        if query is None:
+            shell = admin.shell()
+        else:
+            names, found = admin.query(query)
+            rows = [dict(zip(names, map(_plain, row), strict=True)) for row in found]
+            print_rows(rows, names, output_format)
+            return
+    program = shell.arguments[0]
+    if shutil.which(program) is None:
+        raise click.ClickException(f"the program {program} is not installed: give a QUERY instead")
+    os.execvpe(program, shell.arguments, {**os.environ, **shell.environment})  # noqa: S606 - that is asked for
+
+
+def _plain(value: object) -> object:
+    """Return *value* as JSON can hold it."""
+    if value is None or isinstance(value, (bool, int, float, str, dict, list)):
+        return value
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 @click.command
@@ -128,4 +173,4 @@ def drop(target: Target, name: str, *, force: bool) -> None:
     click.echo(f"dropped {name}: revision {last.revision}, hash {last.head_hash}")
 
 
-commands = (db, doctor, namespaces_group)
+commands = (db, doctor, sql, namespaces_group)

@@ -6,24 +6,46 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, literal_column, null, type_coerce
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from capsule_registry.canonical import canonical_json
 from capsule_registry.dialects.faults import mariadb_fault, postgresql_fault, sqlite_fault
 from capsule_registry.dialects.probes import MARIADB, POSTGRESQL, SQLITE
+from capsule_registry.dialects.shells import mariadb_shell, postgresql_shell, sqlite_shell
 from capsule_registry.dialects.types import UtcDateTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Insert, Table
+    from sqlalchemy.engine import URL
     from sqlalchemy.exc import DBAPIError
 
     from capsule_registry.dialects.faults import Fault
     from capsule_registry.dialects.probes import Probe
+    from capsule_registry.dialects.shells import Shell
 
 #: How long a statement waits for a lock before it gives up.
 LOCK_TIMEOUT_SECONDS: Final = 30
+
+
+def _sqlite_insert_if_missing(table: Table) -> Insert:
+    return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def _postgresql_insert_if_missing(table: Table) -> Insert:
+    return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def _mariadb_insert_if_missing(table: Table) -> Insert:
+    key = next(iter(table.primary_key))
+    return mysql.insert(table).on_duplicate_key_update({key.name: key})
+
+
+def _postgresql_run_one(cursor: Any, statement: str) -> object:  # noqa: ANN401 - the driver's own
+    """Run it as a prepared statement: the other protocol would take several."""
+    return cursor.execute(statement, prepare=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +75,14 @@ class Dialect:
     switches_autocommit_freely: bool = False
     #: What it is told besides where nothing may be written.
     read_only_settings: tuple[str, ...] = ()
+    #: The database's own shell, for a URL.
+    shell: Callable[[URL], Shell] = sqlite_shell
+    #: Runs one statement, never several, on a cursor of the driver.
+    run_one: Callable[[Any, str], object] = lambda cursor, statement: cursor.execute(statement)
+    #: What inserts a row unless its key is there, and waits for whoever is inserting the same.
+    insert_if_missing: Callable[[Table], Insert] = _sqlite_insert_if_missing
+    #: Rights are granted on one table at a time, to users of a host.
+    grants_singly: bool = False
     #: What is read back of it, to see whether the guarantees have what they rest on.
     probes: tuple[Probe, ...] = ()
     #: What makes processes that change the schema take turns, and what ends the turn.
@@ -92,6 +122,9 @@ _POSTGRESQL: Final = Dialect(
     engine_options=_SERVER_OPTIONS,
     settings=(_LIMIT_WAITING,),
     switches_autocommit_freely=True,
+    shell=postgresql_shell,
+    run_one=_postgresql_run_one,
+    insert_if_missing=_postgresql_insert_if_missing,
     read_only_settings=("SET default_transaction_read_only = on",),
     # The number is the word "capsules" in ASCII; it means the same lock to every process.
     lock_schema="SELECT pg_advisory_xact_lock(7161128523689387379)",
@@ -117,6 +150,9 @@ _MARIADB: Final = Dialect(
         "SET sql_mode = 'TRADITIONAL'",
     ),
     read_only_settings=("SET SESSION TRANSACTION READ ONLY",),
+    shell=mariadb_shell,
+    insert_if_missing=_mariadb_insert_if_missing,
+    grants_singly=True,
     lock_schema=(
         f"SELECT GET_LOCK(CONCAT('capsule-registry ', DATABASE()), {LOCK_TIMEOUT_SECONDS})"
     ),

@@ -89,6 +89,7 @@ _MARIADB: Final[dict[int, Fault]] = {
     1451: "corrupt",  # ER_ROW_IS_REFERENCED_2
     1452: "corrupt",  # ER_NO_REFERENCED_ROW_2
     1698: "permission",  # ER_ACCESS_DENIED_NO_PASSWORD_ERROR
+    1792: "permission",  # ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
     1927: "lost",  # ER_CONNECTION_KILLED
     1969: "unavailable",  # ER_STATEMENT_TIMEOUT
     2002: "unavailable",  # CR_CONNECTION_ERROR

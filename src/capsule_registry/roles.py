@@ -1,0 +1,76 @@
+"""Who may do what in the database: the statements that give a role its rights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import inspect
+
+from capsule_registry.errors import InvalidDatabaseError
+from capsule_registry.tables import (
+    capsules,
+    events,
+    grants,
+    leases,
+    manifests,
+    metadata,
+    namespaces,
+    revisions,
+    tools,
+    uplinks,
+    uuid_mappings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sqlalchemy import Connection
+
+    from capsule_registry.database import Database
+
+_HISTORY: Final = frozenset({events.name, revisions.name, "audit_log", "capsule_history"})
+#: What a writer may do besides reading everything: the history it can only add to.
+_WRITER: Final = {
+    "INSERT, UPDATE": (namespaces,),
+    "INSERT": (events, revisions, manifests),
+    "INSERT, UPDATE, DELETE": (capsules, tools, grants, uplinks, uuid_mappings, leases),
+}
+
+
+def grant_statements(
+    database: Database,
+    conn: Connection,
+    *,
+    readers: Iterable[str],
+    writers: Iterable[str],
+    auditors: Iterable[str],
+) -> Iterator[str]:
+    """
+    Yield the statements that give each role its rights; none of them may prune.
+
+    A reader sees what is registered, an auditor the history as well. A writer sees everything,
+    changes what is registered, and only adds to the history.
+
+    Raises:
+        InvalidDatabaseError: The database is a file, which has no roles.
+    """
+    if database.dialect.upgrades_itself:
+        raise InvalidDatabaseError(str(database.address), "a file has no roles: use its modes")
+    names = [*metadata.tables, "capsule_registry_version", *inspect(conn).get_view_names()]
+    present = sorted(name for name in names if name not in _HISTORY)
+    for role in readers:
+        yield from _granting(database, "SELECT", present, role)
+    for role in (*auditors, *writers):
+        yield from _granting(database, "SELECT", sorted(names), role)
+    for role in writers:
+        for rights, tables in _WRITER.items():
+            yield from _granting(database, rights, [table.name for table in tables], role)
+
+
+def _granting(database: Database, rights: str, names: Iterable[str], role: str) -> Iterator[str]:
+    quote = database.engine.dialect.identifier_preparer.quote_identifier
+    if database.dialect.grants_singly:
+        grantee = "@".join(quote(part) for part in role.split("@"))
+        yield from (f"GRANT {rights} ON {quote(name)} TO {grantee};" for name in names)
+    else:
+        yield f"GRANT {rights} ON {', '.join(map(quote, names))} TO {quote(role)};"
