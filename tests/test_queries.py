@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from test_history import make_history
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from uuid import UUID
 
     from sqlalchemy import Engine
 
@@ -61,6 +63,31 @@ class Plans:
                     yield step, statement
 
 
+def look_back(registry: CapsuleRegistry, one: UUID) -> None:
+    history = registry.history
+    now = datetime.now(UTC)
+    for conditions in (
+        {},
+        {"capsule_id": "full"},
+        {"capsule_id": "full", "action": "uuid.registered"},
+        {"action": "uuid.registered", "after": 3},
+        {"actor": "tester", "since": now, "until": now},
+    ):
+        history.list(**conditions)  # type: ignore[arg-type]
+    [*history.watch(after=0, timeout=timedelta(0))]
+    [*history.export()]
+    assert history.verify().ok
+    for past in (registry.at(revision=history.revision), registry.at(time=now)):
+        past.get("full")
+        past.find_by_uuid(one)
+        past.uuids("full")
+        past.find_uplinks(capsule_id="full")
+        past.tools("full")
+        past.list()
+        len(past)
+    history.prune(history.anchor())
+
+
 def use_every_verb(registry: CapsuleRegistry) -> None:
     make_history(registry)
     one, uplink = uuid4(), make_uplink()
@@ -99,6 +126,7 @@ def use_every_verb(registry: CapsuleRegistry) -> None:
     registry.tools()
     registry.tools("full")
     registry.find_tool("t")
+    look_back(registry, one)
     registry.unregister_capsule_uplinks("full")
     registry.unregister_uuid(one)
     registry.unregister("full")

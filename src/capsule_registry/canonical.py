@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 
+_encoder = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+)
+
 
 def canonical_json(value: object) -> str:
     """
@@ -13,9 +17,7 @@ def canonical_json(value: object) -> str:
     Raises:
         ValueError: A number is nan or infinite.
     """
-    return json.dumps(
-        value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-    )
+    return _encoder.encode(value)
 
 
 def sha256_of_lines(lines: list[str]) -> str:

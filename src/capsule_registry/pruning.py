@@ -32,11 +32,10 @@ _is_superseded = exists().where(
     _later.c.namespace == events.c.namespace,
     _later.c.kind == events.c.kind,
     _later.c.subject == events.c.subject,
+    # As one range of the index, which begins at the event itself.
+    _later.c.revision >= events.c.revision,
     _later.c.revision <= bindparam("through"),
-    or_(
-        _later.c.revision > events.c.revision,
-        and_(_later.c.revision == events.c.revision, _later.c.position > events.c.position),
-    ),
+    or_(_later.c.revision > events.c.revision, _later.c.position > events.c.position),
 )
 _superfluous = delete(events).where(_old, or_(events.c.new_row.is_(None), _is_superseded))
 _kept = select(events).where(_old).order_by(events.c.revision, events.c.position)
@@ -53,7 +52,11 @@ _compact = (
 )
 _last_pruning = (
     select(events.c.new_row)
-    .where(events.c.namespace == bindparam("namespace"), events.c.kind == PRUNED)
+    .where(
+        events.c.namespace == bindparam("namespace"),
+        events.c.kind == PRUNED,
+        events.c.subject == bindparam("namespace"),
+    )
     .order_by(events.c.revision.desc())
     .limit(1)
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 #: How many revisions are read at once.
 BATCH: Final = 200
+#: And at most so many of their events, but for a revision that has more.
+_MOST_EVENTS: Final = 2_000
 
 _in_namespace = revisions.c.namespace == bindparam("namespace")
 _after = (
@@ -32,6 +35,7 @@ _after = (
     .where(_in_namespace, revisions.c.revision > bindparam("after"))
     .order_by(revisions.c.revision)
 )
+_first_after = _after.limit(BATCH)
 _events = (
     select(events)
     .where(
@@ -113,11 +117,13 @@ def whole(scope: Scope, found: Sequence[RowMapping]) -> Iterator[WholeRow]:
         yield row, numbers[row["revision"]]
 
 
-def after(scope: Scope, revision: int, limit: int = BATCH) -> list[WholeRow]:
-    """Return the first *limit* revisions after *revision*, with the rows of their events."""
+def after(scope: Scope, revision: int) -> list[WholeRow]:
+    """Return some revisions after *revision*, in order, with the rows of their events."""
     parameters = {"namespace": scope.namespace, "after": revision}
-    found = scope.conn.execute(_after.limit(limit), parameters).mappings().all()
-    return [*whole(scope, found)]
+    found = scope.conn.execute(_first_after, parameters).mappings().all()
+    sizes = accumulate(row["event_count"] for row in found)
+    few = [row for row, size in zip(found, sizes, strict=True) if size <= _MOST_EVENTS]
+    return [*whole(scope, few or found[:1])]
 
 
 def find(
