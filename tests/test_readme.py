@@ -25,5 +25,10 @@ def test_the_python_examples_run(checkout: Path, capsys: pytest.CaptureFixture[s
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})  # noqa: S102 - the page is our own
 
-    assert 2 == len(blocks)
-    assert "notes ['write_note', 'find_notes']\n3 None\n2 0\n" == capsys.readouterr().out
+    assert (
+        "notes ['write_note', 'find_notes']\n3 None\n2 0\n"
+        "2 readme ['capsule.registered', 'uuid.registered']\n"
+        "3 readme ['uuid.unregistered', 'capsule.unregistered', 'capsule.registered']\n"
+        "2 1 and now 0\nTrue\n"
+    ) == capsys.readouterr().out
+    assert 3 == len(blocks)
