@@ -171,7 +171,7 @@ class Database:
                 if isinstance(error, UnknownOutcomeError):
                     unsettled = error
                 # As long as an outcome hangs on it, a server that is gone is waited for too.
-                worth_it = unsettled is not None or self._is_passing(error)
+                worth_it = unsettled is not None or self.is_passing(error)
                 if worth_it and patience.pause():
                     continue
                 with self.translating():
@@ -179,7 +179,8 @@ class Database:
                         raise
                     raise unsettled from unsettled.__cause__
 
-    def _is_passing(self, error: Exception) -> bool:
+    def is_passing(self, error: BaseException | None) -> bool:
+        """Say whether what *error* tells of passes by itself."""
         return isinstance(error, DBAPIError) and self.dialect.fault(error) in ("busy", "lost")
 
     def peek(self, work: Callable[[Connection], T]) -> T | None:

@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import String, column, func, inspect, select, table
 
+from capsule_registry.database import RETRY_SECONDS
 from capsule_registry.dialects.sqlite_library import sqlite_module
-from capsule_registry.errors import InvalidDatabaseError, SchemaVersionError
+from capsule_registry.errors import (
+    InvalidDatabaseError,
+    RegistryUnavailableError,
+    SchemaVersionError,
+)
 from capsule_registry.migration import migrating
+from capsule_registry.patience import Patience
 from capsule_registry.tables import metadata, schema_versions
 
 if TYPE_CHECKING:
@@ -123,6 +129,17 @@ def upgrade(database: Database) -> Path | None:
     Raises:
         SchemaVersionError: The schema is newer than this library; nothing was changed.
     """
+    patience = Patience(RETRY_SECONDS)
+    while True:
+        try:
+            return _upgrade_once(database)
+        except RegistryUnavailableError as error:
+            # Processes that write meanwhile lock the tables in another order.
+            if not (database.is_passing(error.__cause__) and patience.pause()):
+                raise
+
+
+def _upgrade_once(database: Database) -> Path | None:
     with _alembic_lock, migrating(database) as conn:
         found = find(conn)
         if found.version is not None and found.version >= SCHEMA_VERSION:
