@@ -80,6 +80,13 @@ def test_the_history_of_a_capsule_has_an_interval_for_each_generation(
         (2, "0.1.0", 4, times[0], times[1], "operator"),
         (4, "0.2.0", 5, times[1], times[2], "tester"),
     ] == view(backend, url, "capsule_history", *columns)
+    ways = ("generation", "begun_reason", "ended_how", "ended_reason")
+    assert [(2, None, "replaced", "new version"), (4, "new version", "removed", None)] == view(
+        backend, url, "capsule_history", *ways
+    )
+    filled.register(make_manifest("alpha"))
+    filled.history.prune(filled.history.anchor())
+    assert [(6, None)] == view(backend, url, "capsule_history", "generation", "until_revision")
 
 
 def test_live_uuids_are_those_that_no_lease_has_let_go(

@@ -189,24 +189,37 @@ CREATE OR REPLACE VIEW audit_log AS
         JOIN events ON events.namespace = revisions.namespace
             AND events.revision = revisions.revision;
 CREATE OR REPLACE VIEW capsule_history AS
-        SELECT step.namespace, step.capsule_id, step.revision AS generation, step.version,
-            step.manifest_digest, step.revision AS from_revision, step.until_revision,
-            step.from_time, ending.committed_at AS until_time, beginning.actor AS begun_by,
-            ending.actor AS ended_by
+        SELECT step.namespace, step.capsule_id, step.generation, step.until_revision,
+            step.from_time, ending.committed_at AS until_time, step.version,
+            step.manifest_digest, beginning.actor AS begun_by, beginning.reason AS begun_reason,
+            ending.actor AS ended_by, ending.reason AS ended_reason,
+            CASE WHEN step.until_revision IS NULL THEN NULL
+                WHEN step.replaced_by IS NOT NULL OR step.next_revision = step.until_revision
+                THEN 'replaced' ELSE 'removed' END AS ended_how
         FROM (
-            SELECT events.namespace, events.subject AS capsule_id, events.revision, events.action,
-                (events.new_row::json ->> 'version') AS version, (events.new_row::json ->> 'manifest_digest') AS manifest_digest, (events.new_row::json ->> 'registered_at')::timestamptz AS from_time,
-                lead(events.revision) OVER (PARTITION BY events.namespace, events.subject
-                    ORDER BY events.revision, events.position) AS until_revision
-            FROM events
-            WHERE events.kind = 'capsules' AND events.action IN
-                ('capsule.registered', 'capsule.replaced', 'capsule.unregistered')
+            SELECT image.*,
+                lead(image.revision) OVER steps AS until_revision,
+                lead(image.generation) OVER steps AS replaced_by,
+                lead(image.revision, 2) OVER steps AS next_revision
+            FROM (
+                SELECT events.namespace, events.subject AS capsule_id, events.revision,
+                    events.position, (events.new_row::json ->> 'version') AS version, (events.new_row::json ->> 'manifest_digest') AS manifest_digest,
+                    (events.new_row::json ->> 'registered_at')::timestamptz AS from_time, (events.new_row::json ->> 'generation')::bigint AS generation,
+                    lag((events.new_row::json ->> 'generation')::bigint) OVER (PARTITION BY events.namespace, events.subject
+                        ORDER BY events.revision, events.position) AS generation_before
+                FROM events
+                WHERE events.kind = 'capsules'
+            ) AS image
+            WHERE coalesce(image.generation, 0) <> coalesce(image.generation_before, 0)
+            WINDOW steps AS (PARTITION BY image.namespace, image.capsule_id
+                ORDER BY image.revision, image.position)
         ) AS step
         LEFT JOIN revisions AS beginning ON beginning.namespace = step.namespace
-            AND beginning.revision = step.revision
+            AND beginning.revision = step.generation
         LEFT JOIN revisions AS ending ON ending.namespace = step.namespace
             AND ending.revision = step.until_revision
-        WHERE step.action <> 'capsule.unregistered';
+        WHERE step.generation IS NOT NULL
+            AND (step.until_revision IS NULL OR step.until_revision > step.generation);
 CREATE OR REPLACE VIEW capability_grants AS
         SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
             capsules.version, capsules.state, capsules.generation

@@ -13,21 +13,24 @@ depends_on = None
 #: The oldest schema version whose library can still run on this one.
 oldest_compatible = "0001"
 
-#: What differs from one database to another: a member of a row image as text and as a time, and
-#: the time of now.
+#: What differs from one database to another: a member of a row image as text, as a number and as a
+#: time, and the time of now.
 EXPRESSIONS = {
     "sqlite": {
         "text": "json_extract({row}, '$.{name}')",
+        "number": "json_extract({row}, '$.{name}')",
         "time": "json_extract({row}, '$.{name}')",
         "now": "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')",
     },
     "postgresql": {
         "text": "({row}::json ->> '{name}')",
+        "number": "({row}::json ->> '{name}')::bigint",
         "time": "({row}::json ->> '{name}')::timestamptz",
         "now": "clock_timestamp()",
     },
     "mariadb": {
         "text": "JSON_VALUE({row}, '$.{name}')",
+        "number": "CAST(JSON_VALUE({row}, '$.{name}') AS SIGNED)",
         "time": "CAST(LEFT(REPLACE(JSON_VALUE({row}, '$.{name}'), 'T', ' '), 26) AS DATETIME(6))",
         "now": "UTC_TIMESTAMP(6)",
     },
@@ -64,25 +67,39 @@ VIEWS = {
         FROM revisions
         JOIN events ON events.namespace = revisions.namespace
             AND events.revision = revisions.revision""",
+    # A step is where another generation is there than before, or none any more.
     "capsule_history": """
-        SELECT step.namespace, step.capsule_id, step.revision AS generation, step.version,
-            step.manifest_digest, step.revision AS from_revision, step.until_revision,
-            step.from_time, ending.committed_at AS until_time, beginning.actor AS begun_by,
-            ending.actor AS ended_by
+        SELECT step.namespace, step.capsule_id, step.generation, step.until_revision,
+            step.from_time, ending.committed_at AS until_time, step.version,
+            step.manifest_digest, beginning.actor AS begun_by, beginning.reason AS begun_reason,
+            ending.actor AS ended_by, ending.reason AS ended_reason,
+            CASE WHEN step.until_revision IS NULL THEN NULL
+                WHEN step.replaced_by IS NOT NULL OR step.next_revision = step.until_revision
+                THEN 'replaced' ELSE 'removed' END AS ended_how
         FROM (
-            SELECT events.namespace, events.subject AS capsule_id, events.revision, events.action,
-                {version} AS version, {digest} AS manifest_digest, {registered_at} AS from_time,
-                lead(events.revision) OVER (PARTITION BY events.namespace, events.subject
-                    ORDER BY events.revision, events.position) AS until_revision
-            FROM events
-            WHERE events.kind = 'capsules' AND events.action IN
-                ('capsule.registered', 'capsule.replaced', 'capsule.unregistered')
+            SELECT image.*,
+                lead(image.revision) OVER steps AS until_revision,
+                lead(image.generation) OVER steps AS replaced_by,
+                lead(image.revision, 2) OVER steps AS next_revision
+            FROM (
+                SELECT events.namespace, events.subject AS capsule_id, events.revision,
+                    events.position, {version} AS version, {digest} AS manifest_digest,
+                    {registered_at} AS from_time, {generation} AS generation,
+                    lag({generation}) OVER (PARTITION BY events.namespace, events.subject
+                        ORDER BY events.revision, events.position) AS generation_before
+                FROM events
+                WHERE events.kind = 'capsules'
+            ) AS image
+            WHERE coalesce(image.generation, 0) <> coalesce(image.generation_before, 0)
+            WINDOW steps AS (PARTITION BY image.namespace, image.capsule_id
+                ORDER BY image.revision, image.position)
         ) AS step
         LEFT JOIN revisions AS beginning ON beginning.namespace = step.namespace
-            AND beginning.revision = step.revision
+            AND beginning.revision = step.generation
         LEFT JOIN revisions AS ending ON ending.namespace = step.namespace
             AND ending.revision = step.until_revision
-        WHERE step.action <> 'capsule.unregistered'""",
+        WHERE step.generation IS NOT NULL
+            AND (step.until_revision IS NULL OR step.until_revision > step.generation)""",
     "capability_grants": """
         SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
             capsules.version, capsules.state, capsules.generation
@@ -119,6 +136,7 @@ def view_statements(dialect: str) -> list[str]:
         "now": expressions["now"],
         "version": expressions["text"].format(**image, name="version"),
         "digest": expressions["text"].format(**image, name="manifest_digest"),
+        "generation": expressions["number"].format(**image, name="generation"),
         "registered_at": expressions["time"].format(**image, name="registered_at"),
     }
     create = "CREATE VIEW IF NOT EXISTS" if dialect == "sqlite" else "CREATE OR REPLACE VIEW"
