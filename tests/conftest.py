@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from backends import NAMES, Backend, SqliteBackend, make_backend
+from backends import NAMES, Backend, ServerBackend, SqliteBackend, make_backend
 from capsule_registry import CapsuleRegistry
 
 if TYPE_CHECKING:
@@ -67,6 +67,14 @@ def backend(
         pytest.skip(made)
     yield made
     made.close()
+
+
+@pytest.fixture
+def server(backend: Backend) -> ServerBackend:
+    """A database that is a server."""
+    if not isinstance(backend, ServerBackend):
+        pytest.skip(f"{backend.name} is no server")
+    return backend
 
 
 @pytest.fixture

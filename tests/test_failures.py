@@ -8,7 +8,6 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from backends import ServerBackend
 from capsule_registry import (
     CapsuleRegistry,
     CapsuleRegistryError,
@@ -23,17 +22,9 @@ from factories import TELEGRAM, make_manifest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backends import Backend, SqliteBackend
+    from backends import Backend, ServerBackend, SqliteBackend
 
 DML = "SELECT, INSERT, UPDATE, DELETE"
-
-
-@pytest.fixture
-def server(backend: Backend) -> ServerBackend:
-    """A database that is a server."""
-    if not isinstance(backend, ServerBackend):
-        pytest.skip(f"{backend.name} is no server")
-    return backend
 
 
 def shown(error: CapsuleRegistryError) -> str:

@@ -73,7 +73,7 @@ def look_back(registry: CapsuleRegistry, one: UUID) -> None:
         {"action": "uuid.registered", "after": 3},
         {"actor": "tester", "since": now, "until": now},
     ):
-        history.list(**conditions)  # type: ignore[arg-type]
+        history.list(**conditions)
     [*history.watch(after=0, timeout=timedelta(0))]
     [*history.export()]
     assert history.verify().ok

@@ -8,7 +8,6 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from backends import ServerBackend
 from capsule_registry import (
     CapsuleRegistry,
     InvalidDatabaseError,
@@ -21,15 +20,7 @@ from factories import TELEGRAM, make_manifest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backends import Backend, SqliteBackend
-
-
-@pytest.fixture
-def server(backend: Backend) -> ServerBackend:
-    """A database that is a server."""
-    if not isinstance(backend, ServerBackend):
-        pytest.skip(f"{backend.name} is no server")
-    return backend
+    from backends import Backend, ServerBackend, SqliteBackend
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from backends import ServerBackend
 from capsule_registry import (
     CapsuleRegistry,
     InvalidDatabaseError,
@@ -24,15 +23,7 @@ from capsule_registry.tables import metadata
 from factories import TELEGRAM, make_manifest
 
 if TYPE_CHECKING:
-    from backends import Backend
-
-
-@pytest.fixture
-def server(backend: Backend) -> ServerBackend:
-    """A database that is a server."""
-    if not isinstance(backend, ServerBackend):
-        pytest.skip(f"{backend.name} is no server")
-    return backend
+    from backends import Backend, ServerBackend
 
 
 def test_the_migrations_make_what_the_tables_say(backend: Backend, url: str) -> None:
