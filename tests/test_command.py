@@ -280,7 +280,11 @@ def test_bad_databases_are_one_clear_line(tmp_path: Path, sqlite: SqliteBackend)
     url = sqlite.new_url()
     text = tmp_path / "notes.txt"
     text.write_text("dear diary " * 1000)
-    backend.rows(url, "UPDATE schema_versions SET version = '9999', oldest_compatible = '9998'")
+    backend.rows(
+        url,
+        "UPDATE schema_versions SET version = '9999', oldest_compatible = '9998' WHERE version = ?",
+        [SCHEMA_VERSION],
+    )
     for database, code, message in (
         ("nonsense", 5, "sqlite:///FILE"),
         ("oracle://scott:canary@host/x", 5, "sqlite:///FILE"),

@@ -137,7 +137,9 @@ def test_migrations_are_numbered_linear_and_stand_alone() -> None:
 
 def set_version(backend: SqliteBackend, url: str, version: str, oldest: str) -> None:
     backend.rows(
-        url, "UPDATE schema_versions SET version = ?, oldest_compatible = ?", [version, oldest]
+        url,
+        f"UPDATE schema_versions SET version = ?, oldest_compatible = ? WHERE version = '{SCHEMA_VERSION}'",
+        [version, oldest],
     )
     backend.rows(url, "UPDATE capsule_registry_version SET version_num = ?", [version])
 
@@ -160,7 +162,7 @@ def test_a_schema_from_the_future_is_refused(backend: SqliteBackend, url: str) -
     "statement",
     [
         "UPDATE capsule_registry_version SET version_num = '9999'",
-        "UPDATE schema_versions SET version = '9999'",
+        f"UPDATE schema_versions SET version = '9999' WHERE version = '{SCHEMA_VERSION}'",
         "DELETE FROM schema_versions",
         "DROP TABLE schema_versions",
     ],
