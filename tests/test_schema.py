@@ -138,8 +138,8 @@ def test_migrations_are_numbered_linear_and_stand_alone() -> None:
 def set_version(backend: SqliteBackend, url: str, version: str, oldest: str) -> None:
     backend.rows(
         url,
-        f"UPDATE schema_versions SET version = ?, oldest_compatible = ? WHERE version = '{SCHEMA_VERSION}'",
-        [version, oldest],
+        "UPDATE schema_versions SET version = ?, oldest_compatible = ? WHERE version = ?",
+        [version, oldest, SCHEMA_VERSION],
     )
     backend.rows(url, "UPDATE capsule_registry_version SET version_num = ?", [version])
 
