@@ -19,6 +19,7 @@ from capsule_registry import (
     InvalidTextError,
     RegistryAdmin,
     RevisionCompactedError,
+    history,
 )
 from factories import CLI, TELEGRAM, make_manifest, make_uplink
 from test_history import make_history
@@ -26,6 +27,17 @@ from test_time_travel import STEPS, answers
 
 if TYPE_CHECKING:
     from backends import Backend
+
+
+STRAY = (
+    "INSERT INTO events SELECT namespace, {}, 0, action, kind, 'evil', 'evil', NULL, new_row"
+    " FROM events WHERE revision = 2 AND position = 0"
+)
+
+UNUSED = (
+    "DELETE FROM manifests WHERE digest NOT IN"
+    " (SELECT manifest_digest FROM capsules WHERE manifest_digest IS NOT NULL)"
+)
 
 
 def fill(registry: CapsuleRegistry) -> None:
@@ -80,6 +92,12 @@ def test_what_the_registry_wrote_is_well(registry: CapsuleRegistry) -> None:
         ("UPDATE revisions SET hash = 'x' WHERE revision = 3", "revision 4", "not continue"),
         ("UPDATE namespaces SET revision = 9 WHERE name = 'default'", "head", "says revision 9"),
         ("UPDATE namespaces SET compacted_revision = 1", "head", "pruned through 1"),
+        ("UPDATE events SET new_row = 'x' WHERE revision = 2", "revision 2", "hash is another"),
+        ("UPDATE events SET new_row = '[]' WHERE kind = 'uplinks'", "uplinks", "cannot be read"),
+        (UNUSED, "manifests", "the history needs it"),
+        ("UPDATE manifests SET format = 'toml'", "manifests", "not that of its text"),
+        (STRAY.format(0), "events", "1 rows lie outside"),
+        (STRAY.format(99), "events", "1 rows lie outside"),
     ],
 )
 def test_an_edit_behind_its_back_shows(
@@ -206,6 +224,25 @@ def test_views_that_are_open_end_at_a_pruning(registry: CapsuleRegistry) -> None
         next(watch)
 
 
+def test_of_two_prunings_at_once_the_second_finds_it_done(
+    registry: CapsuleRegistry, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that comes between the look and the lock of another is no corruption."""
+    registry.register(make_manifest())
+    anchor = registry.history.anchor()
+    with CapsuleRegistry.open(url) as other:
+        look = history._check_anchored
+
+        def overtaken(*arguments: Any) -> None:
+            look(*arguments)
+            monkeypatch.setattr(history, "_check_anchored", look)
+            other.history.prune(anchor)
+
+        monkeypatch.setattr(history, "_check_anchored", overtaken)
+        assert 0 == registry.history.prune(anchor)
+    assert registry.history.verify(anchor).ok
+
+
 def test_only_what_was_anchored_is_pruned(registry: CapsuleRegistry) -> None:
     """An anchor of another history, or beyond the head, deletes nothing."""
     registry.register(make_manifest())
@@ -292,7 +329,11 @@ def test_a_lease_that_lasts_too_long_shows(
     backend.rows(
         url,
         "INSERT INTO leases VALUES ('default', '00000000-0000-0000-0000-000000000001', 'n', 'h', "
-        "1, 'a', 1000, '2030-01-01 00:00:00.000000', 1, '2999-01-01 00:00:00.000000')",
+        "1, 'a', 1000, ?, 1, ?)",
+        [
+            f"{year}-01-01T00:00:00.000000{'' if backend.is_server else 'Z'}"
+            for year in (2030, 2999)
+        ],
     )
 
     assert ["leases 00000000-0000-0000-0000-000000000001"] * 2 == problems(registry)

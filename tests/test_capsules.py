@@ -25,6 +25,7 @@ from capsule_registry import (
     InvalidCapsuleIdError,
     InvalidInputError,
     InvalidManifestError,
+    RegistryAdmin,
     Tool,
     UplinkAlreadyRegisteredError,
 )
@@ -518,3 +519,18 @@ def test_repr_never_raises(url: str) -> None:
     registry.close()
 
     assert "CapsuleRegistry(not available)" == repr(registry)
+
+
+def test_an_object_is_of_one_registration_only(registry: CapsuleRegistry, url: str) -> None:
+    """In a namespace that was made anew, the same generation is another registration."""
+    capsule = OriginalCapsule("foo")
+    with CapsuleRegistry.open(url, namespace="other") as mine:
+        generation = mine.register(capsule).generation
+        with RegistryAdmin.open(url) as admin:
+            admin.drop_namespace("other", force=True)
+        with CapsuleRegistry.open(url, namespace="other") as theirs:
+            assert generation == theirs.register(make_manifest("foo")).generation
+        found = mine.get("foo")
+
+    assert found is not None
+    assert found.instance is None

@@ -116,3 +116,22 @@ def test_a_forked_child_cannot_commit_the_parents_transaction(url: str) -> None:
 
     assert ["alpha"] == registry.list()
     registry.close()
+
+
+def test_a_snapshot_stays_the_parents(registry: CapsuleRegistry, url: str) -> None:
+    """A child that leaves the block ends nothing of it, and cannot read through it."""
+    registry.register(make_manifest("one"))
+    with registry.snapshot() as view:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                view.list()
+            except ForkedTransactionError:
+                code = 0
+            finally:
+                os._exit(code)
+        assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        with CapsuleRegistry.open(url) as other:
+            other.register(make_manifest("two"))
+        assert ["one"] == view.list()

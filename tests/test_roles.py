@@ -115,10 +115,19 @@ def test_a_query_of_ones_own_only_reads(
             "INSERT INTO schema_versions SELECT * FROM schema_versions",
             "DROP TABLE uplinks",
             "CREATE TABLE mine (x INTEGER)",
+            "PRAGMA journal_mode = delete",
+            "BEGIN NOT ATOMIC START TRANSACTION READ WRITE; DELETE FROM capsules; COMMIT; END",
+            "SELEC",
+            "",
         ):
             with pytest.raises(PermissionDeniedError):
                 admin.query(statement)
-        for statement in ("SELECT 1; DELETE FROM capsules", "SELEC", "SELECT nothing FROM here"):
+        for statement in (
+            "SELECT 1; DELETE FROM capsules",
+            "SELECT FROM",
+            "SELECT x FROM y",
+            "SELECT '\0'",
+        ):
             with pytest.raises(InvalidTextError):
                 admin.query(statement)
     assert ["alpha"] == registry.list()

@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from capsule_registry import (
     CapsuleRegistry,
     InvalidDatabaseError,
+    OutcomeUnknownError,
     PermissionDeniedError,
     RegistryAdmin,
     RegistryUnavailableError,
@@ -206,3 +207,25 @@ def test_a_commit_whose_answer_was_lost_is_looked_up(
 
     assert [None] == broken
     assert 2 == server.table(url, "namespaces")[0]["revision"]
+
+
+def test_a_commit_that_was_lost_and_then_pruned_is_unknown(
+    server: ServerBackend, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the revision that would tell is gone, nobody says that nothing was written."""
+    with CapsuleRegistry.open(url) as registry, CapsuleRegistry.open(url) as other:
+        registry.list()
+        dialect = registry._database.engine.dialect
+        original = dialect.do_commit
+
+        def commit(connection: object) -> None:
+            monkeypatch.setattr(dialect, "do_commit", original)
+            original(connection)  # type: ignore[arg-type]
+            other.history.prune(other.history.anchor())
+            server.break_connections(url)
+            connection.cursor().execute("SELECT 1")  # type: ignore[attr-defined]
+
+        monkeypatch.setattr(dialect, "do_commit", commit)
+        with pytest.raises(OutcomeUnknownError):
+            registry.register(make_manifest())
+        assert ["alpha"] == registry.list()

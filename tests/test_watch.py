@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +14,9 @@ from capsule_registry import (
     HistoryCorruptError,
     IncarnationChangedError,
     InvalidCapsuleIdError,
+    RegistryAdmin,
     RegistryClosedError,
+    TransactionInProgressError,
 )
 from capsule_registry.revisions import BATCH
 from factories import CLI, make_manifest
@@ -132,6 +134,52 @@ def test_another_incarnation_ends_the_watch(
         past.list()
 
 
+def test_a_watch_is_resumed_in_the_same_history(registry: CapsuleRegistry, url: str) -> None:
+    """With the incarnation that goes with the revision, a restore since is never passed over."""
+    registry.register(make_manifest())
+    watch = registry.history.watch()
+    bookmark = {"after": watch.revision, "incarnation": watch.incarnation}
+    assert [] == [*registry.history.watch(**bookmark, timeout=AT_ONCE)]  # type: ignore[arg-type]
+    with RegistryAdmin.open(url) as admin:
+        admin.accept_restore()
+
+    with pytest.raises(IncarnationChangedError):
+        registry.history.watch(**bookmark)  # type: ignore[arg-type]
+
+
+def test_threads_share_a_watch(registry: CapsuleRegistry) -> None:
+    """Each revision goes to exactly one of them."""
+    for number in range(40):
+        registry.register(make_manifest(f"c{number}"))
+    watch = registry.history.watch(after=0, timeout=AT_ONCE)
+    seen: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: seen.extend(one.revision for one in watch))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [*range(1, 42)] == sorted(seen)
+
+
+def test_the_history_is_not_read_inside_a_transaction(registry: CapsuleRegistry) -> None:
+    """Nor is it followed or pruned: the registry itself is refused to the thread at once."""
+    watch, past = registry.history.watch(), registry.at(revision=1)
+    anchor = registry.history.anchor()
+    with registry.transaction():
+        for refused in (
+            registry.history.list,
+            lambda: next(watch),
+            past.list,
+            lambda: registry.history.prune(anchor),
+        ):
+            with pytest.raises(TransactionInProgressError):
+                refused()
+
+
 def test_a_closed_registry_is_followed_no_more(url: str) -> None:
     """The watch says so at the next step."""
     with CapsuleRegistry.open(url) as registry:
@@ -186,3 +234,10 @@ def test_what_cannot_be_searched_for_is_an_error(registry: CapsuleRegistry) -> N
         registry.history.list(capsule_id="Not An Id")
     with pytest.raises(ValueError, match="limit"):
         registry.history.list(limit=0)
+    edge = timezone(timedelta(hours=14))
+    for time in (datetime(1, 1, 1, tzinfo=edge), datetime.min.replace(tzinfo=UTC)):
+        assert 1 == len(registry.history.list(since=time, after=0, limit=2**70))
+        assert [] == registry.history.list(until=time)
+    assert [] == registry.history.list(after=2**70)
+    with pytest.raises(FutureRevisionError):
+        registry.history.watch(after=2**70)

@@ -235,7 +235,11 @@ CREATE OR REPLACE VIEW tool_index AS
 CREATE OR REPLACE FUNCTION capsule_registry_fence() RETURNS trigger AS $$
 BEGIN
     IF TG_OP = 'DELETE' AND TG_LEVEL = 'ROW' THEN
-        IF OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) THEN
+        IF TG_TABLE_NAME = 'manifests' THEN
+            IF (SELECT compacted_revision >= revision FROM namespaces WHERE name = OLD.namespace) THEN
+                RETURN OLD;
+            END IF;
+        ELSIF OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) THEN
             RETURN OLD;
         END IF;
     END IF;
@@ -247,6 +251,7 @@ CREATE OR REPLACE TRIGGER revisions_unchanged BEFORE UPDATE ON revisions FOR EAC
 CREATE OR REPLACE TRIGGER manifests_unchanged BEFORE UPDATE ON manifests FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
 CREATE OR REPLACE TRIGGER events_kept BEFORE DELETE ON events FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
 CREATE OR REPLACE TRIGGER revisions_kept BEFORE DELETE ON revisions FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
+CREATE OR REPLACE TRIGGER manifests_kept BEFORE DELETE ON manifests FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
 CREATE OR REPLACE TRIGGER events_not_emptied BEFORE TRUNCATE ON events EXECUTE FUNCTION capsule_registry_fence();
 CREATE OR REPLACE TRIGGER revisions_not_emptied BEFORE TRUNCATE ON revisions EXECUTE FUNCTION capsule_registry_fence();
 CREATE OR REPLACE TRIGGER manifests_not_emptied BEFORE TRUNCATE ON manifests EXECUTE FUNCTION capsule_registry_fence();

@@ -126,6 +126,8 @@ ORDER = (
 MESSAGE = "the history is append-only: only pruning deletes, and nothing changes it"
 #: Up to where pruning has moved the mark, rows may go.
 IS_PRUNED = "OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace)"
+#: A namespace whose whole history is pruned is being dropped.
+IS_DROPPED = "(SELECT compacted_revision >= revision FROM namespaces WHERE name = OLD.namespace)"
 
 
 def view_statements(dialect: str) -> list[str]:
@@ -154,13 +156,17 @@ def sqlite_fences() -> list[str]:
     """A trigger that aborts the statement."""
     refuse = f"BEGIN SELECT RAISE(ABORT, '{MESSAGE}'); END"
     create = "CREATE TRIGGER IF NOT EXISTS"
-    return [
-        f"{create} {table}_unchanged BEFORE UPDATE ON {table} {refuse}"
-        for table in ("events", "revisions", "manifests")
-    ] + [
-        f"{create} {table}_kept BEFORE DELETE ON {table} WHEN NOT {IS_PRUNED} {refuse}"
-        for table in ("events", "revisions")
-    ]
+    return (
+        [
+            f"{create} {table}_unchanged BEFORE UPDATE ON {table} {refuse}"
+            for table in ("events", "revisions", "manifests")
+        ]
+        + [
+            f"{create} {table}_kept BEFORE DELETE ON {table} WHEN NOT {IS_PRUNED} {refuse}"
+            for table in ("events", "revisions")
+        ]
+        + [f"{create} manifests_kept BEFORE DELETE ON manifests WHEN NOT {IS_DROPPED} {refuse}"]
+    )
 
 
 def postgresql_fences() -> list[str]:
@@ -169,7 +175,11 @@ def postgresql_fences() -> list[str]:
         CREATE OR REPLACE FUNCTION capsule_registry_fence() RETURNS trigger AS $$
         BEGIN
             IF TG_OP = 'DELETE' AND TG_LEVEL = 'ROW' THEN
-                IF {IS_PRUNED} THEN
+                IF TG_TABLE_NAME = 'manifests' THEN
+                    IF {IS_DROPPED} THEN
+                        RETURN OLD;
+                    END IF;
+                ELSIF {IS_PRUNED} THEN
                     RETURN OLD;
                 END IF;
             END IF;
@@ -186,7 +196,7 @@ def postgresql_fences() -> list[str]:
         ),
         *(
             f"{create} {table}_kept BEFORE DELETE ON {table} FOR EACH ROW {call}"
-            for table in ("events", "revisions")
+            for table in ("events", "revisions", "manifests")
         ),
         *(
             f"CREATE OR REPLACE TRIGGER {table}_not_emptied BEFORE TRUNCATE ON {table} {call}"
@@ -204,8 +214,8 @@ def mariadb_fences() -> list[str]:
         for table in ("events", "revisions", "manifests")
     ] + [
         f"{create} {table}_kept BEFORE DELETE ON {table} FOR EACH ROW"
-        f" IF NOT {IS_PRUNED} THEN {refuse}; END IF"
-        for table in ("events", "revisions")
+        f" IF NOT {IS_DROPPED if table == 'manifests' else IS_PRUNED} THEN {refuse}; END IF"
+        for table in ("events", "revisions", "manifests")
     ]
 
 
@@ -226,7 +236,7 @@ def downgrade() -> None:
     for name in reversed(ORDER):
         op.execute(f"DROP VIEW IF EXISTS {name}")
     fences = [("unchanged", "events"), ("unchanged", "revisions"), ("unchanged", "manifests")]
-    fences += [("kept", "events"), ("kept", "revisions")]
+    fences += [("kept", "events"), ("kept", "revisions"), ("kept", "manifests")]
     if dialect == "postgresql":
         fences += [("not_emptied", name) for name in ("events", "revisions", "manifests")]
     for fence, table in fences:

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from capsule_registry import namespaces, schema
 from capsule_registry.actors import default_actor
+from capsule_registry.candidates import MAX_ACTOR, check_text
 from capsule_registry.database import Database
 from capsule_registry.diagnosis import diagnose
-from capsule_registry.errors import InvalidDatabaseError, NamespaceInUseError
+from capsule_registry.errors import (
+    InvalidDatabaseError,
+    NamespaceInUseError,
+    NamespaceNotFoundError,
+)
 from capsule_registry.identifiers import to_namespace
 from capsule_registry.inspection import run_query
 from capsule_registry.roles import grant_statements
@@ -126,6 +131,7 @@ class RegistryAdmin:
             InvalidTextError: *name* is not 1 to 63 characters of `a-z`, `0-9` and `-`.
         """
         self._check_schema()
+        check_text("actor", actor, MAX_ACTOR)
 
         def create(conn: Connection) -> None:
             unit = namespaces.create(conn, to_namespace(name), self._database.dialect, None)
@@ -146,9 +152,17 @@ class RegistryAdmin:
             NamespaceInUseError: Capsules are registered in it, and *force* is not set.
         """
         self._check_schema()
+        to_namespace(name)
+        last: NamespaceStatus | None = None
 
         def drop(conn: Connection) -> NamespaceStatus:
-            unit = open_unit(conn, name, self._database.dialect, None)
+            nonlocal last
+            try:
+                unit = open_unit(conn, name, self._database.dialect, None)
+            except NamespaceNotFoundError:
+                if last is None:
+                    raise
+                return last  # It was dropped, by a COMMIT that was not answered.
             found = next(row for row in namespaces.list_all(conn) if row[0] == name)
             last = NamespaceStatus(*found)
             if last.capsule_count and not force:
@@ -190,7 +204,7 @@ class RegistryAdmin:
         Open the database to be read only: what would write is then refused by the database itself.
 
         Raises:
-            PermissionDeniedError: It would write.
+            PermissionDeniedError: It would write, or is none of the statements that read.
             InvalidTextError: It is no SQL that the database understands.
         """
         database = self._database
@@ -205,6 +219,8 @@ class RegistryAdmin:
         end with `IncarnationChangedError`, instead of taking other changes for those they know.
         """
         self._check_schema()
+        check_text("actor", actor, MAX_ACTOR)
+        check_text("reason", reason)
         for name in [found.name for found in self.namespaces()]:
 
             def renew(conn: Connection, name: str = name) -> None:

@@ -15,6 +15,7 @@ from capsule_registry.errors import (
     HistoryCorruptError,
 )
 from capsule_registry.identifiers import CapsuleId
+from capsule_registry.instances import key_of
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.queries import ORDER, Query, counting, matching, query
 from capsule_registry.records import CapsuleState, RegisteredCapsule
@@ -161,7 +162,7 @@ def drain(unit: Unit) -> list[RegisteredCapsule]:
 
 
 def _forget(unit: Unit, record: RegisteredCapsule) -> None:
-    unit.unregistered.append((record.id, record.generation))
+    unit.unregistered.append(key_of(record))
     unit.log(logging.INFO, "Unregistered capsule", capsule_id=str(record.id))
 
 

@@ -51,7 +51,7 @@ class UnknownOutcomeError(Exception):
 
 
 class Database:
-    """One database, open: a pool of connections that have the settings the guarantees rest on."""
+    """One database, open: connections that have the settings the guarantees rest on."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class Database:
         return database
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """Return *work* of a connection: each of its statements sees all that has committed."""
+        """Return *work* of a connection: each statement sees all that has committed."""
         with self.translating():
             try:
                 with self.connected(self.reader) as conn:
@@ -131,18 +131,20 @@ class Database:
             except DBAPIError as error:
                 if self.dialect.fault(error) != "lost":
                     raise
-            # It broke while it lay in the pool; a new one will tell.
             with self.connected(self.reader) as conn:
                 return work(conn)
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """Give a connection all of whose statements see what its first one has seen."""
-        options = self.dialect.snapshot_options
         with self.translating(), self.connected(self.reader) as conn:
-            frozen = conn.execution_options(**options)
-            with frozen.begin():
-                yield frozen
+            transaction = conn.execution_options(**self.dialect.snapshot_options).begin()
+            process = os.getpid()
+            try:
+                yield conn
+            finally:
+                if os.getpid() == process:
+                    transaction.rollback()
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """
@@ -158,7 +160,7 @@ class Database:
         return self._persist(work, unsettled=None)
 
     def settle(self, work: Callable[[Connection], T], unsettled: UnknownOutcomeError) -> T:
-        """Return *work* as `write` does, where it is to find out what became of *unsettled*."""
+        """Return *work* as `write` does, which is to find out what became of *unsettled*."""
         return self._persist(work, unsettled=unsettled)
 
     def _persist(self, work: Callable[[Connection], T], unsettled: UnknownOutcomeError | None) -> T:
@@ -167,12 +169,13 @@ class Database:
             try:
                 with self.writing() as conn:
                     return work(conn)
+            except OutcomeUnknownError:  # It was looked up, and cannot be told.
+                raise
             except (DBAPIError, RegistryUnavailableError, UnknownOutcomeError) as error:
                 if isinstance(error, UnknownOutcomeError):
                     unsettled = error
                 # As long as an outcome hangs on it, a server that is gone is waited for too.
-                worth_it = unsettled is not None or self.is_passing(error)
-                if worth_it and patience.pause():
+                if (unsettled is not None or self.is_passing(error)) and patience.pause():
                     continue
                 with self.translating():
                     if unsettled is None:

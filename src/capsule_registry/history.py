@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final
+
+from pydantic import ValidationError
 
 from capsule_registry import namespaces, revisions
 from capsule_registry.anchors import Anchor
 from capsule_registry.candidates import MAX_ACTOR, check_text
 from capsule_registry.chain import export_lines
-from capsule_registry.errors import HistoryCorruptError, RevisionCompactedError
+from capsule_registry.errors import (
+    HistoryCorruptError,
+    IncarnationChangedError,
+    RevisionCompactedError,
+)
 from capsule_registry.identifiers import CapsuleId
 from capsule_registry.pruning import BATCH, hash_of, prune
 from capsule_registry.scope import Scope
@@ -20,20 +26,22 @@ if TYPE_CHECKING:
     import builtins
     from collections.abc import Callable, Iterator
     from datetime import datetime, timedelta
-
-    from sqlalchemy import Connection
+    from uuid import UUID
 
     from capsule_registry.database import Database
     from capsule_registry.revisions import Revision, WholeRow
+    from capsule_registry.scope import Reading
     from capsule_registry.units import Units
 
-T = TypeVar("T")
+#: The largest page that every database takes.
+_MOST: Final = 2**31 - 1
 
 
 class History:
     """What has happened in a namespace: one revision for each transaction that changed anything."""
 
-    def __init__(self, database: Database, namespace: str, units: Units) -> None:
+    def __init__(self, read: Reading, database: Database, namespace: str, units: Units) -> None:
+        self._read = read
         self._database = database
         self._namespace = namespace
         self._units = units
@@ -81,11 +89,12 @@ class History:
         wanted = None if capsule_id is None else CapsuleId(capsule_id)
 
         def find(scope: Scope) -> builtins.list[Revision]:
-            first = namespaces.head(scope).compacted if after is None else after
+            head = namespaces.head(scope)
+            first = head.compacted if after is None else min(after, head.revision)
             found = revisions.find(
                 scope,
                 after=first,
-                limit=limit,
+                limit=min(limit, _MOST),
                 since=since,
                 until=until,
                 capsule_id=wanted,
@@ -94,34 +103,45 @@ class History:
             )
             # Looked at last: what was read before a pruning is whole.
             compacted = namespaces.head(scope).compacted
-            if first < compacted:
-                raise RevisionCompactedError(first, compacted)
-            return found
+            if first >= compacted:
+                return found
+            if after is None:
+                return find(scope)
+            raise RevisionCompactedError(first, compacted)
 
         return self._read(find)
 
-    def watch(self, *, after: int | None = None, timeout: timedelta | None = None) -> Watch:
+    def watch(
+        self,
+        *,
+        after: int | None = None,
+        incarnation: UUID | None = None,
+        timeout: timedelta | None = None,
+    ) -> Watch:
         """
         Return an iterator of the revisions after *after*, which waits for more; see `Watch`.
 
         Args:
             after: The last revision that is known already; without it, the head of now.
+            incarnation: Of the history that *after* was taken from (`Watch.incarnation`, or an
+                anchor's): a database that was brought back from a backup since has another.
             timeout: End once nothing has come for so long; without it, never.
 
         Raises:
+            FutureRevisionError, RevisionCompactedError, IncarnationChangedError: It cannot begin
+                there.
             NamespaceNotFoundError: The namespace was dropped.
         """
-        return Watch(self._database, self._namespace, after, timeout)
+        return Watch(self._read, after, incarnation, timeout)
 
     def anchor(self) -> Anchor:
         """Return the head as an anchor: keep it where nobody who can write here can reach it."""
         head = self._read(namespaces.head)
-        return Anchor(
-            namespace=self._namespace,
-            incarnation=head.incarnation,
-            revision=head.revision,
-            hash=head.hash,
-        )
+        values = (self._namespace, head.incarnation, head.revision, head.hash)
+        try:
+            return Anchor(**dict(zip(Anchor.model_fields, values, strict=True)))
+        except ValidationError as error:
+            raise HistoryCorruptError(f"namespace {self._namespace}", str(error)) from error
 
     def verify(
         self,
@@ -132,7 +152,8 @@ class History:
         """
         Recompute the history, and hold it against itself, the live tables and *anchor*.
 
-        All at one moment; nobody is kept waiting. Memory is bounded by what is registered.
+        All at one moment; nobody is kept waiting. Memory is bounded by what is registered. What a
+        pruning kept rests on the record of that pruning, so anchor anew after each.
 
         Args:
             anchor: What `anchor` returned at some time. Without it, a history whose end was cut
@@ -140,7 +161,8 @@ class History:
             progress: Called now and then with the revision that was reached.
         """
         with self._database.snapshot() as conn:
-            return verify(self._scope(conn), anchor, self._units.now(conn), progress)
+            scope = Scope(conn, self._namespace)
+            return verify(scope, anchor, self._units.now(conn), progress)
 
     def prune(self, through: Anchor, *, reason: str | None = None, actor: str | None = None) -> int:
         """
@@ -159,9 +181,8 @@ class History:
         check_text("actor", actor, MAX_ACTOR)
         self._read(partial(_check_anchored, through))
         gone = 0
-        while (compacted := self._compacted()) < through.revision:
-            until = min(compacted + BATCH, through.revision)
-            work = partial(prune, through=until)
+        while (compacted := self._read(namespaces.head).compacted) < through.revision:
+            work = partial(prune, anchor=through, through=min(compacted + BATCH, through.revision))
             gone += self._units.run(work, reason=reason, actor=actor)
         return gone
 
@@ -177,35 +198,34 @@ class History:
 
         Raises:
             RevisionCompactedError: The history after *after* was pruned, if need be meanwhile.
+            IncarnationChangedError: The database was brought back from a backup meanwhile.
         """
-        position = self._compacted() if after is None else after
+        head = self._read(namespaces.head)
+        position = head.compacted if after is None else min(after, head.revision)
         incarnation = self._read(partial(revisions.incarnation_at, revision=position))
-        while batch := self._read(partial(self._batch, position)):
-            for row, events in batch:
+        batch = partial(_batch, incarnation=head.incarnation)
+        while found := self._read(partial(batch, position)):
+            for row, events in found:
                 incarnation = revisions.incarnation_after(events) or incarnation
                 yield from export_lines(incarnation, row, events)
                 position = row["revision"]
 
-    def _batch(self, position: int, scope: Scope) -> builtins.list[WholeRow]:
-        found = revisions.after(scope, position)
-        # Looked at last: what was read before a pruning is whole.
-        namespaces.head(scope).check(position)
-        return found
 
-    def _compacted(self) -> int:
-        return self._read(namespaces.head).compacted
-
-    def _read(self, work: Callable[[Scope], T]) -> T:
-        return self._database.read(lambda conn: work(self._scope(conn)))
-
-    def _scope(self, conn: Connection) -> Scope:
-        return Scope(conn, self._namespace)
+def _batch(position: int, scope: Scope, incarnation: UUID) -> list[WholeRow]:
+    found = revisions.after(scope, position)
+    # Looked at last: what was read before a pruning is whole.
+    head = namespaces.head(scope)
+    if head.incarnation != incarnation:
+        raise IncarnationChangedError(incarnation, head.incarnation)
+    head.check(position)
+    return found
 
 
 def _check_anchored(anchor: Anchor, scope: Scope) -> None:
+    found = hash_of(scope, anchor.revision)
     head = namespaces.head(scope)
     head.check(anchor.revision)
-    if anchor.revision == head.compacted:
+    if anchor.revision <= head.compacted:
         raise RevisionCompactedError(anchor.revision, head.compacted)
-    if (anchor.namespace, anchor.hash) != (scope.namespace, hash_of(scope, anchor.revision)):
+    if (anchor.namespace, anchor.hash) != (scope.namespace, found):
         raise HistoryCorruptError(f"revision {anchor.revision}", "it is not the anchored one")

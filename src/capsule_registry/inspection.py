@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.exc import DBAPIError
 
-from capsule_registry.errors import InvalidTextError
+from capsule_registry.candidates import check_text
+from capsule_registry.errors import InvalidTextError, PermissionDeniedError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from capsule_registry.database import Database
 
+#: The read-only connection is the fence; this keeps out what could take it down.
+_READING: Final = ("SELECT", "WITH", "VALUES", "TABLE", "SHOW", "EXPLAIN", "DESCRIBE")
+
 
 def run_query(
     database: Database, conn: Connection, statement: str
 ) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Return the names of the columns that *statement* gives, and its rows as the driver does."""
+    check_text("SQL", statement)
+    first = re.match(r"[\s(]*(\w*)", statement)
+    if first is None or first[1].upper() not in _READING:
+        reason = f"a query begins with {', '.join(_READING)}"
+        raise PermissionDeniedError(str(database.address), reason)
     driver: Any = database.engine.dialect.dbapi
     cursor: Any = conn.connection.cursor()
     try:

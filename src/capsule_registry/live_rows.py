@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, select
@@ -14,7 +15,7 @@ from capsule_registry.candidates import merged_tools, tools_of_json
 from capsule_registry.canonical import canonical_json
 from capsule_registry.chain import SUBJECTS, row_image
 from capsule_registry.descriptors import UPLINK_FLAGS
-from capsule_registry.errors import HistoryCorruptError, InvalidManifestError
+from capsule_registry.errors import InvalidManifestError
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.tables import (
     capsules,
@@ -29,7 +30,7 @@ from capsule_registry.tables import (
 from capsule_registry.tools import grant_rows, tool_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from sqlalchemy import Select, Table
@@ -57,24 +58,43 @@ _capsules = (
 def compare(scope: Scope, replay: Replay, now: datetime) -> None:
     """Report to *replay* every row that is not as its state says, the derived ones too."""
     expected: Counter[str] = Counter()
-    for row in _rows(scope, replay, _capsules, capsules.name):
-        _compare_row(replay, capsules, row)
-        if row["registered_at"] is not None:
-            expected.update(_projections(replay, row))
+    each = partial(_each, scope, replay)
+    each(_capsules, capsules, partial(_check_capsule, replay, expected))
     for table in (uplinks, uuid_mappings, leases):
-        for row in _rows(scope, replay, _of(table), table.name):
-            _compare_row(replay, table, row)
-            _check_what_has_no_history(replay, table, row, now)
-    for row in _rows(scope, replay, _of(manifests), manifests.name):
-        if hashlib.sha256(row["text"].encode()).hexdigest() != row["digest"]:
-            replay.report(f"manifests {row['digest']}", "was changed: its digest is another")
+        each(_of(table), table, partial(_check_row, replay, table, now))
+    each(_of(manifests), manifests, partial(_check_manifest, replay))
     for projection in (tools, grants):
-        for row in _rows(scope, replay, _of(projection), projection.name):
-            _take(replay, expected, _line(projection, row))
+        each(_of(projection), projection, partial(_check_projection, replay, expected, projection))
     _report_missing(scope, replay, expected)
 
 
-def _check_what_has_no_history(replay: Replay, table: Table, row: Row, now: datetime) -> None:
+def _of(table: Table) -> Select[Any]:
+    return select(table).where(table.c.namespace == bindparam("namespace"))
+
+
+def _each(
+    scope: Scope,
+    replay: Replay,
+    statement: Select[Any],
+    table: Table,
+    check: Callable[[Row], None],
+) -> None:
+    key = next(column.name for column in table.primary_key if column.name != "namespace")
+    streamed = scope.conn.execution_options(yield_per=_BATCH)
+    with replay.reading(f"{table.name}, what is left of it"):
+        for row in streamed.execute(statement, {"namespace": scope.namespace}).mappings():
+            with replay.reading(f"{table.name} {row[key]}"):
+                check(row)
+
+
+def _check_capsule(replay: Replay, expected: Counter[str], row: Row) -> None:
+    _compare_row(replay, capsules, row)
+    if row["registered_at"] is not None:
+        expected.update(_projections(replay, row))
+
+
+def _check_row(replay: Replay, table: Table, now: datetime, row: Row) -> None:
+    _compare_row(replay, table, row)
     if table is uplinks:
         mask = sum(bool(row[flag]) << bit for bit, flag in enumerate(UPLINK_FLAGS))
         if row["capability_mask"] != mask:
@@ -83,16 +103,21 @@ def _check_what_has_no_history(replay: Replay, table: Table, row: Row, now: date
         replay.report(f"leases {row['id']}", f"lasts until {row['expires_at']}: too long")
 
 
-def _of(table: Table) -> Select[Any]:
-    return select(table).where(table.c.namespace == bindparam("namespace"))
+def _check_manifest(replay: Replay, row: Row) -> None:
+    where = f"manifests {row['digest']}"
+    replay.digests.discard(row["digest"])
+    if hashlib.sha256(row["text"].encode()).hexdigest() != row["digest"]:
+        replay.report(where, "was changed: its digest is another")
+    if (row["format"] == "json") != row["text"].startswith("{"):
+        replay.report(where, "format is not that of its text")
 
 
-def _rows(scope: Scope, replay: Replay, statement: Select[Any], name: str) -> Iterator[Row]:
-    streamed = scope.conn.execution_options(yield_per=_BATCH)
-    try:
-        yield from streamed.execute(statement, {"namespace": scope.namespace}).mappings()
-    except HistoryCorruptError as error:
-        replay.report(name, f"cannot be read any further: {error}")
+def _check_projection(replay: Replay, expected: Counter[str], table: Table, row: Row) -> None:
+    line = _line(table, row)
+    if expected[line]:
+        expected[line] -= 1
+    else:
+        replay.report(line, "is there, and no manifest says so")
 
 
 def _compare_row(replay: Replay, table: Table, row: Row) -> None:
@@ -124,7 +149,7 @@ def _projections(replay: Replay, row: Row) -> Iterator[str]:
     except (InvalidManifestError, TypeError, ValueError) as error:
         replay.report(where, f"its manifest cannot be read: {error}")
         return
-    if manifest.to_json() != row["manifest"]:
+    if canonical_json(manifest.to_json()) != canonical_json(row["manifest"]):
         replay.report(where, "manifest is not what the text of the manifest says")
     for tool in tool_rows(row["namespace"], row["id"], merged_tools(manifest.tools, reported)):
         yield _line(tools, tool)
@@ -137,16 +162,11 @@ def _line(table: Table, row: Row) -> str:
     return f"{table.name} {canonical_json(values)}"
 
 
-def _take(replay: Replay, expected: Counter[str], line: str) -> None:
-    if expected[line]:
-        expected[line] -= 1
-    else:
-        replay.report(line, "is there, and no manifest says so")
-
-
 def _report_missing(scope: Scope, replay: Replay, expected: Counter[str]) -> None:
     replay.state.pop((namespaces.name, scope.namespace), None)
     for kind, subject in replay.state:
         replay.report(f"{kind} {subject}", "is not there, and the history says it is")
     for line in expected.elements():
         replay.report(line, "is not there, and the manifest says it is")
+    for digest in sorted(replay.digests):
+        replay.report(f"manifests {digest}", "is not there, and the history needs it")

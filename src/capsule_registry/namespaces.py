@@ -58,6 +58,7 @@ _head = select(
     namespaces.c.revision,
     namespaces.c.head_hash,
     namespaces.c.compacted_revision,
+    namespaces.c.last_commit_at,
 ).where(namespaces.c.name == bindparam("namespace"))
 _found = select(namespaces.c.name).where(namespaces.c.name == bindparam("namespace"))
 
@@ -70,6 +71,7 @@ class Head:
     revision: int
     hash: str
     compacted: int
+    last_commit_at: datetime
 
     def check(self, revision: int) -> None:
         """

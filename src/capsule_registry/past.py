@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _until = (
     (events.c.namespace == bindparam("namespace"))
     & (events.c.kind == bindparam("kind"))
+    & (events.c.revision >= 1)
     & (events.c.revision <= bindparam("revision"))
 )
 _images = select(events.c.subject, events.c.new_row)

@@ -18,6 +18,7 @@ from capsule_registry.tables import events, revisions
 from capsule_registry.tables import namespaces as namespaces_table
 
 if TYPE_CHECKING:
+    from capsule_registry.anchors import Anchor
     from capsule_registry.scope import Scope
     from capsule_registry.unit import Unit
 
@@ -68,12 +69,18 @@ def hash_of(scope: Scope, revision: int) -> str | None:
     return scope.conn.scalar(_hash, parameters)
 
 
-def prune(unit: Unit, through: int) -> int:
+def prune(unit: Unit, anchor: Anchor, through: int) -> int:
     """
     Delete the history up to *through*, and file that it was done; return how many revisions went.
 
+    That is the history that was anchored at *through* or later; what is gone already is left so.
+
     The head moves its mark of compaction first: the triggers let nothing beyond it be deleted.
     """
+    if through <= unit.compacted_revision:
+        return 0
+    if hash_of(unit, anchor.revision) != anchor.hash:
+        raise HistoryCorruptError(f"revision {anchor.revision}", "it is not the anchored one")
     parameters = {"namespace": unit.namespace, "through": through}
     last_hash = hash_of(unit, through)
     if last_hash is None:

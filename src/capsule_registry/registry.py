@@ -197,30 +197,32 @@ class CapsuleRegistry(RegistryWriter):
         """
         Return the registry as it was at *revision*, or at *time*, to be asked as often as wanted.
 
-        At a time before the namespace was created nothing is registered.
+        At a time before the namespace was created nothing is registered. A revision has the time
+        at which its unit began to hold the namespace, so what is asked of a time that has only
+        just passed may change once more, when a transaction that was open then commits.
 
         Raises:
             FutureRevisionError: *revision* lies beyond the head.
             RevisionCompactedError: The history up to there was pruned.
             TypeError: Not exactly one of the two is given, or *time* has no zone.
         """
-        self._refuse_inside_transaction()
-        if (revision is None) == (time is None) or (time is not None and time.tzinfo is None):
-            raise TypeError("at() takes a revision, or a time with a zone")
+        if (revision is None) == (time is None) or isinstance(revision, bool):
+            raise TypeError("at() takes either a revision or a time")
+        if time is not None and time.tzinfo is None:
+            raise TypeError("a time needs a zone")
 
-        def find(conn: Connection) -> Past:
-            scope = Scope(conn, self.namespace)
+        def find(scope: Scope) -> Past:
             wanted = revisions.at_time(scope, time) if time is not None else revision or 0
             head = namespaces.head(scope)
             head.check(wanted)
-            return Past(self._database, self.namespace, wanted, head.incarnation, self._instances)
+            return Past(self._look, wanted, head.incarnation, self._instances)
 
-        return self._database.read(find)
+        return self._look(find)
 
     @property
     def history(self) -> History:
         """Everything that has happened in the namespace."""
-        return History(self._database, self.namespace, self._units)
+        return History(self._look, self._database, self.namespace, self._units)
 
     def close(self) -> None:
         """Close the registry's connections. Idempotent; afterwards nothing else can be called."""
@@ -228,7 +230,10 @@ class CapsuleRegistry(RegistryWriter):
 
     def _read(self, prepare: Callable[[], Callable[[Scope], T]]) -> T:
         self._refuse_inside_transaction()
-        work = prepare()
+        return self._look(prepare())
+
+    def _look(self, work: Callable[[Scope], T]) -> T:
+        self._refuse_inside_transaction()
         return self._database.read(lambda conn: work(Scope(conn, self.namespace)))
 
     def _write(self, prepare: Callable[[], Callable[[Unit], T]]) -> T:

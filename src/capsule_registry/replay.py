@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from sqlalchemy import bindparam, select
 
 from capsule_registry.canonical import sha256_of_lines
 from capsule_registry.chain import GENESIS_HASH, event_line, export_lines
+from capsule_registry.errors import HistoryCorruptError
 from capsule_registry.pruning import PRUNED
-from capsule_registry.tables import events, namespaces
+from capsule_registry.tables import capsules, events, namespaces
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from capsule_registry.scope import Row, Scope
 
 _NIL: Final = UUID(int=0)
+#: What reading may end in where somebody wrote what the registry never does.
+_UNREADABLE: Final = (
+    AttributeError,
+    HistoryCorruptError,
+    KeyError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+_DIGEST: Final = re.compile(r'"manifest_digest":"([0-9a-f]{64})"')
 _kept = (
     select(events)
     .where(events.c.namespace == bindparam("namespace"), events.c.revision <= bindparam("through"))
@@ -45,23 +59,35 @@ class Replay:
     incarnation: UUID = _NIL
     #: The last image of every row that is there, by table and key.
     state: dict[tuple[str, str], str] = field(default_factory=dict)
+    committed_at: datetime | None = None
     revision_count: int = 0
     event_count: int = 0
     discrepancies: list[Discrepancy] = field(default_factory=list)
     #: What a pruning has left: how many events, and their digest.
     kept: tuple[int, str] = (0, sha256_of_lines([]))
+    #: Of the manifests that some row has had.
+    digests: set[str] = field(default_factory=set)
 
     def report(self, where: str, problem: str) -> None:
         """Note a discrepancy."""
         self.discrepancies.append(Discrepancy(where, problem))
 
+    @contextmanager
+    def reading(self, where: str) -> Iterator[None]:
+        """Note what stands in the body where it cannot even be read: anything may be there."""
+        try:
+            yield
+        except _UNREADABLE as error:
+            self.report(where, f"cannot be read: {error!r}")
+
     def begin_after(self, scope: Scope, compacted: int) -> None:
         """Begin with what a pruning has left; what is read later vouches for it."""
         parameters = {"namespace": self.namespace, "through": compacted}
         lines = []
-        for event in scope.conn.execute(_kept, parameters).mappings():
-            lines.append(event_line(event))
-            self._apply(event)
+        with self.reading("pruned history"):
+            for event in scope.conn.execute(_kept, parameters).mappings():
+                lines.append(event_line(event))
+                self._apply(event)
         self.revision = compacted
         self.kept = (len(lines), sha256_of_lines(lines))
 
@@ -74,6 +100,14 @@ class Replay:
             self.report(where, "does not continue the hash of the revision before it")
         if [event["position"] for event in found] != [*range(revision["event_count"])]:
             self.report(where, f"has not the {revision['event_count']} events it had")
+        with self.reading(where):
+            self._replay(where, revision, found)
+        self.revision, self.hash = revision["revision"], revision["hash"]
+        self.committed_at = revision["committed_at"]
+        self.revision_count += 1
+        self.event_count += len(found)
+
+    def _replay(self, where: str, revision: Row, found: Sequence[Row]) -> None:
         for event in found:
             if event["old_row"] != self.state.get((event["kind"], event["subject"])):
                 place = f"{event['kind']} {event['subject']}"
@@ -81,9 +115,6 @@ class Replay:
             self._apply(event)
         if sha256_of_lines(export_lines(self.incarnation, revision, found)) != revision["hash"]:
             self.report(where, "was changed: its hash is another")
-        self.revision, self.hash = revision["revision"], revision["hash"]
-        self.revision_count += 1
-        self.event_count += len(found)
 
     def _apply(self, event: Row) -> None:
         key = (event["kind"], event["subject"])
@@ -93,11 +124,16 @@ class Replay:
         self.state[key] = event["new_row"]
         if key[0] == namespaces.name:
             self.incarnation = _incarnation(event["new_row"])
+        if key[0] == capsules.name and (digest := _DIGEST.search(event["new_row"])):
+            self.digests.add(digest[1])
 
     def check_pruning(self, compacted: int, hash_before: str) -> None:
         """Check what a pruning has left against what the history says of it."""
         image = self.state.pop((PRUNED, self.namespace), None)
-        said = json.loads(image) if image else {"through": 0}
+        with self.reading("record of the pruning"):
+            self._check_kept(json.loads(image) if image else {"through": 0}, compacted, hash_before)
+
+    def _check_kept(self, said: dict[str, Any], compacted: int, hash_before: str) -> None:
         if said["through"] != compacted:
             self.report("head", f"says pruned through {compacted}, history {said['through']}")
         elif compacted and (said["kept_count"], said["kept_digest"]) != self.kept:

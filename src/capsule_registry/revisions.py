@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -11,11 +11,11 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 from sqlalchemy import bindparam, select
 
+from capsule_registry.errors import HistoryCorruptError
 from capsule_registry.tables import events, namespaces, revisions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
     from sqlalchemy import RowMapping
 
@@ -45,12 +45,14 @@ _events = (
     )
     .order_by(events.c.revision, events.c.position)
 )
-_at_time = (
+_latest = (
     select(revisions.c.revision)
-    .where(_in_namespace, revisions.c.committed_at <= bindparam("time"))
+    .where(_in_namespace)
     .order_by(revisions.c.committed_at.desc(), revisions.c.revision.desc())
     .limit(1)
 )
+_at_time = _latest.where(revisions.c.committed_at <= bindparam("time"))
+_before_time = _latest.where(revisions.c.committed_at < bindparam("time"))
 _incarnation = (
     select(events.c.new_row)
     .where(
@@ -145,7 +147,7 @@ def find(
     parameters = {"namespace": scope.namespace, "after": after, **given}
     if since is not None:
         # The revision is looked up, so that the range is one of the primary key.
-        parameters["after"] = max(after, _before(scope, since))
+        parameters["after"] = max(after, before_time(scope, since))
     if until is not None:
         statement = statement.where(revisions.c.revision <= bindparam("through"))
         parameters["through"] = at_time(scope, until)
@@ -162,10 +164,6 @@ def find(
     return [record(*one) for one in whole(scope, found)]
 
 
-def _before(scope: Scope, time: datetime) -> int:
-    return at_time(scope, time - timedelta(microseconds=1))
-
-
 def incarnation_at(scope: Scope, revision: int) -> UUID:
     """Return the incarnation that the namespace had at *revision*; nil before the first."""
     image = scope.conn.scalar(_incarnation, {"namespace": scope.namespace, "revision": revision})
@@ -180,14 +178,33 @@ def incarnation_after(of_revision: Sequence[RowMapping]) -> UUID | None:
 
 def at_time(scope: Scope, time: datetime) -> int:
     """Return the last revision that had committed at *time*; 0 before the first."""
-    parameters = {"namespace": scope.namespace, "time": time}
+    parameters = {"namespace": scope.namespace, "time": _in_calendar(time)}
     return scope.conn.scalar(_at_time, parameters) or 0
+
+
+def before_time(scope: Scope, time: datetime) -> int:
+    """Return the last revision that had committed before *time*; 0 before the first."""
+    parameters = {"namespace": scope.namespace, "time": _in_calendar(time)}
+    return scope.conn.scalar(_before_time, parameters) or 0
+
+
+def _in_calendar(time: datetime) -> datetime:
+    """Return *time* in UTC, or the edge of the calendar that it would lie beyond."""
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        edge = (1, 1, 1) if time.year == 1 else (9999, 12, 31)
+        return datetime(*edge, tzinfo=UTC)
 
 
 def record(row: RowMapping, of_revision: Sequence[RowMapping]) -> Revision:
     """Return a row of a revision and the rows of its events as one value."""
     values = {name: row[name] for name in Revision.model_fields if name != "events"}
-    return Revision.model_construct(**values, events=tuple(_event(event) for event in of_revision))
+    try:
+        found = tuple(_event(event) for event in of_revision)
+    except (TypeError, ValueError) as error:
+        raise HistoryCorruptError(f"revision {row['revision']}", str(error)) from error
+    return Revision.model_construct(**values, events=found)
 
 
 def _event(row: RowMapping) -> Event:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import inspect
 
-from capsule_registry.errors import InvalidDatabaseError
+from capsule_registry.candidates import check_text
+from capsule_registry.errors import InvalidDatabaseError, InvalidTextError
 from capsule_registry.tables import (
     capsules,
     events,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from capsule_registry.database import Database
 
+#: A user, and the host that it comes from.
+_MOST_PARTS: Final = 2
 _HISTORY: Final = frozenset({events.name, revisions.name, "audit_log", "capsule_history"})
 #: What a writer may do besides reading everything: the history it can only add to.
 _WRITER: Final = {
@@ -53,6 +56,7 @@ def grant_statements(
 
     Raises:
         InvalidDatabaseError: The database is a file, which has no roles.
+        InvalidTextError: A role is none.
     """
     if database.dialect.upgrades_itself:
         raise InvalidDatabaseError(str(database.address), "a file has no roles: use its modes")
@@ -68,9 +72,17 @@ def grant_statements(
 
 
 def _granting(database: Database, rights: str, names: Iterable[str], role: str) -> Iterator[str]:
-    quote = database.engine.dialect.identifier_preparer.quote_identifier
+    mark = database.engine.dialect.identifier_preparer.initial_quote
+
+    def quote(name: str) -> str:
+        return f"{mark}{name.replace(mark, 2 * mark)}{mark}"
+
+    check_text("role", role)
+    parts = role.split("@") if database.dialect.grants_singly else [role]
+    if not all(parts) or len(parts) > _MOST_PARTS:
+        raise InvalidTextError("role", "grammar", f"{role!r} is no role")
+    grantee = "@".join(map(quote, parts))
     if database.dialect.grants_singly:
-        grantee = "@".join(quote(part) for part in role.split("@"))
         yield from (f"GRANT {rights} ON {quote(name)} TO {grantee};" for name in names)
     else:
-        yield f"GRANT {rights} ON {', '.join(map(quote, names))} TO {quote(role)};"
+        yield f"GRANT {rights} ON {', '.join(map(quote, names))} TO {grantee};"

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
     from capsule_registry.queries import Query
 
     Row = Mapping[Any, Any]
+
+T = TypeVar("T")
+
+
+class Reading(Protocol):
+    """How a registry has something read: strictly, and not inside its own transaction."""
+
+    def __call__(self, work: Callable[[Scope], T]) -> T:
+        """Return *work* of a scope."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,14 +26,18 @@ from sqlalchemy import (
 
 from capsule_registry.canonical import canonical_json, sha256_of_lines
 from capsule_registry.chain import SUBJECTS, export_lines, row_image
-from capsule_registry.errors import HistoryCorruptError, NamespaceNotFoundError
+from capsule_registry.errors import (
+    HistoryCorruptError,
+    NamespaceNotFoundError,
+    OutcomeUnknownError,
+)
 from capsule_registry.identifiers import uuid7
 from capsule_registry.schema import FoundSchema, schema_columns
 from capsule_registry.scope import Scope
 from capsule_registry.tables import capsules, events, namespaces, revisions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
     from uuid import UUID
 
     from sqlalchemy import Connection
@@ -71,6 +75,7 @@ class Unit(Scope):
     at: datetime
     incarnation: UUID
     previous_hash: str
+    compacted_revision: int
     #: What the schema said of itself when the head was locked.
     schema: FoundSchema
     database_user: str | None
@@ -79,9 +84,9 @@ class Unit(Scope):
     events: list[dict[str, Any]] = field(default_factory=list)
     #: What to log once the unit has committed: level, message, fields.
     messages: list[tuple[int, str, dict[str, object]]] = field(default_factory=list)
-    #: The registrations made and removed in this unit, each as id and generation.
-    registered: list[tuple[str, int]] = field(default_factory=list)
-    unregistered: list[tuple[str, int]] = field(default_factory=list)
+    #: The registrations made and removed in this unit, each by its key (see `instances`).
+    registered: list[Hashable] = field(default_factory=list)
+    unregistered: list[Hashable] = field(default_factory=list)
 
     @property
     def next_position(self) -> int:
@@ -205,6 +210,7 @@ def open_unit(
         at=max(now, head.last_commit_at),
         incarnation=head.incarnation,
         previous_hash=head.head_hash,
+        compacted_revision=head.compacted_revision,
         schema=FoundSchema.of(head),
         database_user=head.database_user,
     )
@@ -216,9 +222,19 @@ def host_clock() -> datetime:
 
 
 def is_committed(unit: Unit, earlier: Unit) -> bool:
-    """Say whether the revision of the *earlier* unit is there, now that *unit* holds the head."""
+    """
+    Say whether the revision of the *earlier* unit is there, now that *unit* holds the head.
+
+    Raises:
+        OutcomeUnknownError: Its place in the history was pruned meanwhile, or is of another one.
+    """
     found = select(revisions.c.revision).where(revisions.c.request_id == bindparam("request_id"))
-    return unit.conn.scalar(found, {"request_id": earlier.request_id}) is not None
+    if unit.conn.scalar(found, {"request_id": earlier.request_id}) is not None:
+        return True
+    if unit.compacted_revision >= earlier.revision or unit.incarnation != earlier.incarnation:
+        reason = f"revision {earlier.revision}, which would tell, is gone"
+        raise OutcomeUnknownError(f"namespace {unit.namespace}", reason)
+    return False
 
 
 def close_unit(unit: Unit, *, actor: str, reason: str | None) -> None:

@@ -74,9 +74,10 @@ class Units:
 
         def one_unit(conn: Connection) -> tuple[Unit, T]:
             nonlocal tried, result
-            unit = self._open(conn)
+            unit = self._hold(conn)
             if tried is not None and is_committed(unit, tried):
                 return tried, result
+            unit.schema.check(self._database)
             self._instances.rolled_back(tried)
             tried = unit
             result = work(unit)
@@ -99,7 +100,8 @@ class Units:
         with self._database.translating():
             try:
                 with self._database.writing() as conn:
-                    unit = self._open(conn)
+                    unit = self._hold(conn)
+                    unit.schema.check(self._database)
                     yield unit
                     self._close(unit, reason, actor)
                 is_done = True
@@ -114,15 +116,13 @@ class Units:
     def _took_place(self, unit: Unit, error: UnknownOutcomeError) -> bool:
         """Return if *unit* committed all the same, and raise if it did not."""
         database = self._database
-        if not database.settle(lambda conn: is_committed(self._open(conn), unit), error):
+        if not database.settle(lambda conn: is_committed(self._hold(conn), unit), error):
             reason = "the connection broke at COMMIT, and nothing was written"
             raise RegistryUnavailableError(str(database.address), reason) from error
         return True
 
-    def _open(self, conn: Connection) -> Unit:
-        unit = open_unit(conn, self._namespace, *self._time)
-        unit.schema.check(self._database)
-        return unit
+    def _hold(self, conn: Connection) -> Unit:
+        return open_unit(conn, self._namespace, *self._time)
 
     def _close(self, unit: Unit, reason: str | None, actor: str | None) -> None:
         close_unit(unit, actor=actor or self._actor or default_actor(), reason=reason)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlalchemy import func, select
+
 from capsule_registry import live_rows, namespaces, revisions
-from capsule_registry.errors import HistoryCorruptError
 from capsule_registry.replay import Discrepancy, Replay
+from capsule_registry.tables import events
+from capsule_registry.tables import revisions as revisions_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,11 +52,10 @@ def verify(
     """
     head = namespaces.head(scope)
     replay = Replay(scope.namespace)
-    try:
+    with replay.reading("the history, or what is left of it"):
         _follow(scope, head, replay, anchor, progress)
-    except HistoryCorruptError as error:
-        replay.report(f"after revision {replay.revision}", f"cannot be read: {error}")
     _check_head(replay, head)
+    _report_strays(scope, replay, head)
     live_rows.compare(scope, replay, now)
     return Verification(
         replay.revision,
@@ -75,12 +77,12 @@ def _follow(
         replay.begin_after(scope, head.compacted)
     before = None
     while batch := revisions.after(scope, replay.revision):
-        for row, events in batch:
+        for row, of_revision in batch:
             if before is None:
                 before = row["previous_hash"] if head.compacted else replay.hash
                 replay.hash = before
                 _check_anchor(replay, anchor)
-            replay.follow(row, events)
+            replay.follow(row, of_revision)
             _check_anchor(replay, anchor)
         progress(replay.revision)
     replay.check_pruning(head.compacted, before or "")
@@ -101,5 +103,16 @@ def _check_head(replay: Replay, head: Head) -> None:
     if (head.revision, head.hash) != (replay.revision, replay.hash):
         said = f"revision {head.revision}, the history ends with {replay.revision}"
         replay.report("head", f"says {said}, or with another hash")
+    if head.last_commit_at != replay.committed_at:
+        replay.report("head", f"last_commit_at is {head.last_commit_at}: not that of its revision")
     if head.incarnation != replay.incarnation:
         replay.report("head", "has an incarnation that the history knows nothing of")
+
+
+def _report_strays(scope: Scope, replay: Replay, head: Head) -> None:
+    """Report rows outside the history: nothing of it leads to them, but something might."""
+    for table, first in ((events, 1), (revisions_table, head.compacted + 1)):
+        for outside in (table.c.revision < first, table.c.revision > head.revision):
+            found = select(func.count()).where(table.c.namespace == scope.namespace, outside)
+            if count := scope.conn.scalar(found):
+                replay.report(table.name, f"{count} rows lie outside of the history")

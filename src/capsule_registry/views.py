@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, TypeVar
 
 from capsule_registry import namespaces
-from capsule_registry.errors import IncarnationChangedError, RegistryClosedError
+from capsule_registry.errors import (
+    ForkedTransactionError,
+    IncarnationChangedError,
+    RegistryClosedError,
+)
 from capsule_registry.past import PastScope
 from capsule_registry.reader import RegistryReader
-from capsule_registry.scope import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
-    from sqlalchemy import Connection
-
-    from capsule_registry.database import Database
     from capsule_registry.instances import Instances
     from capsule_registry.records import RegisteredCapsule
+    from capsule_registry.scope import Reading, Scope
 
 T = TypeVar("T")
 
@@ -41,8 +43,11 @@ class Snapshot(View):
         self.revision = revision
         self._instances = instances
         self._scope: Scope | None = scope
+        self._process = os.getpid()
 
     def _read(self, prepare: Callable[[], Callable[[Scope], T]]) -> T:
+        if os.getpid() != self._process:
+            raise ForkedTransactionError
         if self._scope is None:
             raise RegistryClosedError
         return prepare()(self._scope)
@@ -64,32 +69,26 @@ class Past(View):
     """
 
     def __init__(
-        self,
-        database: Database,
-        namespace: str,
-        revision: int,
-        incarnation: UUID,
-        instances: Instances,
+        self, read: Reading, revision: int, incarnation: UUID, instances: Instances
     ) -> None:
         self.revision = revision
-        self._database = database
-        self._namespace = namespace
+        self._reading = read
         self._incarnation = incarnation
         self._instances = instances
 
     def _read(self, prepare: Callable[[], Callable[[Scope], T]]) -> T:
         work = prepare()
 
-        def told(conn: Connection) -> T:
-            result = work(PastScope(conn, self._namespace, self.revision))
+        def told(scope: Scope) -> T:
+            result = work(PastScope(scope.conn, scope.namespace, self.revision))
             # Looked at last: what was read before a pruning is whole.
-            head = namespaces.head(Scope(conn, self._namespace))
+            head = namespaces.head(scope)
             if head.incarnation != self._incarnation:
                 raise IncarnationChangedError(self._incarnation, head.incarnation)
             head.check(self.revision)
             return result
 
-        return self._database.read(told)
+        return self._reading(told)
 
     def __repr__(self) -> str:
-        return f"Past(namespace={self._namespace!r}, revision={self.revision})"
+        return f"Past(revision={self.revision})"

@@ -5,21 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from threading import Lock
+from typing import TYPE_CHECKING, Final, Self
+from uuid import UUID
 
 from capsule_registry import namespaces, revisions
 from capsule_registry.errors import HistoryCorruptError, IncarnationChangedError
-from capsule_registry.scope import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import timedelta
-    from uuid import UUID
 
-    from capsule_registry.database import Database
     from capsule_registry.revisions import Revision
-
-T = TypeVar("T")
+    from capsule_registry.scope import Reading, Scope
 
 #: How often the head is looked at while nothing happens.
 POLL_SECONDS: Final = 0.02
@@ -31,7 +28,8 @@ class Watch:
 
     It waits for more at the end of the history; with a *timeout* it ends once nothing has come for
     so long. It holds nothing in the database, so a slow consumer lags and is never dropped. After
-    an error another one may be begun from `revision`.
+    an error another one may be begun from `revision`. Threads may share it: each revision goes to
+    one of them.
 
     Iteration raises:
         FutureRevisionError: It was to begin beyond the head.
@@ -42,16 +40,27 @@ class Watch:
     """
 
     def __init__(
-        self, database: Database, namespace: str, after: int | None, timeout: timedelta | None
+        self,
+        read: Reading,
+        after: int | None,
+        incarnation: UUID | None,
+        timeout: timedelta | None,
     ) -> None:
-        self._database = database
-        self._namespace = namespace
+        self._read = read
         self._revision = after
+        self._incarnation = incarnation
         self._timeout = timeout
-        self._incarnation: UUID | None = None
         self._waiting: deque[Revision] = deque()
+        self._turn = Lock()
+        head = read(self._head)
+        self._incarnation = head.incarnation
         if after is None:
-            self._revision = self._look(lambda scope: self._head(scope).revision)
+            self._revision = head.revision
+
+    @property
+    def incarnation(self) -> UUID:
+        """Which history this is: keep it with `revision`, to go on in the same one later."""
+        return self._incarnation or UUID(int=0)
 
     @property
     def revision(self) -> int:
@@ -61,7 +70,7 @@ class Watch:
     @property
     def lag(self) -> int:
         """How many revisions have committed that were not yielded yet."""
-        return self._look(lambda scope: self._head(scope).revision) - self.revision
+        return self._read(self._head).revision - self.revision
 
     def __iter__(self) -> Self:
         return self
@@ -69,18 +78,17 @@ class Watch:
     def __next__(self) -> Revision:
         patience = math.inf if self._timeout is None else self._timeout.total_seconds()
         deadline = time.monotonic() + patience
-        while not self._waiting:
-            self._waiting.extend(self._look(self._fetch))
-            if not self._waiting:
-                if time.monotonic() >= deadline:
-                    raise StopIteration
-                time.sleep(POLL_SECONDS)
-        found = self._waiting.popleft()
-        self._revision = found.revision
-        return found
-
-    def _look(self, work: Callable[[Scope], T]) -> T:
-        return self._database.read(lambda conn: work(Scope(conn, self._namespace)))
+        while True:
+            with self._turn:
+                if not self._waiting:
+                    self._waiting.extend(self._read(self._fetch))
+                if self._waiting:
+                    found = self._waiting.popleft()
+                    self._revision = found.revision
+                    return found
+            if time.monotonic() >= deadline:
+                raise StopIteration
+            time.sleep(POLL_SECONDS)
 
     def _fetch(self, scope: Scope) -> list[Revision]:
         if self._head(scope).revision == self.revision:
@@ -96,9 +104,7 @@ class Watch:
     def _head(self, scope: Scope) -> namespaces.Head:
         """Return the head of the history that this watch has followed from the beginning."""
         head = namespaces.head(scope)
-        if self._incarnation is None:
-            self._incarnation = head.incarnation
-        if head.incarnation != self._incarnation:
+        if self._incarnation not in (None, head.incarnation):
             raise IncarnationChangedError(self._incarnation, head.incarnation)
         if self._revision is not None:
             head.check(self._revision)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -65,7 +67,7 @@ def accept_restore(target: Target) -> None:
     with target.administrate() as admin:
         admin.accept_restore(actor=target.actor, reason=target.reason)
         for found in admin.namespaces():
-            click.echo(f"{found.name}: incarnation {found.incarnation}")
+            click.echo(escape(f"{found.name}: incarnation {found.incarnation}"))
 
 
 @db.command
@@ -94,8 +96,9 @@ def sql(target: Target, query: str | None, output_format: str) -> None:
         if query is None:
             shell = admin.shell()
         else:
-            names, found = admin.query(query)
-            rows = [dict(zip(names, map(_plain, row), strict=True)) for row in found]
+            found, values = admin.query(query)
+            names = _numbered(found)
+            rows = [dict(zip(names, map(_plain, row), strict=True)) for row in values]
             print_rows(rows, names, output_format)
             return
     program = shell.arguments[0]
@@ -104,11 +107,31 @@ def sql(target: Target, query: str | None, output_format: str) -> None:
     os.execvpe(program, shell.arguments, {**os.environ, **shell.environment})  # noqa: S606 - that is asked for
 
 
+def _numbered(names: list[str]) -> list[str]:
+    """Return *names* with a number after each that stands there already."""
+    counts = Counter[str]()
+    numbered = []
+    for name in names:
+        counts[name] += 1
+        numbered.append(name if counts[name] == 1 else f"{name} ({counts[name]})")
+    return numbered
+
+
 def _plain(value: object) -> object:
     """Return *value* as JSON can hold it."""
-    if value is None or isinstance(value, (bool, int, float, str, dict, list)):
-        return value
-    return value.hex() if isinstance(value, bytes) else str(value)
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case dict():
+            return {str(name): _plain(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case bytes():
+            return value.hex()
+        case _:
+            return str(value)
 
 
 @click.command
@@ -170,7 +193,7 @@ def drop(target: Target, name: str, *, force: bool) -> None:
     """Delete the namespace NAME with all its history, and print the last anchor of it."""
     with target.administrate() as admin:
         last = admin.drop_namespace(name, force=force)
-    click.echo(f"dropped {name}: revision {last.revision}, hash {last.head_hash}")
+    click.echo(escape(f"dropped {name}: revision {last.revision}, hash {last.head_hash}"))
 
 
 commands = (db, doctor, sql, namespaces_group)

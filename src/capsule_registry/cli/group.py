@@ -25,6 +25,9 @@ if TYPE_CHECKING:
         RegistryReader,
     )
 
+#: A number of more digits is no revision.
+_MANY_DIGITS: Final = 19
+LAST_REVISION: Final = 2**63 - 1
 PARTLY_FAILED: Final = 1
 NOT_FOUND: Final = 3
 UNAVAILABLE: Final = 7
@@ -62,6 +65,10 @@ class Target:
     def open(self) -> CapsuleRegistry:
         """Open the registry to change it."""
         return self._open(self.database)
+
+    def open_history(self) -> CapsuleRegistry:
+        """Open the registry to read what has happened: one that is not there has no history."""
+        return self._open(self.database, read_only=True)
 
     def open_to_read(self) -> CapsuleRegistry:
         """Open the registry to read it; the default database reads as empty while there is none."""
@@ -102,7 +109,7 @@ class Moment(click.ParamType[dict[str, Any]]):
         """Return the argument of `CapsuleRegistry.at` that *value* says."""
         if isinstance(value, dict):
             return value
-        if value.isascii() and value.isdigit():
+        if value.isascii() and value.isdigit() and len(value) < _MANY_DIGITS:
             return {"revision": int(value)}
         try:
             time = datetime.fromisoformat(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from datetime import timedelta
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 import capsule_registry as library
-from capsule_registry.cli.group import HISTORY_CORRUPT, Moment, Target, pass_target
+from capsule_registry.cli.group import HISTORY_CORRUPT, LAST_REVISION, Moment, Target, pass_target
 from capsule_registry.cli.output import (
     escape,
     format_option,
@@ -22,25 +23,30 @@ from capsule_registry.cli.output import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from uuid import UUID
 
     from capsule_registry import Anchor, Event, Revision
 
 #: How many revisions are read at once.
 _PAGE: Final = 200
+#: The longest time in seconds that may be waited for: ten years.
+_LONGEST: Final = 3.2e8
 #: What progress is shown after, and how often.
 _PATIENCE_SECONDS: Final = 1.0
 
 anchor_option = click.option(
     "--anchor",
     "anchor_file",
-    type=click.File("r"),
+    type=click.File("rb"),
     metavar="FILE",
     help="What `audit head` once printed; - for standard input.",
 )
 
 
 @click.command
-@click.option("--after", type=click.IntRange(min=0), help="Only revisions greater than this.")
+@click.option(
+    "--after", type=click.IntRange(0, LAST_REVISION), help="Only revisions greater than this."
+)
 @click.option("--capsule", "capsule_id", metavar="ID", help="With an event of this capsule.")
 @click.option("--action", help="With an event of this action, such as uuid.registered.")
 @click.option("--by", "actor", metavar="ACTOR", help="By this actor, exactly as recorded.")
@@ -56,7 +62,7 @@ def log(target: Target, /, output_format: str, limit: int | None, **conditions: 
             if "time" not in moment:
                 raise click.UsageError(f"--{name} takes a time")
             conditions[name] = moment["time"]
-    with target.open_to_read() as registry:
+    with target.open_history() as registry:
         found = _paged(registry.history.list, limit, conditions)
         if output_format == "json":
             print_json([one.model_dump(mode="json") for one in found])
@@ -93,17 +99,34 @@ def _sentence(event: Event) -> str:
 
 
 @click.command
-@click.option("--after", type=click.IntRange(min=0), help="Begin after this revision; else now.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="End when nothing came."
+    "--after", type=click.IntRange(0, LAST_REVISION), help="Begin after this revision; else now."
+)
+@click.option(
+    "--incarnation", type=click.UUID, help="Of the history that --after is from; see `audit head`."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, _LONGEST),
+    metavar="SECONDS",
+    help="End when nothing came.",
 )
 @text_format_option
 @pass_target
-def watch(target: Target, after: int | None, timeout: float | None, output_format: str) -> None:
+def watch(
+    target: Target,
+    after: int | None,
+    incarnation: UUID | None,
+    timeout: float | None,
+    output_format: str,
+) -> None:
     """Follow what happens: each revision as a line, or as a line of JSON, as it commits."""
+    if timeout is not None and math.isnan(timeout):
+        raise click.UsageError("--timeout takes a number of seconds")
     patience = None if timeout is None else timedelta(seconds=timeout)
-    with target.open_to_read() as registry:
-        for one in registry.history.watch(after=after, timeout=patience):
+    with target.open_history() as registry:
+        follow = registry.history.watch(after=after, incarnation=incarnation, timeout=patience)
+        for one in follow:
             if output_format == "json":
                 click.echo(json.dumps(one.model_dump(mode="json")))
             else:
@@ -122,7 +145,7 @@ def diff(
     target: Target, before: dict[str, Any], later: dict[str, Any] | None, output_format: str
 ) -> None:
     """Show what differs between two moments (revisions or times), or between one and now."""
-    with target.open_to_read() as registry:
+    with target.open_history() as registry:
         old = registry.at(**before)
         new = registry.at(**(later or {"revision": registry.history.revision}))
         rows = [*_differences(_contents(old), _contents(new))]
@@ -167,7 +190,7 @@ def audit() -> None:
 def verify(ctx: click.Context, anchor_file: Any, output_format: str) -> None:  # noqa: ANN401 - a file
     """Recompute the history and hold the tables against it; exit 8 if anything differs."""
     target: Target = ctx.obj
-    with target.open_to_read() as registry:
+    with target.open_history() as registry:
         found = registry.history.verify(_read_anchor(anchor_file), progress=_Progress("revision"))
     rows = [{"where": one.where, "problem": one.problem} for one in found.discrepancies]
     if output_format != "table" or rows:
@@ -182,17 +205,19 @@ def verify(ctx: click.Context, anchor_file: Any, output_format: str) -> None:  #
 @pass_target
 def head(target: Target) -> None:
     """Print an anchor of all that has happened: keep it elsewhere."""
-    with target.open_to_read() as registry:
+    with target.open_history() as registry:
         click.echo(str(registry.history.anchor()))
 
 
 @audit.command
-@click.option("--after", type=click.IntRange(min=0), help="Only revisions greater than this.")
+@click.option(
+    "--after", type=click.IntRange(0, LAST_REVISION), help="Only revisions greater than this."
+)
 @pass_target
 def export(target: Target, after: int | None) -> None:
     """Print the history as the lines that its hashes are made of."""
     show = _Progress("line")
-    with target.open_to_read() as registry:
+    with target.open_history() as registry:
         for number, line in enumerate(registry.history.export(after=after), start=1):
             # To a file exactly as it is hashed; to a terminal as anything else.
             shown = escape(line) if sys.stdout.isatty() else line
@@ -215,7 +240,8 @@ def prune(target: Target, anchor_file: Any, *, yes: bool) -> None:  # noqa: ANN4
         raise click.UsageError(f"this deletes all up to revision {anchor.revision}: say --yes")
     with target.open() as registry:
         gone = registry.history.prune(anchor, reason=target.reason)
-    click.echo(f"pruned {gone} revisions")
+        click.echo(f"pruned {gone} revisions; keep this anchor from now on:", err=True)
+        click.echo(str(registry.history.anchor()))
 
 
 def _read_anchor(file: Any) -> Anchor | None:  # noqa: ANN401 - a file

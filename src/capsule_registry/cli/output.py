@@ -87,7 +87,9 @@ def _print_table(rows: Sequence[Row], columns: Sequence[str]) -> None:
     from rich.text import Text  # noqa: PLC0415
 
     console = Console() if sys.stdout.isatty() else Console(width=_UNBOUNDED_WIDTH)
-    table = Table(*(column.replace("_", " ") for column in columns), box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(Text(escape(column.replace("_", " "))))
     for row in rows:
         table.add_row(*(Text(_cell(row[column]), overflow="fold") for column in columns))
     console.print(table)

@@ -81,10 +81,12 @@ _MARIADB: Final[dict[int, Fault]] = {
     1142: "permission",  # ER_TABLEACCESS_DENIED_ERROR
     1143: "permission",  # ER_COLUMNACCESS_DENIED_ERROR
     1146: "corrupt",  # ER_NO_SUCH_TABLE
+    1053: "lost",  # ER_SERVER_SHUTDOWN
     1205: "busy",  # ER_LOCK_WAIT_TIMEOUT
     1213: "busy",  # ER_LOCK_DEADLOCK
     1227: "permission",  # ER_SPECIFIC_ACCESS_DENIED_ERROR
     1290: "permission",  # ER_OPTION_PREVENTS_STATEMENT: the server is read only
+    1317: "unavailable",  # ER_QUERY_INTERRUPTED
     1370: "permission",  # ER_PROCACCESS_DENIED_ERROR
     1451: "corrupt",  # ER_ROW_IS_REFERENCED_2
     1452: "corrupt",  # ER_NO_REFERENCED_ROW_2

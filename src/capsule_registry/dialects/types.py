@@ -78,7 +78,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_result_value(self, value: Any, dialect: SqlAlchemyDialect) -> datetime | None:  # noqa: ANN401, ARG002 - what the driver gives
         """Return an aware time in UTC."""
         if isinstance(value, str):
-            value = _read(datetime.fromisoformat, value)
+            value = _read(datetime.fromisoformat, value, time_text)
         if value is None:
             return None
         instant: datetime = value if value.tzinfo else value.replace(tzinfo=UTC)
@@ -101,7 +101,7 @@ class CanonicalUuid(TypeDecorator[UUID]):
 
     def process_result_value(self, value: Any, dialect: SqlAlchemyDialect) -> UUID | None:  # noqa: ANN401, ARG002 - what the driver gives
         """Return a UUID."""
-        return _read(UUID, value) if isinstance(value, str) else value
+        return _read(UUID, value, str) if isinstance(value, str) else value
 
 
 class CanonicalJson(TypeDecorator[Any]):
@@ -134,11 +134,15 @@ class CanonicalJson(TypeDecorator[Any]):
         return _read(json.loads, value) if dialect.name == "sqlite" and value is not None else value
 
 
-def _read(parse: Callable[[Any], T], text: object) -> T:
+def _read(parse: Callable[[Any], T], text: object, write: Callable[[T], str] | None = None) -> T:
+    """Return the value of *text*, which must be exactly what *write* makes of it."""
     try:
-        return parse(text)
-    except (TypeError, ValueError) as error:
+        value = parse(text)
+    except (RecursionError, TypeError, ValueError) as error:
         raise HistoryCorruptError(f"the stored value {text!r}"[:200], str(error)) from error
+    if write is not None and write(value) != text:
+        raise HistoryCorruptError(f"the stored value {text!r}"[:200], "it is spelled otherwise")
+    return value
 
 
 def time_text(instant: datetime) -> str:
