@@ -17,6 +17,7 @@ from checker import Call, is_linearizable
 if TYPE_CHECKING:
     from backends import Backend, SqliteBackend
 
+FEW_WATCHERS = ["--writers", "2", "--watchers", "2", "--events", "300", "--wake-ups", "5"]
 STRESS = Path(__file__).parents[1] / "stress"
 
 
@@ -143,3 +144,29 @@ def test_restarts_give_no_wrong_answer(server: str, program: str) -> None:
 
     assert 0 == code, output
     assert ": linearizable" in output
+
+
+@pytest.mark.stress
+def test_watchers_miss_nothing(backend: Backend) -> None:
+    """Each follows whole revisions in order, resuming anywhere while the history is pruned."""
+    code, output = run("watchers.py", "--database", backend.empty_url(), *FEW_WATCHERS)
+
+    assert 0 == code, output
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("broken", ["skip", "silence"])
+def test_watchers_that_miss_something_are_found(sqlite: SqliteBackend, broken: str) -> None:
+    """The control: what a broken watch does not yield is missed."""
+    control = [*FEW_WATCHERS, "--break", broken]
+    code, output = run("watchers.py", "--database", sqlite.empty_url(), *control)
+
+    assert 1 == code, output
+
+
+@pytest.mark.stress
+def test_tampering_is_found(sqlite: SqliteBackend) -> None:
+    """Every kind of edit by raw SQL, with an anchor; the documented ones pass without."""
+    code, output = run("tampering.py", "--database", sqlite.empty_url(), "--cases", "110")
+
+    assert 0 == code, output

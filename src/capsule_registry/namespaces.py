@@ -13,6 +13,7 @@ from capsule_registry.canonical import canonical_json
 from capsule_registry.chain import GENESIS_HASH
 from capsule_registry.errors import (
     FutureRevisionError,
+    HistoryCorruptError,
     NamespaceNotFoundError,
     RevisionCompactedError,
 )
@@ -140,10 +141,13 @@ def head(scope: Scope) -> Head:
 
     Raises:
         NamespaceNotFoundError: It was dropped.
+        HistoryCorruptError: The row is none that the registry wrote.
     """
     row = scope.conn.execute(_head, {"namespace": scope.namespace}).one_or_none()
     if row is None:
         raise NamespaceNotFoundError(scope.namespace)
+    if not (isinstance(row.revision, int) and isinstance(row.compacted_revision, int)):
+        raise HistoryCorruptError(f"namespace {scope.namespace}", "its revisions are no numbers")
     return Head(*row)
 
 

@@ -75,12 +75,12 @@ class UtcDateTime(TypeDecorator[datetime]):
             case _:
                 return value
 
-    def process_result_value(self, value: Any, dialect: SqlAlchemyDialect) -> datetime | None:  # noqa: ANN401, ARG002 - what the driver gives
+    def process_result_value(self, value: Any, dialect: SqlAlchemyDialect) -> datetime | None:  # noqa: ANN401 - what the driver gives
         """Return an aware time in UTC."""
-        if isinstance(value, str):
-            value = _read(datetime.fromisoformat, value, time_text)
         if value is None:
             return None
+        if dialect.name == "sqlite":
+            value = _read(datetime.fromisoformat, value, time_text)
         instant: datetime = value if value.tzinfo else value.replace(tzinfo=UTC)
         return instant.astimezone(UTC)
 
@@ -99,9 +99,9 @@ class CanonicalUuid(TypeDecorator[UUID]):
         """Return what the driver stores."""
         return str(value) if value is not None and dialect.name == "sqlite" else value
 
-    def process_result_value(self, value: Any, dialect: SqlAlchemyDialect) -> UUID | None:  # noqa: ANN401, ARG002 - what the driver gives
+    def process_result_value(self, value: Any, dialect: SqlAlchemyDialect) -> UUID | None:  # noqa: ANN401 - what the driver gives
         """Return a UUID."""
-        return _read(UUID, value, str) if isinstance(value, str) else value
+        return _read(UUID, value, str) if dialect.name == "sqlite" and value is not None else value
 
 
 class CanonicalJson(TypeDecorator[Any]):
@@ -136,6 +136,8 @@ class CanonicalJson(TypeDecorator[Any]):
 
 def _read(parse: Callable[[Any], T], text: object, write: Callable[[T], str] | None = None) -> T:
     """Return the value of *text*, which must be exactly what *write* makes of it."""
+    if not isinstance(text, str):
+        raise HistoryCorruptError(f"the stored value {text!r}"[:200], "it is no text")
     try:
         value = parse(text)
     except (RecursionError, TypeError, ValueError) as error:

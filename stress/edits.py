@@ -1,0 +1,219 @@
+"""
+Edits of a registry's tables in a SQLite file, as somebody with all rights could make them.
+
+The tables are read as rows, changed as such, and written back with all triggers dropped and no
+constraint checked but those that SQLite cannot leave out. What no row of the history mentions, a
+manifest that was registered before a pruning, is not touched: nothing vouches for it.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from sqlalchemy import Boolean
+
+from capsule_registry import sqlite_module
+from capsule_registry.canonical import sha256_of_lines
+from capsule_registry.chain import export_lines
+from capsule_registry.dialects.types import CanonicalJson, CanonicalUuid, UtcDateTime
+from capsule_registry.tables import metadata
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    Row = dict[str, Any]
+    Contents = dict[str, list[Row]]
+    Names = Sequence[str]
+    #: Changes the contents, and says where.
+    Edit = Callable[[Contents, random.Random], str]
+
+_HISTORY: Final = ("events", "revisions")
+_LIVE: Final = ("capsules", "uplinks", "uuid_mappings", "tools", "grants", "manifests")
+_ALL: Final = (*_HISTORY, *_LIVE, "namespaces")
+_TABLES: Final = {name: metadata.tables[name] for name in _ALL}
+_COLUMNS: Final = {
+    name: [column.name for column in table.c if column.computed is None]
+    for name, table in _TABLES.items()
+}
+#: How many revisions are cut off at most.
+TAIL: Final = 10
+
+
+def load(file: Path) -> Contents:
+    """Return the rows of all tables."""
+    with closing(sqlite_module.connect(file)) as conn:
+        return {
+            name: [
+                dict(zip(columns, row, strict=True))
+                for row in conn.execute(f"SELECT {', '.join(columns)} FROM {name}")  # noqa: S608 - our own names
+            ]
+            for name, columns in _COLUMNS.items()
+        }
+
+
+def store(file: Path, before: Contents, contents: Contents) -> None:
+    """Write the tables back that are no longer as *before*."""
+    with closing(sqlite_module.connect(file)) as conn, conn:
+        conn.execute("PRAGMA ignore_check_constraints = 1")
+        for (trigger,) in conn.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        ).fetchall():
+            conn.execute(f"DROP TRIGGER {trigger}")
+        for name in (name for name in contents if contents[name] != before[name]):
+            columns = _COLUMNS[name]
+            values = ", ".join(f":{column}" for column in columns)
+            conn.execute(f"DELETE FROM {name}")  # noqa: S608 - our own names
+            conn.executemany(
+                f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({values})",  # noqa: S608 - our own names
+                contents[name],
+            )
+
+
+def _pick(contents: Contents, chance: random.Random, names: Names) -> tuple[str, Row]:
+    name = chance.choice([name for name in names if contents[name]])
+    row = chance.choice(contents[name])
+    if name == "manifests" and not _is_mentioned(contents, row["digest"]):
+        return _pick(contents, chance, names)
+    return name, row
+
+
+def _is_mentioned(contents: Contents, digest: str) -> bool:
+    images = [event[name] or "" for event in contents["events"] for name in ("old_row", "new_row")]
+    return any(digest in image for image in images)
+
+
+def _keys(name: str) -> list[str]:
+    return [column.name for column in _TABLES[name].primary_key]
+
+
+def change_value(contents: Contents, chance: random.Random, names: Names = _ALL) -> str:
+    """Set one column of one row to another value."""
+    name, row = _pick(contents, chance, names)
+    column = chance.choice(_COLUMNS[name])
+    value = row[column]
+    others = [chance.choice(contents[name])[column], None]
+    match value:
+        case int() if isinstance(_TABLES[name].c[column].type, Boolean):
+            others = [1 - value]
+        case int():
+            others += [value - 1, value + 1]
+        case str():
+            others += [value + "x", value[:-1], value[::-1]]
+        case None:
+            others += ["x"]
+    row[column] = chance.choice(others)
+    return f"{name}.{column}"
+
+
+def delete_row(contents: Contents, chance: random.Random, names: Names = _ALL) -> str:
+    """Delete one row."""
+    name, row = _pick(contents, chance, names)
+    contents[name].remove(row)
+    return name
+
+
+def swap_rows(contents: Contents, chance: random.Random, names: Names = _ALL) -> str:
+    """Swap what two rows hold, but for their keys."""
+    name, row = _pick(contents, chance, names)
+    other = chance.choice(contents[name])
+    for column in (column for column in row if column not in _keys(name)):
+        row[column], other[column] = other[column], row[column]
+    return name
+
+
+def insert_row(contents: Contents, chance: random.Random, names: Names = _ALL[:-1]) -> str:
+    """Insert a copy of one row, but of the namespace itself, under another key."""
+    name, row = _pick(contents, chance, names)
+    copy = dict(row)
+    for column in [*_keys(name)[1:], *(["request_id"] if "request_id" in row else [])]:
+        match row[column]:
+            case int(number):
+                copy[column] = number + chance.randint(-80, 80)
+            case _ if isinstance(_TABLES[name].c[column].type, CanonicalUuid):
+                copy[column] = str(UUID(int=chance.getrandbits(128)))
+            case text:
+                copy[column] = f"{text}x"
+    contents[name].append(copy)
+    return f"{name}{_where(contents, copy)}"
+
+
+def _where(contents: Contents, row: Row) -> str:
+    [head] = contents["namespaces"]
+    revision = row.get("revision", head["revision"])
+    if revision > head["revision"]:
+        return ", beyond the head"
+    return ", before the first revision" if revision <= head["compacted_revision"] else ""
+
+
+def replay_event(contents: Contents, chance: random.Random) -> str:
+    """Let one event happen again at the end of a later revision."""
+    event, later = chance.choice(contents["events"]), chance.choice(contents["revisions"])
+    if later["revision"] > event["revision"]:
+        place = {"revision": later["revision"], "position": later["event_count"]}
+        contents["events"].append({**event, **place})
+        later["event_count"] += 1
+    return "events"
+
+
+def spell_otherwise(contents: Contents, chance: random.Random) -> str:
+    """Write one value in another way that the library reads as the same, or nearly."""
+    name, row = _pick(contents, chance, _ALL)
+    column = chance.choice(_COLUMNS[name])
+    match _TABLES[name].c[column].type:
+        case CanonicalUuid() if row[column]:
+            row[column] = chance.choice([row[column].upper(), row[column].replace("-", "")])
+        case UtcDateTime() if row[column]:
+            row[column] = row[column].replace(*chance.choice([("T", " "), ("Z", "+00:00")]))
+        case CanonicalJson() if row[column]:
+            row[column] = row[column].replace("true", "1", 1)
+    return f"{name}.{column}"
+
+
+def retype(contents: Contents, chance: random.Random) -> str:
+    """Put a value of another type into one column, which SQLite allows."""
+    name, row = _pick(contents, chance, _ALL)
+    column = chance.choice(_COLUMNS[name])
+    if isinstance(_TABLES[name].c[column].type, Boolean):
+        return retype(contents, chance)  # Every number is read as true or false.
+    value = row[column]
+    others = [0.5, "x"] if isinstance(value, int) else [str(value).encode()]
+    row[column] = chance.choice(others)
+    return f"{name}.{column}"
+
+
+def cut_tail(contents: Contents, chance: random.Random) -> str:
+    """Delete the last revisions, and put the head back."""
+    [head] = contents["namespaces"]
+    end = head["revision"] - chance.randint(1, TAIL)
+    for name in _HISTORY:
+        contents[name] = [row for row in contents[name] if row["revision"] <= end]
+    [last] = [row for row in contents["revisions"] if row["revision"] == end]
+    head |= {"revision": end, "head_hash": last["hash"], "last_commit_at": last["committed_at"]}
+    return "events, revisions, namespaces"
+
+
+def rewrite(contents: Contents, chance: random.Random) -> str:
+    """Edit the history, then make all hashes anew, so that it is consistent again."""
+    edit = chance.choice([change_value, delete_row, swap_rows, insert_row])
+    where = edit(contents, chance, _HISTORY)
+    [head] = contents["namespaces"]
+    events: dict[int, list[Row]] = {}
+    for event in sorted(contents["events"], key=lambda row: row["position"]):
+        events.setdefault(event["revision"], []).append(event)
+    revisions = sorted(contents["revisions"], key=lambda row: row["revision"])
+    previous = revisions[0]["previous_hash"]
+    for row in revisions:
+        found = events.get(row["revision"], [])
+        row |= {"previous_hash": previous, "event_count": len(found)}
+        committed_at = datetime.fromisoformat(row["committed_at"])
+        lines = export_lines(
+            UUID(head["incarnation"]), {**row, "committed_at": committed_at}, found
+        )
+        row["hash"] = previous = sha256_of_lines(lines)
+    head |= {"revision": revisions[-1]["revision"], "head_hash": previous}
+    return f"{where}, then all hashes"
