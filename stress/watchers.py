@@ -29,7 +29,14 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar, Final
 from uuid import UUID, uuid5
 
-from capsule_registry import CapsuleManifest, CapsuleRegistry, Revision, RevisionCompactedError
+from capsule_registry import (
+    CapsuleManifest,
+    CapsuleRegistry,
+    HistoryCorruptError,
+    Revision,
+    RevisionCompactedError,
+    namespaces,
+)
 from capsule_registry import history as history_module
 from capsule_registry.watch import Watch
 from streams import Stream, digest
@@ -70,8 +77,11 @@ class BrokenWatch(Watch):
             self._revision = found.revision + 1
         return found
 
+    def _head(self, scope: Scope) -> namespaces.Head:
+        return namespaces.head(scope) if self.fault == "silence" else super()._head(scope)
+
     def _fetch(self, scope: Scope) -> list[Revision]:
-        with suppress(*([RevisionCompactedError] if self.fault == "silence" else [])):
+        with suppress(*([HistoryCorruptError] if self.fault == "silence" else [])):
             found = super()._fetch(scope)
             is_time = found and self._chance.random() < 1 / 20
             return _FAULTS[self.fault](found) if is_time else found
