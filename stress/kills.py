@@ -7,7 +7,7 @@ In each round two processes register capsules, each with an uplink and a UUID, a
 each once it is acknowledged; both are killed with SIGKILL after 30 to 120 ms of writing. Then every
 acknowledged capsule must be there, each with its uplink and its UUID, the database must find
 nothing wrong with itself, and another process must be able to write at once. Exits with 1 at the
-first round in which that is not so.
+first round in which that is not so, or in which an error reached a writer.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ def killed_round(
         writer.send_signal(signal.SIGKILL)
         output, _ = writer.communicate()
         acknowledged |= set(output.split("\n")[:-1])
+        if writer.returncode != -signal.SIGKILL:
+            sys.exit(f"round {number}: a writer ended by itself, with {writer.returncode}")
     return acknowledged - {""}
 
 

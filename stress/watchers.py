@@ -83,7 +83,7 @@ class BrokenWatch(Watch):
     def _fetch(self, scope: Scope) -> list[Revision]:
         with suppress(*([HistoryCorruptError] if self.fault == "silence" else [])):
             found = super()._fetch(scope)
-            is_time = found and self._chance.random() < 1 / 20
+            is_time = found and self._chance.random() < 1 / 4
             return _FAULTS[self.fault](found) if is_time else found
         return []
 
