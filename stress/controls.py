@@ -7,6 +7,9 @@ Guards of the library that a stress command can take out, to show that it would 
 | `lock` | on a server, the head of the namespace is read without a lock |
 | `foreign-keys` | nothing goes by cascade |
 | `queue` | processes that write to one SQLite file do not take turns |
+| `expiry` | a lease that has run out holds until somebody reaps it |
+| `hold` | a write does not look whether its lease is still held |
+| `clock` | on a server, the time is that of the client's host |
 """
 
 from __future__ import annotations
@@ -14,10 +17,12 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, null, select
+from sqlalchemy import bindparam, select
 
-from capsule_registry import sqlite_file, unit
+from capsule_registry import clocks, leases, sqlite_file, unit
+from capsule_registry.clocks import Clock
 from capsule_registry.dialects.dialect import Dialect, dialect_for_files, dialect_named
+from capsule_registry.dialects.expressions import DatabaseNow, DatabaseUser
 from capsule_registry.schema import schema_columns
 from capsule_registry.tables import namespaces
 from capsule_registry.write_queue import WriteQueue
@@ -25,8 +30,11 @@ from capsule_registry.write_queue import WriteQueue
 if TYPE_CHECKING:
     import argparse
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
-GUARDS: Final = ("transaction", "lock", "foreign-keys", "queue")
+    from capsule_registry.clocks import Moment
+
+GUARDS: Final = ("transaction", "lock", "foreign-keys", "queue", "expiry", "hold", "clock")
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:
@@ -40,11 +48,17 @@ def take_out(guard: str | None) -> None:
         case "transaction":
             _commit_each_statement()
         case "lock":
-            unit._lock_head = _read_head  # type: ignore[assignment]  # noqa: SLF001 - that is the guard
+            unit._lock_head = _read_head()  # noqa: SLF001 - that is the guard
         case "foreign-keys":
             _ignore_foreign_keys()
         case "queue":
             WriteQueue.turn = _no_turn  # type: ignore[assignment,method-assign]
+        case "expiry":
+            leases.is_live = lambda lease, moment: lease["expires_at"] is not None  # noqa: ARG005 - as `is_live`
+        case "hold":
+            leases.hold = lambda unit, lease_id: None  # noqa: ARG005 - as `hold`
+        case "clock":
+            _read_own_clock()
 
 
 def _commit_each_statement() -> None:
@@ -55,10 +69,14 @@ def _commit_each_statement() -> None:
         _change(dialect, engine_options=options, isolation="AUTOCOMMIT")
 
 
-def _read_head(dialect: Dialect) -> Any:  # noqa: ANN401 - a SELECT
+def _read_head() -> Any:  # noqa: ANN401 - a SELECT
     found = select(namespaces).where(namespaces.c.name == bindparam("namespace")).subquery()
-    now = null() if dialect.now is None else dialect.now
-    return select(found, *schema_columns, now.label("now"), dialect.user.label("database_user"))
+    return select(
+        found,
+        *schema_columns,
+        DatabaseNow().label("now"),
+        DatabaseUser().label("database_user"),
+    )
 
 
 def _ignore_foreign_keys() -> None:
@@ -66,6 +84,15 @@ def _ignore_foreign_keys() -> None:
     statements = ("SET session_replication_role = replica", "SET foreign_key_checks = 0")
     for dialect, statement in zip(_servers(), statements, strict=True):
         _change(dialect, settings=(*dialect.settings, statement))
+
+
+def _read_own_clock() -> None:
+    moment = Clock.moment
+
+    def of_host(self: Clock, database_now: datetime | None) -> Moment:
+        return moment(self, database_now and clocks.host_clock())
+
+    Clock.moment = of_host  # type: ignore[method-assign]
 
 
 def _no_turn(queue: WriteQueue, timeout: float) -> AbstractContextManager[None]:  # noqa: ARG001 - as `turn`

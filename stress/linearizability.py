@@ -44,6 +44,8 @@ UUIDS: Final = {
 _VERBS: Final = ["register", "unregister", "register_uuid", "get", "find_by_uuid", "get"]
 #: How long a process waits after it was told that the database cannot be reached.
 _PAUSE_SECONDS: Final = 0.05
+#: How long it waits for a server that is being restarted as it begins.
+_PATIENCE_SECONDS: Final = 60.0
 
 
 class Recorder:
@@ -111,12 +113,24 @@ def _unregister(registry: CapsuleRegistry, capsule: str) -> str | None:
         return None
 
 
+def opened(url: str, actor: str) -> CapsuleRegistry:
+    """Open the registry, though its server may be restarted just then."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return CapsuleRegistry.open(url, actor=actor)
+        except RegistryUnavailableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+
+
 def record(
     number: int, *, url: str, seed: int, without: str | None, goes_on: Callable[[int], bool]
 ) -> tuple[list[Call], int]:
     """Make calls as process *number*; return them, and how many could not be made."""
     controls.take_out(without)
-    with CapsuleRegistry.open(url, actor=f"process {number}") as registry:
+    with opened(url, f"process {number}") as registry:
         recorder = Recorder(registry, str(number), seed)
         while goes_on(recorder.count):
             recorder.call()

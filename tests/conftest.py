@@ -26,12 +26,41 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every test that uses a database on each of them."""
     if "backend" in metafunc.fixturenames and "sqlite" not in metafunc.fixturenames:
         names = metafunc.config.getoption("--backend") or NAMES
+        if metafunc.module.__name__ in ON_FILES_ALONE and not metafunc.config.getoption(
+            "--backend"
+        ):
+            names = ["sqlite"]
         metafunc.parametrize("backend", names, indirect=True, scope="session")
 
 
 # No example is late because the machine is busy.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+#: Tests that run on the servers where `--backend` asks for them: together they take too long.
+ON_FILES_ALONE = {
+    f"test_{name}"
+    for name in (
+        "bulk",
+        "check_faults",
+        "check_outages",
+        "check_questions",
+        "checks",
+        "command_more",
+        "command_transfer",
+        "dependencies",
+        "lease_history",
+        "lease_holders",
+        "migration_0003",
+        "readiness",
+        "replacement",
+        "stress_replacement",
+        "sync",
+        "sync_refusals",
+        "transfer",
+        "transfer_lines",
+    )
+}
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 

@@ -39,9 +39,13 @@ def statements(name: str) -> str:
             CreateIndex(index) for index in sorted(table.indexes, key=lambda index: str(index.name))
         ]
     texts = [str(part.compile(dialect=dialect)).strip() for part in parts]
-    views = ScriptDirectory(str(migrations_directory())).get_revision("0002")
-    assert views is not None
-    texts += [textwrap.dedent(text).strip() for text in views.module.statements(name)]
+    scripts = ScriptDirectory(str(migrations_directory()))
+    first, later = (scripts.get_revision(version) for version in ("0002", "0003"))
+    assert first is not None
+    assert later is not None
+    made = [one for one in first.module.statements(name) if "VIEW capsule_history" not in one]
+    made.append(later.module.view_statement(name))
+    texts += [textwrap.dedent(text).strip() for text in made]
     lines = [
         line.rstrip().replace("\t", "    ") for text in texts for line in f"{text};".split("\n")
     ]

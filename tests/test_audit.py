@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from backends import Backend
 
 
+# Python warns of a fork where there are threads.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 STRAY = (
     "INSERT INTO events SELECT namespace, {}, 0, action, kind, 'evil', 'evil', NULL, new_row"
     " FROM events WHERE revision = 2 AND position = 0"
@@ -328,8 +331,9 @@ def test_a_lease_that_lasts_too_long_shows(
     registry.register_uplink("full", make_uplink())
     backend.rows(
         url,
-        "INSERT INTO leases VALUES ('default', '00000000-0000-0000-0000-000000000001', 'n', 'h', "
-        "1, 'a', 1000, ?, 1, ?)",
+        "INSERT INTO leases (namespace, id, name, host, pid, actor, ttl_ms, opened_at, "
+        "opened_revision, expires_at) VALUES ('default', '00000000-0000-0000-0000-000000000001', "
+        "'n', 'h', 1, 'a', 1000, ?, 1, ?)",
         [
             f"{year}-01-01T00:00:00.000000{'' if backend.is_server else 'Z'}"
             for year in (2030, 2999)

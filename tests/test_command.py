@@ -480,7 +480,7 @@ def test_a_table_on_a_terminal_fits_its_width(registry: CapsuleRegistry, url: st
 PATIENT = """
 import sys
 from capsule_registry.cli import main, writing
-writing._PATIENCE_SECONDS = 0.0
+writing.PATIENCE_SECONDS = 0.0
 sys.argv = ["capsule-registry", *sys.argv[1:]]
 main()
 """

@@ -9,17 +9,19 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import event
 
-from factories import CLI, TELEGRAM, make_manifest, make_uplink
+from capsule_registry import CapsuleId
+from factories import CLI, TELEGRAM, make_manifest, make_text, make_uplink
 from test_history import make_history
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from uuid import UUID
 
     from sqlalchemy import Engine
 
     from backends import SqliteBackend
-    from capsule_registry import CapsuleRegistry
+    from capsule_registry import CapsuleRegistry, RegistryReader
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ class Plans:
         for statement, steps in self.statements.items():
             asks_for_some = statement.count("?") > 1
             for step in steps:
-                if any(f" {table}" in step for table in ONE_ROW):
+                if step == "SCAN CONSTANT ROW" or any(f" {table}" in step for table in ONE_ROW):
                     continue
                 only_namespace = step.endswith("(namespace=?)")
                 if step.startswith("SCAN") or (asks_for_some and only_namespace):
@@ -85,10 +87,46 @@ def look_back(registry: CapsuleRegistry, one: UUID) -> None:
         past.tools("full")
         past.list()
         len(past)
+        ask_who(past)
     history.prune(history.anchor())
 
 
-def use_every_verb(registry: CapsuleRegistry) -> None:
+def ask_who(reader: RegistryReader) -> None:
+    """Ask who may do what, and who needs whom: `full`, where it is registered, is an answer."""
+    count = int("full" in reader)
+    for conditions in (
+        {},
+        {"capability": "net"},
+        {"capability": "net", "value": "example.org"},
+        {"capsule_id": "full"},
+        {"capability": "net", "capsule_id": "full"},
+    ):
+        assert count == len(reader.grants(**conditions))
+    for topic in ("a.b", "a", ".".join("abcdefghi")):
+        assert count == len(reader.interceptors(topic))
+    assert count == len(reader.providers("topic:a.*"))
+    assert count == len(reader.dependencies())
+    assert count == reader.boot_order().order.count(CapsuleId("full"))
+
+
+def carry_and_synchronize(registry: CapsuleRegistry, directory: Path) -> None:
+    """Export, import, and make what is registered what a directory says."""
+    with registry.snapshot() as snapshot:
+        ask_who(snapshot)
+        [*snapshot.export_lines()]
+    lines = [*registry.export_lines()]
+    registry.drain()
+    (directory / "Capsule.toml").write_text(make_text("lying", "# one"))
+    for prune in (False, True):
+        registry.sync(directory, prune=prune, dry_run=True)
+        registry.sync(directory, prune=prune)
+        (directory / "Capsule.toml").write_text(make_text("lying", "# two"))
+    registry.unregister("lying")
+    registry.import_lines(lines)
+    registry.register_many([make_manifest("many"), make_manifest("more")])
+
+
+def use_every_verb(registry: CapsuleRegistry, directory: Path) -> None:
     make_history(registry)
     one, uplink = uuid4(), make_uplink()
     registry.register(
@@ -97,6 +135,10 @@ def use_every_verb(registry: CapsuleRegistry) -> None:
             uplink=[TELEGRAM, CLI],
             tool=[{"name": "t", "description": "", "input_schema": {}}],
             capabilities={"net": ["*"]},
+            dependencies={"requires": ["tool:t"], "provides": ["topic:a.b"]},
+            interceptor=[
+                {"event": event, "action": "act"} for event in ("a.*", "a", ".".join("*bcdefghi"))
+            ],
         ),
         uuids=[one],
     )
@@ -126,17 +168,19 @@ def use_every_verb(registry: CapsuleRegistry) -> None:
     registry.tools()
     registry.tools("full")
     registry.find_tool("t")
+    ask_who(registry)
     look_back(registry, one)
+    carry_and_synchronize(registry, directory)
     registry.unregister_capsule_uplinks("full")
     registry.unregister_uuid(one)
     registry.unregister("full")
     registry.drain()
 
 
-def test_no_query_scans_a_table_that_grows(registry: CapsuleRegistry) -> None:
+def test_no_query_scans_a_table_that_grows(registry: CapsuleRegistry, tmp_path: Path) -> None:
     """Each statement finds the rows that it asks for, and no others, through an index."""
     plans = Plans(registry._database.engine)
-    use_every_verb(registry)
+    use_every_verb(registry, tmp_path)
 
     assert 25 < len(plans.statements)
     assert [] == [*plans.walks()]
@@ -178,3 +222,23 @@ def test_unregistering_does_not_look_at_other_capsules(registry: CapsuleRegistry
 
     assert 0 < few
     assert many < 2 * few
+
+
+def test_no_statement_is_compiled_again_each_time(
+    registry: CapsuleRegistry, tmp_path: Path
+) -> None:
+    """Whatever is run has a key, under which it is found compiled the next time."""
+    without_key: set[str] = set()
+    with_key: set[str] = set()
+
+    def look(conn: object, cursor: object, statement: str, found: object, *more: Any) -> None:
+        context = more[0]
+        if context.compiled is not None:
+            keyless = context.cache_hit.name == "NO_CACHE_KEY"
+            (without_key if keyless else with_key).add(statement)
+
+    event.listen(registry._database.engine, "before_cursor_execute", look)
+    use_every_verb(registry, tmp_path)
+
+    assert 25 < len(with_key)
+    assert set() == without_key

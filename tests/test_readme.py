@@ -30,5 +30,6 @@ def test_the_python_examples_run(checkout: Path, capsys: pytest.CaptureFixture[s
         "2 readme ['capsule.registered', 'uuid.registered']\n"
         "3 readme ['uuid.unregistered', 'capsule.unregistered', 'capsule.registered']\n"
         "2 1 and now 0\nTrue\n"
+        "True\nmalformed_value\nnot_ready\nunknown_uuid\n['notes']\n"
     ) == capsys.readouterr().out
-    assert 3 == len(blocks)
+    assert 4 == len(blocks)

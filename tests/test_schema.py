@@ -132,7 +132,7 @@ def test_migrations_are_numbered_linear_and_stand_alone() -> None:
                 else []
             )
         }
-        assert modules <= {"alembic", "sqlalchemy"}
+        assert modules <= {"alembic", "json", "sqlalchemy"}
 
 
 def set_version(backend: SqliteBackend, url: str, version: str, oldest: str) -> None:

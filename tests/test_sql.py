@@ -100,7 +100,8 @@ def test_live_uuids_are_those_that_no_lease_has_let_go(
     for year in ("2999", "2000"):
         backend.rows(
             url,
-            "INSERT INTO leases VALUES ('default', ?, 'n', 'h', 1, 'a', 1000, "
+            "INSERT INTO leases (namespace, id, name, host, pid, actor, ttl_ms, opened_at, "
+            "opened_revision, expires_at) VALUES ('default', ?, 'n', 'h', 1, 'a', 1000, "
             "'2000-01-01 00:00:00.000000', 1, ?)",
             [f"00000000-0000-0000-0000-00000000{year}", f"{year}-01-01T00:00:00.000000"],
         )

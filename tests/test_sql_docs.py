@@ -46,9 +46,11 @@ TELLING: dict[str, list[tuple[str, ...]]] = {
     "Which capsules offer a tool of the same name?": [("find", "importer"), ("find", "notes")],
     "Which session UUIDs point to a reservation?": [(str(ADRIFT), "ghost")],
     "Which uplinks were filed by hand and not declared?": [("importer", "discord")],
-    "Does every revision follow the one before it?": [("4", "14", "0")],
-    "Do the two ends of the history agree with the head?": [("14", "agrees", "agrees")],
-    "Does every revision have the events that it had?": [("11", "0")],
+    "Does every revision follow the one before it?": [("4", "16", "0")],
+    "Do the two ends of the history agree with the head?": [("16", "agrees", "agrees")],
+    "Does every revision have the events that it had?": [("13", "0")],
+    "What do capsules require that nobody offers under that very name?": [("last", "topic:nobody")],
+    "Which leases ran out, and when?": [("16", "slept")],
     "What was pruned, when and by whom?": [("operator", "retention", "3")],
 }
 
@@ -120,7 +122,11 @@ def filled(registry: CapsuleRegistry, url: str, clock: Clock) -> CapsuleRegistry
     registry.unregister("scratch")
     with RegistryAdmin.open(url) as admin:
         admin.accept_restore(actor="operator")
-    registry.register(make_manifest("last"))
+    needing = {"requires": ["topic:nobody"]}
+    registry.register(make_manifest("last", dependencies=needing))
+    registry.leases.open("slept", renew=False)
+    clock.step(timedelta(minutes=1))
+    registry.leases.reap()
     registry._database.write(lambda conn: conn.execute(sa.insert(leases), lease()))
     return registry
 
@@ -232,13 +238,13 @@ def test_the_checks_see_what_was_done_to_the_history(
     """What an auditor counts on to be 0, or to agree, says so where it is not."""
     for statement in (
         "DELETE FROM events WHERE revision = 5 AND position = 1",
-        "DELETE FROM revisions WHERE revision IN (4, 8, 14)",
+        "DELETE FROM revisions WHERE revision IN (4, 8, 16)",
         "UPDATE revisions SET hash = 'x' WHERE revision = 9",
     ):
         backend.tamper(url, statement)
     expected = {
         "Does every revision follow the one before it?": ("2", "9"),
-        "Do the two ends of the history agree with the head?": ("14", "differs", "differs"),
+        "Do the two ends of the history agree with the head?": ("16", "differs", "differs"),
         "Does every revision have the events that it had?": ("1", "5"),
     }
 

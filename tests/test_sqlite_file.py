@@ -347,7 +347,7 @@ def test_a_locked_database_is_unavailable(
 ) -> None:
     """A lock that outlasts the patience of a writer is the error that is worth a retry."""
     monkeypatch.setattr("capsule_registry.sqlite_file.BUSY_TIMEOUT_SECONDS", 0.2)
-    monkeypatch.setattr("capsule_registry.database.RETRY_SECONDS", 0.5)
+    monkeypatch.setattr("capsule_registry.retries.RETRY_SECONDS", 0.5)
     holder = sqlite_module.connect(url.removeprefix("sqlite:///"), isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with CapsuleRegistry.open(url) as hurried:

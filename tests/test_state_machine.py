@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,118 +17,17 @@ from hypothesis import strategies as st
 
 from capsule_registry import CapsuleRegistry, errors
 from conftest import Clock
-from factories import TELEGRAM, make_manifest, make_uplink
+from factories import make_uplink
+from model import Capsule, Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from backends import Backend
-    from capsule_registry import Anchor, CapsuleManifest, UplinkDescriptor
+    from capsule_registry import Anchor
 
 UUIDS = [UUID(int=number) for number in range(1, 4)]
 UPLINK_IDS = [UUID(int=number) for number in range(11, 17)]
-
-
-@dataclass(frozen=True)
-class Capsule:
-    """A capsule, and the ids that its uplinks are to get."""
-
-    id: str
-    uplink_ids: list[UUID]
-    tool_names: list[str]
-
-    @property
-    def manifest(self) -> CapsuleManifest:
-        tools = [{"name": n, "description": "", "input_schema": {}} for n in self.tool_names]
-        return make_manifest(self.id, uplink=[TELEGRAM for _ in self.uplink_ids], tool=tools)
-
-
-@dataclass
-class Model:
-    """The maps of the original, in order of registration, and the events of the last revision."""
-
-    capsules: dict[str, Capsule] = field(default_factory=dict)
-    uplinks: dict[UUID, str] = field(default_factory=dict)
-    uuids: dict[UUID, str] = field(default_factory=dict)
-    compacted: int = 0
-    events: list[tuple[str, str | None]] = field(default_factory=list)
-
-    def register(self, capsule: Capsule, uuids: list[UUID]) -> Capsule:
-        if capsule.id in self.capsules:
-            raise errors.CapsuleAlreadyRegisteredError(capsule.id)
-        self.capsules[capsule.id] = capsule
-        self.events.append(("capsule.registered", capsule.id))
-        for uplink_id in capsule.uplink_ids:
-            self._file_uplink(uplink_id, capsule.id)
-        for uuid in uuids:
-            self.register_uuid(uuid, capsule.id)
-        return capsule
-
-    def unregister(self, capsule_id: str) -> Capsule:
-        if capsule_id not in self.capsules:
-            raise errors.CapsuleNotFoundError(capsule_id)
-        self.unregister_capsule_uplinks(capsule_id)
-        for uuid in [uuid for uuid, owner in self.uuids.items() if owner == capsule_id]:
-            self.unregister_uuid(uuid)
-        self.events.append(("capsule.unregistered", capsule_id))
-        return self.capsules.pop(capsule_id)
-
-    def drain(self) -> list[Capsule]:
-        drained = [self.unregister(capsule_id) for capsule_id in [*self.capsules]]
-        for uplink_id in [*self.uplinks]:
-            self.unregister_uplink(uplink_id)
-        for uuid in [*self.uuids]:
-            self.unregister_uuid(uuid)
-        return drained
-
-    def register_uuid(self, uuid: UUID, capsule_id: str) -> None:
-        if self.uuids.get(uuid) != capsule_id:
-            self._reserve(capsule_id)
-            self.unregister_uuid(uuid)
-            self.uuids[uuid] = capsule_id
-            self.events.append(("uuid.registered", capsule_id))
-
-    def unregister_uuid(self, uuid: UUID) -> bool:
-        return self._remove(self.uuids, uuid, "uuid.unregistered")
-
-    def register_uplink(self, capsule_id: str, descriptor: UplinkDescriptor) -> None:
-        self._reserve(capsule_id)
-        self._file_uplink(descriptor.id, capsule_id)
-
-    def unregister_uplink(self, uplink_id: UUID) -> bool:
-        return self._remove(self.uplinks, uplink_id, "uplink.unregistered")
-
-    def unregister_capsule_uplinks(self, capsule_id: str) -> int:
-        found = [uplink_id for uplink_id, owner in self.uplinks.items() if owner == capsule_id]
-        return sum(self.unregister_uplink(uplink_id) for uplink_id in found)
-
-    def prune(self, through: Anchor) -> int:
-        if through.revision <= self.compacted:
-            raise errors.RevisionCompactedError(through.revision, self.compacted)
-        gone, self.compacted = through.revision - self.compacted, through.revision
-        self.events.append(("history.pruned", None))
-        return gone
-
-    def has(self, capsule_id: str) -> bool:
-        return capsule_id in {*self.capsules, *self.uplinks.values(), *self.uuids.values()}
-
-    def _reserve(self, capsule_id: str) -> None:
-        if not self.has(capsule_id):
-            self.events.append(("capsule.reserved", capsule_id))
-
-    def _file_uplink(self, uplink_id: UUID, capsule_id: str) -> None:
-        if uplink_id in self.uplinks:
-            raise errors.UplinkAlreadyRegisteredError(uplink_id)
-        self.uplinks[uplink_id] = capsule_id
-        self.events.append(("uplink.registered", capsule_id))
-
-    def _remove(self, of: dict[UUID, str], key: UUID, action: str) -> bool:
-        owner = of.pop(key, None)
-        if owner is not None:
-            self.events.append((action, owner))
-            if not self.has(owner):
-                self.events.append(("capsule.released", owner))
-        return owner is not None
 
 
 def answers(on: Any) -> dict[str, Any]:
@@ -136,16 +35,20 @@ def answers(on: Any) -> dict[str, Any]:
     if isinstance(on, Model):
         return {
             "list": [*on.capsules],
-            "find_by_uuid": [on.uuids.get(uuid) for uuid in UUIDS],
-            "uuids": [*on.uuids.items()],
+            "failed": [one for one in on.capsules if on.states[one] == "failed"],
+            "find_by_uuid": [on.uuids.get(uuid) if on.stands(uuid) else None for uuid in UUIDS],
+            "uuids": [item for item in on.uuids.items() if on.stands(item[0])],
+            "is_allowed": [on.is_allowed(uuid, "t.x") for uuid in UUIDS],
             "all_uplink_descriptors": [*on.uplinks],
             "find_uplinks": [*on.uplinks.items()],
             "tools": [(one.id, name) for one in on.capsules.values() for name in one.tool_names],
         }
     return {
         "list": on.list(),
+        "failed": on.list(state="failed"),
         "find_by_uuid": [on.find_by_uuid(uuid) for uuid in UUIDS],
         "uuids": [(found.uuid, found.capsule_id) for found in on.uuids()],
+        "is_allowed": [on.is_allowed(uuid, "ipc_publish", "t.x") for uuid in UUIDS],
         "all_uplink_descriptors": [uplink.id for uplink in on.all_uplink_descriptors()],
         "find_uplinks": [(found.descriptor.id, found.capsule_id) for found in on.find_uplinks()],
         "tools": [(tool.capsule_id, tool.name) for tool in on.tools()],
@@ -166,10 +69,15 @@ IDS = st.sampled_from(["alpha", "beta", "gamma", "delta"])
 SESSION, UPLINK_ID = st.sampled_from(UUIDS), st.sampled_from(UPLINK_IDS)
 CAPSULES = st.builds(Capsule, IDS, st.lists(UPLINK_ID, max_size=2), st.sampled_from([[], ["t"]]))
 BY_HAND = st.sampled_from([make_uplink(id=uplink_id) for uplink_id in UPLINK_IDS])
+#: Which of the leases opened so far, from the last one back; none of them is none.
+LEASE = st.sampled_from([None, None, 1, 2])
+FILED = {"uuids": st.lists(SESSION, max_size=2), "lease": LEASE}
 VERBS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
-    "register": {"capsule": CAPSULES, "uuids": st.lists(SESSION, max_size=2)},
+    "register": {"capsule": CAPSULES, **FILED},
+    "replace": {"capsule": CAPSULES, "keep_uuids": st.booleans(), **FILED},
+    "set_state": {"capsule_id": IDS, "state": st.sampled_from(["ready", "failed"])},
     "unregister": {"capsule_id": IDS},
-    "register_uuid": {"uuid": SESSION, "capsule_id": IDS},
+    "register_uuid": {"uuid": SESSION, "capsule_id": IDS, "lease": LEASE},
     "unregister_uuid": {"uuid": SESSION},
     "register_uplink": {"capsule_id": IDS, "descriptor": BY_HAND},
     "unregister_uplink": {"uplink_id": UPLINK_ID},
@@ -197,6 +105,7 @@ class RegistryMachine(stateful.RuleBasedStateMachine):
         self.then = [(self.clock.now, answers(self.model))] * 2
         #: What the uplinks that are declared next will be called.
         self.uplink_ids: list[UUID] = []
+        self.lease_ids: list[UUID] = []
         self.open()
 
     def open(self) -> None:
@@ -206,8 +115,11 @@ class RegistryMachine(stateful.RuleBasedStateMachine):
 
     def perform(self, on: Any, verb: str, arguments: dict[str, Any]) -> list[Any]:
         """Call *verb* of the model, the registry or a transaction; return the ids of records."""
-        if verb == "register":
+        if "capsule" in arguments:
             self.uplink_ids = [*arguments["capsule"].uplink_ids]
+        if arguments.get("lease") is not None:
+            held = self.lease_ids[-arguments["lease"] :]
+            arguments = {**arguments, "lease": held[0] if held else None}
         result = getattr(on, verb)(**arguments)
         found = result if isinstance(result, list) else [result]
         return [getattr(one, "id", one) for one in found]
@@ -215,6 +127,7 @@ class RegistryMachine(stateful.RuleBasedStateMachine):
     def attempt(self, work: Callable[[Any], Any], manager: AbstractContextManager[Any]) -> None:
         """Do *work* on both: the same comes of it, and one revision if it changed anything."""
         self.clock.step(timedelta(seconds=1))
+        self.model.now = self.clock.now
         changed = replace(deepcopy(self.model), events=[])
         expected = outcome(work, nullcontext(changed))
         events = [sorted(changed.events)] if expected[0] is None and changed.events else []
@@ -223,8 +136,9 @@ class RegistryMachine(stateful.RuleBasedStateMachine):
             sorted((event.action, event.capsule_id) for event in revision.events)
             for revision in self.registry.history.list(after=len(self.then) - 1)
         ]
-        if events:
+        if expected[0] is None:
             self.model = changed
+        if events:
             self.then.append((self.clock.now, answers(changed)))
 
     @stateful.rule(changes=st.lists(CHANGES, min_size=2, max_size=5), gives_up=st.booleans())
@@ -241,6 +155,32 @@ class RegistryMachine(stateful.RuleBasedStateMachine):
     def reopen(self) -> None:
         self.registry.close()
         self.open()
+
+    @stateful.rule(seconds=st.sampled_from([2, 5, 60]))
+    def open_lease(self, seconds: int) -> None:
+        """The registry names it, so the model is told the name afterwards."""
+
+        def work(on: Any) -> None:
+            if isinstance(on, Model):
+                on.open(timedelta(seconds=seconds))
+            else:
+                self.lease_ids.append(on.open("w", timedelta(seconds=seconds), renew=False).id)
+
+        self.attempt(work, nullcontext(self.registry.leases))
+        self.model.name_lease(self.lease_ids[-1])
+
+    @stateful.rule(verb=st.sampled_from(["renew", "close"]), back=st.sampled_from([1, 2]))
+    @stateful.precondition(lambda self: self.lease_ids)
+    def end_or_renew_lease(self, verb: str, back: int) -> None:
+        arguments = {"lease_id": self.lease_ids[-back:][0]}
+        self.attempt(
+            lambda on: self.perform(on, verb, arguments), nullcontext(self.registry.leases)
+        )
+
+    @stateful.rule()
+    @stateful.precondition(lambda self: self.lease_ids)
+    def reap(self) -> None:
+        self.attempt(lambda on: self.perform(on, "reap", {}), nullcontext(self.registry.leases))
 
     @stateful.rule(target=anchors)
     def anchor(self) -> Anchor:

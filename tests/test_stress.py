@@ -15,9 +15,10 @@ import pytest
 from checker import Call, is_linearizable
 
 if TYPE_CHECKING:
-    from backends import Backend, SqliteBackend
+    from backends import Backend, ServerBackend, SqliteBackend
 
 FEW_WATCHERS = ["--writers", "2", "--watchers", "2", "--events", "300", "--wake-ups", "5"]
+FEW_LEASES = ["--rounds", "6", "--at-once", "3", "--ttl", "0.3"]
 STRESS = Path(__file__).parents[1] / "stress"
 
 
@@ -161,6 +162,30 @@ def test_watchers_that_see_something_twice_are_found(sqlite: SqliteBackend) -> N
     code, output = run("watchers.py", "--database", sqlite.empty_url(), *control)
 
     assert 1 == code, output
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize(("guard", "expected"), [(None, 0), ("expiry", 1), ("hold", 1)])
+def test_nothing_is_done_through_a_lease_that_is_gone(
+    backend: Backend, guard: str | None, expected: int
+) -> None:
+    """Holders sleep for too long: none writes then, nor is allowed anything; else it is seen."""
+    control = ["--without", guard] if guard else []
+    code, output = run("leases.py", "--database", backend.empty_url(), *FEW_LEASES, *control)
+
+    assert expected == code, output
+    assert "6 rounds in" in output
+    assert (guard != "expiry") == ("checks allowed after the end: 0" in output), output
+
+
+@pytest.mark.stress
+def test_leases_that_go_by_the_clients_clocks_are_found(server: ServerBackend) -> None:
+    """The control: clients an hour off, to either side, whose own clocks decide."""
+    control = [*FEW_LEASES, "--without", "clock"]
+    code, output = run("leases.py", "--database", server.empty_url(), *control)
+
+    assert 1 == code, output
+    assert "6 rounds in" in output
 
 
 @pytest.mark.stress

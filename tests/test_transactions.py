@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from capsule_registry import CapsuleId, Transaction
 
 
+# Python warns of a fork where there are threads.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
 def revision(backend: Backend, url: str) -> int:
     [(head,)] = backend.rows(url, "SELECT revision FROM namespaces WHERE name = 'default'")
     return int(head)

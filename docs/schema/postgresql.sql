@@ -39,6 +39,9 @@ CREATE TABLE leases (
     opened_at TIMESTAMP WITH TIME ZONE NOT NULL,
     opened_revision BIGINT NOT NULL,
     expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    boot_id VARCHAR(36) COLLATE "C",
+    expires_uptime_ms BIGINT,
+    expired_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_leases PRIMARY KEY (namespace, id),
     CONSTRAINT fk_leases_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name)
 );
@@ -91,6 +94,7 @@ CREATE TABLE capsules (
 );
 CREATE INDEX ix_capsules_manifest_digest ON capsules (namespace, manifest_digest);
 CREATE INDEX ix_capsules_order ON capsules (namespace, registered_revision, position);
+CREATE INDEX ix_capsules_state ON capsules (namespace, state, registered_revision, position);
 CREATE TABLE grants (
     namespace VARCHAR(63) COLLATE "C" NOT NULL,
     capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
@@ -101,6 +105,36 @@ CREATE TABLE grants (
     CONSTRAINT fk_grants_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
 );
 CREATE INDEX ix_grants_value ON grants (namespace, capability, value);
+CREATE TABLE interceptors (
+    namespace VARCHAR(63) COLLATE "C" NOT NULL,
+    capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
+    position INTEGER NOT NULL,
+    event VARCHAR(512) COLLATE "C" NOT NULL,
+    action TEXT NOT NULL,
+    CONSTRAINT pk_interceptors PRIMARY KEY (namespace, capsule_id, position),
+    CONSTRAINT fk_interceptors_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+);
+CREATE INDEX ix_interceptors_event ON interceptors (namespace, event);
+CREATE TABLE provisions (
+    namespace VARCHAR(63) COLLATE "C" NOT NULL,
+    capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
+    position INTEGER NOT NULL,
+    kind VARCHAR(32) COLLATE "C" NOT NULL,
+    capability VARCHAR(1024) COLLATE "C" NOT NULL,
+    CONSTRAINT pk_provisions PRIMARY KEY (namespace, capsule_id, position),
+    CONSTRAINT fk_provisions_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+);
+CREATE INDEX ix_provisions_kind ON provisions (namespace, kind);
+CREATE TABLE requirements (
+    namespace VARCHAR(63) COLLATE "C" NOT NULL,
+    capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
+    position INTEGER NOT NULL,
+    kind VARCHAR(32) COLLATE "C" NOT NULL,
+    capability VARCHAR(1024) COLLATE "C" NOT NULL,
+    CONSTRAINT pk_requirements PRIMARY KEY (namespace, capsule_id, position),
+    CONSTRAINT fk_requirements_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+);
+CREATE INDEX ix_requirements_kind ON requirements (namespace, kind);
 CREATE TABLE tools (
     namespace VARCHAR(63) COLLATE "C" NOT NULL,
     capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
@@ -188,38 +222,6 @@ CREATE OR REPLACE VIEW audit_log AS
         FROM revisions
         JOIN events ON events.namespace = revisions.namespace
             AND events.revision = revisions.revision;
-CREATE OR REPLACE VIEW capsule_history AS
-        SELECT step.namespace, step.capsule_id, step.generation, step.until_revision,
-            step.from_time, ending.committed_at AS until_time, step.version,
-            step.manifest_digest, beginning.actor AS begun_by, beginning.reason AS begun_reason,
-            ending.actor AS ended_by, ending.reason AS ended_reason,
-            CASE WHEN step.until_revision IS NULL THEN NULL
-                WHEN step.replaced_by IS NOT NULL OR step.next_revision = step.until_revision
-                THEN 'replaced' ELSE 'removed' END AS ended_how
-        FROM (
-            SELECT image.*,
-                lead(image.revision) OVER steps AS until_revision,
-                lead(image.generation) OVER steps AS replaced_by,
-                lead(image.revision, 2) OVER steps AS next_revision
-            FROM (
-                SELECT events.namespace, events.subject AS capsule_id, events.revision,
-                    events.position, (events.new_row::json ->> 'version') AS version, (events.new_row::json ->> 'manifest_digest') AS manifest_digest,
-                    (events.new_row::json ->> 'registered_at')::timestamptz AS from_time, (events.new_row::json ->> 'generation')::bigint AS generation,
-                    lag((events.new_row::json ->> 'generation')::bigint) OVER (PARTITION BY events.namespace, events.subject
-                        ORDER BY events.revision, events.position) AS generation_before
-                FROM events
-                WHERE events.kind = 'capsules'
-            ) AS image
-            WHERE coalesce(image.generation, 0) <> coalesce(image.generation_before, 0)
-            WINDOW steps AS (PARTITION BY image.namespace, image.capsule_id
-                ORDER BY image.revision, image.position)
-        ) AS step
-        LEFT JOIN revisions AS beginning ON beginning.namespace = step.namespace
-            AND beginning.revision = step.generation
-        LEFT JOIN revisions AS ending ON ending.namespace = step.namespace
-            AND ending.revision = step.until_revision
-        WHERE step.generation IS NOT NULL
-            AND (step.until_revision IS NULL OR step.until_revision > step.generation);
 CREATE OR REPLACE VIEW capability_grants AS
         SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
             capsules.version, capsules.state, capsules.generation
@@ -255,3 +257,39 @@ CREATE OR REPLACE TRIGGER manifests_kept BEFORE DELETE ON manifests FOR EACH ROW
 CREATE OR REPLACE TRIGGER events_not_emptied BEFORE TRUNCATE ON events EXECUTE FUNCTION capsule_registry_fence();
 CREATE OR REPLACE TRIGGER revisions_not_emptied BEFORE TRUNCATE ON revisions EXECUTE FUNCTION capsule_registry_fence();
 CREATE OR REPLACE TRIGGER manifests_not_emptied BEFORE TRUNCATE ON manifests EXECUTE FUNCTION capsule_registry_fence();
+CREATE VIEW capsule_history AS
+        SELECT step.namespace, step.capsule_id, step.generation, step.until_revision,
+            step.from_time, ending.committed_at AS until_time, step.version,
+            step.manifest_digest, beginning.actor AS begun_by, beginning.reason AS begun_reason,
+            ending.actor AS ended_by, ending.reason AS ended_reason,
+            CASE WHEN step.until_revision IS NULL THEN NULL
+                WHEN step.replaced_by IS NOT NULL THEN 'replaced' ELSE 'removed' END AS ended_how
+        FROM (
+            SELECT image.*,
+                lead(image.revision) OVER steps AS until_revision,
+                lead(image.generation) OVER steps AS replaced_by
+            FROM (
+                SELECT last_event.*, lag(last_event.generation) OVER (
+                    PARTITION BY last_event.namespace, last_event.capsule_id
+                    ORDER BY last_event.revision) AS generation_before
+                FROM (
+                    SELECT events.namespace, events.subject AS capsule_id, events.revision,
+                        (events.new_row::json ->> 'version') AS version, (events.new_row::json ->> 'manifest_digest') AS manifest_digest,
+                        (events.new_row::json ->> 'registered_at')::timestamptz AS from_time, (events.new_row::json ->> 'generation')::bigint AS generation,
+                        lead(events.revision) OVER (PARTITION BY events.namespace, events.subject
+                            ORDER BY events.revision, events.position) AS next_event
+                    FROM events
+                    WHERE events.kind = 'capsules'
+                ) AS last_event
+                WHERE last_event.next_event IS NULL
+                    OR last_event.next_event > last_event.revision
+            ) AS image
+            WHERE coalesce(image.generation, 0) <> coalesce(image.generation_before, 0)
+            WINDOW steps AS (PARTITION BY image.namespace, image.capsule_id
+                ORDER BY image.revision)
+        ) AS step
+        LEFT JOIN revisions AS beginning ON beginning.namespace = step.namespace
+            AND beginning.revision = step.generation
+        LEFT JOIN revisions AS ending ON ending.namespace = step.namespace
+            AND ending.revision = step.until_revision
+        WHERE step.generation IS NOT NULL;

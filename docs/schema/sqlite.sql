@@ -41,6 +41,9 @@ CREATE TABLE leases (
     opened_at VARCHAR(27) NOT NULL,
     opened_revision BIGINT NOT NULL,
     expires_at VARCHAR(27) NOT NULL,
+    boot_id VARCHAR(36),
+    expires_uptime_ms BIGINT,
+    expired_at VARCHAR(27),
     CONSTRAINT pk_leases PRIMARY KEY (namespace, id),
     CONSTRAINT fk_leases_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name)
 );
@@ -93,6 +96,7 @@ CREATE TABLE capsules (
 );
 CREATE INDEX ix_capsules_manifest_digest ON capsules (namespace, manifest_digest);
 CREATE INDEX ix_capsules_order ON capsules (namespace, registered_revision, position);
+CREATE INDEX ix_capsules_state ON capsules (namespace, state, registered_revision, position);
 CREATE TABLE grants (
     namespace VARCHAR(63) NOT NULL,
     capsule_id VARCHAR(128) NOT NULL,
@@ -104,6 +108,36 @@ CREATE TABLE grants (
 )
  WITHOUT ROWID;
 CREATE INDEX ix_grants_value ON grants (namespace, capability, value);
+CREATE TABLE interceptors (
+    namespace VARCHAR(63) NOT NULL,
+    capsule_id VARCHAR(128) NOT NULL,
+    position INTEGER NOT NULL,
+    event VARCHAR(512) NOT NULL,
+    action TEXT NOT NULL,
+    CONSTRAINT pk_interceptors PRIMARY KEY (namespace, capsule_id, position),
+    CONSTRAINT fk_interceptors_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+);
+CREATE INDEX ix_interceptors_event ON interceptors (namespace, event);
+CREATE TABLE provisions (
+    namespace VARCHAR(63) NOT NULL,
+    capsule_id VARCHAR(128) NOT NULL,
+    position INTEGER NOT NULL,
+    kind VARCHAR(32) NOT NULL,
+    capability VARCHAR(1024) NOT NULL,
+    CONSTRAINT pk_provisions PRIMARY KEY (namespace, capsule_id, position),
+    CONSTRAINT fk_provisions_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+);
+CREATE INDEX ix_provisions_kind ON provisions (namespace, kind);
+CREATE TABLE requirements (
+    namespace VARCHAR(63) NOT NULL,
+    capsule_id VARCHAR(128) NOT NULL,
+    position INTEGER NOT NULL,
+    kind VARCHAR(32) NOT NULL,
+    capability VARCHAR(1024) NOT NULL,
+    CONSTRAINT pk_requirements PRIMARY KEY (namespace, capsule_id, position),
+    CONSTRAINT fk_requirements_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+);
+CREATE INDEX ix_requirements_kind ON requirements (namespace, kind);
 CREATE TABLE tools (
     namespace VARCHAR(63) NOT NULL,
     capsule_id VARCHAR(128) NOT NULL,
@@ -241,3 +275,39 @@ CREATE TRIGGER IF NOT EXISTS manifests_unchanged BEFORE UPDATE ON manifests BEGI
 CREATE TRIGGER IF NOT EXISTS events_kept BEFORE DELETE ON events WHEN NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
 CREATE TRIGGER IF NOT EXISTS revisions_kept BEFORE DELETE ON revisions WHEN NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
 CREATE TRIGGER IF NOT EXISTS manifests_kept BEFORE DELETE ON manifests WHEN NOT (SELECT compacted_revision >= revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE VIEW capsule_history AS
+        SELECT step.namespace, step.capsule_id, step.generation, step.until_revision,
+            step.from_time, ending.committed_at AS until_time, step.version,
+            step.manifest_digest, beginning.actor AS begun_by, beginning.reason AS begun_reason,
+            ending.actor AS ended_by, ending.reason AS ended_reason,
+            CASE WHEN step.until_revision IS NULL THEN NULL
+                WHEN step.replaced_by IS NOT NULL THEN 'replaced' ELSE 'removed' END AS ended_how
+        FROM (
+            SELECT image.*,
+                lead(image.revision) OVER steps AS until_revision,
+                lead(image.generation) OVER steps AS replaced_by
+            FROM (
+                SELECT last_event.*, lag(last_event.generation) OVER (
+                    PARTITION BY last_event.namespace, last_event.capsule_id
+                    ORDER BY last_event.revision) AS generation_before
+                FROM (
+                    SELECT events.namespace, events.subject AS capsule_id, events.revision,
+                        json_extract(events.new_row, '$.version') AS version, json_extract(events.new_row, '$.manifest_digest') AS manifest_digest,
+                        json_extract(events.new_row, '$.registered_at') AS from_time, json_extract(events.new_row, '$.generation') AS generation,
+                        lead(events.revision) OVER (PARTITION BY events.namespace, events.subject
+                            ORDER BY events.revision, events.position) AS next_event
+                    FROM events
+                    WHERE events.kind = 'capsules'
+                ) AS last_event
+                WHERE last_event.next_event IS NULL
+                    OR last_event.next_event > last_event.revision
+            ) AS image
+            WHERE coalesce(image.generation, 0) <> coalesce(image.generation_before, 0)
+            WINDOW steps AS (PARTITION BY image.namespace, image.capsule_id
+                ORDER BY image.revision)
+        ) AS step
+        LEFT JOIN revisions AS beginning ON beginning.namespace = step.namespace
+            AND beginning.revision = step.generation
+        LEFT JOIN revisions AS ending ON ending.namespace = step.namespace
+            AND ending.revision = step.until_revision
+        WHERE step.generation IS NOT NULL;

@@ -17,12 +17,14 @@ _NAMES_BY_MODULE = {
     "anchors": "Anchor",
     "diagnosis": "Finding",
     "history": "History",
+    "open_lease": "OpenLease",
     "reader": "RegistryReader",
     "replay": "Discrepancy",
     "revisions": "Event Revision",
     "verification": "Verification",
     "views": "Past Snapshot View",
     "watch": "Watch",
+    "checks": "Decision Why",
     "descriptors": "UplinkCapabilities UplinkDescriptor UplinkSource",
     "dialects.sqlite_library": "sqlite_module",
     "errors": """
@@ -38,6 +40,7 @@ _NAMES_BY_MODULE = {
         UplinkNotFoundError UsageError UuidHeldError
     """,
     "identifiers": "CapsuleId UplinkId",
+    "leasing": "Leases",
     "manifest.boot_order": "boot_order",
     "manifest.discovery": "discover",
     "manifest.manifest": "CapsuleManifest",
@@ -48,9 +51,11 @@ _NAMES_BY_MODULE = {
     """,
     "matching": "capability_matches normalize_platform topic_matches",
     "records": """
-        Capsule CapsuleState RegisteredCapsule RegisteredUplink RegisteredUuid Tool
+        BootOrder Capsule CapsuleState Dependency Grant Interceptor Lease Provision ReadyStatus
+        RegisteredCapsule RegisteredUplink RegisteredUuid Tool
     """,
     "registry": "CapsuleRegistry",
+    "sync": "SyncAction SyncPlan SyncStep",
     "transaction": "Transaction",
 }
 _MODULE_BY_NAME = {

@@ -4,6 +4,8 @@ from capsule_registry.administration import NamespaceStatus as NamespaceStatus
 from capsule_registry.administration import RegistryAdmin as RegistryAdmin
 from capsule_registry.administration import SchemaStatus as SchemaStatus
 from capsule_registry.anchors import Anchor as Anchor
+from capsule_registry.checks import Decision as Decision
+from capsule_registry.checks import Why as Why
 from capsule_registry.descriptors import UplinkCapabilities as UplinkCapabilities
 from capsule_registry.descriptors import UplinkDescriptor as UplinkDescriptor
 from capsule_registry.descriptors import UplinkSource as UplinkSource
@@ -47,6 +49,7 @@ from capsule_registry.errors import UuidHeldError as UuidHeldError
 from capsule_registry.history import History as History
 from capsule_registry.identifiers import CapsuleId as CapsuleId
 from capsule_registry.identifiers import UplinkId as UplinkId
+from capsule_registry.leasing import Leases as Leases
 from capsule_registry.manifest.boot_order import boot_order as boot_order
 from capsule_registry.manifest.discovery import discover as discover
 from capsule_registry.manifest.manifest import CapsuleManifest as CapsuleManifest
@@ -70,9 +73,17 @@ from capsule_registry.manifest.parts import UplinkProfile as UplinkProfile
 from capsule_registry.matching import capability_matches as capability_matches
 from capsule_registry.matching import normalize_platform as normalize_platform
 from capsule_registry.matching import topic_matches as topic_matches
+from capsule_registry.open_lease import OpenLease as OpenLease
 from capsule_registry.reader import RegistryReader as RegistryReader
+from capsule_registry.records import BootOrder as BootOrder
 from capsule_registry.records import Capsule as Capsule
 from capsule_registry.records import CapsuleState as CapsuleState
+from capsule_registry.records import Dependency as Dependency
+from capsule_registry.records import Grant as Grant
+from capsule_registry.records import Interceptor as Interceptor
+from capsule_registry.records import Lease as Lease
+from capsule_registry.records import Provision as Provision
+from capsule_registry.records import ReadyStatus as ReadyStatus
 from capsule_registry.records import RegisteredCapsule as RegisteredCapsule
 from capsule_registry.records import RegisteredUplink as RegisteredUplink
 from capsule_registry.records import RegisteredUuid as RegisteredUuid
@@ -81,6 +92,9 @@ from capsule_registry.registry import CapsuleRegistry as CapsuleRegistry
 from capsule_registry.replay import Discrepancy as Discrepancy
 from capsule_registry.revisions import Event as Event
 from capsule_registry.revisions import Revision as Revision
+from capsule_registry.sync import SyncAction as SyncAction
+from capsule_registry.sync import SyncPlan as SyncPlan
+from capsule_registry.sync import SyncStep as SyncStep
 from capsule_registry.transaction import Transaction as Transaction
 from capsule_registry.verification import Verification as Verification
 from capsule_registry.views import Past as Past

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from capsule_registry import namespaces, schema
 from capsule_registry.actors import default_actor
 from capsule_registry.candidates import MAX_ACTOR, check_text
+from capsule_registry.clocks import Clock
 from capsule_registry.database import Database
 from capsule_registry.diagnosis import diagnose
 from capsule_registry.errors import (
@@ -61,6 +62,7 @@ class RegistryAdmin:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._clock = Clock(is_hosts=database.dialect.has_hosts_clock)
 
     @classmethod
     def open(
@@ -134,7 +136,7 @@ class RegistryAdmin:
         check_text("actor", actor, MAX_ACTOR)
 
         def create(conn: Connection) -> None:
-            unit = namespaces.create(conn, to_namespace(name), self._database.dialect, None)
+            unit = namespaces.create(conn, to_namespace(name), self._clock, self._database.dialect)
             close_unit(unit, actor=actor or default_actor(), reason=None)
 
         with self._database.translating():
@@ -158,7 +160,7 @@ class RegistryAdmin:
         def drop(conn: Connection) -> NamespaceStatus:
             nonlocal last
             try:
-                unit = open_unit(conn, name, self._database.dialect, None)
+                unit = open_unit(conn, name, self._clock)
             except NamespaceNotFoundError:
                 if last is None:
                     raise
@@ -224,7 +226,7 @@ class RegistryAdmin:
         for name in [found.name for found in self.namespaces()]:
 
             def renew(conn: Connection, name: str = name) -> None:
-                unit = namespaces.renew(open_unit(conn, name, self._database.dialect, None))
+                unit = namespaces.renew(open_unit(conn, name, self._clock))
                 close_unit(unit, actor=actor or default_actor(), reason=reason)
 
             self._database.write(renew)

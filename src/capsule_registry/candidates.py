@@ -26,27 +26,20 @@ from capsule_registry.records import CapsuleState
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: The longest name of an uplink, a platform or a tool, actor, and value of a grant, that every
-#: database holds; and how deep JSON may nest in the one that allows the least (MariaDB).
+#: The longest name (of an uplink, a platform, a tool), actor, grant or event, and capability that
+#: every database holds, and how deep JSON may nest in the one that allows the least (MariaDB).
 MAX_NAME: Final = 255
 MAX_ACTOR: Final = 255
 MAX_GRANT: Final = 512
+MAX_CAPABILITY: Final = 1024
 MAX_JSON_DEPTH: Final = 31
 
-_LISTED_CAPABILITIES: Final = (
-    "net",
-    "kv",
-    "fs_read",
-    "fs_write",
-    "host_process",
-    "net_bind",
-    "ipc_publish",
-    "ipc_subscribe",
-    "identity",
-)
-#: What is read of a capsule's object, in this order, the manifest first.
+_PLACES: Final = ("net", "kv", "fs_read", "fs_write", "host_process", "net_bind")
+_LISTED_CAPABILITIES: Final = (*_PLACES, "ipc_publish", "ipc_subscribe", "identity")
+#: Read of a capsule's object in this order, the manifest first.
 _MEMBERS: Final = ("manifest", "tools", "id", "state", "state_reason", "source_dir")
 _FLAG_CAPABILITIES: Final = ("uplink", "allow_prompt_injection")
+CAPABILITIES: Final = (*_LISTED_CAPABILITIES, *_FLAG_CAPABILITIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +49,10 @@ class Candidate:
     id: CapsuleId
     manifest: CapsuleManifest
     manifest_json: dict[str, Any]
-    state: CapsuleState
+    state: CapsuleState | None  # Where the object names one.
     state_reason: str | None
     source_dir: str | None
-    reported_tools: str | None
-    tools: tuple[ToolDef, ...]
+    reported_tools: tuple[ToolDef, ...]
     instance: object
 
     @classmethod
@@ -78,7 +70,6 @@ class Candidate:
         else:
             members = {name: _member(capsule, name) for name in _MEMBERS}
         manifest = _storable_manifest(members.get("manifest"))
-        reported = [_tool_def(tool) for tool in _listed(members.get("tools"))]
         return cls(
             id=_checked_id(manifest, members.get("id")),
             manifest=manifest,
@@ -86,10 +77,15 @@ class Candidate:
             state=_state(members.get("state")),
             state_reason=_text("state reason", members.get("state_reason")),
             source_dir=_directory(members.get("source_dir")),
-            reported_tools=_reported_json(reported),
-            tools=merged_tools(manifest.tools, reported),
+            reported_tools=tuple(map(_tool_def, _listed(members.get("tools")))),
             instance=capsule,
         )
+
+    @property
+    def reported_json(self) -> str | None:
+        """The tools that the object reported, as they are stored, if there are any."""
+        tools = [tool.model_dump(mode="json") for tool in self.reported_tools]
+        return canonical_json(tools) if tools else None
 
 
 def _storable_manifest(manifest: object) -> CapsuleManifest:
@@ -119,6 +115,10 @@ def _too_long_parts(manifest: CapsuleManifest) -> Iterator[tuple[str, str]]:
         yield from _too_long("tool name", tool.name, MAX_NAME)
     for capability, _, value in grants_of(manifest):
         yield from _too_long(f"value of {capability}", value, MAX_GRANT)
+    for interceptor in manifest.interceptors:
+        yield from _too_long("event of an interceptor", interceptor.event, MAX_GRANT)
+    for capability in (*manifest.dependencies.requires, *manifest.effective_provides):
+        yield from _too_long("capability", capability, MAX_CAPABILITY)
 
 
 def grants_of(manifest: CapsuleManifest) -> Iterator[tuple[str, int, str]]:
@@ -195,9 +195,19 @@ def _checked_id(manifest: CapsuleManifest, reported: object) -> CapsuleId:
     return CapsuleId(name)
 
 
-def _state(value: Any) -> CapsuleState:  # noqa: ANN401 - the caller's own object
+def _state(value: Any) -> CapsuleState | None:  # noqa: ANN401 - the caller's own object
+    return None if value is None else to_state(value)
+
+
+def to_state(value: Any) -> CapsuleState:  # noqa: ANN401 - the caller's own object
+    """
+    Return the state of that name.
+
+    Raises:
+        InvalidTextError: There is none.
+    """
     try:
-        return CapsuleState.READY if value is None else CapsuleState(value)
+        return CapsuleState(value)
     except ValueError as error:
         raise InvalidTextError("state", "unknown", str(error)) from error
 
@@ -229,10 +239,6 @@ def _tool_def(tool: Any) -> ToolDef:  # noqa: ANN401 - a ToolDef, a mapping, or 
     for rule, message in _too_long("tool name", checked.name, MAX_NAME):
         raise InvalidManifestError(None, rule, message)
     return checked
-
-
-def _reported_json(tools: list[ToolDef]) -> str | None:
-    return canonical_json([tool.model_dump(mode="json") for tool in tools]) if tools else None
 
 
 def _check_json(part: ManifestPart) -> None:

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from sqlalchemy import and_, bindparam, delete, insert, select
 
-from capsule_registry import tools, uplinks, uuids
+from capsule_registry import projections, uplinks, uuids
 from capsule_registry.errors import (
     CapsuleAlreadyRegisteredError,
     CapsuleNotFoundError,
     HistoryCorruptError,
+    StaleGenerationError,
 )
 from capsule_registry.identifiers import CapsuleId
-from capsule_registry.instances import key_of
+from capsule_registry.instances import key, key_of
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.queries import ORDER, Query, counting, matching, query
 from capsule_registry.records import CapsuleState, RegisteredCapsule
@@ -25,7 +26,7 @@ from capsule_registry.tables import uplinks as uplinks_table
 from capsule_registry.tables import uuid_mappings as uuids_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from uuid import UUID
 
     from capsule_registry.candidates import Candidate
@@ -49,14 +50,18 @@ _WITH_MANIFEST = (
 )
 
 
-def _whole(*by: str) -> Query:
-    statement = _WITH_MANIFEST.where(matching(capsules, by))
-    return Query(capsules, by, statement, with_manifest=True)
+def _whole(*by: str, among: tuple[str, ...] = ()) -> Query:
+    statement = _WITH_MANIFEST.where(matching(capsules, by, among))
+    return Query(capsules, by, statement, among, with_manifest=True)
 
 
 _all = _whole()
 _by_id = _whole("id")
+_among = _whole(among=("id",))
+_outlines = query(capsules, columns=("id", "manifest_digest", "source_dir"))
 _ids = query(capsules, columns=("id",))
+_in_state = query(capsules, "state", columns=("id",))
+_states = query(capsules, among=("id",), columns=("id", "state"), is_ordered=False)
 _first_ids = query(capsules, columns=("id",), limit=10)
 _is_there = query(capsules, "id", columns=("id",), is_ordered=False)
 _count = counting(capsules)
@@ -79,14 +84,31 @@ def is_registered(scope: Scope, capsule_id: str) -> bool:
     return scope.row(_is_there, id=capsule_id) is not None
 
 
-def ids(scope: Scope) -> list[CapsuleId]:
-    """Return the ids of the registered capsules, in order of registration."""
-    return [CapsuleId(row["id"]) for row in scope.rows(_ids)]
+def ids(scope: Scope, state: CapsuleState | None = None) -> list[CapsuleId]:
+    """Return the ids of the registered capsules, or of those in *state*, in order."""
+    found = scope.rows(_ids) if state is None else scope.rows(_in_state, state=state.value)
+    return [CapsuleId(row["id"]) for row in found]
+
+
+def states(scope: Scope, ids: Iterable[CapsuleId]) -> dict[str, CapsuleState]:
+    """Return the states of those capsules that are registered."""
+    found = scope.rows(_states, id=[*ids])
+    return {row["id"]: CapsuleState(row["state"]) for row in found}
 
 
 def first_ids(scope: Scope) -> list[CapsuleId]:
     """Return the ids of the ten that were registered first."""
     return [CapsuleId(row["id"]) for row in scope.rows(_first_ids)]
+
+
+def outlines(scope: Scope) -> Sequence[Row]:
+    """Return id, digest and directory of each registered capsule, in order of registration."""
+    return scope.rows(_outlines)
+
+
+def rows_of(scope: Scope, ids: Sequence[CapsuleId]) -> Sequence[Row]:
+    """Return the whole rows of the registered capsules of those *ids*, in order of registration."""
+    return scope.rows(_among, id=list(ids))
 
 
 def values(scope: Scope) -> Iterator[RegisteredCapsule]:
@@ -105,6 +127,14 @@ def register(unit: Unit, candidate: Candidate, new_uuid: Callable[[], UUID]) -> 
 
     A reservation of its id becomes the registration, and so what is filed under it is adopted.
     """
+    row = restore(unit, candidate)
+    uplinks.declare(unit, candidate.id, candidate.manifest.uplinks, new_uuid)
+    unit.log(logging.INFO, "Registered capsule", capsule_id=str(candidate.id))
+    return _constructed(row, candidate.manifest)
+
+
+def restore(unit: Unit, candidate: Candidate) -> Row:
+    """Register *candidate* without its declared uplinks, which are filed as they were."""
     old = find_row(unit, candidate.id)
     if old is not None and old["registered_at"] is not None:
         raise CapsuleAlreadyRegisteredError(str(candidate.id))
@@ -114,22 +144,51 @@ def register(unit: Unit, candidate: Candidate, new_uuid: Callable[[], UUID]) -> 
         unit.insert(capsules, [row], "capsule.registered")
     else:
         unit.update(capsules, old, row, "capsule.registered")
-    tools.project(unit, candidate)
+    projections.write(unit, candidate)
+    return row
+
+
+def replace(
+    unit: Unit, candidate: Candidate, expected: int | None, new_uuid: Callable[[], UUID]
+) -> RegisteredCapsule:
+    """
+    Put *candidate* in the place of what is registered under its id, in the same place of the order.
+
+    Declared uplinks are those of the new manifest; what was filed by hand stays.
+    """
+    old = unit.row(_by_id, id=candidate.id)
+    found = None if old is None else old["generation"]
+    if expected is not None and found != expected:
+        raise StaleGenerationError(expected, found)
+    if old is None:
+        raise CapsuleNotFoundError(str(candidate.id))
+    uplinks.withdraw(unit, candidate.id)
+    kept = ["registered_revision", "position"]
+    if candidate.state is None:  # Whoever has set it has not said that it is another now.
+        kept += ["state", "state_reason"]
+    row = _new_row(unit, candidate) | {name: old[name] for name in kept}
+    _keep_manifest(unit, candidate.manifest, row["manifest_digest"])
+    unit.update(capsules, old, row, "capsule.replaced")
+    projections.clear(unit, candidate.id)
+    projections.write(unit, candidate)
     uplinks.declare(unit, candidate.id, candidate.manifest.uplinks, new_uuid)
-    unit.log(logging.INFO, "Registered capsule", capsule_id=str(candidate.id))
-    return RegisteredCapsule.model_construct(
-        id=candidate.id,
-        version=row["version"],
-        manifest=candidate.manifest,
-        manifest_text=candidate.manifest.text,
-        manifest_digest=row["manifest_digest"],
-        source_dir=candidate.source_dir,
-        state=candidate.state,
-        state_reason=candidate.state_reason,
-        generation=unit.revision,
-        modified_revision=unit.revision,
-        registered_at=unit.at,
-    )
+    unit.unregistered.append(key(old["id"], old["generation"], old["registered_at"]))
+    unit.log(logging.INFO, "Replaced capsule", capsule_id=str(candidate.id))
+    return _constructed(row, candidate.manifest)
+
+
+def set_state(
+    unit: Unit, capsule_id: CapsuleId, state: CapsuleState, reason: str | None
+) -> RegisteredCapsule:
+    """Set the state of the registered capsule; the same one for the same reason changes nothing."""
+    row = unit.row(_by_id, id=capsule_id)
+    if row is None:
+        raise CapsuleNotFoundError(str(capsule_id))
+    changes: dict[str, Any] = {"state": state.value, "state_reason": reason}
+    if changes != {name: row[name] for name in changes}:
+        changes |= {"modified_revision": unit.revision}
+        unit.update(capsules, row, changes, "capsule.state_changed")
+    return _record({**row, **changes})
 
 
 def unregister(unit: Unit, capsule_id: CapsuleId) -> RegisteredCapsule:
@@ -172,9 +231,9 @@ def _new_row(unit: Unit, candidate: Candidate) -> dict[str, Any]:
         "version": candidate.manifest.package.version,
         "manifest": candidate.manifest_json,
         "manifest_digest": candidate.manifest.digest,
-        "reported_tools": candidate.reported_tools,
+        "reported_tools": candidate.reported_json,
         "source_dir": candidate.source_dir,
-        "state": candidate.state.value,
+        "state": (candidate.state or CapsuleState.READY).value,
         "state_reason": candidate.state_reason,
         "generation": unit.revision,
         "registered_revision": unit.revision,
@@ -197,20 +256,25 @@ def _keep_manifest(unit: Unit, manifest: CapsuleManifest, digest: str) -> None:
 
 def _record(row: Row) -> RegisteredCapsule:
     try:
-        return RegisteredCapsule.model_construct(
-            id=CapsuleId(row["id"]),
-            version=row["version"],
-            manifest=CapsuleManifest.restore(
-                row["manifest"], format=row["manifest_format"], text=row["manifest_text"]
-            ),
-            manifest_text=row["manifest_text"],
-            manifest_digest=row["manifest_digest"],
-            source_dir=row["source_dir"],
-            state=CapsuleState(row["state"]),
-            state_reason=row["state_reason"],
-            generation=row["generation"],
-            modified_revision=row["modified_revision"],
-            registered_at=row["registered_at"],
+        manifest = CapsuleManifest.restore(
+            row["manifest"], format=row["manifest_format"], text=row["manifest_text"]
         )
+        return _constructed(row, manifest)
     except (ValidationError, ValueError) as error:
         raise HistoryCorruptError(f"capsule {row['id']}", str(error)) from error
+
+
+def _constructed(row: Row, manifest: CapsuleManifest) -> RegisteredCapsule:
+    return RegisteredCapsule.model_construct(
+        id=CapsuleId(row["id"]),
+        version=row["version"],
+        manifest=manifest,
+        manifest_text=manifest.text,
+        manifest_digest=row["manifest_digest"],
+        source_dir=row["source_dir"],
+        state=CapsuleState(row["state"]),
+        state_reason=row["state_reason"],
+        generation=row["generation"],
+        modified_revision=row["modified_revision"],
+        registered_at=row["registered_at"],
+    )

@@ -30,6 +30,16 @@ SUBJECTS: Final[dict[Table, Column[Any]]] = {
     uplinks: uplinks.c.id,
     uuid_mappings: uuid_mappings.c.uuid,
 }
+#: What reading may end in where somebody wrote what the registry never does.
+UNREADABLE: Final = (
+    AttributeError,
+    HistoryCorruptError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 #: The hash before revision 1.
 GENESIS_HASH: Final = "0" * 64
 
@@ -61,15 +71,21 @@ def row_of_image(table: Table, namespace: str, image: str) -> dict[str, Any]:
         HistoryCorruptError: It is no image of a row of *table*.
     """
     try:
-        values = json.loads(image)
+        values = json.loads(_text_only(image))
         row = {
             column.name: _value_of(column.type, values[column.name])
             for column in table.c
             if column.name != "namespace" and column.info.get("imaged", True)
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise HistoryCorruptError(f"an image of {table.name}", repr(error)) from error
     return {"namespace": namespace, **row}
+
+
+def _text_only(image: object) -> str:
+    if not isinstance(image, str):
+        raise TypeError("it is no text")
+    return image
 
 
 def _value_of(kind: object, value: Any) -> Any:  # noqa: ANN401 - any column's value

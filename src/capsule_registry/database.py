@@ -8,30 +8,28 @@ from __future__ import annotations
 
 import os
 import warnings
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from capsule_registry.addresses import Address, read_address
-from capsule_registry.dialects.faults import ERRORS
 from capsule_registry.engines import connect, make_engines, reading_by
 from capsule_registry.errors import (
     CapsuleRegistryError,
     InvalidDatabaseError,
-    OutcomeUnknownError,
     PermissionDeniedError,
     RegistryClosedError,
     RegistryUnavailableError,
 )
 from capsule_registry.forking import Activity, abandoned, watch
-from capsule_registry.patience import Patience
+from capsule_registry.retries import persist
 from capsule_registry.sqlite_file import (
     BUSY_TIMEOUT_SECONDS,
     create_file,
     refuse_network_file_system,
 )
+from capsule_registry.translation import UnknownOutcomeError, translating
 from capsule_registry.write_queue import Turns
 
 if TYPE_CHECKING:
@@ -41,13 +39,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-
-#: How long a unit is run again after failures that are known to be passing.
-RETRY_SECONDS: Final = 30.0
-
-
-class UnknownOutcomeError(Exception):
-    """The connection broke at COMMIT: whoever holds the unit's `request_id` must look it up."""
 
 
 class Database:
@@ -157,30 +148,24 @@ class Database:
         Raises:
             OutcomeUnknownError: Until the deadline it could not look.
         """
-        return self._persist(work, unsettled=None)
+        return self._persist(work, self.writing)
+
+    def amend(self, work: Callable[[Connection], T]) -> T:
+        """Return *work* as `write` does, which excludes nobody: it waits for no unit of ours."""
+        return self._persist(work, self._beside)
 
     def settle(self, work: Callable[[Connection], T], unsettled: UnknownOutcomeError) -> T:
         """Return *work* as `write` does, which is to find out what became of *unsettled*."""
-        return self._persist(work, unsettled=unsettled)
+        return self._persist(work, self.writing, unsettled)
 
-    def _persist(self, work: Callable[[Connection], T], unsettled: UnknownOutcomeError | None) -> T:
-        patience = Patience(RETRY_SECONDS)
-        while True:
-            try:
-                with self.writing() as conn:
-                    return work(conn)
-            except OutcomeUnknownError:  # It was looked up, and cannot be told.
-                raise
-            except (DBAPIError, RegistryUnavailableError, UnknownOutcomeError) as error:
-                if isinstance(error, UnknownOutcomeError):
-                    unsettled = error
-                # As long as an outcome hangs on it, a server that is gone is waited for too.
-                if (unsettled is not None or self.is_passing(error)) and patience.pause():
-                    continue
-                with self.translating():
-                    if unsettled is None:
-                        raise
-                    raise unsettled from unsettled.__cause__
+    def _persist(
+        self,
+        work: Callable[[Connection], T],
+        begin: Callable[[], AbstractContextManager[Connection]],
+        unsettled: UnknownOutcomeError | None = None,
+    ) -> T:
+        with self.translating():
+            return persist(work, begin, self.is_passing, unsettled)
 
     def is_passing(self, error: BaseException | None) -> bool:
         """Say whether what *error* tells of passes by itself."""
@@ -207,7 +192,17 @@ class Database:
         """
         if self.read_only:
             raise PermissionDeniedError(str(self.address), "it was opened to be read only")
-        with self.taking_turns(), self.connected(self.engine) as conn:
+        with self.taking_turns(), self._in_transaction() as conn:
+            yield conn
+
+    def _beside(self) -> AbstractContextManager[Connection]:
+        """Give the same without waiting for a turn, where the database lets several write."""
+        alone = self.read_only or self.address.file
+        return self.writing() if alone else self._in_transaction()
+
+    @contextmanager
+    def _in_transaction(self) -> Iterator[Connection]:
+        with self.connected(self.engine) as conn:
             transaction = conn.execution_options(begin=self.dialect.begin_write).begin()
             process = os.getpid()
             try:
@@ -226,23 +221,9 @@ class Database:
                 raise UnknownOutcomeError from error
             raise
 
-    @contextmanager
-    def translating(self) -> Iterator[None]:
+    def translating(self) -> AbstractContextManager[None]:
         """Turn a failure of the database into an error of ours; let a bug through as it is."""
-        try:
-            yield
-        except PoolTimeoutError as error:
-            reason = "no connection became free in time"
-            raise RegistryUnavailableError(str(self.address), reason) from error
-        except UnknownOutcomeError as error:
-            reason = "the connection broke at COMMIT, and it is not known whether it took place"
-            raise OutcomeUnknownError(str(self.address), reason) from error
-        except DBAPIError as error:
-            fault = self.dialect.fault(error)
-            if fault is None:
-                raise
-            sentence = str(error.orig).partition("\n")[0]
-            raise ERRORS[fault](str(self.address), sentence) from error
+        return translating(self.address)
 
     @contextmanager
     def taking_turns(self) -> Iterator[None]:

@@ -18,7 +18,6 @@ from capsule_registry.errors import (
 )
 from capsule_registry.identifiers import CapsuleId
 from capsule_registry.pruning import BATCH, hash_of, prune
-from capsule_registry.scope import Scope
 from capsule_registry.verification import Verification, verify
 from capsule_registry.watch import Watch
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from capsule_registry.database import Database
     from capsule_registry.revisions import Revision, WholeRow
-    from capsule_registry.scope import Reading
+    from capsule_registry.scope import Reading, Scope
     from capsule_registry.units import Units
 
 #: The largest page that every database takes.
@@ -161,8 +160,7 @@ class History:
             progress: Called now and then with the revision that was reached.
         """
         with self._database.snapshot() as conn:
-            scope = Scope(conn, self._namespace)
-            return verify(scope, anchor, self._units.now(conn), progress)
+            return verify(self._units.scope(conn), anchor, progress)
 
     def prune(self, through: Anchor, *, reason: str | None = None, actor: str | None = None) -> int:
         """

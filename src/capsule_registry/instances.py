@@ -5,20 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Iterable
+    from datetime import datetime
 
     from capsule_registry.records import RegisteredCapsule
-    from capsule_registry.unit import Unit
+    from capsule_registry.unit import Registration, Unit
 
 
-def key_of(record: RegisteredCapsule) -> Hashable:
+def key_of(record: RegisteredCapsule) -> Registration:
+    """Return what names the registration *record*, and no other."""
+    return key(record.id, record.generation, record.registered_at)
+
+
+def key(capsule_id: str, generation: int, registered_at: datetime) -> Registration:
     """
     Return what names one registration, and no other.
 
     The time is part of it: in a namespace that was dropped and made again, or brought back from a
     backup, generations are given anew.
     """
-    return (record.id, record.generation, record.registered_at)
+    return (str(capsule_id), generation, registered_at)
 
 
 class Instances:
@@ -30,23 +36,36 @@ class Instances:
     """
 
     def __init__(self) -> None:
-        self._objects: dict[Hashable, object] = {}
+        #: By id, the registrations of it that may stand, and the object of each.
+        self._objects: dict[str, dict[Registration, object]] = {}
 
     def add(self, unit: Unit, record: RegisteredCapsule, instance: object) -> None:
         """Keep *instance* for the registration *record*, made in *unit*."""
-        unit.registered.append(key_of(record))
-        self._objects[key_of(record)] = instance
+        registration = key_of(record)
+        unit.registered.append(registration)
+        if registration in unit.unregistered:  # Made, removed and made again in one unit.
+            unit.unregistered.remove(registration)
+        self._objects.setdefault(record.id, {})[registration] = instance
 
-    def of(self, record: RegisteredCapsule) -> object | None:
+    def of(self, registration: Registration) -> object | None:
         """Return the object of that registration, if it was made in this process."""
-        return self._objects.get(key_of(record))
+        return self._objects.get(registration[0], {}).get(registration)
 
     def committed(self, unit: Unit) -> None:
-        """Let go of the registrations that *unit* removed."""
-        for key in unit.unregistered:
-            self._objects.pop(key, None)
+        """Let go of the registrations that *unit* removed, or that stood before its own."""
+        for registration in unit.registered:
+            of_id = self._objects.get(registration[0], {})
+            if registration in of_id:
+                self._objects[registration[0]] = {registration: of_id[registration]}
+        self._let_go(unit.unregistered)
 
     def rolled_back(self, unit: Unit | None) -> None:
         """Let go of the registrations that *unit*, if there was one, would have made."""
-        for key in unit.registered if unit else ():
-            self._objects.pop(key, None)
+        self._let_go(unit.registered if unit else ())
+
+    def _let_go(self, registrations: Iterable[Registration]) -> None:
+        for registration in registrations:
+            of_id = self._objects.get(registration[0], {})
+            of_id.pop(registration, None)
+            if not of_id:
+                self._objects.pop(registration[0], None)

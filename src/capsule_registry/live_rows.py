@@ -11,23 +11,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, select
 
-from capsule_registry.candidates import merged_tools, tools_of_json
+from capsule_registry.candidates import tools_of_json
 from capsule_registry.canonical import canonical_json
 from capsule_registry.chain import SUBJECTS, row_image
 from capsule_registry.descriptors import UPLINK_FLAGS
 from capsule_registry.errors import InvalidManifestError
 from capsule_registry.manifest.manifest import CapsuleManifest
+from capsule_registry.projections import PROJECTIONS, derive
 from capsule_registry.tables import (
     capsules,
-    grants,
     leases,
     manifests,
     namespaces,
-    tools,
     uplinks,
     uuid_mappings,
 )
-from capsule_registry.tools import grant_rows, tool_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,7 +61,7 @@ def compare(scope: Scope, replay: Replay, now: datetime) -> None:
     for table in (uplinks, uuid_mappings, leases):
         each(_of(table), table, partial(_check_row, replay, table, now))
     each(_of(manifests), manifests, partial(_check_manifest, replay))
-    for projection in (tools, grants):
+    for projection in PROJECTIONS:
         each(_of(projection), projection, partial(_check_projection, replay, expected, projection))
     _report_missing(scope, replay, expected)
 
@@ -141,7 +139,7 @@ def _difference(expected: dict[str, Any], found: dict[str, Any]) -> str:
 
 
 def _projections(replay: Replay, row: Row) -> Iterator[str]:
-    """Yield the lines of the tools and grants that a capsule must have, and check its manifest."""
+    """Yield the lines of what follows from a capsule's manifest, and check the manifest."""
     where = f"capsules {row['id']}"
     try:
         manifest = CapsuleManifest.read_back(row["manifest_text"], format=row["manifest_format"])
@@ -151,10 +149,9 @@ def _projections(replay: Replay, row: Row) -> Iterator[str]:
         return
     if canonical_json(manifest.to_json()) != canonical_json(row["manifest"]):
         replay.report(where, "manifest is not what the text of the manifest says")
-    for tool in tool_rows(row["namespace"], row["id"], merged_tools(manifest.tools, reported)):
-        yield _line(tools, tool)
-    for grant in grant_rows(row["namespace"], row["id"], manifest):
-        yield _line(grants, grant)
+    for table in PROJECTIONS:
+        for derived in derive(table, row["namespace"], row["id"], manifest, reported):
+            yield _line(table, derived)
 
 
 def _line(table: Table, row: Row) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from itertools import product
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: Rust's `char::is_whitespace`: Python's `str.strip()` also takes U+001C to U+001F.
 _WHITESPACE: Final = (
@@ -10,6 +14,10 @@ _WHITESPACE: Final = (
     "\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 )
 _ASCII_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
+
+
+#: Of more segments than this there are too many patterns to list.
+_MOST_SEGMENTS: Final = 8
 
 
 def has_valid_segments(text: str) -> bool:
@@ -34,6 +42,22 @@ def topic_matches(topic: str, pattern: str) -> bool:
     )
 
 
+def patterns_covering(topic: str) -> list[str] | None:
+    """
+    Return every pattern that covers *topic*, so that they can be looked up.
+
+    `None` where there are too many to list: more than eight segments, of which each doubles them.
+    """
+    if not has_valid_segments(topic):
+        return []
+    segments = topic.split(".")
+    if len(segments) > _MOST_SEGMENTS:
+        return None
+    return [
+        ".".join(chosen) for chosen in product(*(dict.fromkeys((one, "*")) for one in segments))
+    ]
+
+
 def capability_matches(requirement: str, provided: str) -> bool:
     """
     Say whether *provided* (`topic:a.b`) meets *requirement* (`topic:a.*`).
@@ -42,8 +66,8 @@ def capability_matches(requirement: str, provided: str) -> bool:
     has a `*` on either side. The requirement may have one segment more, which is not looked at:
     a quirk of the original, kept so that boot order stays the same. No permission rests on it.
     """
-    required_type, required_body = _split_capability(requirement)
-    provided_type, provided_body = _split_capability(provided)
+    required_type, required_body = split_capability(requirement)
+    provided_type, provided_body = split_capability(provided)
     if required_type != provided_type:
         return False
     required, given = required_body.split("."), provided_body.split(".")
@@ -52,7 +76,8 @@ def capability_matches(requirement: str, provided: str) -> bool:
     )
 
 
-def _split_capability(text: str) -> tuple[str, str]:
+def split_capability(text: str) -> tuple[str, str]:
+    """Return the word before the first colon, empty where there is none, and the rest."""
     kind, colon, body = text.partition(":")
     return (kind, body) if colon else ("", text)
 
@@ -64,4 +89,39 @@ def trim(text: str) -> str:
 
 def normalize_platform(text: str) -> str:
     """Return *text* trimmed, and its ASCII letters in lower case (`É` stays)."""
-    return trim(text).translate(_ASCII_LOWER)
+    return lower_ascii(trim(text))
+
+
+def lower_ascii(text: str) -> str:
+    """Return *text* with its ASCII letters in lower case, and all others as they are."""
+    return text.translate(_ASCII_LOWER)
+
+
+class Offers:
+    """Capabilities that are on offer, so that who meets a requirement is looked up."""
+
+    def __init__(self, offers: Iterable[tuple[int, str]]) -> None:
+        self._exact: dict[tuple[str, str], list[int]] = {}
+        self._patterns: dict[str, list[tuple[int, str]]] = {}
+        self._all: dict[str, list[tuple[int, str]]] = {}
+        for who, capability in offers:
+            kind, body = split_capability(capability)
+            self._all.setdefault(kind, []).append((who, capability))
+            if "*" in body.split("."):
+                self._patterns.setdefault(kind, []).append((who, capability))
+            else:
+                self._exact.setdefault((kind, body), []).append(who)
+
+    def meeting(self, requirement: str) -> list[int]:
+        """Return who offers what meets *requirement* (see `capability_matches`), in order, once."""
+        kind, body = split_capability(requirement)
+        segments = body.split(".")
+        if "*" in segments:
+            possible, found = self._all.get(kind, []), []
+        else:
+            possible = self._patterns.get(kind, [])
+            found = [*self._exact.get((kind, body), [])]
+            if len(segments) > 1:
+                found += self._exact.get((kind, ".".join(segments[:-1])), [])
+        found += [who for who, offer in possible if capability_matches(requirement, offer)]
+        return sorted(set(found))

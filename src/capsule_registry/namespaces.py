@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, delete, func, select, update
 
 from capsule_registry.canonical import canonical_json
 from capsule_registry.chain import GENESIS_HASH
+from capsule_registry.dialects.expressions import DatabaseNow
 from capsule_registry.errors import (
     FutureRevisionError,
     HistoryCorruptError,
@@ -28,11 +29,11 @@ from capsule_registry.tables import (
 from capsule_registry.unit import open_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from uuid import UUID
 
     from sqlalchemy import Connection
 
+    from capsule_registry.clocks import Clock
     from capsule_registry.dialects.dialect import Dialect
     from capsule_registry.scope import Scope
     from capsule_registry.unit import Unit
@@ -60,6 +61,7 @@ _head = select(
     namespaces.c.head_hash,
     namespaces.c.compacted_revision,
     namespaces.c.last_commit_at,
+    DatabaseNow().label("now"),
 ).where(namespaces.c.name == bindparam("namespace"))
 _found = select(namespaces.c.name).where(namespaces.c.name == bindparam("namespace"))
 
@@ -73,6 +75,8 @@ class Head:
     hash: str
     compacted: int
     last_commit_at: datetime
+    #: What the database's clock said when this was read, if it has one.
+    now: datetime | None
 
     def check(self, revision: int) -> None:
         """
@@ -88,9 +92,7 @@ class Head:
             raise RevisionCompactedError(revision, self.compacted)
 
 
-def create(
-    conn: Connection, namespace: str, dialect: Dialect, clock: Callable[[], datetime] | None
-) -> Unit:
+def create(conn: Connection, namespace: str, clock: Clock, dialect: Dialect) -> Unit:
     """
     Make the namespace, and return the unit, not yet closed, that files its creation.
 
@@ -105,7 +107,7 @@ def create(
         "last_commit_at": _BEGINNING,
     }
     conn.execute(dialect.insert_if_missing(namespaces), row)
-    unit = open_unit(conn, namespace, dialect, clock)
+    unit = open_unit(conn, namespace, clock)
     if unit.revision == 1:
         unit.file("namespace.created", namespaces.name, None, image(unit))
     return unit

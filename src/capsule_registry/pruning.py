@@ -7,12 +7,15 @@ records how many those are and their digest.
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import and_, bindparam, delete, exists, or_, select, update
 
 from capsule_registry.canonical import sha256_of_lines
 from capsule_registry.chain import event_line
+from capsule_registry.dialects.types import time_text
 from capsule_registry.errors import HistoryCorruptError
 from capsule_registry.tables import events, revisions
 from capsule_registry.tables import namespaces as namespaces_table
@@ -43,9 +46,11 @@ _kept = select(events).where(_old).order_by(events.c.revision, events.c.position
 _revisions = delete(revisions).where(
     revisions.c.namespace == bindparam("namespace"), revisions.c.revision <= bindparam("through")
 )
-_hash = select(revisions.c.hash).where(
+_of_revision = and_(
     revisions.c.namespace == bindparam("namespace"), revisions.c.revision == bindparam("revision")
 )
+_hash = select(revisions.c.hash).where(_of_revision)
+_time = select(revisions.c.committed_at).where(_of_revision)
 _compact = (
     update(namespaces_table)
     .where(namespaces_table.c.name == bindparam("namespace"))
@@ -69,6 +74,22 @@ def hash_of(scope: Scope, revision: int) -> str | None:
     return scope.conn.scalar(_hash, parameters)
 
 
+def time_of(scope: Scope, revision: int) -> datetime:
+    """
+    Return when *revision* had committed, also where the history was pruned up to it.
+
+    Of one that is not there, and of which no pruning tells, it is the end of time, at which no
+    lease holds.
+    """
+    parameters = {"namespace": scope.namespace, "revision": revision}
+    if (found := scope.conn.scalar(_time, parameters)) is not None:
+        return found
+    said = json.loads(scope.conn.scalar(_last_pruning, {"namespace": scope.namespace}) or "{}")
+    if said.get("through") != revision or "committed_at" not in said:
+        return datetime.max.replace(tzinfo=UTC)
+    return datetime.fromisoformat(said["committed_at"])
+
+
 def prune(unit: Unit, anchor: Anchor, through: int) -> int:
     """
     Delete the history up to *through*, and file that it was done; return how many revisions went.
@@ -82,7 +103,7 @@ def prune(unit: Unit, anchor: Anchor, through: int) -> int:
     if hash_of(unit, anchor.revision) != anchor.hash:
         raise HistoryCorruptError(f"revision {anchor.revision}", "it is not the anchored one")
     parameters = {"namespace": unit.namespace, "through": through}
-    last_hash = hash_of(unit, through)
+    last_hash, committed_at = hash_of(unit, through), time_of(unit, through)
     if last_hash is None:
         raise HistoryCorruptError(f"revision {through}", "it is missing")
     before = unit.conn.scalar(_last_pruning, {"namespace": unit.namespace})
@@ -95,6 +116,7 @@ def prune(unit: Unit, anchor: Anchor, through: int) -> int:
         PRUNED,
         before,
         {
+            "committed_at": time_text(committed_at),
             "hash": last_hash,
             "kept_count": len(kept),
             "kept_digest": sha256_of_lines(kept),

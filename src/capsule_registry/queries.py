@@ -8,20 +8,25 @@ tables by its statement, or from the history as it was at some revision.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, func, select
 
-from capsule_registry.tables import capsules, uplinks, uuid_mappings
+from capsule_registry.tables import capsules, leases, uplinks, uuid_mappings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+T = TypeVar("T")
+
+#: How many values a statement is given at once.
+BATCH: Final = 500
 #: The columns that say in which order rows were registered.
 ORDER: Final[dict[str, tuple[str, ...]]] = {
     capsules.name: ("registered_revision", "position"),
     uplinks.name: ("created_revision", "position"),
     uuid_mappings.name: ("created_revision", "position"),
+    leases.name: ("opened_revision",),
 }
 
 
@@ -36,7 +41,7 @@ class Query:
 
     table: Table
     by: tuple[str, ...]
-    statement: Select[Any]
+    statement: Select[*tuple[Any, ...]]
     among: tuple[str, ...] = ()
     limit: int | None = None
     #: Rows of capsules come with their manifests' format and text.
@@ -78,3 +83,43 @@ def counting(table: Table) -> Query:
     """Return a query for how many rows there are, as the column `count`."""
     statement = select(func.count().label("count")).select_from(table).where(matching(table, ()))
     return Query(table, (), statement)
+
+
+def put_in_order(table: Table, rows: Iterable[Mapping[Any, Any]]) -> list[Mapping[Any, Any]]:
+    """Return rows of *table* in the order in which they were registered."""
+    return sorted(rows, key=lambda row: [row[name] for name in ORDER[table.name]])
+
+
+def batches(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield *values* in parts that a statement takes."""
+    for start in range(0, len(values), BATCH):
+        yield values[start : start + BATCH]
+
+
+def derived(table: Table, *by: str, among: tuple[str, ...] = ()) -> Query:
+    """
+    Return a query for rows that follow from manifests, with what tells of their capsules.
+
+    The caller puts them in order (see `in_order`): ordered by the database, it would walk all
+    capsules for a few rows.
+    """
+    of_capsule = and_(
+        capsules.c.namespace == table.c.namespace, capsules.c.id == table.c.capsule_id
+    )
+    statement = select(
+        table,
+        capsules.c.registered_revision,
+        capsules.c.position.label("capsule_position"),
+        capsules.c.state,
+        capsules.c.generation,
+        capsules.c.registered_at,
+    ).join(capsules, of_capsule)
+    return Query(table, by, statement.where(matching(table, by, among)), among)
+
+
+def in_order(rows: Iterable[Mapping[Any, Any]]) -> list[Mapping[Any, Any]]:
+    """Return derived rows in the order of their capsules' registration, then of the manifest."""
+    return sorted(
+        rows,
+        key=lambda row: (row["registered_revision"], row["capsule_position"], row["position"]),
+    )

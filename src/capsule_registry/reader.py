@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from capsule_registry import capsules, tools, uplinks, uuids
-from capsule_registry.candidates import check_text
+from capsule_registry import capsules, tools, transfer, uplinks, uuids
+from capsule_registry.candidates import check_text, to_state
 from capsule_registry.descriptors import masks_satisfying, masks_with
 from capsule_registry.errors import InvalidTextError
 from capsule_registry.identifiers import CapsuleId, is_capsule_id, to_uuid
+from capsule_registry.inquiries import DependencyReader, PermissionReader
+from capsule_registry.instances import key_of
 from capsule_registry.manifest.parts import UplinkProfile
 from capsule_registry.matching import normalize_platform
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from capsule_registry.descriptors import UplinkCapabilities, UplinkDescriptor
     from capsule_registry.records import (
+        CapsuleState,
         RegisteredCapsule,
         RegisteredUplink,
         RegisteredUuid,
@@ -28,10 +30,11 @@ if TYPE_CHECKING:
     )
     from capsule_registry.scope import Scope
 
+
 T = TypeVar("T")
 
 
-class RegistryReader(ABC):
+class RegistryReader(PermissionReader, DependencyReader):
     """
     What can be asked.
 
@@ -41,17 +44,9 @@ class RegistryReader(ABC):
     but `find_by_uuid`, `uuids` and the uplinks.
     """
 
-    @abstractmethod
-    def _read(self, prepare: Callable[[], Callable[[Scope], T]]) -> T:
-        """
-        Return what `prepare()` gives, of a scope.
-
-        Arguments are checked in *prepare*, so that it is known what an error in them belongs to.
-        """
-
-    @abstractmethod
     def _attached(self, record: RegisteredCapsule) -> RegisteredCapsule:
         """Return *record* with its `instance`, where this process has it."""
+        return record.attach(self._instances.of(key_of(record)))
 
     def get(self, capsule_id: str) -> RegisteredCapsule | None:
         """
@@ -63,9 +58,14 @@ class RegistryReader(ABC):
         record = self._read(lambda: partial(capsules.get, capsule_id=CapsuleId(capsule_id)))
         return None if record is None else self._attached(record)
 
-    def list(self) -> builtins.list[CapsuleId]:
-        """Return the ids of the registered capsules."""
-        return self._read(lambda: capsules.ids)
+    def list(self, *, state: CapsuleState | str | None = None) -> builtins.list[CapsuleId]:
+        """
+        Return the ids of the registered capsules, or of those in one *state*.
+
+        Raises:
+            InvalidTextError: *state* is no state.
+        """
+        return self._read(lambda: partial(capsules.ids, state=_optional_state(state)))
 
     def values(self) -> Iterator[RegisteredCapsule]:
         """Return the registered capsules, read at the moment of the call and built as they go."""
@@ -192,6 +192,29 @@ class RegistryReader(ABC):
     def find_tool(self, name: str) -> builtins.list[Tool]:
         """Return every tool of that name: more than one capsule may offer it."""
         return self._read(lambda: partial(tools.find, name=_text("tool name", name)))
+
+    def export_lines(self) -> Iterator[str]:
+        """
+        Yield what is registered as lines of JSON, from which `import_lines` registers it again.
+
+        Manifests are exact to the byte; ids, order, state and what was filed by hand stay. Session
+        UUIDs that belong to a lease are left out. All as of one revision, which the history tells
+        in batches: nothing is held in the database. To find what there was, the last rows of all
+        uplinks, or of all UUIDs, are in memory once.
+
+        Raises, while it is read:
+            RevisionCompactedError: The history was pruned beyond that revision meanwhile.
+            IncarnationChangedError: The database was brought back from a backup meanwhile.
+        """
+
+        def ask(work: Callable[[Scope], T]) -> T:
+            return self._read(lambda: work)
+
+        return transfer.lines(ask, self._read(lambda: lambda scope: scope.namespace))
+
+
+def _optional_state(state: CapsuleState | str | None) -> CapsuleState | None:
+    return None if state is None else to_state(state)
 
 
 def _optional_id(capsule_id: str | None) -> CapsuleId | None:

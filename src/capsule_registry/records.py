@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, PrivateAttr
@@ -111,10 +112,93 @@ class RegisteredUplink(BaseModel):
 
 
 class RegisteredUuid(BaseModel):
-    """A session UUID, and the capsule id that it is filed under, registered or only reserved."""
+    """A session UUID, the capsule id that it is filed under, registered or not, and its lease."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     uuid: UUID
     capsule_id: CapsuleId
+    lease_id: UUID | None
     registered_at: AwareDatetime
+
+
+class Lease(BaseModel):
+    """
+    A process's hold on session UUIDs, until `expires_at` or whatever renewing makes of that.
+
+    `opened_revision` is its fencing token: the later one of two leases has the greater one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: UUID
+    name: str
+    host: str
+    pid: int
+    actor: str
+    ttl: timedelta
+    opened_at: AwareDatetime
+    opened_revision: int
+    expires_at: AwareDatetime
+
+
+class Grant(BaseModel):
+    """One thing that a capsule may do, once it is ready: an entry of its manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    capsule_id: CapsuleId
+    capability: str
+    value: str
+    state: CapsuleState
+
+
+class Interceptor(NamedTuple):
+    """An action that an event calls for; `instance` is what this process registered, if it did."""
+
+    capsule_id: CapsuleId
+    action: str
+    instance: Any
+
+
+class Provision(BaseModel):
+    """A capability that a capsule offers to others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    capsule_id: CapsuleId
+    capability: str
+    state: CapsuleState
+
+
+class Dependency(BaseModel):
+    """A capability that a capsule requires, and all who provide it, itself included."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    capsule_id: CapsuleId
+    requirement: str
+    providers: tuple[CapsuleId, ...]
+
+
+class BootOrder(BaseModel):
+    """
+    In which order capsules start: providers first, uplinks before all others.
+
+    Where some require each other in a circle, `cycle` names them, with whoever waits for them, and
+    `order` is that of registration, uplinks first. `unmet` is what nobody provides.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    order: tuple[CapsuleId, ...]
+    unmet: tuple[Dependency, ...]
+    cycle: tuple[CapsuleId, ...]
+
+
+class ReadyStatus(StrEnum):
+    """What came of waiting for a capsule."""
+
+    READY = "ready"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakSet
 
-from capsule_registry import capsules, namespaces, revisions, uplinks
+from capsule_registry import capsules, namespaces, pruning, revisions, uplinks
 from capsule_registry.candidates import MAX_ACTOR, check_text
+from capsule_registry.clocks import Clock, StoppedClock
 from capsule_registry.database import Database
-from capsule_registry.errors import (
-    TransactionInProgressError,
-)
 from capsule_registry.history import History
 from capsule_registry.identifiers import to_namespace, uuid7
 from capsule_registry.instances import Instances
+from capsule_registry.leasing import Leases
 from capsule_registry.schema import prepare
 from capsule_registry.scope import Scope
-from capsule_registry.transaction import Transaction
+from capsule_registry.transacting import Transacting
 from capsule_registry.units import Units
 from capsule_registry.views import Past, Snapshot
-from capsule_registry.writer import RegistryWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -30,14 +27,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from capsule_registry.records import RegisteredCapsule
-    from capsule_registry.unit import Unit
-
-T = TypeVar("T")
-logger = logging.getLogger("capsule_registry")
+    from capsule_registry.open_lease import OpenLease
 
 
-class CapsuleRegistry(RegistryWriter):
+class CapsuleRegistry(Transacting):
     """
     A persistent registry of capsules, their uplinks and their session UUIDs.
 
@@ -45,22 +38,26 @@ class CapsuleRegistry(RegistryWriter):
     anything, one transaction with one revision in the history.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what `open` was given
         self,
         database: Database,
         namespace: str,
-        *,
         actor: str | None,
+        reason: str | None,
+        *,
         clock: Callable[[], datetime] | None,
-        new_uuid: Callable[[], UUID],
+        new_uuid: Callable[[], UUID] | None,
     ) -> None:
         self.namespace = namespace
         self._database = database
-        self._new_uuid = new_uuid
+        self._new_uuid = new_uuid or uuid7
         self._instances = Instances()
-        self._units = Units(database, namespace, self._instances, actor=actor, clock=clock)
-        #: The threads that are inside a transaction of this registry.
-        self._inside: set[int] = set()
+        time = Clock(clock, is_hosts=database.dialect.has_hosts_clock)
+        self._units = Units(
+            database, namespace, self._instances, actor=actor, reason=reason, clock=time
+        )
+        self._held: WeakSet[OpenLease] = WeakSet()
+        self._inside = set()
 
     @classmethod
     def open(  # noqa: PLR0913 - one keyword for each thing that can be chosen
@@ -69,6 +66,7 @@ class CapsuleRegistry(RegistryWriter):
         *,
         namespace: str = "default",
         actor: str | None = None,
+        reason: str | None = None,
         migrate: bool | None = None,
         read_only: bool = False,
         allow_network_file_system: bool = False,
@@ -80,42 +78,40 @@ class CapsuleRegistry(RegistryWriter):
         """
         Open the registry *namespace* in the database at *url*.
 
-        A namespace that is missing is created, which is its revision 1. A SQLite file is made if
-        it is missing, and its schema upgraded, after a copy of the file if anything is in it.
+        A namespace or a SQLite file that is missing is made, and the schema of a file upgraded,
+        after a copy of it if anything is in it.
 
         Args:
             namespace: 1 to 63 characters of `a-z`, `0-9` and `-`.
             url: `sqlite:///FILE`, `sqlite://` (private, in memory), `postgresql://…` or
                 `mariadb://…`. Without one, a file in the user's data directory.
-            actor: Who is recorded as having made the changes; else user, host and process.
+            actor: Recorded as who made the changes; else user, host and process.
+            reason: Recorded with each change for which no other is given.
             migrate: Whether to upgrade the schema; by default on SQLite only.
             read_only: Refuse all changes, and create nothing; a role with SELECT alone will do.
-            allow_network_file_system: Open a SQLite file also where locks cannot be trusted.
+            allow_network_file_system: Open a file also where locks cannot be trusted.
             clock: Gives the time instead of the database's own clock (the host's, on SQLite).
             new_uuid: Makes the ids of declared uplinks.
-            engine: Use this engine of a server instead of making one; *url* is ignored.
-            engine_options: Passed on to `sqlalchemy.create_engine`, for the pool that writes and
-                for the one that reads.
+            engine: Use this one of a server, whatever *url* says.
+            engine_options: For `sqlalchemy.create_engine`, of the pools that write and read.
 
         Raises:
             InvalidDatabaseError: *url* is of no supported database, or its file is no database.
             InvalidTextError: *namespace* is no name of a namespace.
             NamespaceNotFoundError: It is missing, and *read_only*.
             SchemaVersionError: This library cannot run on the schema; says what to run.
-            RegistryUnavailableError: The database cannot be reached.
-            PermissionDeniedError: The file or its directory cannot be written.
+            RegistryUnavailableError, PermissionDeniedError: It cannot be reached, or written.
         """
-        to_namespace(namespace)
-        check_text("actor", actor, MAX_ACTOR)
+        _check(namespace, actor, reason)
         database = Database.open(
             url,
-            create=migrate is not False and not read_only,
+            create=not read_only and migrate is not False,
             read_only=read_only,
             allow_network_file_system=allow_network_file_system,
             engine=engine,
             engine_options=engine_options,
         )
-        registry = cls(database, namespace, actor=actor, clock=clock, new_uuid=new_uuid or uuid7)
+        registry = cls(database, namespace, actor, reason, clock=clock, new_uuid=new_uuid)
         try:
             prepare(database, migrate=migrate)
             registry._units.ensure_namespace()
@@ -123,59 +119,6 @@ class CapsuleRegistry(RegistryWriter):
             registry.close()
             raise
         return registry
-
-    @contextmanager
-    def transaction(
-        self, *, reason: str | None = None, actor: str | None = None
-    ) -> Iterator[Transaction]:
-        """
-        Give the verbs of the registry inside one unit: all or nothing, one revision.
-
-        Other writers of the namespace wait until it ends. The body cannot be run again, so
-        nothing of it is retried; see `run`.
-
-        Args:
-            reason: Recorded with the revision.
-            actor: Recorded instead of the registry's own.
-
-        Raises:
-            TransactionDoomedError: At the end, if an error inside was swallowed.
-            TransactionInProgressError: This thread has one open already.
-        """
-        self._refuse_inside_transaction()
-        check_text("reason", reason)
-        check_text("actor", actor, MAX_ACTOR)
-        with (
-            self._units.once(reason=reason, actor=actor) as unit,
-            self._joined(unit) as transaction,
-        ):
-            yield transaction
-
-    def run(
-        self,
-        work: Callable[[Transaction], T],
-        *,
-        reason: str | None = None,
-        actor: str | None = None,
-    ) -> T:
-        """
-        Return `work(transaction)`, done inside one unit: all or nothing, one revision.
-
-        *work* may be called again, after a failure of the database that is known to be passing.
-        So it must have no effects but on the transaction that it is given.
-
-        Raises:
-            TransactionDoomedError: An error inside was swallowed.
-        """
-
-        def in_unit(unit: Unit) -> T:
-            with self._joined(unit) as transaction:
-                return work(transaction)
-
-        self._refuse_inside_transaction()
-        check_text("reason", reason)
-        check_text("actor", actor, MAX_ACTOR)
-        return self._units.run(in_unit, reason=reason, actor=actor)
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -186,8 +129,11 @@ class CapsuleRegistry(RegistryWriter):
         """
         self._refuse_inside_transaction()
         with self._database.snapshot() as conn:
-            scope = Scope(conn, self.namespace)
-            view = Snapshot(scope, namespaces.head(scope).revision, self._instances)
+            live = self._units.scope(conn)
+            head = namespaces.head(live)
+            now = live.clock.moment(head.now).not_before(head.last_commit_at)
+            scope = Scope(conn, self.namespace, StoppedClock(now))
+            view = Snapshot(scope, head.revision, self._database, self._instances)
             try:
                 yield view
             finally:
@@ -212,12 +158,24 @@ class CapsuleRegistry(RegistryWriter):
             raise TypeError("a time needs a zone")
 
         def find(scope: Scope) -> Past:
-            wanted = revisions.at_time(scope, time) if time is not None else revision or 0
+            if time is not None:
+                then = (revisions.at_time(scope, time), revisions.in_calendar(time))
+            else:
+                then = (revision or 0, pruning.time_of(scope, revision or 0))
             head = namespaces.head(scope)
-            head.check(wanted)
-            return Past(self._look, wanted, head.incarnation, self._instances)
+            head.check(then[0])
+            return Past(self._look, *then, head.incarnation, self._instances)
 
         return self._look(find)
+
+    def export_lines(self) -> Iterator[str]:
+        """Yield what is registered now as lines of JSON; see `RegistryReader.export_lines`."""
+        return self.at(revision=self.history.revision).export_lines()
+
+    @property
+    def leases(self) -> Leases:
+        """The time-limited holds of processes on session UUIDs."""
+        return Leases(self._look, self._do, self._persist, self._units.actor, self._held)
 
     @property
     def history(self) -> History:
@@ -225,42 +183,14 @@ class CapsuleRegistry(RegistryWriter):
         return History(self._look, self._database, self.namespace, self._units)
 
     def close(self) -> None:
-        """Close the registry's connections. Idempotent; afterwards nothing else can be called."""
+        """
+        Close the registry's connections. Idempotent; afterwards nothing else can be called.
+
+        Leases that it holds are not renewed any more, and so run out.
+        """
+        for lease in [*self._held]:
+            lease.stop()
         self._database.close()
-
-    def _read(self, prepare: Callable[[], Callable[[Scope], T]]) -> T:
-        self._refuse_inside_transaction()
-        return self._look(prepare())
-
-    def _look(self, work: Callable[[Scope], T]) -> T:
-        self._refuse_inside_transaction()
-        return self._database.read(lambda conn: work(Scope(conn, self.namespace)))
-
-    def _write(self, prepare: Callable[[], Callable[[Unit], T]]) -> T:
-        self._refuse_inside_transaction()
-        return self._units.run(prepare())
-
-    @contextmanager
-    def _joined(self, unit: Unit) -> Iterator[Transaction]:
-        """Give the verbs inside *unit*; meanwhile the registry itself is refused to this thread."""
-        transaction = Transaction(unit, self._database, self._new_uuid, self._instances)
-        thread = threading.get_ident()
-        self._inside.add(thread)
-        try:
-            yield transaction
-            transaction.end()
-        except BaseException:
-            transaction.abandon()
-            raise
-        finally:
-            self._inside.discard(thread)
-
-    def _attached(self, record: RegisteredCapsule) -> RegisteredCapsule:
-        return record.attach(self._instances.of(record))
-
-    def _refuse_inside_transaction(self) -> None:
-        if threading.get_ident() in self._inside:
-            raise TransactionInProgressError
 
     def __enter__(self) -> Self:
         return self
@@ -272,7 +202,7 @@ class CapsuleRegistry(RegistryWriter):
         """Show counts and the first ten ids; a registry that cannot be asked at once says so."""
 
         def counts(conn: Connection) -> str:
-            scope = Scope(conn, self.namespace)
+            scope = self._units.scope(conn)
             ids = capsules.first_ids(scope)
             return (
                 f"capsule_count={capsules.count(scope)}, capsule_ids={[*map(str, ids)]}, "
@@ -280,3 +210,9 @@ class CapsuleRegistry(RegistryWriter):
             )
 
         return f"CapsuleRegistry({self._database.peek(counts) or 'not available'})"
+
+
+def _check(namespace: str, actor: str | None, reason: str | None) -> None:
+    to_namespace(namespace)
+    check_text("actor", actor, MAX_ACTOR)
+    check_text("reason", reason)

@@ -12,8 +12,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, select
 
 from capsule_registry.canonical import sha256_of_lines
-from capsule_registry.chain import GENESIS_HASH, event_line, export_lines
-from capsule_registry.errors import HistoryCorruptError
+from capsule_registry.chain import GENESIS_HASH, UNREADABLE, event_line, export_lines
 from capsule_registry.pruning import PRUNED
 from capsule_registry.tables import capsules, events, namespaces
 
@@ -24,15 +23,6 @@ if TYPE_CHECKING:
     from capsule_registry.scope import Row, Scope
 
 _NIL: Final = UUID(int=0)
-#: What reading may end in where somebody wrote what the registry never does.
-_UNREADABLE: Final = (
-    AttributeError,
-    HistoryCorruptError,
-    KeyError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
 _DIGEST: Final = re.compile(r'"manifest_digest":"([0-9a-f]{64})"')
 _kept = (
     select(events)
@@ -77,7 +67,7 @@ class Replay:
         """Note what stands in the body where it cannot even be read: anything may be there."""
         try:
             yield
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             self.report(where, f"cannot be read: {error!r}")
 
     def begin_after(self, scope: Scope, compacted: int) -> None:

@@ -178,17 +178,17 @@ def incarnation_after(of_revision: Sequence[RowMapping]) -> UUID | None:
 
 def at_time(scope: Scope, time: datetime) -> int:
     """Return the last revision that had committed at *time*; 0 before the first."""
-    parameters = {"namespace": scope.namespace, "time": _in_calendar(time)}
+    parameters = {"namespace": scope.namespace, "time": in_calendar(time)}
     return scope.conn.scalar(_at_time, parameters) or 0
 
 
 def before_time(scope: Scope, time: datetime) -> int:
     """Return the last revision that had committed before *time*; 0 before the first."""
-    parameters = {"namespace": scope.namespace, "time": _in_calendar(time)}
+    parameters = {"namespace": scope.namespace, "time": in_calendar(time)}
     return scope.conn.scalar(_before_time, parameters) or 0
 
 
-def _in_calendar(time: datetime) -> datetime:
+def in_calendar(time: datetime) -> datetime:
     """Return *time* in UTC, or the edge of the calendar that it would lie beyond."""
     try:
         return time.astimezone(UTC)

@@ -8,16 +8,15 @@ from sqlalchemy import inspect
 
 from capsule_registry.candidates import check_text
 from capsule_registry.errors import InvalidDatabaseError, InvalidTextError
+from capsule_registry.projections import PROJECTIONS
 from capsule_registry.tables import (
     capsules,
     events,
-    grants,
     leases,
     manifests,
     metadata,
     namespaces,
     revisions,
-    tools,
     uplinks,
     uuid_mappings,
 )
@@ -36,7 +35,7 @@ _HISTORY: Final = frozenset({events.name, revisions.name, "audit_log", "capsule_
 _WRITER: Final = {
     "INSERT, UPDATE": (namespaces,),
     "INSERT": (events, revisions, manifests),
-    "INSERT, UPDATE, DELETE": (capsules, tools, grants, uplinks, uuid_mappings, leases),
+    "INSERT, UPDATE, DELETE": (capsules, *PROJECTIONS, uplinks, uuid_mappings, leases),
 }
 
 

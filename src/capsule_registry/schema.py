@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import String, column, func, inspect, select, table
 
-from capsule_registry.database import RETRY_SECONDS
 from capsule_registry.dialects.sqlite_library import sqlite_module
 from capsule_registry.errors import (
     InvalidDatabaseError,
@@ -20,6 +19,7 @@ from capsule_registry.errors import (
 )
 from capsule_registry.migration import migrating
 from capsule_registry.patience import Patience
+from capsule_registry.retries import RETRY_SECONDS
 from capsule_registry.tables import metadata, schema_versions
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from capsule_registry.database import Database
 
 #: The schema version that this library was written for.
-SCHEMA_VERSION: Final = "0002"
+SCHEMA_VERSION: Final = "0003"
 #: The oldest schema version that it can still run on.
-OLDEST_SUPPORTED: Final = "0001"
+OLDEST_SUPPORTED: Final = "0003"
 
 #: Alembic keeps its context in module globals, so one thread at a time.
 _alembic_lock = Lock()

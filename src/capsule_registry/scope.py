@@ -1,20 +1,27 @@
-"""Where something is read: a connection, a namespace, and the live tables."""
+"""Where something is read: a connection, a namespace, the live tables, and what time it is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from sqlalchemy import select
+
+from capsule_registry.dialects.expressions import DatabaseNow
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
+    from capsule_registry.clocks import Clock, Moment
     from capsule_registry.queries import Query
 
     Row = Mapping[Any, Any]
 
 T = TypeVar("T")
+
+_now = select(DatabaseNow())
 
 
 class Reading(Protocol):
@@ -26,10 +33,11 @@ class Reading(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a read needs: a connection, and the namespace to read."""
+    """What a read needs: a connection, the namespace to read, and what tells the time."""
 
     conn: Connection
     namespace: str
+    clock: Clock
 
     def rows(self, query: Query, **values: Any) -> Sequence[Row]:  # noqa: ANN401 - bound values
         """Return the rows that *query* finds for *values*, in its order."""
@@ -40,6 +48,10 @@ class Scope:
         """Return the first row that *query* finds for *values*, or `None`."""
         found = self.rows(query, **values)
         return found[0] if found else None
+
+    def moment(self) -> Moment:
+        """Return what time it is."""
+        return self.clock.moment(self.conn.scalar(_now))
 
     def count(self, query: Query) -> int:
         """Return the number that *query* (see `counting`) gives."""

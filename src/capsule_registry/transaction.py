@@ -6,13 +6,13 @@ import os
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
+from capsule_registry.bulk import BulkWriter
 from capsule_registry.errors import (
     ForkedTransactionError,
     RegistryClosedError,
     TransactionDoomedError,
     TransactionInProgressError,
 )
-from capsule_registry.writer import RegistryWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Transaction(RegistryWriter):
+class Transaction(BulkWriter):
     """
     The verbs of the registry inside one unit: all or nothing, one revision, seen by its own reads.
 
     An error inside dooms it, also one that is caught: nothing of it is written then. It cannot be
     used after its end, nor by two threads at once.
     """
+
+    _most_at_once = None
 
     def __init__(
         self, unit: Unit, database: Database, new_uuid: Callable[[], UUID], instances: Instances
@@ -71,7 +73,7 @@ class Transaction(RegistryWriter):
 
     def _attached(self, record: RegisteredCapsule) -> RegisteredCapsule:
         self._records.append(record)
-        return record.attach(self._instances.of(record))
+        return super()._attached(record)
 
     def abandon(self) -> None:
         """Refuse any further use, and take the objects back from the records given out."""

@@ -8,24 +8,21 @@ namespace are serial, revisions have no gaps, and commit order is revision order
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sqlalchemy import (
-    Select,
     Table,
     and_,
     bindparam,
     delete,
     insert,
-    null,
     select,
     update,
 )
 
 from capsule_registry.canonical import canonical_json, sha256_of_lines
 from capsule_registry.chain import SUBJECTS, export_lines, row_image
+from capsule_registry.dialects.expressions import DatabaseNow, DatabaseUser
 from capsule_registry.errors import (
     HistoryCorruptError,
     NamespaceNotFoundError,
@@ -37,13 +34,27 @@ from capsule_registry.scope import Scope
 from capsule_registry.tables import capsules, events, namespaces, revisions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from sqlalchemy import Connection
 
-    from capsule_registry.dialects.dialect import Dialect
+    from capsule_registry.clocks import Clock, Moment
     from capsule_registry.scope import Row
+
+    #: Id, generation and time of a registration.
+    Registration = tuple[str, int, datetime]
+
+T = TypeVar("T")
+
+
+class Writing(Protocol):
+    """How a registry has something done in a unit of its own, not inside its own transaction."""
+
+    def __call__(self, work: Callable[[Unit], T]) -> T:
+        """Return *work* of a unit."""
+
 
 _insert_events = insert(events)
 _insert_revision = insert(revisions)
@@ -72,7 +83,7 @@ class Unit(Scope):
     """
 
     revision: int
-    at: datetime
+    began: Moment
     incarnation: UUID
     previous_hash: str
     compacted_revision: int
@@ -82,11 +93,18 @@ class Unit(Scope):
     #: Names this attempt in the history, so that a COMMIT whose answer was lost can be looked up.
     request_id: UUID = field(default_factory=uuid7)
     events: list[dict[str, Any]] = field(default_factory=list)
+    #: The leases that it wrote through.
+    held: set[UUID] = field(default_factory=set)
     #: What to log once the unit has committed: level, message, fields.
     messages: list[tuple[int, str, dict[str, object]]] = field(default_factory=list)
     #: The registrations made and removed in this unit, each by its key (see `instances`).
-    registered: list[Hashable] = field(default_factory=list)
-    unregistered: list[Hashable] = field(default_factory=list)
+    registered: list[Registration] = field(default_factory=list)
+    unregistered: list[Registration] = field(default_factory=list)
+
+    @property
+    def at(self) -> datetime:
+        """The time at which the unit began to hold the head, which its revision will have."""
+        return self.began.time
 
     @property
     def next_position(self) -> int:
@@ -171,54 +189,46 @@ class Unit(Scope):
         )
 
 
-@cache
-def _lock_head(dialect: Dialect) -> Select[Any]:
-    """
-    Return the statement that locks the head, and then reads the time and who is connected.
-
-    The lock is taken in a subquery, so that the time is read once it is held.
-    """
-    head = (
-        select(namespaces)
-        .where(namespaces.c.name == bindparam("namespace"))
-        .with_for_update()
-        .subquery("head")
-    )
-    now = null() if dialect.now is None else dialect.now
-    return select(head, *schema_columns, now.label("now"), dialect.user.label("database_user"))
+#: Locks the head, and then reads the time and who is connected: the lock is taken in a subquery, so
+#: that the time is read once it is held.
+_lock_head = select(
+    select(namespaces)
+    .where(namespaces.c.name == bindparam("namespace"))
+    .with_for_update()
+    .subquery("head"),
+    *schema_columns,
+    DatabaseNow().label("now"),
+    DatabaseUser().label("database_user"),
+)
 
 
-def open_unit(
-    conn: Connection, namespace: str, dialect: Dialect, clock: Callable[[], datetime] | None
-) -> Unit:
+def open_unit(conn: Connection, namespace: str, clock: Clock) -> Unit:
     """
     Lock the head of *namespace* and return the unit that holds it.
 
-    The time is the *clock*'s if one is given, else the database's, or the host's where it has none.
+    Its time is the *clock*'s, and never before that of the unit before it.
 
     Raises:
         NamespaceNotFoundError: There is no such namespace.
+        HistoryCorruptError: Its row is none that the registry wrote.
     """
-    head = conn.execute(_lock_head(dialect), {"namespace": namespace}).one_or_none()
+    head = conn.execute(_lock_head, {"namespace": namespace}).one_or_none()
     if head is None:
         raise NamespaceNotFoundError(namespace)
-    now = (clock or host_clock)() if clock or head.now is None else head.now
+    if not (isinstance(head.revision, int) and isinstance(head.compacted_revision, int)):
+        raise HistoryCorruptError(f"namespace {namespace}", "its revisions are no numbers")
     return Unit(
         conn,
         namespace,
+        clock,
         revision=head.revision + 1,
-        at=max(now, head.last_commit_at),
+        began=clock.moment(head.now).not_before(head.last_commit_at),
         incarnation=head.incarnation,
         previous_hash=head.head_hash,
         compacted_revision=head.compacted_revision,
         schema=FoundSchema.of(head),
         database_user=head.database_user,
     )
-
-
-def host_clock() -> datetime:
-    """Return the time by the clock of this host."""
-    return datetime.now(UTC)
 
 
 def is_committed(unit: Unit, earlier: Unit) -> bool:

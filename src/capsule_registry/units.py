@@ -6,21 +6,19 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import select
-
-from capsule_registry import namespaces
+from capsule_registry import leases, namespaces
 from capsule_registry.actors import default_actor
-from capsule_registry.database import UnknownOutcomeError
 from capsule_registry.errors import NamespaceNotFoundError, RegistryUnavailableError
 from capsule_registry.scope import Scope
-from capsule_registry.unit import Unit, close_unit, host_clock, is_committed, open_unit
+from capsule_registry.translation import UnknownOutcomeError
+from capsule_registry.unit import Unit, close_unit, is_committed, open_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime
 
     from sqlalchemy import Connection
 
+    from capsule_registry.clocks import Clock
     from capsule_registry.database import Database
     from capsule_registry.instances import Instances
 
@@ -31,39 +29,47 @@ logger = logging.getLogger("capsule_registry")
 class Units:
     """The units of one registry: on one namespace, by one actor, with one clock."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what every unit of the registry has
         self,
         database: Database,
         namespace: str,
         instances: Instances,
         *,
         actor: str | None,
-        clock: Callable[[], datetime] | None,
+        reason: str | None,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._namespace = namespace
         self._instances = instances
         self._actor = actor
-        self._time = (database.dialect, clock)
+        self._reason = reason
+        self._clock = clock
 
     def ensure_namespace(self) -> None:
         """Make the namespace if it is missing, which is its revision 1."""
 
         def create(conn: Connection) -> None:
-            self._close(namespaces.create(conn, self._namespace, *self._time), None, None)
+            self._close(
+                namespaces.create(conn, self._namespace, self._clock, self._database.dialect),
+                None,
+                None,
+            )
 
-        if self._database.read(lambda conn: namespaces.exists(Scope(conn, self._namespace))):
+        if self._database.read(lambda conn: namespaces.exists(self.scope(conn))):
             return
         if self._database.read_only:
             raise NamespaceNotFoundError(self._namespace)
         self._database.write(create)
 
-    def now(self, conn: Connection) -> datetime:
-        """Return the time that a unit on *conn* would have."""
-        dialect, clock = self._time
-        if clock is None and dialect.now is not None:
-            return conn.execute(select(dialect.now)).scalar_one()
-        return (clock or host_clock)()
+    @property
+    def actor(self) -> str:
+        """Who is recorded where nobody else is named."""
+        return self._actor or default_actor()
+
+    def scope(self, conn: Connection) -> Scope:
+        """Return the scope in which *conn* reads."""
+        return Scope(conn, self._namespace, self._clock)
 
     def run(
         self, work: Callable[[Unit], T], *, reason: str | None = None, actor: str | None = None
@@ -122,10 +128,11 @@ class Units:
         return True
 
     def _hold(self, conn: Connection) -> Unit:
-        return open_unit(conn, self._namespace, *self._time)
+        return open_unit(conn, self._namespace, self._clock)
 
     def _close(self, unit: Unit, reason: str | None, actor: str | None) -> None:
-        close_unit(unit, actor=actor or self._actor or default_actor(), reason=reason)
+        leases.confirm(unit)
+        close_unit(unit, actor=actor or self.actor, reason=reason or self._reason)
 
     def _committed(self, unit: Unit) -> None:
         self._instances.committed(unit)

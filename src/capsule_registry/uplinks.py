@@ -18,7 +18,7 @@ from capsule_registry.descriptors import (
 from capsule_registry.errors import HistoryCorruptError, UplinkAlreadyRegisteredError
 from capsule_registry.identifiers import MAX_ID_LENGTH, CapsuleId, UplinkId
 from capsule_registry.manifest.parts import UplinkProfile
-from capsule_registry.queries import counting, query
+from capsule_registry.queries import counting, put_in_order, query
 from capsule_registry.records import RegisteredUplink
 from capsule_registry.reservations import release, reserve
 from capsule_registry.tables import uplinks
@@ -36,6 +36,8 @@ _all = query(uplinks)
 _by_id = query(uplinks, "id", is_ordered=False)
 _of_capsule = query(uplinks, "capsule_id")
 _first_of_platform = query(uplinks, "platform", limit=1)
+_ids = query(uplinks, columns=("id",))
+_among = query(uplinks, among=("id",), is_ordered=False)
 _taken = query(uplinks, among=("id",), columns=("id",), is_ordered=False)
 _count = counting(uplinks)
 
@@ -48,13 +50,13 @@ def _filtered(by: tuple[str, ...], among: tuple[str, ...]) -> Query:
 def get(scope: Scope, uplink_id: UUID) -> UplinkDescriptor | None:
     """Return the uplink of that id."""
     row = scope.row(_by_id, id=uplink_id)
-    return _descriptor(row) if row else None
+    return descriptor_of(row) if row else None
 
 
 def find_by_platform(scope: Scope, text: str) -> UplinkDescriptor | None:
     """Return the first uplink, in order of registration, whose stored platform is *text*."""
     row = scope.row(_first_of_platform, platform=text)
-    return _descriptor(row) if row else None
+    return descriptor_of(row) if row else None
 
 
 def find_with_masks(scope: Scope, masks: Sequence[int]) -> list[UplinkDescriptor]:
@@ -72,14 +74,14 @@ def find(
     among = {} if masks is None else {"capability_mask": masks}
     found = scope.rows(_filtered(tuple(wanted), tuple(among)), **wanted, **among)
     return [
-        RegisteredUplink(capsule_id=CapsuleId(row["capsule_id"]), descriptor=_descriptor(row))
-        for row in sorted(found, key=lambda row: (row["created_revision"], row["position"]))
+        RegisteredUplink(capsule_id=CapsuleId(row["capsule_id"]), descriptor=descriptor_of(row))
+        for row in put_in_order(uplinks, found)
     ]
 
 
 def descriptors(scope: Scope) -> list[UplinkDescriptor]:
     """Return all uplinks, in order of registration."""
-    return [_descriptor(row) for row in scope.rows(_all)]
+    return [descriptor_of(row) for row in scope.rows(_all)]
 
 
 def rows(scope: Scope, capsule_id: str | None = None) -> Sequence[Row]:
@@ -87,6 +89,16 @@ def rows(scope: Scope, capsule_id: str | None = None) -> Sequence[Row]:
     if capsule_id is None:
         return scope.rows(_all)
     return scope.rows(_of_capsule, capsule_id=capsule_id)
+
+
+def ids(scope: Scope) -> list[UUID]:
+    """Return the ids of all uplinks, in order of registration."""
+    return [row["id"] for row in scope.rows(_ids)]
+
+
+def rows_of(scope: Scope, ids: Sequence[UUID]) -> Sequence[Row]:
+    """Return the rows of the uplinks of those *ids*, in order of registration."""
+    return put_in_order(uplinks, scope.rows(_among, id=list(ids)))
 
 
 def count(scope: Scope) -> int:
@@ -110,6 +122,14 @@ def register(unit: Unit, capsule_id: CapsuleId, descriptor: UplinkDescriptor) ->
     _insert(unit, capsule_id, [descriptor], declared=False)
 
 
+def restore(
+    unit: Unit, capsule_id: CapsuleId, descriptor: UplinkDescriptor, *, declared: bool
+) -> None:
+    """File *descriptor* as it was before, declared by the manifest or by hand."""
+    reserve(unit, capsule_id)
+    _insert(unit, capsule_id, [descriptor], declared=declared)
+
+
 def declare(
     unit: Unit, capsule_id: CapsuleId, declared: Iterable[UplinkDef], new_uuid: Callable[[], UUID]
 ) -> None:
@@ -127,6 +147,13 @@ def declare(
         for uplink in declared
     ]
     _insert(unit, capsule_id, made, declared=True)
+
+
+def withdraw(unit: Unit, capsule_id: CapsuleId) -> None:
+    """Remove the uplinks that the capsule's manifest declared, and none that were filed by hand."""
+    for row in rows(unit, capsule_id):
+        if row["declared"]:
+            unit.delete(uplinks, row, "uplink.unregistered")
 
 
 def unregister(unit: Unit, uplink_id: UUID) -> bool:
@@ -198,7 +225,7 @@ def _delete(unit: Unit, found: Sequence[Row]) -> None:
         release(unit, found[0]["capsule_id"])
 
 
-def _descriptor(row: Row) -> UplinkDescriptor:
+def descriptor_of(row: Row) -> UplinkDescriptor:
     """Return the row as it was given: neither normalised nor validated again."""
     try:
         return UplinkDescriptor.model_construct(

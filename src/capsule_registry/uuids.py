@@ -5,11 +5,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+
+from capsule_registry import leases
+from capsule_registry.errors import LeaseLostError, UuidHeldError
 from capsule_registry.identifiers import CapsuleId
-from capsule_registry.queries import query
+from capsule_registry.queries import ORDER, Query, matching, put_in_order, query
 from capsule_registry.records import RegisteredUuid
 from capsule_registry.reservations import release, reserve
-from capsule_registry.tables import uuid_mappings
+from capsule_registry.tables import leases as leases_table
+from capsule_registry.tables import namespaces, uuid_mappings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,49 +23,92 @@ if TYPE_CHECKING:
     from capsule_registry.scope import Row, Scope
     from capsule_registry.unit import Unit
 
-_by_uuid = query(uuid_mappings, "uuid", is_ordered=False)
-_owner = query(uuid_mappings, "uuid", columns=("capsule_id",), is_ordered=False)
+#: Rows with what tells whether their lease has run out.
+_WITH_LEASE = (
+    select(uuid_mappings, *leases.ENDS)
+    .join(namespaces, namespaces.c.name == uuid_mappings.c.namespace)
+    .outerjoin(leases_table, leases.OF_UUID)
+)
+_order = [uuid_mappings.c[name] for name in ORDER[uuid_mappings.name]]
+
+
+def _filed(*by: str) -> Query:
+    return Query(uuid_mappings, by, _WITH_LEASE.where(matching(uuid_mappings, by)))
+
+
+def _filed_in_order(*by: str) -> Query:
+    statement = _WITH_LEASE.where(matching(uuid_mappings, by)).order_by(*_order)
+    return Query(uuid_mappings, by, statement)
+
+
+_lasting = query(uuid_mappings, columns=("uuid", "lease_id"))
+_among = query(uuid_mappings, among=("uuid",), is_ordered=False)
+_by_uuid = _filed("uuid")
+_filed_all = _filed_in_order()
+_filed_of_capsule = _filed_in_order("capsule_id")
 _all = query(uuid_mappings)
 _of_capsule = query(uuid_mappings, "capsule_id")
 
 
 def find(scope: Scope, uuid: UUID) -> CapsuleId | None:
     """Return the id that *uuid* is filed under, whether or not that capsule is registered."""
-    row = scope.row(_owner, uuid=uuid)
-    return None if row is None else CapsuleId(row["capsule_id"])
+    row = scope.row(_by_uuid, uuid=uuid)
+    return CapsuleId(row["capsule_id"]) if row is not None and leases.stands(scope, row) else None
 
 
 def rows(scope: Scope, capsule_id: str | None = None) -> Sequence[Row]:
-    """Return the rows, or those of one capsule, in the order in which they were filed."""
+    """Return the rows, or those of one capsule, those of leases that have run out included."""
     if capsule_id is None:
         return scope.rows(_all)
     return scope.rows(_of_capsule, capsule_id=capsule_id)
 
 
+def lasting(scope: Scope) -> list[UUID]:
+    """Return the UUIDs that belong to no lease, in the order in which they were filed."""
+    return [row["uuid"] for row in scope.rows(_lasting) if row["lease_id"] is None]
+
+
+def rows_of(scope: Scope, ids: Sequence[UUID]) -> Sequence[Row]:
+    """Return the rows of those UUIDs, in the order in which they were filed."""
+    return put_in_order(uuid_mappings, scope.rows(_among, uuid=list(ids)))
+
+
 def list_all(scope: Scope, capsule_id: str | None) -> list[RegisteredUuid]:
     """Return the UUIDs, or those of one capsule, in the order in which they were filed."""
+    if capsule_id is None:
+        found = scope.rows(_filed_all)
+    else:
+        found = scope.rows(_filed_of_capsule, capsule_id=capsule_id)
     return [
-        RegisteredUuid(
-            uuid=row["uuid"], capsule_id=row["capsule_id"], registered_at=row["registered_at"]
-        )
-        for row in rows(scope, capsule_id)
+        RegisteredUuid(**{name: row[name] for name in RegisteredUuid.model_fields})
+        for row in found
+        if leases.stands(scope, row)
     ]
 
 
-def register(unit: Unit, uuid: UUID, capsule_id: CapsuleId) -> None:
-    """File *uuid* under *capsule_id*, taking it from where it was; filed there already: nothing."""
+def register(unit: Unit, uuid: UUID, capsule_id: CapsuleId, lease_id: UUID | None = None) -> None:
+    """
+    File *uuid* under *capsule_id*, taking it from where it was; filed there already: nothing.
+
+    With a lease it belongs to that, and without one to the lease that it belonged to there.
+    """
     fields = {"uuid": str(uuid), "capsule_id": str(capsule_id)}
     unit.log(logging.DEBUG, "Registered capsule UUID mapping", **fields)
-    old = unit.row(_by_uuid, uuid=uuid)
-    if old is not None and old["capsule_id"] == capsule_id:
-        return
+    if lease_id is not None:
+        leases.hold(unit, lease_id)
+    old = _found(unit, uuid, lease_id)
+    if old is not None:
+        if old["capsule_id"] == capsule_id and lease_id in (None, old["lease_id"]):
+            return
+        if old["lease_id"] not in (None, lease_id):
+            raise UuidHeldError(uuid, old["lease_id"])
     reserve(unit, capsule_id)
     if old is not None:
         unit.delete(uuid_mappings, old, "uuid.unregistered")
     row = {
         "uuid": uuid,
         "capsule_id": capsule_id,
-        "lease_id": None,
+        "lease_id": lease_id,
         "registered_at": unit.at,
         "created_revision": unit.revision,
         "position": unit.next_position,
@@ -73,8 +121,31 @@ def register(unit: Unit, uuid: UUID, capsule_id: CapsuleId) -> None:
 def unregister(unit: Unit, uuid: UUID) -> bool:
     """Remove *uuid*; say whether it was there."""
     row = unit.row(_by_uuid, uuid=uuid)
-    if row is None:
+    if row is None or not leases.stands(unit, row):
         return False
     unit.delete(uuid_mappings, row, "uuid.unregistered")
     release(unit, row["capsule_id"])
     return True
+
+
+def retire(unit: Unit, capsule_id: CapsuleId, kept: Sequence[UUID]) -> None:
+    """Remove the UUIDs of a capsule but those *kept*."""
+    staying = set(kept)
+    for row in rows(unit, capsule_id):
+        if row["uuid"] not in staying:
+            unit.delete(uuid_mappings, row, "uuid.unregistered")
+
+
+def _found(unit: Unit, uuid: UUID, lease_id: UUID | None) -> Row | None:
+    """Return the row of *uuid*; one whose lease, another than *lease_id*, ran out goes with it."""
+    row = unit.row(_by_uuid, uuid=uuid)
+    # By the time of the unit, which is that of the event that says when the lease ran out.
+    if row is None or row["lease_id"] is None or leases.is_live(row, unit.began):
+        return row
+    if lease_id is not None and row["lease_id"] == lease_id:
+        raise LeaseLostError(lease_id)
+    if not leases.expire(unit, row["lease_id"]):
+        return row  # It has been renewed meanwhile.
+    if (left := unit.row(_by_uuid, uuid=uuid)) is not None:  # Its lease was not there at all.
+        unit.delete(uuid_mappings, left, "uuid.unregistered")
+    return None

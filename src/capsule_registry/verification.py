@@ -14,7 +14,6 @@ from capsule_registry.tables import revisions as revisions_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from capsule_registry.anchors import Anchor
     from capsule_registry.namespaces import Head
@@ -37,9 +36,7 @@ class Verification:
         return not self.discrepancies
 
 
-def verify(
-    scope: Scope, anchor: Anchor | None, now: datetime, progress: Callable[[int], object]
-) -> Verification:
+def verify(scope: Scope, anchor: Anchor | None, progress: Callable[[int], object]) -> Verification:
     """
     Read the whole history at one moment, and hold it against itself, the live rows and *anchor*.
 
@@ -47,7 +44,6 @@ def verify(
         scope: On a connection that reads at one moment.
         anchor: What was kept elsewhere; without it a tail that was cut, and a history that was
             rewritten to its end, are not seen.
-        now: The time of the database.
         progress: Called with each revision that was read, now and then.
     """
     head = namespaces.head(scope)
@@ -56,7 +52,7 @@ def verify(
         _follow(scope, head, replay, anchor, progress)
     _check_head(replay, head)
     _report_strays(scope, replay, head)
-    live_rows.compare(scope, replay, now)
+    live_rows.compare(scope, replay, max(scope.moment().time, head.last_commit_at))
     return Verification(
         replay.revision,
         replay.hash,

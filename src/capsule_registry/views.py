@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, TypeVar
 
 from capsule_registry import namespaces
+from capsule_registry.clocks import Moment, StoppedClock
 from capsule_registry.errors import (
     ForkedTransactionError,
     IncarnationChangedError,
@@ -16,10 +17,11 @@ from capsule_registry.reader import RegistryReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from uuid import UUID
 
+    from capsule_registry.database import Database
     from capsule_registry.instances import Instances
-    from capsule_registry.records import RegisteredCapsule
     from capsule_registry.scope import Reading, Scope
 
 T = TypeVar("T")
@@ -30,17 +32,16 @@ class View(RegistryReader):
 
     #: Which revision: from here a watch loses nothing.
     revision: int
-    _instances: Instances
-
-    def _attached(self, record: RegisteredCapsule) -> RegisteredCapsule:
-        return record.attach(self._instances.of(record))
 
 
 class Snapshot(View):
     """The live tables at one moment, as long as its block lasts; not for two threads at once."""
 
-    def __init__(self, scope: Scope, revision: int, instances: Instances) -> None:
+    def __init__(
+        self, scope: Scope, revision: int, database: Database, instances: Instances
+    ) -> None:
         self.revision = revision
+        self._database = database
         self._instances = instances
         self._scope: Scope | None = scope
         self._process = os.getpid()
@@ -50,7 +51,9 @@ class Snapshot(View):
             raise ForkedTransactionError
         if self._scope is None:
             raise RegistryClosedError
-        return prepare()(self._scope)
+        work = prepare()
+        with self._database.translating():
+            return work(self._scope)
 
     def end(self) -> None:
         """Refuse any further use."""
@@ -69,9 +72,15 @@ class Past(View):
     """
 
     def __init__(
-        self, read: Reading, revision: int, incarnation: UUID, instances: Instances
+        self,
+        read: Reading,
+        revision: int,
+        time: datetime,
+        incarnation: UUID,
+        instances: Instances,
     ) -> None:
         self.revision = revision
+        self._time = time
         self._reading = read
         self._incarnation = incarnation
         self._instances = instances
@@ -80,7 +89,8 @@ class Past(View):
         work = prepare()
 
         def told(scope: Scope) -> T:
-            result = work(PastScope(scope.conn, scope.namespace, self.revision))
+            clock = StoppedClock(Moment(self._time))
+            result = work(PastScope(scope.conn, scope.namespace, clock, self.revision))
             # Looked at last: what was read before a pruning is whole.
             head = namespaces.head(scope)
             if head.incarnation != self._incarnation:

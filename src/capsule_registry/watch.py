@@ -78,17 +78,22 @@ class Watch:
     def __next__(self) -> Revision:
         patience = math.inf if self._timeout is None else self._timeout.total_seconds()
         deadline = time.monotonic() + patience
-        while True:
-            with self._turn:
-                if not self._waiting:
-                    self._waiting.extend(self._read(self._fetch))
-                if self._waiting:
-                    found = self._waiting.popleft()
-                    self._revision = found.revision
-                    return found
+        while (found := self.poll()) is None:
             if time.monotonic() >= deadline:
                 raise StopIteration
             time.sleep(POLL_SECONDS)
+        return found
+
+    def poll(self) -> Revision | None:
+        """Return the next revision if there is one already; raises as iteration does."""
+        with self._turn:
+            if not self._waiting:
+                self._waiting.extend(self._read(self._fetch))
+            if not self._waiting:
+                return None
+            found = self._waiting.popleft()
+            self._revision = found.revision
+            return found
 
     def _fetch(self, scope: Scope) -> list[Revision]:
         if self._head(scope).revision == self.revision:

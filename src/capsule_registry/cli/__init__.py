@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import sys
 
-from capsule_registry.cli import database, history, reading, writing
+from capsule_registry.cli import asking, bulk, database, history, leases, reading, writing
 from capsule_registry.cli.group import capsule_registry
 
 for command in (
     *reading.commands,
+    *asking.commands,
     *writing.commands,
+    *leases.commands,
+    *bulk.commands,
     *history.commands,
     *database.commands,
 ):

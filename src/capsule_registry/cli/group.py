@@ -32,6 +32,7 @@ PARTLY_FAILED: Final = 1
 NOT_FOUND: Final = 3
 UNAVAILABLE: Final = 7
 HISTORY_CORRUPT: Final = 8
+NOT_PERMITTED: Final = 9
 _LONGEST_SENTENCE: Final = 1000
 
 #: The exit code of each branch of errors; the first that fits counts.
@@ -45,11 +46,17 @@ _EXIT_CODES: Final = (
     ("SchemaVersionError", 6),
     ("RegistryUnavailableError", 7),
     ("HistoryCorruptError", HISTORY_CORRUPT),
-    ("PermissionDeniedError", 9),
+    ("PermissionDeniedError", NOT_PERMITTED),
 )
 
 #: The exit code of an error of the file system that no error of ours stands for.
-_OS_EXIT_CODES: Final = {FileExistsError: 4, FileNotFoundError: 5, PermissionError: 9}
+_OS_EXIT_CODES: Final = {
+    FileExistsError: 4,
+    FileNotFoundError: 5,
+    IsADirectoryError: 5,
+    NotADirectoryError: 5,
+    PermissionError: 9,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +89,22 @@ class Target:
         with self.open_to_read() as registry:
             yield registry.at(**moment) if moment else registry
 
+    @contextmanager
+    def view_at_once(self, moment: dict[str, Any] | None) -> Iterator[RegistryReader]:
+        """Give what is there to be read, all as of one moment."""
+        with self.open_to_read() as registry:
+            if moment:
+                yield registry.at(**moment)
+                return
+            with registry.snapshot() as view:
+                yield view
+
     def _open(self, database: str | None, *, read_only: bool = False) -> CapsuleRegistry:
         return library.CapsuleRegistry.open(
             database,
             namespace=self.namespace,
             actor=self.actor,
+            reason=self.reason,
             read_only=read_only,
             allow_network_file_system=self.allow_network_file_system,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +13,7 @@ import click
 import capsule_registry as library
 from capsule_registry.cli.group import HISTORY_CORRUPT, LAST_REVISION, Moment, Target, pass_target
 from capsule_registry.cli.output import (
+    Ticker,
     escape,
     format_option,
     print_json,
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 _PAGE: Final = 200
 #: The longest time in seconds that may be waited for: ten years.
 _LONGEST: Final = 3.2e8
-#: What progress is shown after, and how often.
-_PATIENCE_SECONDS: Final = 1.0
 
 anchor_option = click.option(
     "--anchor",
@@ -191,7 +189,7 @@ def verify(ctx: click.Context, anchor_file: Any, output_format: str) -> None:  #
     """Recompute the history and hold the tables against it; exit 8 if anything differs."""
     target: Target = ctx.obj
     with target.open_history() as registry:
-        found = registry.history.verify(_read_anchor(anchor_file), progress=_Progress("revision"))
+        found = registry.history.verify(_read_anchor(anchor_file), progress=Ticker("revision"))
     rows = [{"where": one.where, "problem": one.problem} for one in found.discrepancies]
     if output_format != "table" or rows:
         print_rows(rows, ("where", "problem"), output_format)
@@ -216,7 +214,7 @@ def head(target: Target) -> None:
 @pass_target
 def export(target: Target, after: int | None) -> None:
     """Print the history as the lines that its hashes are made of."""
-    show = _Progress("line")
+    show = Ticker("line")
     with target.open_history() as registry:
         for number, line in enumerate(registry.history.export(after=after), start=1):
             # To a file exactly as it is hashed; to a terminal as anything else.
@@ -246,20 +244,6 @@ def prune(target: Target, anchor_file: Any, *, yes: bool) -> None:  # noqa: ANN4
 
 def _read_anchor(file: Any) -> Anchor | None:  # noqa: ANN401 - a file
     return None if file is None else library.Anchor.parse(file.read())
-
-
-class _Progress:
-    """Says on a terminal, once a second, how far it is."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._last = time.monotonic()
-
-    def __call__(self, number: int) -> None:
-        now = time.monotonic()
-        if sys.stderr.isatty() and now - self._last > _PATIENCE_SECONDS:
-            self._last = now
-            click.echo(f"{self._what} {number}", err=True)
 
 
 commands = (log, watch, diff, audit)

@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 #: Wide enough for any cell, where nobody looks at the width.
 _UNBOUNDED_WIDTH: Final = 100_000
+#: After this long, people are told how far it is.
+PATIENCE_SECONDS: Final = 1.0
+
+#: The states of a capsule, without loading the library.
+STATES: Final = ("unloaded", "loading", "ready", "failed", "unloading")
 
 format_option = click.option(
     "--format",
@@ -101,3 +107,18 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return escape(value if isinstance(value, str) else json.dumps(value))
+
+
+class Ticker:
+    """Says on a terminal, once a second, how far it is."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._last = time.monotonic()
+
+    def __call__(self, number: int) -> None:
+        """Say *number*, if it is time to."""
+        now = time.monotonic()
+        if sys.stderr.isatty() and now - self._last > PATIENCE_SECONDS:
+            self._last = now
+            click.echo(f"{self._what} {number}", err=True)

@@ -9,6 +9,7 @@ import click
 import capsule_registry as library
 from capsule_registry.cli.group import NOT_FOUND, Target, at_option, pass_target
 from capsule_registry.cli.output import (
+    STATES,
     escape,
     format_option,
     print_json,
@@ -34,13 +35,20 @@ _SUMMARY = {
 
 
 @click.command("list")
+@click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
 @at_option
 @format_option
 @pass_target
-def list_capsules(target: Target, output_format: str, moment: dict[str, Any] | None) -> None:
+def list_capsules(
+    target: Target, output_format: str, moment: dict[str, Any] | None, state: str | None
+) -> None:
     """List the registered capsules, in the order of their registration."""
     with target.view(moment) as registry:
-        rows = [capsule.model_dump(mode="json", include=_SUMMARY) for capsule in registry.values()]
+        rows = [
+            capsule.model_dump(mode="json", include=_SUMMARY)
+            for capsule in registry.values()
+            if state in (None, capsule.state)
+        ]
     print_rows(rows, ("id", "version", "state", "generation", "registered_at"), output_format)
 
 
@@ -121,7 +129,7 @@ def uuids(
     """List the session UUIDs, in the order in which they were filed."""
     with target.view(moment) as registry:
         rows = [uuid.model_dump(mode="json") for uuid in registry.uuids(capsule_id)]
-    print_rows(rows, ("uuid", "capsule_id", "registered_at"), output_format)
+    print_rows(rows, ("uuid", "capsule_id", "lease_id", "registered_at"), output_format)
 
 
 @click.command

@@ -7,8 +7,8 @@ import time
 import uuid as uuid_module
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
-from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,15 +16,19 @@ import click
 
 import capsule_registry as library
 from capsule_registry.cli.group import PARTLY_FAILED, Target, exit_code, pass_target
-from capsule_registry.cli.output import escape, print_json, text_format_option
+from capsule_registry.cli.output import (
+    PATIENCE_SECONDS,
+    STATES,
+    escape,
+    print_json,
+    text_format_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from capsule_registry import CapsuleManifest, CapsuleRegistry
 
-#: A progress bar is drawn once the work has taken so long.
-_PATIENCE_SECONDS: Final = 1.0
 _LONGEST_ERROR: Final = 500
 
 
@@ -50,7 +54,7 @@ def register(ctx: click.Context, paths: tuple[Path, ...], output_format: str) ->
     target: Target = ctx.obj
     results = []
     with target.open() as registry:
-        register_one = partial(_register_one, registry, target.reason)
+        register_one = partial(_register_one, registry)
         for result in _registered(register_one, paths, show_progress=output_format == "text"):
             results.append(result)
             _report(result, as_text=output_format == "text")
@@ -88,12 +92,12 @@ def _manifests_at(place: Path) -> list[tuple[Path, str | None]]:
     return [*found] or [(place, "there is no Capsule.toml here")]
 
 
-def _register_one(registry: CapsuleRegistry, reason: str | None, path: Path) -> dict[str, Any]:
+def _register_one(registry: CapsuleRegistry, path: Path) -> dict[str, Any]:
     manifest = None
     try:
         manifest = library.CapsuleManifest.load(path)
         found = _Found(manifest, path.parent.resolve())
-        registry.run(lambda transaction: transaction.register(found), reason=reason)
+        registry.register(found)
     except library.InvalidManifestError as error:
         return _result(path, manifest, f"{error.message} [{error.rule}]")
     except (library.InvalidInputError, library.ConflictError) as error:
@@ -119,7 +123,7 @@ def _progress(total: int, *, shown: bool) -> Iterator[Callable[[], None]]:
     def advance() -> None:
         nonlocal bar, done
         done += 1
-        late = time.monotonic() - started > _PATIENCE_SECONDS
+        late = time.monotonic() - started > PATIENCE_SECONDS
         if bar is None and late and shown and sys.stderr.isatty():
             from rich.console import Console  # noqa: PLC0415 - only a bar needs it
             from rich.progress import Progress  # noqa: PLC0415
@@ -147,7 +151,7 @@ def unregister(ctx: click.Context, capsule_ids: tuple[str, ...]) -> None:
     with target.open() as registry:
         for capsule_id in capsule_ids:
             try:
-                registry.run(methodcaller("unregister", capsule_id), reason=target.reason)
+                registry.unregister(capsule_id)
             except (library.NotFoundError, library.InvalidInputError) as error:
                 errors.append(error)
                 click.echo(f"capsule-registry: {escape(str(error))}", err=True)
@@ -157,15 +161,69 @@ def unregister(ctx: click.Context, capsule_ids: tuple[str, ...]) -> None:
         ctx.exit(exit_code(errors[0]) if len(capsule_ids) == 1 else PARTLY_FAILED)
 
 
+@click.command
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--generation", type=int, help="Only if this one stands there.")
+@click.option("--uuid", "uuids", multiple=True, help="A session UUID of the new one.")
+@click.option("--keep-uuids", is_flag=True, help="Keep the session UUIDs of the old one too.")
+@pass_target
+def replace(
+    target: Target, path: Path, generation: int | None, uuids: tuple[str, ...], *, keep_uuids: bool
+) -> None:
+    """Put the capsule at PATH, a manifest or a directory, in the place of the registered one."""
+    found = _only_manifest_at(path)
+    capsule = _Found(library.CapsuleManifest.load(found), found.parent.resolve())
+    with target.open() as registry:
+        record = registry.replace(
+            capsule, expected_generation=generation, uuids=uuids, keep_uuids=keep_uuids
+        )
+    click.echo(f"replaced {record.id} {escape(record.version)} generation {record.generation}")
+
+
+def _only_manifest_at(place: Path) -> Path:
+    found = [*library.discover(place)]
+    if len(found) != 1:
+        raise click.UsageError(f"{place} has {len(found)} manifests, and one is needed")
+    return found[0]
+
+
+@click.command("set-state")
+@click.argument("capsule_id", metavar="ID")
+@click.argument("state", type=click.Choice(STATES))
+@click.option("--because", metavar="TEXT", help="Kept beside the state.")
+@pass_target
+def set_state(target: Target, capsule_id: str, state: str, because: str | None) -> None:
+    """Set the state of the capsule ID: only one that is ready is allowed anything."""
+    with target.open() as registry:
+        record = registry.set_state(capsule_id, state, because)
+    click.echo(f"{record.id} is {record.state}")
+
+
+@click.command("wait-ready")
+@click.argument("capsule_ids", metavar="ID…", nargs=-1, required=True)
+@click.option("--timeout", type=click.FloatRange(0, 10**9), default=30.0, metavar="SECONDS")
+@click.pass_context
+def wait_ready(ctx: click.Context, capsule_ids: tuple[str, ...], timeout: float) -> None:
+    """Wait until each capsule is ready or has failed; exit 1 unless all are ready."""
+    target: Target = ctx.obj
+    with target.open_history() as registry:
+        found = registry.wait_ready(capsule_ids, timedelta(seconds=timeout))
+    for capsule_id, status in found.items():
+        click.echo(f"{capsule_id} {status}")
+    if {*found.values()} != {library.ReadyStatus.READY}:
+        ctx.exit(PARTLY_FAILED)
+
+
 @click.command("register-uuid")
 @click.argument("capsule_id", metavar="ID")
 @click.argument("uuid", required=False)
+@click.option("--lease", metavar="ID", help="That it is to belong to; see `leases`.")
 @pass_target
-def register_uuid(target: Target, capsule_id: str, uuid: str | None) -> None:
+def register_uuid(target: Target, capsule_id: str, uuid: str | None, lease: str | None) -> None:
     """File UUID, or a new one, under the capsule ID, and print it."""
     wanted = str(uuid_module.uuid4()) if uuid is None else uuid
     with target.open() as registry:
-        registry.run(methodcaller("register_uuid", wanted, capsule_id), reason=target.reason)
+        registry.register_uuid(wanted, capsule_id, lease=lease)
     click.echo(wanted)
 
 
@@ -178,9 +236,9 @@ def drain(target: Target, *, yes: bool) -> None:
         message = f"this removes everything in namespace {target.namespace}: say --yes"
         raise click.UsageError(message)
     with target.open() as registry:
-        removed = registry.run(lambda transaction: transaction.drain(), reason=target.reason)
+        removed = registry.drain()
     for capsule in removed:
         click.echo(f"unregistered {capsule.id}")
 
 
-commands = (register, unregister, register_uuid, drain)
+commands = (register, replace, set_state, wait_ready, unregister, register_uuid, drain)

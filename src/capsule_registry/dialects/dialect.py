@@ -1,24 +1,21 @@
-"""The databases: how each is reached, locked and asked for the time."""
+"""The databases: how each is reached and locked, and what goes wrong with it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import func, literal_column, null, type_coerce
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from capsule_registry.canonical import canonical_json
 from capsule_registry.dialects.faults import mariadb_fault, postgresql_fault, sqlite_fault
 from capsule_registry.dialects.probes import MARIADB, POSTGRESQL, SQLITE
 from capsule_registry.dialects.shells import mariadb_shell, postgresql_shell, sqlite_shell
-from capsule_registry.dialects.types import UtcDateTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Insert, Table
+    from sqlalchemy import Insert, Table
     from sqlalchemy.engine import URL
     from sqlalchemy.exc import DBAPIError
 
@@ -64,10 +61,8 @@ class Dialect:
     begin_write: str | None = None
     #: Options of a connection whose transaction reads at one moment.
     snapshot_options: Mapping[str, Any] = field(default_factory=dict)
-    #: The time by the database's clock at the moment of asking; the host's where it has none.
-    now: ColumnElement[datetime] | None = None
-    #: Who the database says is connected.
-    user: ColumnElement[Any] = field(default_factory=null)
+    #: The database has no clock of its own: the time is that of the one host that can open it.
+    has_hosts_clock: bool = False
     #: Options of the engine, and what each new connection is told.
     engine_options: Mapping[str, Any] = field(default_factory=dict)
     settings: tuple[str, ...] = ()
@@ -100,6 +95,7 @@ _SQLITE: Final = Dialect(
     sqlite_fault,
     "SERIALIZABLE",
     upgrades_itself=True,
+    has_hosts_clock=True,
     begin_write="BEGIN IMMEDIATE",
     snapshot_options={"begin": "BEGIN"},
     probes=SQLITE,
@@ -117,8 +113,6 @@ _POSTGRESQL: Final = Dialect(
     postgresql_fault,
     _READ_COMMITTED,
     snapshot_options=_REPEATABLE_READ,
-    now=type_coerce(func.clock_timestamp(), UtcDateTime),
-    user=func.session_user(),
     engine_options=_SERVER_OPTIONS,
     settings=(_LIMIT_WAITING,),
     switches_autocommit_freely=True,
@@ -137,11 +131,6 @@ _MARIADB: Final = Dialect(
     mariadb_fault,
     _READ_COMMITTED,
     snapshot_options=_REPEATABLE_READ,
-    # As text: SQLAlchemy's `func.sysdate` drops the precision.
-    now=type_coerce(
-        literal_column("CONVERT_TZ(SYSDATE(6), @@session.time_zone, '+00:00')"), UtcDateTime
-    ),
-    user=func.current_user(),
     engine_options=_SERVER_OPTIONS,
     settings=(
         f"SET innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, {LOCK_TIMEOUT_SECONDS})",

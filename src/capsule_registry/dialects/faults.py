@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
+from sqlalchemy.exc import DataError, OperationalError
+
 from capsule_registry.errors import (
     CapsuleRegistryError,
     HistoryCorruptError,
@@ -51,6 +53,8 @@ _POSTGRESQL: Final[dict[str, Fault]] = {
     "40P01": "busy",  # deadlock_detected
     "42501": "permission",  # insufficient_privilege
     "42703": "corrupt",  # undefined_column
+    "42804": "corrupt",  # datatype_mismatch: somebody changed the type of a column
+    "42883": "corrupt",  # undefined_function: the same, where two columns are compared
     "42P01": "corrupt",  # undefined_table
     "55P03": "busy",  # lock_not_available
     "57014": "unavailable",  # query_canceled: a statement timeout
@@ -105,14 +109,18 @@ _MARIADB: Final[dict[int, Fault]] = {
 def sqlite_fault(error: DBAPIError) -> Fault | None:
     """Return what the result code of SQLite means."""
     code = getattr(error.orig, "sqlite_errorcode", None)
-    return None if code is None else _SQLITE.get(code & 0xFF)
+    if code is None:  # The module's own: a text that is no UTF-8 is all that it cannot read.
+        return "corrupt" if isinstance(error, OperationalError) else None
+    return _SQLITE.get(code & 0xFF)
 
 
 def postgresql_fault(error: DBAPIError) -> Fault | None:
     """Return what the SQLSTATE of PostgreSQL means."""
     state = getattr(error.orig, "sqlstate", None)
     if state is None:
-        return "lost" if error.connection_invalidated else None
+        # The driver's own: what the server sent is no value of Python's, such as a time `infinity`.
+        is_unreadable = isinstance(error, DataError)
+        return "lost" if error.connection_invalidated else "corrupt" if is_unreadable else None
     return _POSTGRESQL.get(state, _POSTGRESQL.get(state[:2]))
 
 

@@ -81,8 +81,13 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         if dialect.name == "sqlite":
             value = _read(datetime.fromisoformat, value, time_text)
-        instant: datetime = value if value.tzinfo else value.replace(tzinfo=UTC)
-        return instant.astimezone(UTC)
+        if not isinstance(value, datetime):  # What a driver makes of a time that there is not.
+            raise HistoryCorruptError(f"the stored value {value!r}"[:200], "it is no time")
+        instant = value if value.tzinfo else value.replace(tzinfo=UTC)
+        try:
+            return instant.astimezone(UTC)
+        except OverflowError as error:
+            raise HistoryCorruptError(f"the stored value {value!r}", str(error)) from error
 
 
 class CanonicalUuid(TypeDecorator[UUID]):
@@ -140,9 +145,10 @@ def _read(parse: Callable[[Any], T], text: object, write: Callable[[T], str] | N
         raise HistoryCorruptError(f"the stored value {text!r}"[:200], "it is no text")
     try:
         value = parse(text)
-    except (RecursionError, TypeError, ValueError) as error:
+        is_canonical = write is None or write(value) == text
+    except (OverflowError, RecursionError, TypeError, ValueError) as error:
         raise HistoryCorruptError(f"the stored value {text!r}"[:200], str(error)) from error
-    if write is not None and write(value) != text:
+    if not is_canonical:
         raise HistoryCorruptError(f"the stored value {text!r}"[:200], "it is spelled otherwise")
     return value
 

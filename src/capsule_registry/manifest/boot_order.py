@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from capsule_registry.errors import DependencyCycleError
-from capsule_registry.matching import capability_matches
+from capsule_registry.matching import Offers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from capsule_registry.manifest.manifest import CapsuleManifest
+
+
+class Node(NamedTuple):
+    """What the order of a capsule depends on."""
+
+    name: str
+    requires: Sequence[str]
+    provides: Sequence[str]
+    is_uplink: bool
 
 
 def boot_order(manifests: Iterable[CapsuleManifest]) -> list[CapsuleManifest]:
@@ -27,23 +36,41 @@ def boot_order(manifests: Iterable[CapsuleManifest]) -> list[CapsuleManifest]:
             the order to use then: as given, uplink capsules first.
     """
     given = list(manifests)
-    order = _dependency_order(given)
-    if len(order) < len(given):
-        left = [index for index in range(len(given)) if index not in set(order)]
-        names = tuple(given[index].package.name for index in left)
-        raise DependencyCycleError(names, tuple(_uplinks_first(range(len(given)), given)))
-    return [given[index] for index in _uplinks_first(order, given)]
+    nodes = [
+        Node(
+            manifest.package.name,
+            manifest.dependencies.requires,
+            manifest.effective_provides,
+            manifest.capabilities.uplink,
+        )
+        for manifest in given
+    ]
+    return [given[index] for index in order_of(nodes)]
 
 
-def _uplinks_first(order: Iterable[int], manifests: Sequence[CapsuleManifest]) -> list[int]:
-    return sorted(order, key=lambda index: not manifests[index].capabilities.uplink)
+def order_of(nodes: Sequence[Node]) -> list[int]:
+    """
+    Return the indexes of *nodes* in the order in which a host starts them; see `boot_order`.
+
+    Raises:
+        DependencyCycleError: Some require each other in a circle.
+    """
+    order = _dependency_order(nodes)
+    if len(order) < len(nodes):
+        names = tuple(nodes[index].name for index in sorted({*range(len(nodes))} - {*order}))
+        raise DependencyCycleError(names, tuple(_uplinks_first(range(len(nodes)), nodes)))
+    return _uplinks_first(order, nodes)
 
 
-def _dependency_order(manifests: Sequence[CapsuleManifest]) -> list[int]:
+def _uplinks_first(order: Iterable[int], nodes: Sequence[Node]) -> list[int]:
+    return sorted(order, key=lambda index: not nodes[index].is_uplink)
+
+
+def _dependency_order(nodes: Sequence[Node]) -> list[int]:
     """Return the indexes that can be ordered (Kahn, first in first out)."""
-    dependents: list[list[int]] = [[] for _ in manifests]
-    waiting_for = [0] * len(manifests)
-    for consumer, provider in _edges(manifests):
+    dependents: list[list[int]] = [[] for _ in nodes]
+    waiting_for = [0] * len(nodes)
+    for consumer, provider in _edges(nodes):
         dependents[provider].append(consumer)
         waiting_for[consumer] += 1
     ready = deque(index for index, count in enumerate(waiting_for) if not count)
@@ -57,15 +84,16 @@ def _dependency_order(manifests: Sequence[CapsuleManifest]) -> list[int]:
     return order
 
 
-def _edges(manifests: Sequence[CapsuleManifest]) -> Iterable[tuple[int, int]]:
+def _edges(nodes: Sequence[Node]) -> Iterable[tuple[int, int]]:
     """Yield (consumer, provider) for each requirement and each other capsule that meets it."""
-    provides = [manifest.effective_provides for manifest in manifests]
-    if len(manifests) < 2:  # noqa: PLR2004 - one alone has no other
+    if len(nodes) < 2:  # noqa: PLR2004 - one alone has no other
         return
-    for consumer, manifest in enumerate(manifests):
-        for requirement in manifest.dependencies.requires:
-            for provider, offered in enumerate(provides):
-                if provider != consumer and any(
-                    capability_matches(requirement, capability) for capability in offered
-                ):
-                    yield consumer, provider
+    offers = Offers(
+        (index, capability) for index, node in enumerate(nodes) for capability in node.provides
+    )
+    known: dict[str, list[int]] = {}
+    for consumer, node in enumerate(nodes):
+        for requirement in node.requires:
+            if requirement not in known:
+                known[requirement] = offers.meeting(requirement)
+            yield from ((consumer, index) for index in known[requirement] if index != consumer)

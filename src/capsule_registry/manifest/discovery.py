@@ -35,6 +35,16 @@ def discover(place: str | PathLike[str]) -> Iterator[Path]:
     )
 
 
+def dangling(place: str | PathLike[str]) -> Iterator[Path]:
+    """Yield the links at *place* that stand where manifests do and lead nowhere."""
+    path = Path(place)
+    if path.is_dir():
+        for entry in (path, *path.iterdir()):
+            manifest = entry / MANIFEST_NAME
+            if manifest.is_symlink() and not manifest.exists():
+                yield manifest
+
+
 def _may_be_file(path: Path) -> bool:
     """Say whether *path* is a file, or cannot be looked at: then reading it says why."""
     try:

@@ -111,8 +111,11 @@ class CapsuleManifest(ManifestPart):
         Return the manifest of a text that was accepted once; its rules are not checked again.
 
         Raises:
-            InvalidManifestError, ValueError: The text is not what `text` of a manifest was.
+            InvalidManifestError, TypeError, ValueError: The text is not what `text` of a manifest
+                was.
         """
+        if not isinstance(text, str):
+            raise TypeError("the text of a manifest is no text")
         document = parse_document(text, None) if format == "toml" else json.loads(text)
         return cls.restore(document, format=format, text=text)
 

@@ -12,17 +12,27 @@ from capsule_registry.tables.history import (
     revisions,
     schema_versions,
 )
-from capsule_registry.tables.live import capsules, grants, leases, tools, uplinks, uuid_mappings
+from capsule_registry.tables.live import capsules, leases, uplinks, uuid_mappings
 from capsule_registry.tables.metadata import metadata
+from capsule_registry.tables.projections import (
+    grants,
+    interceptors,
+    provisions,
+    requirements,
+    tools,
+)
 
 __all__ = [
     "capsules",
     "events",
     "grants",
+    "interceptors",
     "leases",
     "manifests",
     "metadata",
     "namespaces",
+    "provisions",
+    "requirements",
     "revisions",
     "schema_versions",
     "tools",

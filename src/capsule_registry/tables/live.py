@@ -30,9 +30,9 @@ from capsule_registry.dialects.types import (
     long_text,
     short_text,
 )
-from capsule_registry.tables.metadata import KEYED, NOT_IMAGED, metadata
+from capsule_registry.tables.metadata import NOT_IMAGED, metadata
 
-_CAPSULES_KEY: Final = ["capsules.namespace", "capsules.id"]
+CAPSULES_KEY: Final = ["capsules.namespace", "capsules.id"]
 _STATES: Final = "'unloaded', 'loading', 'ready', 'failed', 'unloading'"
 _MASK: Final = " + ".join(
     f"CASE WHEN {flag} THEN {1 << bit} ELSE 0 END" for bit, flag in enumerate(UPLINK_FLAGS)
@@ -88,44 +88,7 @@ capsules = Table(
     ),
     Index("ix_capsules_order", "namespace", "registered_revision", "position"),
     Index("ix_capsules_manifest_digest", "namespace", "manifest_digest"),
-)
-
-
-class _ToolColumns(TypedColumns):
-    namespace: Named[str] = Column(short_text(63), nullable=False)
-    capsule_id: Named[str] = Column(short_text(128), nullable=False)
-    position: Named[int] = Column(Integer, nullable=False)
-    name: Named[str] = Column(short_text(255), nullable=False)
-    description: Named[str] = Column(long_text(), nullable=False)
-    input_schema: Named[Any] = Column(CanonicalJson(none_as_null=False), nullable=False)
-
-
-tools = Table(
-    "tools",
-    metadata,
-    _ToolColumns,
-    PrimaryKeyConstraint("namespace", "capsule_id", "position"),
-    ForeignKeyConstraint(["namespace", "capsule_id"], _CAPSULES_KEY, ondelete="CASCADE"),
-    Index("ix_tools_name", "namespace", "name"),
-)
-
-
-class _GrantColumns(TypedColumns):
-    namespace: Named[str] = Column(short_text(63), nullable=False)
-    capsule_id: Named[str] = Column(short_text(128), nullable=False)
-    capability: Named[str] = Column(short_text(32), nullable=False)
-    position: Named[int] = Column(Integer, nullable=False)
-    value: Named[str] = Column(short_text(512), nullable=False)
-
-
-grants = Table(
-    "grants",
-    metadata,
-    _GrantColumns,
-    PrimaryKeyConstraint("namespace", "capsule_id", "capability", "position"),
-    ForeignKeyConstraint(["namespace", "capsule_id"], _CAPSULES_KEY, ondelete="CASCADE"),
-    Index("ix_grants_value", "namespace", "capability", "value"),
-    **KEYED,
+    Index("ix_capsules_state", "namespace", "state", "registered_revision", "position"),
 )
 
 
@@ -161,7 +124,7 @@ uplinks = Table(
     metadata,
     _UplinkColumns,
     PrimaryKeyConstraint("namespace", "id"),
-    ForeignKeyConstraint(["namespace", "capsule_id"], _CAPSULES_KEY, ondelete="CASCADE"),
+    ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
     CheckConstraint("source_kind IN ('native', 'wasm', 'open_claw')", name="source_kind_known"),
     CheckConstraint("profile IN ('chat', 'interactive', 'notify', 'bridge')", name="profile_known"),
     Index("ix_uplinks_order", "namespace", "created_revision", "position"),
@@ -184,6 +147,11 @@ class _LeaseColumns(TypedColumns):
     opened_revision: Named[int] = Column(BigInteger, nullable=False)
     #: Moves with every renewal, which makes no event: so it is in no row image.
     expires_at: Named[datetime] = Column(UtcDateTime, nullable=False, info=NOT_IMAGED)
+    #: Where the database has no clock of its own: which run of its host, and up to which uptime.
+    boot_id: Named[str | None] = Column(short_text(36), nullable=True, info=NOT_IMAGED)
+    expires_uptime_ms: Named[int | None] = Column(BigInteger, nullable=True, info=NOT_IMAGED)
+    #: When it had run out, once somebody has found that it had.
+    expired_at: Named[datetime | None] = Column(UtcDateTime, nullable=True)
 
 
 leases = Table(
@@ -211,7 +179,7 @@ uuid_mappings = Table(
     metadata,
     _UuidMappingColumns,
     PrimaryKeyConstraint("namespace", "uuid"),
-    ForeignKeyConstraint(["namespace", "capsule_id"], _CAPSULES_KEY, ondelete="CASCADE"),
+    ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
     ForeignKeyConstraint(
         ["namespace", "lease_id"], ["leases.namespace", "leases.id"], ondelete="CASCADE"
     ),

@@ -1,0 +1,141 @@
+"""The verbs that change many capsules at once."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from capsule_registry import capsules, sync, transfer, uuids
+from capsule_registry.candidates import Candidate
+from capsule_registry.identifiers import CapsuleId
+from capsule_registry.sync import Desired, SyncAction, SyncPlan
+from capsule_registry.writer import RegistryWriter
+
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from os import PathLike
+
+    from capsule_registry.manifest.manifest import CapsuleManifest
+    from capsule_registry.records import Capsule, RegisteredCapsule
+    from capsule_registry.unit import Unit
+
+#: At most so many capsules are registered in one revision, unless inside a transaction.
+MOST_AT_ONCE: Final = 1000
+
+
+class BulkWriter(RegistryWriter):
+    """What can be changed of many capsules at once."""
+
+    #: How many of something are put into one revision.
+    _most_at_once: int | None = MOST_AT_ONCE
+
+    def register_many(
+        self, given: Iterable[Capsule | CapsuleManifest]
+    ) -> builtins.list[RegisteredCapsule]:
+        """
+        Register each of *given*, in order, as `register` does, and return them.
+
+        At most a thousand make one revision, unless inside a transaction: an error undoes those of
+        its own revision, and those of the ones before it stay. *given* is read as it is needed.
+
+        Raises:
+            CapsuleAlreadyRegisteredError, InvalidManifestError, InvalidCapsuleIdError,
+            InvalidUplinkSourceError: As `register`.
+        """
+        waiting = iter(given)
+        found: builtins.list[RegisteredCapsule] = []
+        while batch := [*islice(waiting, self._most_at_once)]:
+            found += self._write(partial(self._registering, batch))
+        return found
+
+    def _registering(
+        self, batch: Sequence[Capsule | CapsuleManifest]
+    ) -> Callable[[Unit], builtins.list[RegisteredCapsule]]:
+        candidates = [*map(Candidate.of, batch)]
+
+        def work(unit: Unit) -> builtins.list[RegisteredCapsule]:
+            return [
+                self._given(unit, capsules.register(unit, candidate, self._new_uuid), candidate)
+                for candidate in candidates
+            ]
+
+        return work
+
+    def import_lines(self, lines: Iterable[str]) -> int:
+        """
+        Register what `export_lines` has yielded, somewhere or at some time; return how much.
+
+        That is the count of capsules, uplinks and UUIDs. At most a thousand of them make one
+        revision, unless inside a transaction: an error undoes those of its own revision, and those
+        of the ones before it stay. *lines* are read as they are needed.
+
+        Raises:
+            InvalidTextError: A line is none of an export, or the last one is missing.
+            ConflictError: It is registered already.
+            InvalidInputError: As `register`.
+        """
+        works, count = transfer.read(lines), 0
+        while done := self._import_some(works):
+            count += done
+        return count
+
+    def _import_some(self, works: Iterator[Callable[[Unit], None]]) -> int:
+        """Do the next of *works*, of which none is held afterwards; return how many there were."""
+        batch = [*islice(works, self._most_at_once)]
+        if batch:
+            self._write(partial(_doing_all, batch))
+        return len(batch)
+
+    def sync(
+        self, directory: str | PathLike[str], *, prune: bool = False, dry_run: bool = False
+    ) -> SyncPlan:
+        """
+        Register the capsules of *directory* that are new, replace those whose manifest differs.
+
+        All in one revision; nothing to change makes none. A manifest that cannot be used stops no
+        other, and changes nothing of its own capsule, nor has that removed. Of several manifests of
+        one id none is used. Session UUIDs of a capsule that is replaced are removed.
+
+        Args:
+            directory: See `discover`.
+            prune: Unregister what is registered and not in *directory*.
+            dry_run: Change nothing, and return what would be done.
+
+        Raises:
+            OSError: *directory* does not exist, or cannot be listed.
+        """
+        if dry_run:
+            return self._read_at_once(
+                lambda: partial(sync.plan, desired=sync.read(directory), prune=prune)
+            )
+
+        def prepare() -> Callable[[Unit], SyncPlan]:
+            return partial(self._synchronize, sync.read(directory), prune=prune)
+
+        return self._write(prepare)
+
+    def _synchronize(self, desired: Desired, unit: Unit, *, prune: bool) -> SyncPlan:
+        plan, by_id = sync.plan(unit, desired, prune=prune), desired.by_id
+        for step in plan.changes:
+            capsule_id = CapsuleId(step.capsule_id or "")
+            if step.action is SyncAction.UNREGISTER:
+                capsules.unregister(unit, capsule_id)
+                continue
+            candidate = by_id[capsule_id]
+            if step.action is SyncAction.REPLACE:
+                uuids.retire(unit, capsule_id, ())
+                record = capsules.replace(unit, candidate, None, self._new_uuid)
+            else:
+                record = capsules.register(unit, candidate, self._new_uuid)
+            self._given(unit, record, candidate)
+        return plan
+
+
+def _doing_all(works: Iterable[Callable[[Unit], None]]) -> Callable[[Unit], None]:
+    def do(unit: Unit) -> None:
+        for work in works:
+            work(unit)
+
+    return do

@@ -1,0 +1,184 @@
+"""The commands that ask who may do what, and who needs whom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from capsule_registry.cli.group import NOT_PERMITTED, PARTLY_FAILED, at_option, pass_target
+from capsule_registry.cli.output import (
+    escape,
+    format_option,
+    print_json,
+    print_rows,
+    text_format_option,
+)
+
+if TYPE_CHECKING:
+    from capsule_registry import Dependency
+    from capsule_registry.cli.group import Target
+
+
+#: What Mermaid reads as its own, or as HTML, and what it is written as; `#` first.
+_MERMAID = (("#", "#35;"), ("&", "#amp;"), ('"', "#quot;"), ("<", "#lt;"), (">", "#gt;"))
+
+
+@click.command
+@click.argument("uuid")
+@click.argument("capability")
+@click.argument("value", required=False)
+@at_option
+@text_format_option
+@click.pass_context
+def check(  # noqa: PLR0913, PLR0917 - one for each argument and option
+    ctx: click.Context,
+    uuid: str,
+    capability: str,
+    value: str | None,
+    output_format: str,
+    moment: dict[str, Any] | None,
+) -> None:
+    """Say whether the sender with the session UUID may do something; exit 9 if not."""
+    target: Target = ctx.obj
+    with target.view(moment) as registry:
+        decision = registry.check(uuid, capability, value)
+    if output_format == "json":
+        print_json(decision.model_dump(mode="json"))
+    else:
+        word = "allowed" if decision.allowed else "denied"
+        of = f" {decision.capsule_id}" if decision.capsule_id else ""
+        by = f" by {escape(decision.grant)}" if decision.grant else ""
+        click.echo(f"{word}{of}: {decision.why}{by}, as of revision {decision.revision}")
+    if not decision.allowed:
+        ctx.exit(NOT_PERMITTED)
+
+
+@click.command
+@click.option("--capability", help="Such as ipc_publish.")
+@click.option("--value", help="That cover this topic, host, path, command line …")
+@click.option("--capsule", "capsule_id", metavar="ID", help="Of this capsule only.")
+@at_option
+@format_option
+@pass_target
+def grants(
+    target: Target,
+    /,
+    output_format: str,
+    moment: dict[str, Any] | None,
+    **conditions: Any,  # noqa: ANN401 - passed on as they are
+) -> None:
+    """List what capsules may do, or who may do something."""
+    with target.view(moment) as registry:
+        rows = [grant.model_dump(mode="json") for grant in registry.grants(**conditions)]
+    print_rows(rows, ("capability", "value", "capsule_id", "state"), output_format)
+
+
+@click.command
+@click.argument("topic")
+@at_option
+@format_option
+@pass_target
+def interceptors(
+    target: Target, topic: str, output_format: str, moment: dict[str, Any] | None
+) -> None:
+    """List the actions that an event of TOPIC calls for, of the capsules that are ready."""
+    with target.view(moment) as registry:
+        rows = [
+            {"capsule_id": found.capsule_id, "action": found.action}
+            for found in registry.interceptors(topic)
+        ]
+    print_rows(rows, ("capsule_id", "action"), output_format)
+
+
+@click.command
+@click.argument("capability")
+@at_option
+@format_option
+@pass_target
+def providers(
+    target: Target, capability: str, output_format: str, moment: dict[str, Any] | None
+) -> None:
+    """List all who offer what meets the requirement CAPABILITY, such as topic:llm.*."""
+    with target.view(moment) as registry:
+        rows = [found.model_dump(mode="json") for found in registry.providers(capability)]
+    print_rows(rows, ("capsule_id", "capability", "state"), output_format)
+
+
+@click.command("boot-order")
+@at_option
+@text_format_option
+@click.pass_context
+def boot_order(ctx: click.Context, output_format: str, moment: dict[str, Any] | None) -> None:
+    """Print the ids in the order in which capsules start; exit 1 if some wait in a circle."""
+    target: Target = ctx.obj
+    with target.view(moment) as registry:
+        found = registry.boot_order()
+    if output_format == "json":
+        print_json(found.model_dump(mode="json"))
+    else:
+        for capsule_id in found.order:
+            click.echo(capsule_id)
+    for one in found.unmet:
+        click.echo(f"unmet: {one.capsule_id} requires {escape(one.requirement)}", err=True)
+    if found.cycle:
+        click.echo(f"in a circle, or waiting for one: {', '.join(found.cycle)}", err=True)
+        ctx.exit(PARTLY_FAILED)
+
+
+@click.command
+@at_option
+@click.option(
+    "--format",
+    "language",
+    type=click.Choice(["dot", "mermaid"]),
+    default="dot",
+    show_default=True,
+    help="For Graphviz, or for Markdown.",
+)
+@pass_target
+def graph(target: Target, language: str, moment: dict[str, Any] | None) -> None:
+    """Draw who needs whom: an arrow from each capsule to all who provide what it requires."""
+    with target.view_at_once(moment) as registry:
+        capsule_ids, found = registry.list(), registry.dependencies()
+    for line in {"dot": _dot, "mermaid": _mermaid}[language](capsule_ids, found):
+        click.echo(line)
+
+
+def _dot(capsule_ids: list[Any], found: list[Dependency]) -> list[str]:
+    def quoted(text: str) -> str:
+        shown = escape(text).replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{shown}"'
+
+    lines = [f"  {quoted(one)};" for one in capsule_ids]
+    for one in found:
+        label = quoted(one.requirement)
+        lines += [
+            f"  {quoted(one.capsule_id)} -> {quoted(provider)} [label={label}];"
+            for provider in one.providers
+        ]
+        if not one.providers:
+            unmet = quoted(f"unmet {one.requirement}")
+            lines.append(f"  {unmet} [label={label}, style=dashed];")
+            lines.append(f"  {quoted(one.capsule_id)} -> {unmet} [style=dashed];")
+    return ["digraph capsules {", *lines, "}"]
+
+
+def _mermaid(capsule_ids: list[Any], found: list[Dependency]) -> list[str]:
+    def quoted(text: str) -> str:
+        shown = escape(text)
+        for character, code in _MERMAID:
+            shown = shown.replace(character, code)
+        return f'"{shown}"'
+
+    names = {one: f"c{number}" for number, one in enumerate(capsule_ids)}
+    lines = [f"  {name}[{quoted(one)}]" for one, name in names.items()]
+    for number, one in enumerate(found):
+        label, needing = quoted(one.requirement), names[one.capsule_id]
+        lines += [f"  {needing} -->|{label}| {names[provider]}" for provider in one.providers]
+        if not one.providers:
+            lines.append(f"  {needing} -.-> u{number}({label})")
+    return ["flowchart LR", *lines]
+
+
+commands = (check, grants, interceptors, providers, boot_order, graph)

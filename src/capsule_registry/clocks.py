@@ -1,0 +1,105 @@
+"""
+What time it is: by the database's clock, or by the host's where the database has none.
+
+A file's clock is that of its one host, which people and programs may set. So whatever ends at some
+time ends on such a host by its uptime too, which nothing sets back.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+from capsule_registry.errors import RegistryUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Where Linux names its run since the last boot.
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+#: The clock that also counts while the host sleeps, where there is one.
+_UPTIME_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time, and the uptime of the host in milliseconds where that is to be gone by as well."""
+
+    time: datetime
+    #: Which run of the host `uptime_ms` is of.
+    boot_id: str | None = None
+    uptime_ms: int | None = None
+
+    def not_before(self, time: datetime) -> Moment:
+        """Return this moment, or *time* where that is later."""
+        return replace(self, time=max(self.time, time))
+
+
+class Clock:
+    """
+    Gives the time, which never goes back.
+
+    Args:
+        source: Gives it instead of the database and the host.
+        is_hosts: The database has none but the host's, so the host's uptime counts too.
+    """
+
+    def __init__(
+        self, source: Callable[[], datetime] | None = None, *, is_hosts: bool = False
+    ) -> None:
+        self._source = source
+        self._is_hosts = is_hosts
+        self._latest = _BEGINNING
+        self._lock = Lock()
+
+    def moment(self, database_now: datetime | None) -> Moment:
+        """Return what it is now; *database_now* is what the database has just said, if it did."""
+        now = self._source() if self._source else database_now or self._host_now()
+        with self._lock:
+            self._latest = now = max(now, self._latest)
+        if self._source or not self._is_hosts:
+            return Moment(now)
+        return Moment(now, boot_id(), time.clock_gettime_ns(_UPTIME_CLOCK) // 1_000_000)
+
+    def _host_now(self) -> datetime:
+        if not self._is_hosts:
+            reason = "it gives no time: its session needs a time zone that it knows, such as +00:00"
+            raise RegistryUnavailableError("the database's clock", reason)
+        return host_clock()
+
+
+class StoppedClock(Clock):
+    """Gives one moment always: that which a reading is of."""
+
+    def __init__(self, moment: Moment) -> None:
+        super().__init__()
+        self._moment = moment
+
+    def moment(self, database_now: datetime | None) -> Moment:  # noqa: ARG002 - it is stopped
+        """Return the moment at which it stands."""
+        return self._moment
+
+
+def uptime_seconds() -> float:
+    """Return for how long the host has been up, also while it slept, where it counts that."""
+    return time.clock_gettime(_UPTIME_CLOCK)
+
+
+def host_clock() -> datetime:
+    """Return the time by the clock of this host."""
+    return datetime.now(UTC)
+
+
+@cache
+def boot_id() -> str:
+    """Return the name of this run of the host, or the empty text where it has none."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

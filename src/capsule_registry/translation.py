@@ -1,0 +1,40 @@
+"""What becomes of a failure of the database."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from capsule_registry.dialects.faults import ERRORS
+from capsule_registry.errors import OutcomeUnknownError, RegistryUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from capsule_registry.addresses import Address
+
+
+class UnknownOutcomeError(Exception):
+    """The connection broke at COMMIT: whoever holds the unit's `request_id` must look it up."""
+
+
+@contextmanager
+def translating(address: Address) -> Iterator[None]:
+    """Turn a failure of the database at *address* into an error of ours; let a bug through."""
+    try:
+        yield
+    except PoolTimeoutError as error:
+        reason = "no connection became free in time"
+        raise RegistryUnavailableError(str(address), reason) from error
+    except UnknownOutcomeError as error:
+        reason = "the connection broke at COMMIT, and it is not known whether it took place"
+        raise OutcomeUnknownError(str(address), reason) from error
+    except DBAPIError as error:
+        fault = address.dialect.fault(error)
+        if fault is None:
+            raise
+        sentence = str(error.orig).partition("\n")[0]
+        raise ERRORS[fault](str(address), sentence) from error
