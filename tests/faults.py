@@ -49,6 +49,28 @@ def state(name: str) -> Fault:
     return Fault(f"state {name}", Why.NOT_READY, (f"UPDATE capsules SET state = '{name}'", change))
 
 
+def owned(name: str, expected: Expected, capsule_id: str) -> Fault:
+    """Return the fault of a UUID that is filed under another id."""
+    statements = (
+        f"UPDATE uuid_mappings SET capsule_id = '{capsule_id}'",
+        image("uuid_mappings", '"alpha"', f'"{capsule_id}"'),
+    )
+    return Fault(name, expected, statements)
+
+
+def called(name: str, capsule_id: str) -> Fault:
+    """Return the fault of a capsule that is called what none can be."""
+    statements = (
+        f"UPDATE uuid_mappings SET capsule_id = '{capsule_id}'",
+        f"UPDATE capsules SET id = '{capsule_id}' WHERE id = 'alpha'",
+        f"UPDATE grants SET capsule_id = '{capsule_id}'",
+        image("uuid_mappings", '"alpha"', f'"{capsule_id}"'),
+        image("capsules", '"alpha"', f'"{capsule_id}"'),
+        f"UPDATE events SET subject = '{capsule_id}' WHERE subject = 'alpha'",
+    )
+    return Fault(name, Why.UNREADABLE, statements)
+
+
 def lost_table(name: str, ways: tuple[str, ...] = WAYS) -> Fault:
     """Return the fault of a table that is not there."""
     there, back = f"{name} RENAME TO {name}_gone", f"{name}_gone RENAME TO {name}"
@@ -84,46 +106,10 @@ EVERYWHERE: Final = [
             f"UPDATE events SET subject = '{OTHER}' WHERE kind = 'uuid_mappings'",
         ),
     ),
-    Fault(
-        "UUID of another capsule",
-        Why.NOT_GRANTED,
-        (
-            "UPDATE uuid_mappings SET capsule_id = 'beta'",
-            image("uuid_mappings", '"alpha"', '"beta"'),
-        ),
-    ),
-    Fault(
-        "UUID of nobody",
-        Why.NOT_REGISTERED,
-        (
-            "UPDATE uuid_mappings SET capsule_id = 'ghost'",
-            image("uuid_mappings", '"alpha"', '"ghost"'),
-        ),
-    ),
-    Fault(
-        "UUID of an id that is none",
-        Why.UNREADABLE,
-        (
-            "UPDATE uuid_mappings SET capsule_id = 'Al pha'",
-            "UPDATE capsules SET id = 'Al pha' WHERE id = 'alpha'",
-            "UPDATE grants SET capsule_id = 'Al pha'",
-            image("uuid_mappings", '"alpha"', '"Al pha"'),
-            image("capsules", '"alpha"', '"Al pha"'),
-            "UPDATE events SET subject = 'Al pha' WHERE subject = 'alpha'",
-        ),
-    ),
-    Fault(
-        "UUID of an id that is empty",
-        Why.UNREADABLE,
-        (
-            "UPDATE uuid_mappings SET capsule_id = ''",
-            "UPDATE capsules SET id = '' WHERE id = 'alpha'",
-            "UPDATE grants SET capsule_id = ''",
-            image("uuid_mappings", '"alpha"', '""'),
-            image("capsules", '"alpha"', '""'),
-            "UPDATE events SET subject = '' WHERE subject = 'alpha'",
-        ),
-    ),
+    owned("UUID of another capsule", Why.NOT_GRANTED, "beta"),
+    owned("UUID of nobody", Why.NOT_REGISTERED, "ghost"),
+    called("UUID of an id that is none", "Al pha"),
+    called("UUID of an id that is empty", ""),
     Fault(
         "UUID in another namespace",
         Why.UNKNOWN_UUID,
