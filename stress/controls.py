@@ -15,7 +15,7 @@ Guards of the library that a stress command can take out, to show that it would 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import bindparam, select
 
@@ -23,6 +23,7 @@ from capsule_registry import clocks, leases, sqlite_file, unit
 from capsule_registry.clocks import Clock
 from capsule_registry.dialects.dialect import Dialect, dialect_for_files, dialect_named
 from capsule_registry.dialects.expressions import DatabaseNow, DatabaseUser
+from capsule_registry.queries import Query
 from capsule_registry.schema import schema_columns
 from capsule_registry.tables import namespaces
 from capsule_registry.write_queue import WriteQueue
@@ -69,14 +70,10 @@ def _commit_each_statement() -> None:
         _change(dialect, engine_options=options, isolation="AUTOCOMMIT")
 
 
-def _read_head() -> Any:  # noqa: ANN401 - a SELECT
+def _read_head() -> Query:
     found = select(namespaces).where(namespaces.c.name == bindparam("namespace")).subquery()
-    return select(
-        found,
-        *schema_columns,
-        DatabaseNow().label("now"),
-        DatabaseUser().label("database_user"),
-    )
+    times = (DatabaseNow().label("now"), DatabaseUser().label("database_user"))
+    return Query(namespaces, (), select(found, *schema_columns, *times))
 
 
 def _ignore_foreign_keys() -> None:

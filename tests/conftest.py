@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from backends import NAMES, Backend, ServerBackend, SqliteBackend, make_backend
 from capsule_registry import CapsuleRegistry
+from sql_writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,6 +126,14 @@ def registry(url: str, clock: Clock) -> Iterator[CapsuleRegistry]:
         yield opened
         for engine in (opened._database.engine, opened._database.reader):
             assert 0 == engine.pool.checkedout()  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def writer(url: str, registry: CapsuleRegistry) -> Iterator[Writer]:
+    """Another process that changes the registry's file; it ends before the registry does."""
+    writer = Writer(url)
+    yield writer
+    writer.close()
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from capsule_registry.schema import migrations_directory
-from capsule_registry.tables import metadata
+from capsule_registry.tables import cache_log, metadata
 
 DIRECTORY = Path(__file__).parents[1] / "docs" / "schema"
 URLS = {
@@ -33,7 +33,7 @@ def statements(name: str) -> str:
     """Return the statements that make the tables in that database."""
     dialect = sa.create_engine(URLS[name]).dialect
     parts: list[sa.DDLElement] = []
-    for table in metadata.sorted_tables:
+    for table in (*metadata.sorted_tables, *([cache_log] if name == "sqlite" else [])):
         parts.append(CreateTable(table))
         parts += [
             CreateIndex(index) for index in sorted(table.indexes, key=lambda index: str(index.name))

@@ -85,6 +85,10 @@ class Standing:
         first = found[f"{ways[0]} check"]
         assert expected == (first.why if isinstance(first, Decision) else type(first))
 
+    def forget(self) -> None:
+        """Let the registry forget what it has read, so that it has to ask."""
+        self.registry._lookups.close()
+
     def close(self) -> None:
         self.registry.close()
 

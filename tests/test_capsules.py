@@ -78,6 +78,34 @@ def test_every_listing_is_in_order_of_registration(registry: CapsuleRegistry) ->
     assert registry
 
 
+def test_a_listing_can_be_had_page_by_page(registry: CapsuleRegistry) -> None:
+    """Each page begins after the last id of the one before; together they are the whole listing."""
+    registry.register(make_manifest("zeta"))
+    registry.register_many(make_manifest(f"c{number}") for number in range(4))
+    registry.register(make_manifest("alpha"))
+    registry.set_state("c2", "failed")
+
+    assert ["zeta", "c0"] == registry.list(limit=2)
+    assert ["c1", "c2"] == registry.list(after="c0", limit=2)
+    assert ["c1", "c3"] == registry.list(after="c0", limit=2, state="ready")
+    assert ["c3", "alpha"] == registry.list(after="c2")
+    assert ["c3"] == registry.list(after="c2", limit=1, state="ready")
+    assert [] == registry.list(after="alpha", limit=2)
+
+
+def test_a_page_after_nothing_is_an_error(registry: CapsuleRegistry) -> None:
+    """Where the id before it is not registered, nobody can say where the page would begin."""
+    registry.register(make_manifest("alpha"))
+    registry.register_uuid(uuid4(), "ghost")
+
+    for missing in ("ghost", "never"):
+        with pytest.raises(CapsuleNotFoundError):
+            registry.list(after=missing)
+    for limit in (0, -1):
+        with pytest.raises(ValueError, match="limit must be at least 1"):
+            registry.list(limit=limit)
+
+
 def test_a_reservation_is_no_capsule(registry: CapsuleRegistry) -> None:
     """An id that something is filed under is absent from all that lists, counts or gets."""
     registry.register_uuid(uuid4(), "ghost")

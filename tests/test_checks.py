@@ -280,6 +280,7 @@ def test_what_cannot_be_read_while_deciding_denies(
         raise error
 
     monkeypatch.setattr("capsule_registry.checks.covering", fail)
+    standing.forget()
     for way in ("registry", "snapshot", "transaction", "revision"):
         with standing.reading(way) as reader:
             assert Decision(allowed=False, why=Why.UNREADABLE) == reader.check(*QUESTION)

@@ -25,6 +25,7 @@ EVERYWHERE = {
     "library",
     "driver",
     "isolation",
+    "lookups",
     "pool",
     "schema version",
     "foreign keys",
@@ -55,6 +56,22 @@ def test_a_guarantee_that_is_switched_off_is_seen(backend: Backend, url: str) ->
 
     assert 1 == code
     assert [name] == [found for found, problem in problems.items() if problem]
+
+
+def test_how_lookups_are_answered_is_said(backend: Backend, url: str) -> None:
+    """From memory where that can be trusted; where it cannot, why not."""
+    if isinstance(backend, ServerBackend):
+        assert "each asks the database, by one statement" == _way(url)
+        return
+    assert "from memory, until somebody commits" == _way(url)
+    backend.rows(url, "DROP TRIGGER grants_insert_logged")
+    reason = "1 of the triggers are missing that log what changes"
+    assert f"each asks the file: {reason}" == _way(url)
+
+
+def _way(url: str) -> str:
+    with RegistryAdmin.open(url) as admin:
+        return next(found.value for found in admin.findings() if found.name == "lookups")
 
 
 def test_a_file_that_others_can_open_is_seen(sqlite: SqliteBackend) -> None:

@@ -37,6 +37,7 @@ from sightings import (
     seen,
     wait_until,
 )
+from statements import watch_statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -300,11 +301,11 @@ def test_a_uuid_is_not_taken_from_a_lease_that_is_being_renewed(
             except ConflictError as error:
                 results.append(type(error))
 
-        def note(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        def note(cursor: Any, statement: str, parameters: object) -> None:
             if "leases" in statement and "UPDATE" in statement:
                 waiting.set()
 
-        sa.event.listen(other._database.engine, "before_cursor_execute", note)
+        watch_statements(other._database.engine, note)
         renewal.execute(sa.update(leases).values(expires_at=now + 2 * TTL))
         thread = threading.Thread(target=take)
         thread.start()

@@ -10,7 +10,14 @@ from alembic import command
 from alembic.config import Config
 
 from backends import shape
-from capsule_registry import CapsuleManifest, CapsuleRegistry, candidates, projections, schema
+from capsule_registry import (
+    CapsuleManifest,
+    CapsuleRegistry,
+    candidates,
+    projections,
+    schema,
+    storable,
+)
 from capsule_registry.database import Database
 from capsule_registry.migration import migrating
 from capsule_registry.schema import SCHEMA_VERSION, migrations_directory
@@ -47,13 +54,13 @@ def old_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Be the library of schema version 0002: it knows neither the new tables nor bounds."""
     monkeypatch.setattr(schema, "OLDEST_SUPPORTED", "0002")
     monkeypatch.setattr(projections, "PROJECTIONS", (tools, grants))
-    long = candidates._too_long
+    long = storable.too_long
 
     def no_new_bounds(what: str, text: str, longest: int) -> Iterator[tuple[str, str]]:
         if what not in ("event of an interceptor", "capability"):
             yield from long(what, text, longest)
 
-    monkeypatch.setattr(candidates, "_too_long", no_new_bounds)
+    monkeypatch.setattr(candidates, "too_long", no_new_bounds)
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import socket
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -16,12 +18,13 @@ from capsule_registry import (
     OutcomeUnknownError,
     PermissionDeniedError,
     RegistryAdmin,
+    RegistryClosedError,
     RegistryUnavailableError,
     SchemaVersionError,
 )
 from capsule_registry.database import Database
 from capsule_registry.dialects.expressions import DatabaseNow
-from capsule_registry.tables import metadata
+from capsule_registry.tables import cache_log, metadata
 from factories import TELEGRAM, make_manifest
 
 if TYPE_CHECKING:
@@ -31,12 +34,15 @@ if TYPE_CHECKING:
 def test_the_migrations_make_what_the_tables_say(backend: Backend, url: str) -> None:
     """Autogenerate finds nothing to do on any database."""
     database = Database.open(url)
+    tables = sa.MetaData()
+    for table in (*metadata.tables.values(), *(() if backend.is_server else [cache_log])):
+        table.to_metadata(tables)
     with database.engine.connect() as connection:
         context = MigrationContext.configure(
             connection,
             opts={"version_table": "capsule_registry_version", "compare_server_default": True},
         )
-        differences = compare_metadata(context, metadata)
+        differences = compare_metadata(context, tables)
     database.close()
 
     assert [] == differences
@@ -121,13 +127,18 @@ def test_a_read_of_one_statement_is_one_round_trip(server: ServerBackend, url: s
         "the caller's": CapsuleRegistry.open(engine=engine),
     }.items():
         with registry:
-            registry.find_by_uuid(uuid4())
+            registry.get("alpha")
             with registry._database.reader.connect() as connection:
-                driver = connection.connection.driver_connection
-            counts[name] = server.round_trips(driver, lambda: registry.find_by_uuid(uuid4()))  # noqa: B023 - called at once
+                pooled = connection.connection.driver_connection
+            kept = getattr(registry._lookups, "_idle", [None])[0]
+            looked = kept.conn.connection.dbapi_connection if kept else pooled
+            counts[name] = (
+                server.round_trips(looked, lambda: registry.find_by_uuid(uuid4())),  # noqa: B023 - called at once
+                server.round_trips(pooled, registry.list),
+            )
     engine.dispose()
 
-    assert {"ours": 1, "the caller's": server.trips_of_a_read} == counts
+    assert {"ours": (1, 1), "the caller's": (server.trips_of_a_read,) * 2} == counts
 
 
 def test_a_database_that_is_missing_is_unavailable(server: ServerBackend, url: str) -> None:
@@ -228,3 +239,62 @@ def test_a_commit_that_was_lost_and_then_pruned_is_unknown(
         with pytest.raises(OutcomeUnknownError):
             registry.register(make_manifest())
         assert ["alpha"] == registry.list()
+
+
+def test_the_connection_of_lookups_is_kept_and_goes_with_the_registry(
+    server: ServerBackend, url: str
+) -> None:
+    """It is the same for all lookups, another after it broke, and closed when the registry is."""
+    with CapsuleRegistry.open(url) as registry:
+        registry.register(make_manifest(), uuids=[uuid4()])
+
+        def kept() -> object:
+            assert None is registry.find_by_uuid(uuid4())
+            return registry._lookups._idle[0].conn.connection.dbapi_connection  # type: ignore[attr-defined]
+
+        first, second = kept(), kept()
+        server.break_connections(url)
+        assert None is registry.find_by_uuid(uuid4())
+        third: Any = kept()
+        assert (True, False) == (first is second, second is third)
+        registry.close()
+        assert [] == registry._lookups._idle  # type: ignore[attr-defined]
+        assert third.closed if hasattr(third, "closed") else not third.open
+        with pytest.raises(RegistryClosedError):
+            registry.find_by_uuid(uuid4())
+
+
+def test_a_lookup_beside_another_uses_the_pool(server: ServerBackend, url: str) -> None:
+    """A thread that finds the kept connection in use waits for nobody."""
+    session = uuid4()
+    with CapsuleRegistry.open(url) as registry:
+        registry.register(make_manifest(), uuids=[session])
+        lookups: Any = registry._lookups
+        inside = lookups.look_up(lambda scope: (scope.cursor, registry.find_by_uuid(session)))
+        assert "alpha" == inside[1]
+        assert inside[0] is lookups.look_up(lambda scope: scope.cursor)
+
+
+def test_a_connection_that_is_cut_without_a_word_is_made_again(
+    server: ServerBackend, url: str
+) -> None:
+    """There is no code that says so, and yet both lookups and units are done on another one."""
+    session = uuid4()
+    with CapsuleRegistry.open(url) as registry:
+        registry.register(make_manifest(), uuids=[session])
+        assert "alpha" == registry.find_by_uuid(session)
+        lookups: Any = registry._lookups
+        cut(lookups._idle[0].conn.connection.dbapi_connection)
+        assert "alpha" == registry.find_by_uuid(session)
+        with registry._database.engine.connect() as connection:
+            driver = connection.connection.driver_connection
+        cut(driver)
+        assert 3 == registry.register(make_manifest("beta")).generation
+        assert ["alpha", "beta"] == registry.list()
+
+
+def cut(driver: Any) -> None:
+    """End the connection of a driver, as a server or a network that dies does."""
+    descriptor = driver.fileno() if hasattr(driver, "fileno") else driver._sock.fileno()
+    with socket.socket(fileno=os.dup(descriptor)) as its_socket:
+        its_socket.shutdown(socket.SHUT_RDWR)

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from backends import NAMES
 from capsule_registry import CapsuleRegistry, RegistryAdmin
 from capsule_registry.database import Database
-from capsule_registry.tables import leases, metadata
+from capsule_registry.tables import file_metadata, leases, metadata
 from factories import TELEGRAM, make_manifest, make_uplink
 
 if TYPE_CHECKING:
@@ -264,7 +264,8 @@ def test_every_table_and_view_is_described_with_its_columns(backend: Backend, ur
             for name in found.get_view_names()
         }
     database.close()
-    tables = {table.name: [column.name for column in table.c] for table in metadata.sorted_tables}
+    all_tables = (*metadata.sorted_tables, *file_metadata.sorted_tables)
+    tables = {table.name: [column.name for column in table.c] for table in all_tables}
 
     assert {**tables, **views} == {
         title.strip("`"): re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE)

@@ -52,7 +52,8 @@ def answers(reader: RegistryReader) -> dict[str, Any]:
     """Return what every read verb answers."""
     ids = ("alpha", "beta", "ghost", "reporting", "after", "never")
     return {
-        "list": reader.list(),
+        "list": [reader.list(), reader.list(limit=2), reader.list(limit=1, state="ready")],
+        "page": [reader.list(after=name, limit=1) for name in reader],
         "values": [*reader.values()],
         "texts": [capsule.manifest_text for capsule in reader.values()],
         "get": [reader.get(name) for name in ids],

@@ -195,6 +195,12 @@ CREATE TABLE uuid_mappings (
 );
 CREATE INDEX ix_uuid_mappings_capsule_id ON uuid_mappings (namespace, capsule_id, created_revision, position);
 CREATE INDEX ix_uuid_mappings_lease_id ON uuid_mappings (namespace, lease_id);
+CREATE TABLE cache_log (
+    seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    namespace VARCHAR(63) NOT NULL,
+    kind VARCHAR(32) NOT NULL,
+    "key" VARCHAR(128) NOT NULL
+);
 CREATE VIEW IF NOT EXISTS live_uuids AS
         SELECT uuid_mappings.namespace, uuid_mappings.uuid, uuid_mappings.capsule_id,
             capsules.state, capsules.generation, uuid_mappings.lease_id, leases.expires_at,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -36,6 +35,8 @@ class Address:
 
 def default_file() -> Path:
     """Return the path of the database that is used when none is named."""
+    import platformdirs  # noqa: PLC0415 - who names a database needs none
+
     return platformdirs.user_data_path("capsule-registry") / "registry.db"
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from capsule_registry import namespaces, schema
 from capsule_registry.actors import default_actor
-from capsule_registry.candidates import MAX_ACTOR, check_text
+from capsule_registry.cache import lookups_on
 from capsule_registry.clocks import Clock
 from capsule_registry.database import Database
-from capsule_registry.diagnosis import diagnose
+from capsule_registry.diagnosis import Finding, diagnose
 from capsule_registry.errors import (
     InvalidDatabaseError,
     NamespaceInUseError,
@@ -20,6 +20,7 @@ from capsule_registry.errors import (
 from capsule_registry.identifiers import to_namespace
 from capsule_registry.inspection import run_query
 from capsule_registry.roles import grant_statements
+from capsule_registry.storable import MAX_ACTOR, check_text
 from capsule_registry.unit import close_unit, open_unit
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from capsule_registry.diagnosis import Finding
     from capsule_registry.dialects.shells import Shell
 
 
@@ -238,7 +238,12 @@ class RegistryAdmin:
         """Return what was read back of the database, its settings and its namespaces, in order."""
         database = self._database
         with database.translating(), database.connected(database.engine) as conn:
-            return [*diagnose(database, conn)]
+            found = [*diagnose(database, conn)]
+        lookups = lookups_on(database, "default", self._clock)
+        try:
+            return [*found, Finding("lookups", lookups.way)]
+        finally:
+            lookups.close()
 
     def close(self) -> None:
         """Close every connection. Idempotent."""

@@ -56,10 +56,8 @@ class BulkWriter(RegistryWriter):
         candidates = [*map(Candidate.of, batch)]
 
         def work(unit: Unit) -> builtins.list[RegisteredCapsule]:
-            return [
-                self._given(unit, capsules.register(unit, candidate, self._new_uuid), candidate)
-                for candidate in candidates
-            ]
+            records = capsules.register(unit, candidates, self._new_uuid)
+            return [*map(partial(self._given, unit), records, candidates)]
 
         return work
 
@@ -128,7 +126,7 @@ class BulkWriter(RegistryWriter):
                 uuids.retire(unit, capsule_id, ())
                 record = capsules.replace(unit, candidate, None, self._new_uuid)
             else:
-                record = capsules.register(unit, candidate, self._new_uuid)
+                [record] = capsules.register(unit, [candidate], self._new_uuid)
             self._given(unit, record, candidate)
         return plan
 

@@ -7,7 +7,6 @@ Nothing here needs the database, so all of it is done before a transaction begin
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,19 +19,21 @@ from capsule_registry.canonical import canonical_json
 from capsule_registry.errors import InvalidManifestError, InvalidTextError
 from capsule_registry.identifiers import MAX_ID_LENGTH, CapsuleId
 from capsule_registry.manifest.manifest import CapsuleManifest
-from capsule_registry.manifest.parts import ManifestPart, ToolDef
+from capsule_registry.manifest.parts import ToolDef
 from capsule_registry.records import CapsuleState
+from capsule_registry.storable import (
+    MAX_CAPABILITY,
+    MAX_GRANT,
+    MAX_NAME,
+    check_json,
+    check_text,
+    too_long,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: The longest name (of an uplink, a platform, a tool), actor, grant or event, and capability that
-#: every database holds, and how deep JSON may nest in the one that allows the least (MariaDB).
-MAX_NAME: Final = 255
-MAX_ACTOR: Final = 255
-MAX_GRANT: Final = 512
-MAX_CAPABILITY: Final = 1024
-MAX_JSON_DEPTH: Final = 31
+    from capsule_registry.storable import Problem
 
 _PLACES: Final = ("net", "kv", "fs_read", "fs_write", "host_process", "net_bind")
 _LISTED_CAPABILITIES: Final = (*_PLACES, "ipc_publish", "ipc_subscribe", "identity")
@@ -49,6 +50,7 @@ class Candidate:
     id: CapsuleId
     manifest: CapsuleManifest
     manifest_json: dict[str, Any]
+    digest: str
     state: CapsuleState | None  # Where the object names one.
     state_reason: str | None
     source_dir: str | None
@@ -74,6 +76,7 @@ class Candidate:
             id=_checked_id(manifest, members.get("id")),
             manifest=manifest,
             manifest_json=manifest.to_json(),
+            digest=manifest.digest,
             state=_state(members.get("state")),
             state_reason=_text("state reason", members.get("state_reason")),
             source_dir=_directory(members.get("source_dir")),
@@ -93,11 +96,9 @@ def _storable_manifest(manifest: object) -> CapsuleManifest:
     if not isinstance(manifest, CapsuleManifest):
         message = f"the manifest is no CapsuleManifest but {type(manifest).__name__}"
         raise InvalidManifestError(None, "wrong_type", message)
-    _check_json(manifest)
+    values = check_json(manifest)
     try:
-        stored = CapsuleManifest.restore(
-            manifest.to_json(), format=manifest.format, text=manifest.text
-        )
+        stored = manifest.made_of(values)
     except ValidationError as error:  # Pydantic checks no copy that is updated.
         raise InvalidManifestError(None, "wrong_type", str(error.errors()[0]["msg"])) from error
     stored.check()
@@ -106,19 +107,19 @@ def _storable_manifest(manifest: object) -> CapsuleManifest:
     return stored
 
 
-def _too_long_parts(manifest: CapsuleManifest) -> Iterator[tuple[str, str]]:
-    yield from _too_long("capsule id", manifest.package.name, MAX_ID_LENGTH)
+def _too_long_parts(manifest: CapsuleManifest) -> Iterator[Problem]:
+    yield from too_long("capsule id", manifest.package.name, MAX_ID_LENGTH)
     for uplink in manifest.uplinks:
-        yield from _too_long("uplink name", uplink.name, MAX_NAME)
-        yield from _too_long("platform", uplink.platform, MAX_NAME)
+        yield from too_long("uplink name", uplink.name, MAX_NAME)
+        yield from too_long("platform", uplink.platform, MAX_NAME)
     for tool in manifest.tools:
-        yield from _too_long("tool name", tool.name, MAX_NAME)
+        yield from too_long("tool name", tool.name, MAX_NAME)
     for capability, _, value in grants_of(manifest):
-        yield from _too_long(f"value of {capability}", value, MAX_GRANT)
+        yield from too_long(f"value of {capability}", value, MAX_GRANT)
     for interceptor in manifest.interceptors:
-        yield from _too_long("event of an interceptor", interceptor.event, MAX_GRANT)
+        yield from too_long("event of an interceptor", interceptor.event, MAX_GRANT)
     for capability in (*manifest.dependencies.requires, *manifest.effective_provides):
-        yield from _too_long("capability", capability, MAX_CAPABILITY)
+        yield from too_long("capability", capability, MAX_CAPABILITY)
 
 
 def grants_of(manifest: CapsuleManifest) -> Iterator[tuple[str, int, str]]:
@@ -148,22 +149,6 @@ def merged_tools(declared: Iterable[ToolDef], reported: Iterable[ToolDef]) -> tu
 def tools_of_json(text: str | None) -> list[ToolDef]:
     """Return the tools that an object reported, as they were stored."""
     return [] if text is None else [ToolDef.model_validate(tool) for tool in json.loads(text)]
-
-
-def check_text(field: str, text: str | None, longest: int | None = None) -> None:
-    """
-    Refuse a text that not every database can hold.
-
-    Raises:
-        InvalidTextError: Rule `nul`, `not_utf8` or `too_long`.
-    """
-    if text is None:
-        return
-    for rule, message in _unstorable_text(text):
-        raise InvalidTextError(field, rule, message)
-    if longest is not None:
-        for rule, message in _too_long(field, text, longest):
-            raise InvalidTextError(field, rule, message)
 
 
 def _member(capsule: object, name: str) -> Any:  # noqa: ANN401 - the caller's own object
@@ -235,59 +220,7 @@ def _tool_def(tool: Any) -> ToolDef:  # noqa: ANN401 - a ToolDef, a mapping, or 
     except ValidationError as error:
         message = f"a tool that the object reports: {error.errors()[0]['msg']}"
         raise InvalidManifestError(None, "wrong_type", message) from error
-    _check_json(checked)
-    for rule, message in _too_long("tool name", checked.name, MAX_NAME):
+    check_json(checked)
+    for rule, message in too_long("tool name", checked.name, MAX_NAME):
         raise InvalidManifestError(None, rule, message)
     return checked
-
-
-def _check_json(part: ManifestPart) -> None:
-    """Refuse values that JSON, or the JSON of some database, does not hold as they are."""
-    try:
-        values = part.model_dump(mode="python", by_alias=True, warnings="none")
-    except (AttributeError, RecursionError, TypeError, ValueError) as error:
-        raise InvalidManifestError(None, "not_json", str(error)) from error
-    for rule, message in _unstorable_json(values):
-        raise InvalidManifestError(None, rule, message)
-
-
-def _unstorable_json(value: object, depth: int = 1) -> Iterator[tuple[str, str]]:
-    if isinstance(value, (dict, list, tuple)) and depth > MAX_JSON_DEPTH:
-        yield "too_deep", f"values nest more than {MAX_JSON_DEPTH} levels deep"
-        return
-    match value:
-        case str():
-            yield from _unstorable_text(value)
-        case dict():
-            for key, item in value.items():
-                yield from _unstorable_text(key) if isinstance(key, str) else _not_json(key)
-                yield from _unstorable_json(item, depth + 1)
-        case list() | tuple():
-            for item in value:
-                yield from _unstorable_json(item, depth + 1)
-        case None | bool():
-            pass
-        case int() if -(2**63) <= value < 2**63:
-            pass
-        case float() if math.isfinite(value):
-            pass
-        case _:
-            yield from _not_json(value)
-
-
-def _not_json(value: object) -> Iterator[tuple[str, str]]:
-    yield "not_json", f"a value of type {type(value).__name__} that JSON does not hold as it is"
-
-
-def _unstorable_text(text: str) -> Iterator[tuple[str, str]]:
-    if "\0" in text:
-        yield "nul", "a text has the character U+0000"
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        yield "not_utf8", f"a text is no valid Unicode (character {error.start})"
-
-
-def _too_long(what: str, text: str, longest: int) -> Iterator[tuple[str, str]]:
-    if len(text) > longest:
-        yield "too_long", f"{what} has {len(text)} characters, at most {longest} can be stored"

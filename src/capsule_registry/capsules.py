@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
-from sqlalchemy import and_, bindparam, delete, insert, select
+from sqlalchemy import and_, bindparam, delete, select
 
 from capsule_registry import projections, uplinks, uuids
 from capsule_registry.errors import (
@@ -18,21 +19,24 @@ from capsule_registry.errors import (
 from capsule_registry.identifiers import CapsuleId
 from capsule_registry.instances import key, key_of
 from capsule_registry.manifest.manifest import CapsuleManifest
-from capsule_registry.queries import ORDER, Query, counting, matching, query
+from capsule_registry.queries import ORDER, Query, counting, matching, page, query
 from capsule_registry.records import CapsuleState, RegisteredCapsule
 from capsule_registry.reservations import find_row
 from capsule_registry.tables import capsules, manifests
 from capsule_registry.tables import uplinks as uplinks_table
 from capsule_registry.tables import uuid_mappings as uuids_table
+from capsule_registry.taken import Taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from uuid import UUID
 
     from capsule_registry.candidates import Candidate
-    from capsule_registry.scope import Row, Scope
+    from capsule_registry.scope import LookupScope, Row, Scope
     from capsule_registry.unit import Unit
 
+#: More than there can be.
+_ALL = 2**31 - 1
 _WITH_MANIFEST = (
     select(
         capsules,
@@ -59,21 +63,18 @@ _all = _whole()
 _by_id = _whole("id")
 _among = _whole(among=("id",))
 _outlines = query(capsules, columns=("id", "manifest_digest", "source_dir"))
-_ids = query(capsules, columns=("id",))
-_in_state = query(capsules, "state", columns=("id",))
+_ids = page(capsules, columns=("id",))
+_in_state = page(capsules, "state", columns=("id",))
+_place = query(capsules, "id", columns=("registered_revision", "position"), is_ordered=False)
 _states = query(capsules, among=("id",), columns=("id", "state"), is_ordered=False)
-_first_ids = query(capsules, columns=("id",), limit=10)
 _is_there = query(capsules, "id", columns=("id",), is_ordered=False)
 _count = counting(capsules)
 _reserved_too = (
     select(capsules).where(capsules.c.namespace == bindparam("namespace")).order_by(capsules.c.id)
 )
-_manifest = select(manifests.c.digest).where(
-    manifests.c.namespace == bindparam("namespace"), manifests.c.digest == bindparam("digest")
-)
 
 
-def get(scope: Scope, capsule_id: str) -> RegisteredCapsule | None:
+def get(scope: LookupScope, capsule_id: str) -> RegisteredCapsule | None:
     """Return the registered capsule of that id."""
     row = scope.row(_by_id, id=capsule_id)
     return None if row is None else _record(row)
@@ -84,9 +85,25 @@ def is_registered(scope: Scope, capsule_id: str) -> bool:
     return scope.row(_is_there, id=capsule_id) is not None
 
 
-def ids(scope: Scope, state: CapsuleState | None = None) -> list[CapsuleId]:
-    """Return the ids of the registered capsules, or of those in *state*, in order."""
-    found = scope.rows(_ids) if state is None else scope.rows(_in_state, state=state.value)
+def ids(
+    scope: Scope,
+    state: CapsuleState | None = None,
+    after: CapsuleId | None = None,
+    most: int | None = None,
+) -> list[CapsuleId]:
+    """Return the ids of registered capsules in order, of those in *state*, or *after* that one."""
+    place = None if after is None else scope.row(_place, id=after)
+    if after is not None and place is None:
+        raise CapsuleNotFoundError(str(after))
+    values: dict[str, Any] = {
+        "after_revision": place["registered_revision"] if place else 0,
+        "after_position": place["position"] if place else 0,
+        "most": most or _ALL,
+    }
+    if state is None:
+        found = scope.rows(_ids, **values)
+    else:
+        found = scope.rows(_in_state, **values, state=state.value)
     return [CapsuleId(row["id"]) for row in found]
 
 
@@ -94,11 +111,6 @@ def states(scope: Scope, ids: Iterable[CapsuleId]) -> dict[str, CapsuleState]:
     """Return the states of those capsules that are registered."""
     found = scope.rows(_states, id=[*ids])
     return {row["id"]: CapsuleState(row["state"]) for row in found}
-
-
-def first_ids(scope: Scope) -> list[CapsuleId]:
-    """Return the ids of the ten that were registered first."""
-    return [CapsuleId(row["id"]) for row in scope.rows(_first_ids)]
 
 
 def outlines(scope: Scope) -> Sequence[Row]:
@@ -121,29 +133,42 @@ def count(scope: Scope) -> int:
     return scope.count(_count)
 
 
-def register(unit: Unit, candidate: Candidate, new_uuid: Callable[[], UUID]) -> RegisteredCapsule:
+def register(
+    unit: Unit, candidates: Sequence[Candidate], new_uuid: Callable[[], UUID]
+) -> list[RegisteredCapsule]:
     """
-    Register *candidate* with its tools, grants and declared uplinks.
+    Register *candidates*, in order, with their tools, grants and declared uplinks.
 
-    A reservation of its id becomes the registration, and so what is filed under it is adopted.
+    A reservation of an id becomes the registration, and so what is filed under it is adopted.
     """
-    row = restore(unit, candidate)
-    uplinks.declare(unit, candidate.id, candidate.manifest.uplinks, new_uuid)
-    unit.log(logging.INFO, "Registered capsule", capsule_id=str(candidate.id))
-    return _constructed(row, candidate.manifest)
+    declared = [[new_uuid() for _ in one.manifest.uplinks] for one in candidates]
+    taken = Taken.of(unit, candidates, chain.from_iterable(declared))
+    records = []
+    for candidate, uplink_ids in zip(candidates, declared, strict=True):
+        row = _register(unit, candidate, taken)
+        taken.take_uplinks(uplink_ids)
+        uplinks.declare(unit, candidate.id, candidate.manifest.uplinks, uplink_ids)
+        unit.log(logging.INFO, "Registered capsule", capsule_id=str(candidate.id))
+        records.append(_constructed(row, candidate.manifest))
+    return records
 
 
-def restore(unit: Unit, candidate: Candidate) -> Row:
+def restore(unit: Unit, candidate: Candidate) -> None:
     """Register *candidate* without its declared uplinks, which are filed as they were."""
-    old = find_row(unit, candidate.id)
-    if old is not None and old["registered_at"] is not None:
-        raise CapsuleAlreadyRegisteredError(str(candidate.id))
+    _register(unit, candidate, Taken.of(unit, [candidate], ()))
+
+
+def _register(unit: Unit, candidate: Candidate, taken: Taken) -> Row:
     row = _new_row(unit, candidate)
-    _keep_manifest(unit, candidate.manifest, row["manifest_digest"])
+    taken.keep_manifest(unit, candidate)
+    old = find_row(unit, candidate.id) if candidate.id in taken.capsules else None
     if old is None:
         unit.insert(capsules, [row], "capsule.registered")
+    elif old["registered_at"] is not None:
+        raise CapsuleAlreadyRegisteredError(str(candidate.id))
     else:
         unit.update(capsules, old, row, "capsule.registered")
+    taken.capsules.add(candidate.id)
     projections.write(unit, candidate)
     return row
 
@@ -163,15 +188,18 @@ def replace(
     if old is None:
         raise CapsuleNotFoundError(str(candidate.id))
     uplinks.withdraw(unit, candidate.id)
+    uplink_ids = [new_uuid() for _ in candidate.manifest.uplinks]
+    taken = Taken.of(unit, [candidate], uplink_ids)
     kept = ["registered_revision", "position"]
     if candidate.state is None:  # Whoever has set it has not said that it is another now.
         kept += ["state", "state_reason"]
     row = _new_row(unit, candidate) | {name: old[name] for name in kept}
-    _keep_manifest(unit, candidate.manifest, row["manifest_digest"])
+    taken.keep_manifest(unit, candidate)
     unit.update(capsules, old, row, "capsule.replaced")
     projections.clear(unit, candidate.id)
     projections.write(unit, candidate)
-    uplinks.declare(unit, candidate.id, candidate.manifest.uplinks, new_uuid)
+    taken.take_uplinks(uplink_ids)
+    uplinks.declare(unit, candidate.id, candidate.manifest.uplinks, uplink_ids)
     unit.unregistered.append(key(old["id"], old["generation"], old["registered_at"]))
     unit.log(logging.INFO, "Replaced capsule", capsule_id=str(candidate.id))
     return _constructed(row, candidate.manifest)
@@ -199,7 +227,7 @@ def unregister(unit: Unit, capsule_id: CapsuleId) -> RegisteredCapsule:
     record = _record(row)
     unit.removed(uplinks_table, uplinks.rows(unit, capsule_id), "uplink.unregistered")
     unit.removed(uuids_table, uuids.rows(unit, capsule_id), "uuid.unregistered")
-    unit.delete(capsules, row, "capsule.unregistered")
+    unit.delete(capsules, [row], "capsule.unregistered")
     _forget(unit, record)
     return record
 
@@ -208,13 +236,13 @@ def drain(unit: Unit) -> list[RegisteredCapsule]:
     """Remove everything, reservations included; return the registered capsules in order."""
     records = list(values(unit))
     parameters = {"namespace": unit.namespace}
-    rows = unit.conn.execute(_reserved_too, parameters).mappings().all()
+    rows = unit.execute(_reserved_too, parameters).mappings().all()
     unit.removed(uplinks_table, uplinks.rows(unit), "uplink.unregistered")
     unit.removed(uuids_table, uuids.rows(unit), "uuid.unregistered")
     for row in rows:
         reserved = row["registered_at"] is None
         unit.removed(capsules, [row], "capsule.released" if reserved else "capsule.unregistered")
-    unit.conn.execute(delete(capsules).where(capsules.c.namespace == unit.namespace))
+    unit.execute(delete(capsules).where(capsules.c.namespace == unit.namespace))
     for record in records:
         _forget(unit, record)
     return records
@@ -230,7 +258,7 @@ def _new_row(unit: Unit, candidate: Candidate) -> dict[str, Any]:
         "id": candidate.id,
         "version": candidate.manifest.package.version,
         "manifest": candidate.manifest_json,
-        "manifest_digest": candidate.manifest.digest,
+        "manifest_digest": candidate.digest,
         "reported_tools": candidate.reported_json,
         "source_dir": candidate.source_dir,
         "state": (candidate.state or CapsuleState.READY).value,
@@ -241,17 +269,6 @@ def _new_row(unit: Unit, candidate: Candidate) -> dict[str, Any]:
         "modified_revision": unit.revision,
         "registered_at": unit.at,
     }
-
-
-def _keep_manifest(unit: Unit, manifest: CapsuleManifest, digest: str) -> None:
-    if unit.conn.scalar(_manifest, {"namespace": unit.namespace, "digest": digest}) is None:
-        row = {
-            "namespace": unit.namespace,
-            "digest": digest,
-            "format": manifest.format,
-            "text": manifest.text,
-        }
-        unit.conn.execute(insert(manifests), row)
 
 
 def _record(row: Row) -> RegisteredCapsule:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from functools import cache
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -19,7 +20,7 @@ from capsule_registry.errors import HistoryCorruptError
 from capsule_registry.tables import capsules, leases, uplinks, uuid_mappings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy import Column, Table
 
@@ -40,6 +41,12 @@ UNREADABLE: Final = (
     TypeError,
     ValueError,
 )
+#: What images show of values that are no JSON.
+_TEXTS: Final[dict[type, Callable[[Any], str]]] = {
+    CanonicalJson: canonical_json,
+    CanonicalUuid: str,
+    UtcDateTime: time_text,
+}
 #: The hash before revision 1.
 GENESIS_HASH: Final = "0" * 64
 
@@ -54,13 +61,34 @@ def row_image(table: Table, row: Mapping[Any, Any] | None) -> str | None:
     """
     if row is None:
         return None
-    return canonical_json(
-        {
-            column.name: _image_value(column.type, row.get(column.name))
-            for column in table.c
-            if column.name != "namespace" and column.info.get("imaged", True)
-        }
-    )
+    get = row.get
+    image = {name: get(name) for name in _imaged(table)}
+    for name, write in _written(table):
+        if image[name] is not None:
+            image[name] = write(image[name])
+    return canonical_json(image)
+
+
+@cache
+def _imaged(table: Table) -> Sequence[str]:
+    """Return the names of the columns that images show."""
+    return [
+        column.name
+        for column in table.c
+        if column.name != "namespace" and column.info.get("imaged", True)
+    ]
+
+
+@cache
+def _written(table: Table) -> Sequence[tuple[str, Callable[[Any], str]]]:
+    """Return the columns of those whose values are no JSON, and what makes texts of them."""
+    columns = [table.c[name] for name in _imaged(table)]
+    return [
+        (column.name, write)
+        for column in columns
+        for kind, write in _TEXTS.items()
+        if isinstance(column.type, kind)
+    ]
 
 
 def row_of_image(table: Table, namespace: str, image: str) -> dict[str, Any]:
@@ -72,11 +100,7 @@ def row_of_image(table: Table, namespace: str, image: str) -> dict[str, Any]:
     """
     try:
         values = json.loads(_text_only(image))
-        row = {
-            column.name: _value_of(column.type, values[column.name])
-            for column in table.c
-            if column.name != "namespace" and column.info.get("imaged", True)
-        }
+        row = {name: _value_of(table.c[name].type, values[name]) for name in _imaged(table)}
     except UNREADABLE as error:
         raise HistoryCorruptError(f"an image of {table.name}", repr(error)) from error
     return {"namespace": namespace, **row}
@@ -97,16 +121,6 @@ def _value_of(kind: object, value: Any) -> Any:  # noqa: ANN401 - any column's v
         return UUID(value)
     if isinstance(kind, UtcDateTime):
         return datetime.fromisoformat(value)
-    return value
-
-
-def _image_value(kind: object, value: Any) -> Any:  # noqa: ANN401 - any column's value
-    if isinstance(kind, CanonicalJson):
-        return canonical_json(value)
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, datetime):
-        return time_text(value)
     return value
 
 

@@ -7,8 +7,9 @@ all read in one statement. Every failure denies.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -29,9 +30,9 @@ from capsule_registry.tables import capsules, grants, namespaces, uuid_mappings
 from capsule_registry.tables import leases as leases_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from capsule_registry.scope import Row, Scope
+    from capsule_registry.scope import LookupScope, Row
 
 
 class Why(StrEnum):
@@ -114,17 +115,55 @@ STANDING: Final = Query(
 )
 
 
-def check(scope: Scope, uuid: object, capability: object, value: object) -> Decision:
+#: A capsule, and all its grants.
+_OF_CAPSULE: Final = Query(
+    capsules,
+    ("id",),
+    select(
+        capsules.c.registered_revision,
+        capsules.c.state,
+        grants.c.capability,
+        grants.c.value,
+    )
+    .outerjoin(
+        grants,
+        and_(grants.c.namespace == capsules.c.namespace, grants.c.capsule_id == capsules.c.id),
+    )
+    .where(capsules.c.namespace == bindparam("namespace"), capsules.c.id == bindparam("id"))
+    .order_by(grants.c.capability, grants.c.position),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Standing:
+    """What a capsule may do, as far as its rows tell. Two are never equal: each is of its time."""
+
+    is_registered: bool
+    state: str | None
+    #: The entries of its manifest, in order, by capability.
+    grants: Mapping[str, Sequence[str]]
+
+
+class Verdict(NamedTuple):
+    """What is decided of a capsule, and the entry that allows it."""
+
+    why: Why
+    grant: str | None = None
+
+
+UNKNOWN: Final = Verdict(Why.UNKNOWN_UUID)
+
+
+def check(scope: LookupScope, uuid: object, capability: object, value: object) -> Decision:
     """
     Decide; what is wrong with the arguments, or with the rows, denies.
 
     Raises:
         NamespaceNotFoundError: The namespace was dropped, so there is nobody to ask.
     """
-    asked = plain_text(capability)
-    known = asked if asked in RULES else None
+    known = known_capability(capability)
     try:
-        rows = scope.rows(STANDING, uuid=_uuid(uuid), capability=known)
+        rows = scope.rows(STANDING, uuid=asked_uuid(uuid), capability=known)
         if not rows:
             raise NamespaceNotFoundError(scope.namespace)
         return _decide(scope, rows, known, value)
@@ -132,7 +171,50 @@ def check(scope: Scope, uuid: object, capability: object, value: object) -> Deci
         return Decision(allowed=False, why=Why.UNREADABLE)
 
 
-def _uuid(uuid: object) -> UUID | None:
+def standing(scope: LookupScope, capsule_id: str) -> Standing:
+    """
+    Return what the capsule of that id may do, all of it.
+
+    Raises:
+        HistoryCorruptError: A row is none that the registry wrote.
+    """
+    rows = scope.rows(_OF_CAPSULE, id=capsule_id)
+    return _standing(rows, ((row["capability"], row["value"]) for row in rows))
+
+
+def decide(standing: Standing, capability: str | None, value: object) -> Verdict:
+    """Decide whether a capsule may do that; `None` is a capability that there is not."""
+    if not standing.is_registered:
+        return Verdict(Why.NOT_REGISTERED)
+    if standing.state != CapsuleState.READY:
+        return Verdict(Why.NOT_READY)
+    if capability is None:
+        return Verdict(Why.UNKNOWN_CAPABILITY)
+    grant = covering(capability, standing.grants.get(capability, ()), value)
+    if grant is not None:
+        return Verdict(Why.GRANTED, grant)
+    understood = is_understood(capability, value)
+    return Verdict(Why.NOT_GRANTED if understood else Why.MALFORMED_VALUE)
+
+
+def decision(revision: int, capsule_id: CapsuleId | None, verdict: Verdict) -> Decision:
+    """Return the decision on the sender that *verdict* is."""
+    return Decision(
+        allowed=verdict.why is Why.GRANTED,
+        why=verdict.why,
+        capsule_id=capsule_id,
+        grant=verdict.grant,
+        revision=revision,
+    )
+
+
+def known_capability(capability: object) -> str | None:
+    """Return the name of a capability; `None` if there is no such."""
+    name = plain_text(capability)
+    return name if name in RULES else None
+
+
+def asked_uuid(uuid: object) -> UUID | None:
     """Return the UUID; what is none is filed nowhere."""
     try:
         return uuid if isinstance(uuid, UUID) else to_uuid(plain_text(uuid) or "")
@@ -140,30 +222,25 @@ def _uuid(uuid: object) -> UUID | None:
         return None
 
 
-def _decide(scope: Scope, rows: Sequence[Row], capability: str | None, value: object) -> Decision:
+def _decide(
+    scope: LookupScope, rows: Sequence[Row], capability: str | None, value: object
+) -> Decision:
     row, revision = rows[0], rows[0]["revision"]
     if not isinstance(revision, int):
         raise HistoryCorruptError(f"namespace {scope.namespace}", "its revision is no number")
-    if not isinstance(row["registered_revision"], int | None):
-        raise HistoryCorruptError("a capsule", "its registered_revision is no number")
+    standing = _standing(rows, ((capability, row["value"]) for row in rows))
     if row["capsule_id"] is None or not leases.stands(scope, row):
-        return Decision(allowed=False, why=Why.UNKNOWN_UUID, revision=revision)
+        return decision(revision, None, UNKNOWN)
     capsule_id = CapsuleId(row["capsule_id"])
-    grant = None
-    if row["registered_revision"] is None:
-        why = Why.NOT_REGISTERED
-    elif row["state"] != CapsuleState.READY:
-        why = Why.NOT_READY
-    elif capability is None:
-        why = Why.UNKNOWN_CAPABILITY
-    else:
-        entries = [row["value"] for row in rows if isinstance(row["value"], str)]
-        grant = covering(capability, entries, value)
-        if grant is not None:
-            why = Why.GRANTED
-        else:
-            understood = is_understood(capability, value)
-            why = Why.NOT_GRANTED if understood else Why.MALFORMED_VALUE
-    return Decision(
-        allowed=grant is not None, why=why, capsule_id=capsule_id, grant=grant, revision=revision
-    )
+    return decision(revision, capsule_id, decide(standing, capability, value))
+
+
+def _standing(rows: Sequence[Row], granted: Iterable[tuple[object, object]]) -> Standing:
+    registered = rows[0]["registered_revision"] if rows else None
+    if not isinstance(registered, int | None):
+        raise HistoryCorruptError("a capsule", "its registered_revision is no number")
+    grants: dict[str, list[str]] = {}
+    for capability, value in granted:
+        if isinstance(capability, str) and isinstance(value, str):
+            grants.setdefault(capability, []).append(value)
+    return Standing(registered is not None, rows[0]["state"] if rows else None, grants)

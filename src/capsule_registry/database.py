@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from capsule_registry import engines
 from capsule_registry.addresses import Address, read_address
-from capsule_registry.engines import connect, make_engines, reading_by
 from capsule_registry.errors import (
     CapsuleRegistryError,
     InvalidDatabaseError,
@@ -29,14 +29,13 @@ from capsule_registry.sqlite_file import (
     create_file,
     refuse_network_file_system,
 )
-from capsule_registry.translation import UnknownOutcomeError, translating
+from capsule_registry.translation import UnknownOutcomeError, commit, translating
 from capsule_registry.write_queue import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from sqlalchemy import Connection, Engine, Transaction
-
+    from sqlalchemy import Connection, Engine
 
 T = TypeVar("T")
 
@@ -60,7 +59,7 @@ class Database:
         self.dialect = address.dialect
         self.read_only = read_only
         self.closed = False
-        self._owns_engines = owns_engines
+        self.owns_engines = owns_engines
         self._turns = Turns(address.file)
         self._activity = Activity()
         watch(self)
@@ -93,7 +92,7 @@ class Database:
             refuse_network_file_system(address.file)
         if address.file and create:
             create_file(address.file, with_directory=url is None)
-        writer, reader = make_engines(address, engine_options or {}, read_only=read_only)
+        writer, reader = engines.make_engines(address, engine_options or {}, read_only=read_only)
         return cls(writer, reader, address, read_only=read_only)
 
     @classmethod
@@ -102,7 +101,7 @@ class Database:
         if address.dialect.upgrades_itself:
             reason = "engine= takes an engine of a server; open a SQLite file by its URL"
             raise InvalidDatabaseError(str(address), reason)
-        reader = reading_by(engine, address)
+        reader = engines.reading_by(engine, address)
         database = cls(engine, reader, address, read_only=read_only, owns_engines=False)
         with database.translating(), database.connected(engine) as conn:
             found = conn.get_isolation_level()
@@ -207,19 +206,11 @@ class Database:
             process = os.getpid()
             try:
                 yield conn
-                self._commit(transaction)
+                commit(transaction, self.dialect)
             except BaseException:
                 if os.getpid() == process:
                     transaction.rollback()
                 raise
-
-    def _commit(self, transaction: Transaction) -> None:
-        try:
-            transaction.commit()
-        except DBAPIError as error:
-            if self.dialect.fault(error) == "lost":
-                raise UnknownOutcomeError from error
-            raise
 
     def translating(self) -> AbstractContextManager[None]:
         """Turn a failure of the database into an error of ours; let a bug through as it is."""
@@ -241,7 +232,7 @@ class Database:
         if self.closed:
             raise RegistryClosedError
         with self._activity.call():
-            conn, process = connect(engine, self.address), os.getpid()
+            conn, process = engines.connect(engine, self.address), os.getpid()
             try:
                 yield conn
             finally:
@@ -261,6 +252,8 @@ class Database:
         if not in_child:
             self._activity.resume()
             return
+        if self.address.file and self._activity.is_any:
+            abandoned.append(self._activity)
         self._activity = Activity()
         self._turns.forget()
         if not self.dialect.upgrades_itself:
@@ -270,7 +263,7 @@ class Database:
     def close(self) -> None:
         """Close every connection but those of an engine that the caller made. Idempotent."""
         self.closed = True
-        if self._owns_engines:
+        if self.owns_engines:
             self.engine.dispose()
             self.reader.dispose()
 

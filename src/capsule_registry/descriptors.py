@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -36,6 +37,7 @@ UPLINK_FLAGS: Final = (
     "supports_buttons",
 )
 _SHOWN_ID_BYTES: Final = 64
+_SOURCE_ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 
 class UplinkCapabilities(BaseModel):
@@ -199,6 +201,8 @@ def masks_satisfying(predicate: Any) -> Iterator[int]:  # noqa: ANN401 - truthin
 
 def _source_id(text: str) -> str:
     """Check the stricter grammar. Source: astrid-core 0.2.0 `uplink/types.rs`."""
+    if _SOURCE_ID.fullmatch(text):
+        return text
     if not text:
         raise InvalidUplinkSourceError(text, "capsule_id must not be empty")
     shown = f'"{"".join(quoted(c) for c in text)}"'
@@ -206,8 +210,6 @@ def _source_id(text: str) -> str:
         raise InvalidUplinkSourceError(text, f"capsule_id must start with [a-z0-9], got {shown}")
     if text.endswith("-"):
         raise InvalidUplinkSourceError(text, f"capsule_id must not end with a hyphen, got {shown}")
-    for character in text:
-        if not ("a" <= character <= "z" or "0" <= character <= "9" or character == "-"):
-            reason = f"capsule_id contains invalid character '{quoted(character)}'"
-            raise InvalidUplinkSourceError(text, reason)
-    return text
+    wrong = next(character for character in text if not _SOURCE_ID.fullmatch(f"0{character}0"))
+    reason = f"capsule_id contains invalid character '{quoted(wrong)}'"
+    raise InvalidUplinkSourceError(text, reason)

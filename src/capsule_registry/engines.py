@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from copy import copy
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, NoSuchModuleError, ProgrammingError
@@ -11,7 +12,7 @@ from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableErr
 from capsule_registry.sqlite_file import file_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection, Engine
 
@@ -72,17 +73,91 @@ def connect(engine: Engine, address: Address) -> Connection:
     """
     try:
         return engine.connect()
-    except DBAPIError as error:
-        if address.dialect.fault(error) is not None:
+    except (DBAPIError, InvalidRequestError, TypeError, ValueError) as error:
+        failure = _unconnected(error, address)
+        if failure is error:
             raise
-        kind = (
-            InvalidDatabaseError
-            if isinstance(error, ProgrammingError)
-            else RegistryUnavailableError
-        )
-        raise kind(str(address), str(error.orig).partition("\n")[0]) from error
-    except (InvalidRequestError, TypeError, ValueError) as error:
-        raise InvalidDatabaseError(str(address), str(error)) from error
+        raise failure from error
+
+
+def wrap(error: Any, engine: Engine, connection: object = None) -> DBAPIError:  # noqa: ANN401 - the driver's own
+    """Return *error* of the driver, which came of *connection* if of any, as SQLAlchemy would."""
+    dialect = engine.dialect
+    wrapped = DBAPIError.instance(
+        None,
+        None,
+        error,
+        dialect.loaded_dbapi.Error,
+        hide_parameters=True,
+        connection_invalidated=dialect.is_disconnect(error, connection, None),  # type: ignore[arg-type]
+        dialect=dialect,
+    )
+    return cast("DBAPIError", wrapped)
+
+
+class Cursor:
+    """The driver's cursor on a connection of SQLAlchemy's, which learns of what goes wrong."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self._dialect = conn.dialect
+        self._error = self._dialect.loaded_dbapi.Error
+        self.of_driver: Any = conn.connection.cursor()
+
+    def execute(self, statement: str, parameters: Any = ()) -> None:  # noqa: ANN401 - what the driver takes
+        """Run *statement*."""
+        try:
+            self._dialect.do_execute(self.of_driver, statement, parameters)
+        except self._error as error:
+            raise self._failed(error) from error
+
+    def executemany(self, statement: str, parameters: Sequence[Any]) -> None:
+        """Run *statement* with each of *parameters*."""
+        try:
+            self._dialect.do_executemany(self.of_driver, statement, parameters)
+        except self._error as error:
+            raise self._failed(error) from error
+
+    def copy(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Give *rows* to a COPY."""
+        try:
+            with self.of_driver.copy(statement) as copying:
+                for row in rows:
+                    copying.write_row(row)
+        except self._error as error:
+            raise self._failed(error) from error
+
+    def raw(self) -> Cursor:
+        """Return a cursor to which statements are given as the server takes them."""
+        raw = copy(self)
+        raw.of_driver = self._dialect.loaded_dbapi.RawCursor(self.of_driver.connection)
+        return raw
+
+    def fetchall(self) -> Sequence[Sequence[Any]]:
+        """Return all rows that the last statement gave."""
+        return self.of_driver.fetchall()  # type: ignore[no-any-return]
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the last statement has changed."""
+        return int(self.of_driver.rowcount)
+
+    def _failed(self, error: Exception) -> DBAPIError:
+        wrapped = wrap(error, self._conn.engine, self._conn.connection)
+        if wrapped.connection_invalidated:
+            self._conn.invalidate(error)
+        return wrapped
+
+
+def _unconnected(error: Exception, address: Address) -> Exception:
+    """Return in our words why there is no connection, or *error* itself if it has a code."""
+    if not isinstance(error, DBAPIError):
+        return InvalidDatabaseError(str(address), str(error))
+    if address.dialect.fault(error) is not None:
+        return error
+    wrong = isinstance(error, ProgrammingError)
+    kind = InvalidDatabaseError if wrong else RegistryUnavailableError
+    return kind(str(address), str(error.orig).partition("\n")[0])
 
 
 def _make_engine(address: Address, options: Mapping[str, Any]) -> Engine:
@@ -93,6 +168,8 @@ def _make_engine(address: Address, options: Mapping[str, Any]) -> Engine:
         raise InvalidDatabaseError(str(address), reason) from error
     if address.dialect.begin_write:
         event.listen(engine, "begin", _begin)
+    if is_in_transaction := address.dialect.is_in_transaction:
+        event.listen(engine, "reset", _resetter(is_in_transaction))
     return engine
 
 
@@ -100,6 +177,16 @@ def _begin(conn: Connection) -> None:
     """Begin as the caller asked: the driver itself would begin late, or not at all."""
     if statement := conn.get_execution_options().get("begin"):
         conn.exec_driver_sql(statement)
+
+
+def _resetter(is_in_transaction: Callable[[Any], bool]) -> Callable[[Any, object, object], None]:
+    """Return what rolls back a connection that is given back, if there is anything to."""
+
+    def reset(connection: Any, record: object, state: object) -> None:  # noqa: ARG001, ANN401 - the driver's own
+        if is_in_transaction(connection):
+            connection.rollback()
+
+    return reset
 
 
 def _teller(settings: tuple[str, ...]) -> Callable[[Any, object], None]:

@@ -33,7 +33,8 @@ class Forkable(Protocol):
 
 
 _open_databases: WeakSet[Forkable] = WeakSet()
-#: Connections that were in use when a child was forked: never touched again, nor collected.
+#: What was in use when a child was forked, connections and calls: never touched again, nor
+#: collected. As long as there is any, SQLite's locks are not what it takes them for.
 abandoned: list[object] = []
 
 
@@ -64,6 +65,11 @@ class Activity:
             if not self._calls[thread]:
                 del self._calls[thread]
             self._changed.notify_all()
+
+    @property
+    def is_any(self) -> bool:
+        """Whether a call is under way."""
+        return bool(self._calls)
 
     def stop(self) -> None:
         """Let no other thread begin a call, and wait until none is inside one."""

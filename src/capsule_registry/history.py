@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from capsule_registry import namespaces, revisions
 from capsule_registry.anchors import Anchor
-from capsule_registry.candidates import MAX_ACTOR, check_text
 from capsule_registry.chain import export_lines
 from capsule_registry.errors import (
     HistoryCorruptError,
@@ -18,6 +17,7 @@ from capsule_registry.errors import (
 )
 from capsule_registry.identifiers import CapsuleId
 from capsule_registry.pruning import BATCH, hash_of, prune
+from capsule_registry.storable import MAX_ACTOR, check_text
 from capsule_registry.verification import Verification, verify
 from capsule_registry.watch import Watch
 

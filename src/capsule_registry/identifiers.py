@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 import unicodedata
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
 
@@ -71,6 +72,12 @@ class CapsuleId(str):
         return core_schema.no_info_after_validator_function(
             cls, core_schema.str_schema(strict=True)
         )
+
+
+@lru_cache(maxsize=4096)
+def stored_id(text: str) -> CapsuleId:
+    """Return the id of *text*, which comes from a row: the same object for the same text."""
+    return CapsuleId(text)
 
 
 def is_capsule_id(text: str) -> bool:

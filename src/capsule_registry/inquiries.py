@@ -9,13 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from capsule_registry import checks, dependencies, grants, interceptors
-from capsule_registry.candidates import check_text
 from capsule_registry.checks import Decision, Why
 from capsule_registry.errors import HistoryCorruptError, InvalidTextError
 from capsule_registry.identifiers import CapsuleId
 from capsule_registry.instances import key
 from capsule_registry.permissions import RULES, is_understood
 from capsule_registry.records import Interceptor
+from capsule_registry.storable import check_text
 
 if TYPE_CHECKING:
     import builtins
@@ -80,9 +80,8 @@ class PermissionReader(Inquiry):
             NamespaceNotFoundError: The namespace was dropped.
         """
         began = time.monotonic()
-        work = partial(checks.check, uuid=uuid, capability=capability, value=value)
         try:
-            decision = self._read(lambda: work)
+            decision = self._decide(uuid, capability, value)
         except HistoryCorruptError:
             decision = Decision(allowed=False, why=Why.UNREADABLE)
         if time.monotonic() - began > timeout.total_seconds():
@@ -105,6 +104,11 @@ class PermissionReader(Inquiry):
             NamespaceNotFoundError: The namespace was dropped.
         """
         return self.check(uuid, capability, value, timeout=timeout).allowed
+
+    def _decide(self, uuid: object, capability: object, value: object) -> Decision:
+        """Return the decision, however late."""
+        work = partial(checks.check, uuid=uuid, capability=capability, value=value)
+        return self._read(lambda: work)
 
     def grants(
         self,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.exc import DBAPIError
 
-from capsule_registry.candidates import check_text
 from capsule_registry.errors import InvalidTextError, PermissionDeniedError
+from capsule_registry.storable import check_text
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 from sqlalchemy import Select, and_, bindparam, or_, select, update
 
+from capsule_registry.clocks import End
 from capsule_registry.dialects.expressions import DatabaseNow
 from capsule_registry.errors import HistoryCorruptError, LeaseLostError, LeaseNotFoundError
 from capsule_registry.queries import Query, matching, put_in_order, query
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from capsule_registry.clocks import Moment
-    from capsule_registry.scope import Row, Scope
+    from capsule_registry.scope import LookupScope, Row, Scope
     from capsule_registry.unit import Unit
 
 _MAX_HOST: Final = 255
@@ -61,19 +62,23 @@ _out_of_uptime = or_(
 )
 
 
-def is_live(lease: Row, moment: Moment) -> bool:
-    """Say whether *lease*, a row with `TIMES`, holds at *moment*; of one not there all is null."""
-    expires_at, uptime_ms = lease["expires_at"], lease["expires_uptime_ms"]
-    if expires_at is None or max(moment.time, lease["last_commit_at"]) >= expires_at:
-        return False
-    if moment.uptime_ms is None or lease["boot_id"] is None:
-        return True
-    if not isinstance(uptime_ms, int):
+def end_of(lease: Row) -> End | None:
+    """Return when *lease*, a row with `TIMES`, ends; of one that is not there all is null."""
+    if lease["expires_at"] is None:
+        return None
+    uptime_ms = lease["expires_uptime_ms"]
+    if not isinstance(uptime_ms, int) and lease["boot_id"] is not None:
         raise HistoryCorruptError("a lease", f"its expires_uptime_ms is {uptime_ms!r}")
-    return moment.boot_id == lease["boot_id"] and moment.uptime_ms < uptime_ms
+    return End(lease["expires_at"], lease["boot_id"], lease["boot_id"] and uptime_ms)
 
 
-def stands(scope: Scope, filed: Row) -> bool:
+def is_live(lease: Row, moment: Moment) -> bool:
+    """Say whether *lease*, a row with `TIMES`, holds at *moment*; what is not there does not."""
+    end = end_of(lease)
+    return end is not None and end.is_after(moment.not_before(lease["last_commit_at"]))
+
+
+def stands(scope: LookupScope, filed: Row) -> bool:
     """Say whether *filed*, a row of a UUID with `ENDS`, belongs to no lease that has run out."""
     return filed["lease_id"] is None or is_live(filed, scope.clock.moment(filed["now"]))
 
@@ -121,7 +126,7 @@ def renew(scope: Scope, lease_id: UUID) -> Lease:
         raise LeaseLostError(lease_id)
     end = _end(moment.not_before(row["last_commit_at"]), row["ttl_ms"])
     of_row = and_(leases.c.namespace == scope.namespace, leases.c.id == lease_id)
-    scope.conn.execute(update(leases).where(of_row).values(end))
+    scope.execute(update(leases).where(of_row).values(end))
     # Somebody may have seen it run out meanwhile, and it must not come back.
     if not is_live(row, scope.moment()):
         raise LeaseLostError(lease_id)
@@ -192,13 +197,13 @@ def _out(scope: Scope, moment: Moment, *, lock: bool) -> Sequence[Row]:
     statement: Select[Any] = select(leases).where(_in_namespace, condition)
     if lock:
         statement = statement.with_for_update(key_share=True)
-    found = scope.conn.execute(statement, parameters).mappings().all()
+    found = scope.execute(statement, parameters).mappings().all()
     return put_in_order(leases, found)
 
 
 def _lock(scope: Scope, lease_id: UUID) -> Row | None:
     parameters = {"namespace": scope.namespace, "lease_id": lease_id}
-    return scope.conn.execute(_locked, parameters).mappings().one_or_none()
+    return scope.execute(_locked, parameters).mappings().one_or_none()
 
 
 def _expire(unit: Unit, row: Row) -> None:
@@ -210,7 +215,7 @@ def _expire(unit: Unit, row: Row) -> None:
 def _remove(unit: Unit, row: Row, action: str) -> None:
     held = unit.rows(_uuids, lease_id=row["id"])
     unit.removed(uuid_mappings, held, "uuid.unregistered")
-    unit.delete(leases, row, action)
+    unit.delete(leases, [row], action)
     for capsule_id in dict.fromkeys(uuid["capsule_id"] for uuid in held):
         release(unit, capsule_id)
 

@@ -8,11 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from capsule_registry import leases, uuids
-from capsule_registry.candidates import MAX_NAME, check_text
 from capsule_registry.clocks import uptime_seconds
 from capsule_registry.errors import CapsuleRegistryError, InvalidTextError
 from capsule_registry.identifiers import CapsuleId, to_uuid, uuid7
 from capsule_registry.open_lease import OpenLease
+from capsule_registry.storable import MAX_NAME, check_text
 
 if TYPE_CHECKING:
     import builtins

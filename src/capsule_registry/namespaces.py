@@ -127,14 +127,14 @@ def renew(unit: Unit) -> Unit:
     before = canonical_json(image(unit))
     renewed = replace(unit, incarnation=uuid4())
     change = update(namespaces).where(namespaces.c.name == unit.namespace)
-    unit.conn.execute(change.values(incarnation=renewed.incarnation))
+    unit.execute(change.values(incarnation=renewed.incarnation))
     renewed.file("namespace.restored", namespaces.name, before, image(renewed))
     return renewed
 
 
 def exists(scope: Scope) -> bool:
     """Say whether the scope's namespace is there."""
-    return scope.conn.scalar(_found, {"namespace": scope.namespace}) is not None
+    return scope.scalar(_found, {"namespace": scope.namespace}) is not None
 
 
 def head(scope: Scope) -> Head:
@@ -145,7 +145,7 @@ def head(scope: Scope) -> Head:
         NamespaceNotFoundError: It was dropped.
         HistoryCorruptError: The row is none that the registry wrote.
     """
-    row = scope.conn.execute(_head, {"namespace": scope.namespace}).one_or_none()
+    row = scope.execute(_head, {"namespace": scope.namespace}).one_or_none()
     if row is None:
         raise NamespaceNotFoundError(scope.namespace)
     if not (isinstance(row.revision, int) and isinstance(row.compacted_revision, int)):
@@ -160,10 +160,10 @@ def list_all(conn: Connection) -> list[tuple[str, UUID, int, str, int]]:
 
 def drop(unit: Unit) -> None:
     """Delete the namespace that *unit* holds, with all that is registered and all its history."""
-    conn, namespace = unit.conn, unit.namespace
+    namespace = unit.namespace
     # The triggers let nothing be deleted beyond the mark of pruning.
     all_of_it = update(namespaces).where(namespaces.c.name == namespace)
-    conn.execute(all_of_it.values(compacted_revision=namespaces.c.revision))
+    unit.execute(all_of_it.values(compacted_revision=namespaces.c.revision))
     for table in (capsules, leases, events, revisions, manifests):
-        conn.execute(delete(table).where(table.c.namespace == namespace))
-    conn.execute(delete(namespaces).where(namespaces.c.name == namespace))
+        unit.execute(delete(table).where(table.c.namespace == namespace))
+    unit.execute(delete(namespaces).where(namespaces.c.name == namespace))

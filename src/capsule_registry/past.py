@@ -108,7 +108,11 @@ class PastScope(Scope):
         kept = [row for row in found if _meets(query, row, values)]
         if query.table.name in ORDER:
             kept = put_in_order(query.table, kept)
-        return kept[: query.limit]
+        if query.is_page:
+            place = (values["after_revision"], values["after_position"])
+            order = ORDER[query.table.name]
+            kept = [row for row in kept if tuple(row[name] for name in order) > place]
+        return kept[: values["most"] if query.is_page else query.limit]
 
     def count(self, query: Query) -> int:
         """Return how many rows there were."""
@@ -132,15 +136,13 @@ class PastScope(Scope):
         }
         subject = values.get(SUBJECTS[table].name)
         if isinstance(subject, list):
-            found = self.conn.execute(
-                _of_subjects, {**parameters, "subjects": [*map(str, subject)]}
-            )
+            found = self.execute(_of_subjects, {**parameters, "subjects": [*map(str, subject)]})
         elif subject is not None:
-            found = self.conn.execute(_of_subject, {**parameters, "subject": str(subject)})
+            found = self.execute(_of_subject, {**parameters, "subject": str(subject)})
         elif (capsule_id := values.get("capsule_id")) is not None:
-            found = self.conn.execute(_of_capsule, {**parameters, "capsule_id": capsule_id})
+            found = self.execute(_of_capsule, {**parameters, "capsule_id": capsule_id})
         else:
-            found = self.conn.execute(_of_all, parameters)
+            found = self.execute(_of_all, parameters)
         last: dict[str, str | None] = {name: image for name, image in found}  # noqa: C416 - typed
         return [image for image in last.values() if image is not None]
 
@@ -161,7 +163,7 @@ class PastScope(Scope):
             parameters = {"namespace": self.namespace, "digests": digests}
             texts = {
                 digest: (language, text)
-                for digest, language, text in self.conn.execute(_texts, parameters)
+                for digest, language, text in self.execute(_texts, parameters)
             }
             for row in batch:
                 language, text = texts.get(row["manifest_digest"], (None, None))
@@ -225,9 +227,9 @@ class PastScope(Scope):
         ends: dict[UUID, datetime] = {}
         for batch in batches(lease_ids):
             parameters: dict[str, Any] = {"namespace": self.namespace, "ids": batch}
-            ends |= {row.id: row.expires_at for row in self.conn.execute(_live_ends, parameters)}
+            ends |= {row.id: row.expires_at for row in self.execute(_live_ends, parameters)}
             parameters |= {"ids": [str(lease_id) for lease_id in batch], "revision": self.revision}
-            for image, later in self.conn.execute(_endings, parameters):
+            for image, later in self.execute(_endings, parameters):
                 row = row_of_image(leases, self.namespace, later or image or "")
                 ends[row["id"]] = row["expired_at"] or _NEVER
         return ends

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, bindparam, delete, insert
+from sqlalchemy import and_, bindparam, delete
 
-from capsule_registry.candidates import MAX_CAPABILITY, MAX_GRANT, grants_of, merged_tools
+from capsule_registry.candidates import grants_of, merged_tools
 from capsule_registry.matching import split_capability
+from capsule_registry.storable import MAX_CAPABILITY, MAX_GRANT
 from capsule_registry.tables import grants, interceptors, provisions, requirements, tools
 
 if TYPE_CHECKING:
@@ -108,12 +109,11 @@ def write(unit: Unit, candidate: Candidate) -> None:
         rows = derive(
             table, unit.namespace, candidate.id, candidate.manifest, candidate.reported_tools
         )
-        if rows:
-            unit.conn.execute(insert(table), rows)
+        unit.changes.insert(table, rows)
 
 
 def clear(unit: Unit, capsule_id: str) -> None:
     """Delete the rows of a capsule that is being replaced."""
     parameters = {"namespace": unit.namespace, "capsule_id": capsule_id}
     for statement in _of_capsule.values():
-        unit.conn.execute(statement, parameters)
+        unit.execute(statement, parameters)

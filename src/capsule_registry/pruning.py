@@ -71,7 +71,8 @@ _last_pruning = (
 def hash_of(scope: Scope, revision: int) -> str | None:
     """Return the hash of *revision*, if it is there."""
     parameters = {"namespace": scope.namespace, "revision": revision}
-    return scope.conn.scalar(_hash, parameters)
+    found: str | None = scope.scalar(_hash, parameters)
+    return found
 
 
 def time_of(scope: Scope, revision: int) -> datetime:
@@ -82,9 +83,10 @@ def time_of(scope: Scope, revision: int) -> datetime:
     lease holds.
     """
     parameters = {"namespace": scope.namespace, "revision": revision}
-    if (found := scope.conn.scalar(_time, parameters)) is not None:
+    found: datetime | None = scope.scalar(_time, parameters)
+    if found is not None:
         return found
-    said = json.loads(scope.conn.scalar(_last_pruning, {"namespace": scope.namespace}) or "{}")
+    said = json.loads(scope.scalar(_last_pruning, {"namespace": scope.namespace}) or "{}")
     if said.get("through") != revision or "committed_at" not in said:
         return datetime.max.replace(tzinfo=UTC)
     return datetime.fromisoformat(said["committed_at"])
@@ -106,11 +108,11 @@ def prune(unit: Unit, anchor: Anchor, through: int) -> int:
     last_hash, committed_at = hash_of(unit, through), time_of(unit, through)
     if last_hash is None:
         raise HistoryCorruptError(f"revision {through}", "it is missing")
-    before = unit.conn.scalar(_last_pruning, {"namespace": unit.namespace})
-    unit.conn.execute(_compact, parameters)
-    unit.conn.execute(_superfluous, parameters)
-    gone = unit.conn.execute(_revisions, parameters).rowcount
-    kept = [event_line(event) for event in unit.conn.execute(_kept, parameters).mappings()]
+    before = unit.scalar(_last_pruning, {"namespace": unit.namespace})
+    unit.execute(_compact, parameters)
+    unit.execute(_superfluous, parameters)
+    gone = unit.execute(_revisions, parameters).rowcount
+    kept = [event_line(event) for event in unit.execute(_kept, parameters).mappings()]
     unit.file(
         "history.pruned",
         PRUNED,

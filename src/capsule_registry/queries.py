@@ -10,7 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, func, select
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Integer,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+)
 
 from capsule_registry.tables import capsules, leases, uplinks, uuid_mappings
 
@@ -41,9 +52,11 @@ class Query:
 
     table: Table
     by: tuple[str, ...]
-    statement: Select[*tuple[Any, ...]]
+    statement: Select[*tuple[Any, ...]] | CompoundSelect[*tuple[Any, ...]]
     among: tuple[str, ...] = ()
     limit: int | None = None
+    #: Only what comes after the place `after_revision`, `after_position`, and at most `most` rows.
+    is_page: bool = False
     #: Rows of capsules come with their manifests' format and text.
     with_manifest: bool = False
 
@@ -77,6 +90,23 @@ def query(
     if is_ordered:
         statement = statement.order_by(*(table.c[name] for name in ORDER[table.name]))
     return Query(table, by, statement, among, limit)
+
+
+def page(table: Table, *by: str, columns: tuple[str, ...]) -> Query:
+    """Return a query for some of the rows at a time, in order."""
+    revision, position = (table.c[name] for name in ORDER[table.name])
+    # Said so that each database walks the index from there on.
+    is_after = and_(
+        revision >= bindparam("after_revision"),
+        or_(revision > bindparam("after_revision"), position > bindparam("after_position")),
+    )
+    statement = (
+        select(*(table.c[name] for name in columns))
+        .where(matching(table, by), is_after)
+        .order_by(revision, position)
+        .limit(bindparam("most", type_=Integer))
+    )
+    return Query(table, by, statement, is_page=True)
 
 
 def counting(table: Table) -> Query:

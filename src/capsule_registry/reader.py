@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from capsule_registry import capsules, tools, transfer, uplinks, uuids
-from capsule_registry.candidates import check_text, to_state
+from capsule_registry.candidates import to_state
 from capsule_registry.descriptors import masks_satisfying, masks_with
 from capsule_registry.errors import InvalidTextError
 from capsule_registry.identifiers import CapsuleId, is_capsule_id, to_uuid
@@ -14,6 +14,7 @@ from capsule_registry.inquiries import DependencyReader, PermissionReader
 from capsule_registry.instances import key_of
 from capsule_registry.manifest.parts import UplinkProfile
 from capsule_registry.matching import normalize_platform
+from capsule_registry.storable import check_text
 
 if TYPE_CHECKING:
     import builtins
@@ -58,14 +59,33 @@ class RegistryReader(PermissionReader, DependencyReader):
         record = self._read(lambda: partial(capsules.get, capsule_id=CapsuleId(capsule_id)))
         return None if record is None else self._attached(record)
 
-    def list(self, *, state: CapsuleState | str | None = None) -> builtins.list[CapsuleId]:
+    def list(
+        self,
+        *,
+        state: CapsuleState | str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> builtins.list[CapsuleId]:
         """
         Return the ids of the registered capsules, or of those in one *state*.
 
+        Args:
+            state: Only those in it.
+            after: Only those that come after this one; the last of one page gives the next.
+            limit: At most so many, at least one.
+
         Raises:
             InvalidTextError: *state* is no state.
+            CapsuleNotFoundError: *after* is not registered, or not any more; in a `snapshot` it is.
+            ValueError: *limit* is less than one.
         """
-        return self._read(lambda: partial(capsules.ids, state=_optional_state(state)))
+        if limit is not None and limit < 1:
+            raise ValueError("limit must be at least 1")
+        return self._read(
+            lambda: partial(
+                capsules.ids, state=_optional_state(state), after=_optional_id(after), most=limit
+            )
+        )
 
     def values(self) -> Iterator[RegisteredCapsule]:
         """Return the registered capsules, read at the moment of the call and built as they go."""

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
 from capsule_registry import capsules, namespaces, pruning, revisions, uplinks
-from capsule_registry.candidates import MAX_ACTOR, check_text
+from capsule_registry.cache import lookups_on
 from capsule_registry.clocks import Clock, StoppedClock
 from capsule_registry.database import Database
 from capsule_registry.history import History
 from capsule_registry.identifiers import to_namespace, uuid7
 from capsule_registry.instances import Instances
 from capsule_registry.leasing import Leases
+from capsule_registry.quick_reader import QuickReader
 from capsule_registry.schema import prepare
 from capsule_registry.scope import Scope
-from capsule_registry.transacting import Transacting
+from capsule_registry.storable import MAX_ACTOR, check_text
 from capsule_registry.units import Units
 from capsule_registry.views import Past, Snapshot
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from capsule_registry.open_lease import OpenLease
 
 
-class CapsuleRegistry(Transacting):
+class CapsuleRegistry(QuickReader):
     """
     A persistent registry of capsules, their uplinks and their session UUIDs.
 
@@ -56,6 +57,8 @@ class CapsuleRegistry(Transacting):
         self._units = Units(
             database, namespace, self._instances, actor=actor, reason=reason, clock=time
         )
+        self._clock = time
+        self._lookups = lookups_on(database, namespace, time)
         self._held: WeakSet[OpenLease] = WeakSet()
         self._inside = set()
 
@@ -191,6 +194,7 @@ class CapsuleRegistry(Transacting):
         for lease in [*self._held]:
             lease.stop()
         self._database.close()
+        self._lookups.close()
 
     def __enter__(self) -> Self:
         return self
@@ -203,7 +207,7 @@ class CapsuleRegistry(Transacting):
 
         def counts(conn: Connection) -> str:
             scope = self._units.scope(conn)
-            ids = capsules.first_ids(scope)
+            ids = capsules.ids(scope, most=10)
             return (
                 f"capsule_count={capsules.count(scope)}, capsule_ids={[*map(str, ids)]}, "
                 f"uplink_count={uplinks.count(scope)}"

@@ -7,23 +7,23 @@ reserved. One lives as long as something is filed under it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, exists, or_, select
 
+from capsule_registry.queries import Query
 from capsule_registry.tables import capsules, uplinks, uuid_mappings
 
 if TYPE_CHECKING:
-    from sqlalchemy import Select
-
     from capsule_registry.identifiers import CapsuleId
     from capsule_registry.scope import Row, Scope
     from capsule_registry.unit import Unit
 
-_row = select(capsules).where(
+_of_id = select(capsules).where(
     capsules.c.namespace == bindparam("namespace"), capsules.c.id == bindparam("id")
 )
-_childless_reservation = _row.where(
+_row = Query(capsules, ("id",), _of_id)
+_childless = _of_id.where(
     capsules.c.registered_at.is_(None),
     ~or_(
         exists().where(
@@ -35,11 +35,12 @@ _childless_reservation = _row.where(
         ),
     ),
 )
+_childless_reservation = Query(capsules, ("id",), _childless)
 
 
 def find_row(scope: Scope, capsule_id: CapsuleId) -> Row | None:
     """Return the row of that id, reserved or registered."""
-    return _mapping(scope, _row, capsule_id)
+    return scope.row(_row, id=capsule_id)
 
 
 def reserve(unit: Unit, capsule_id: CapsuleId) -> None:
@@ -51,11 +52,6 @@ def reserve(unit: Unit, capsule_id: CapsuleId) -> None:
 
 def release(unit: Unit, capsule_id: str) -> None:
     """Remove the reservation of *capsule_id* if nothing is filed under it any more."""
-    row = _mapping(unit, _childless_reservation, capsule_id)
+    row = unit.row(_childless_reservation, id=capsule_id)
     if row is not None:
-        unit.delete(capsules, row, "capsule.released")
-
-
-def _mapping(scope: Scope, statement: Select[Any], capsule_id: str) -> Row | None:
-    parameters = {"namespace": scope.namespace, "id": capsule_id}
-    return scope.conn.execute(statement, parameters).mappings().one_or_none()
+        unit.delete(capsules, [row], "capsule.released")

@@ -112,7 +112,7 @@ def whole(scope: Scope, found: Sequence[RowMapping]) -> Iterator[WholeRow]:
         "first": found[0]["revision"],
         "last": found[-1]["revision"],
     }
-    for event in scope.conn.execute(_events, parameters).mappings():
+    for event in scope.execute(_events, parameters).mappings():
         if event["revision"] in numbers:
             numbers[event["revision"]].append(event)
     for row in found:
@@ -122,7 +122,7 @@ def whole(scope: Scope, found: Sequence[RowMapping]) -> Iterator[WholeRow]:
 def after(scope: Scope, revision: int) -> list[WholeRow]:
     """Return some revisions after *revision*, in order, with the rows of their events."""
     parameters = {"namespace": scope.namespace, "after": revision}
-    found = scope.conn.execute(_first_after, parameters).mappings().all()
+    found = scope.execute(_first_after, parameters).mappings().all()
     sizes = accumulate(row["event_count"] for row in found)
     few = [row for row, size in zip(found, sizes, strict=True) if size <= _MOST_EVENTS]
     return [*whole(scope, few or found[:1])]
@@ -160,13 +160,13 @@ def find(
             *(events.c[name] == bindparam(name) for name in given),
         )
         statement = statement.where(revisions.c.revision.in_(of_interest))
-    found = scope.conn.execute(statement, parameters).mappings().all()
+    found = scope.execute(statement, parameters).mappings().all()
     return [record(*one) for one in whole(scope, found)]
 
 
 def incarnation_at(scope: Scope, revision: int) -> UUID:
     """Return the incarnation that the namespace had at *revision*; nil before the first."""
-    image = scope.conn.scalar(_incarnation, {"namespace": scope.namespace, "revision": revision})
+    image = scope.scalar(_incarnation, {"namespace": scope.namespace, "revision": revision})
     return UUID(json.loads(image)["incarnation"]) if image else UUID(int=0)
 
 
@@ -179,13 +179,13 @@ def incarnation_after(of_revision: Sequence[RowMapping]) -> UUID | None:
 def at_time(scope: Scope, time: datetime) -> int:
     """Return the last revision that had committed at *time*; 0 before the first."""
     parameters = {"namespace": scope.namespace, "time": in_calendar(time)}
-    return scope.conn.scalar(_at_time, parameters) or 0
+    return scope.scalar(_at_time, parameters) or 0
 
 
 def before_time(scope: Scope, time: datetime) -> int:
     """Return the last revision that had committed before *time*; 0 before the first."""
     parameters = {"namespace": scope.namespace, "time": in_calendar(time)}
-    return scope.conn.scalar(_before_time, parameters) or 0
+    return scope.scalar(_before_time, parameters) or 0
 
 
 def in_calendar(time: datetime) -> datetime:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import inspect
 
-from capsule_registry.candidates import check_text
 from capsule_registry.errors import InvalidDatabaseError, InvalidTextError
 from capsule_registry.projections import PROJECTIONS
+from capsule_registry.storable import check_text
 from capsule_registry.tables import (
     capsules,
     events,

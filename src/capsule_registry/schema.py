@@ -23,12 +23,14 @@ from capsule_registry.retries import RETRY_SECONDS
 from capsule_registry.tables import metadata, schema_versions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Connection
 
     from capsule_registry.database import Database
 
 #: The schema version that this library was written for.
-SCHEMA_VERSION: Final = "0003"
+SCHEMA_VERSION: Final = "0004"
 #: The oldest schema version that it can still run on.
 OLDEST_SUPPORTED: Final = "0003"
 
@@ -60,11 +62,12 @@ class FoundSchema:
     oldest_compatible: str | None
 
     @classmethod
-    def of(cls, row: Any) -> FoundSchema:  # noqa: ANN401 - a row with `schema_columns`
-        """Read *row*."""
-        versions = [v for v in (row.migrated_version, row.recorded_version) if v is not None]
-        agreed = row.migrated_version == row.recorded_version
-        return cls(max(versions, default=None), row.oldest_compatible if agreed else None)
+    def of(cls, row: Mapping[Any, Any]) -> FoundSchema:
+        """Read *row*, which has `schema_columns`."""
+        migrated, recorded = row["migrated_version"], row["recorded_version"]
+        versions = [version for version in (migrated, recorded) if version is not None]
+        oldest = row["oldest_compatible"] if migrated == recorded else None
+        return cls(max(versions, default=None), oldest)
 
     @property
     def is_usable(self) -> bool:
@@ -94,7 +97,7 @@ def find(conn: Connection) -> FoundSchema:
     """Return what the schema says of itself."""
     names = set(inspect(conn).get_table_names())
     if {_version.name, schema_versions.name} <= names:
-        return FoundSchema.of(conn.execute(select(*schema_columns)).one())
+        return FoundSchema.of(conn.execute(select(*schema_columns)).mappings().one())
     if _version.name in names:
         return FoundSchema(conn.scalar(select(_version.c.version_num)), None)
     return FoundSchema(None, None)

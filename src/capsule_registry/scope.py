@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -12,7 +13,7 @@ from capsule_registry.dialects.expressions import DatabaseNow
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, CursorResult, Executable
 
     from capsule_registry.clocks import Clock, Moment
     from capsule_registry.queries import Query
@@ -31,9 +32,26 @@ class Reading(Protocol):
         """Return *work* of a scope."""
 
 
+class LookupScope(ABC):
+    """What a lookup needs: what answers queries, for which namespace, and what tells the time."""
+
+    __slots__ = ()
+    namespace: str
+    clock: Clock
+
+    @abstractmethod
+    def rows(self, query: Query, **values: Any) -> Sequence[Row]:  # noqa: ANN401 - bound values
+        """Return the rows that *query* finds for *values*, in its order."""
+
+    def row(self, query: Query, **values: Any) -> Row | None:  # noqa: ANN401 - bound values
+        """Return the first row that *query* finds for *values*, or `None`."""
+        found = self.rows(query, **values)
+        return found[0] if found else None
+
+
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """What a read needs: a connection, the namespace to read, and what tells the time."""
+class Scope(LookupScope):
+    """What a read needs besides: a connection."""
 
     conn: Connection
     namespace: str
@@ -42,16 +60,21 @@ class Scope:
     def rows(self, query: Query, **values: Any) -> Sequence[Row]:  # noqa: ANN401 - bound values
         """Return the rows that *query* finds for *values*, in its order."""
         values["namespace"] = self.namespace
-        return self.conn.execute(query.statement, values).mappings().all()
+        return self.execute(query.statement, values).mappings().all()
 
-    def row(self, query: Query, **values: Any) -> Row | None:  # noqa: ANN401 - bound values
-        """Return the first row that *query* finds for *values*, or `None`."""
-        found = self.rows(query, **values)
-        return found[0] if found else None
+    def execute(
+        self, statement: Executable, values: Mapping[str, Any] | None = None
+    ) -> CursorResult[*tuple[Any, ...]]:
+        """Return what *statement* gives for *values*."""
+        return self.conn.execute(statement, values)
+
+    def scalar(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - any column's value
+        """Return the first column of the first row, or `None`."""
+        return self.execute(statement, values).scalar()
 
     def moment(self) -> Moment:
         """Return what time it is."""
-        return self.clock.moment(self.conn.scalar(_now))
+        return self.clock.moment(self.scalar(_now))
 
     def count(self, query: Query) -> int:
         """Return the number that *query* (see `counting`) gives."""

@@ -23,7 +23,7 @@ from capsule_registry.errors import (
 from capsule_registry.file_systems import network_file_system
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 #: How long a statement waits for another process's lock before it gives up.
@@ -140,6 +140,11 @@ def connect_file_read_only(path: Path) -> Any:  # noqa: ANN401 - the module is c
     return connection
 
 
+def connector(*, read_only: bool) -> Callable[[Path], Any]:
+    """Return what connects to a file, so that it may be written or not."""
+    return connect_file_read_only if read_only else connect_file
+
+
 def log_size(path: Path) -> int:
     """Return the size in bytes of the write-ahead log beside the database at *path*."""
     try:
@@ -189,5 +194,4 @@ def file_options(path: Path | None, *, read_only: bool) -> dict[str, Any]:
     if path is None:
         # The database lives as long as its one connection; the pool makes threads take turns.
         return {**options, "creator": connect_memory, "pool_size": 1, "max_overflow": 0}
-    connect = connect_file_read_only if read_only else connect_file
-    return {**options, "creator": partial(connect, path)}
+    return {**options, "creator": partial(connector(read_only=read_only), path)}

@@ -177,7 +177,7 @@ def _removals(registered: Mapping[str, Row], desired: Desired) -> Iterator[SyncS
 
 
 def _step(row: Row | None, path: Path, candidate: Candidate) -> SyncStep:
-    before, after = row and row["manifest_digest"], candidate.manifest.digest
+    before, after = row and row["manifest_digest"], candidate.digest
     if row is None:
         action = SyncAction.REGISTER
     else:

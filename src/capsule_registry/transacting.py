@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from capsule_registry.bulk import BulkWriter
-from capsule_registry.candidates import MAX_ACTOR, check_text
 from capsule_registry.errors import TransactionInProgressError
 from capsule_registry.readiness import wait_ready
+from capsule_registry.storable import MAX_ACTOR, check_text
 from capsule_registry.transaction import Transaction
 
 if TYPE_CHECKING:

@@ -14,7 +14,10 @@ from capsule_registry.errors import OutcomeUnknownError, RegistryUnavailableErro
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sqlalchemy import Transaction
+
     from capsule_registry.addresses import Address
+    from capsule_registry.dialects.dialect import Dialect
 
 
 class UnknownOutcomeError(Exception):
@@ -33,8 +36,30 @@ def translating(address: Address) -> Iterator[None]:
         reason = "the connection broke at COMMIT, and it is not known whether it took place"
         raise OutcomeUnknownError(str(address), reason) from error
     except DBAPIError as error:
-        fault = address.dialect.fault(error)
-        if fault is None:
+        failure = translated(error, address)
+        if failure is error:
             raise
-        sentence = str(error.orig).partition("\n")[0]
-        raise ERRORS[fault](str(address), sentence) from error
+        raise failure from error
+
+
+def translated(error: DBAPIError, address: Address) -> Exception:
+    """Return the error of ours that *error* is, or *error* itself if that is a bug."""
+    fault = address.dialect.fault(error)
+    if fault is None:
+        return error
+    return ERRORS[fault](str(address), str(error.orig).partition("\n")[0])
+
+
+def commit(transaction: Transaction, dialect: Dialect) -> None:
+    """
+    Commit *transaction*.
+
+    Raises:
+        UnknownOutcomeError: The connection broke, and nobody knows whether it took place.
+    """
+    try:
+        transaction.commit()
+    except DBAPIError as error:
+        if dialect.fault(error) == "lost":
+            raise UnknownOutcomeError from error
+        raise

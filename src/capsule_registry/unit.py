@@ -10,18 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from sqlalchemy import (
-    Table,
-    and_,
-    bindparam,
-    delete,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import bindparam, select, update
 
 from capsule_registry.canonical import canonical_json, sha256_of_lines
 from capsule_registry.chain import SUBJECTS, export_lines, row_image
+from capsule_registry.changes import Changes
 from capsule_registry.dialects.expressions import DatabaseNow, DatabaseUser
 from capsule_registry.errors import (
     HistoryCorruptError,
@@ -29,6 +22,7 @@ from capsule_registry.errors import (
     OutcomeUnknownError,
 )
 from capsule_registry.identifiers import uuid7
+from capsule_registry.queries import Query
 from capsule_registry.schema import FoundSchema, schema_columns
 from capsule_registry.scope import Scope
 from capsule_registry.tables import capsules, events, namespaces, revisions
@@ -38,7 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, CursorResult, Executable, Table
 
     from capsule_registry.clocks import Clock, Moment
     from capsule_registry.scope import Row
@@ -56,8 +50,6 @@ class Writing(Protocol):
         """Return *work* of a unit."""
 
 
-_insert_events = insert(events)
-_insert_revision = insert(revisions)
 _move_head = (
     update(namespaces)
     .where(
@@ -79,9 +71,10 @@ class Unit(Scope):
 
     `revision` is the one that it will have if it changes anything, `at` its one time. Rows with a
     history are changed through `insert`, `update` and `delete`, which file the events; the rest of
-    the tables are projections and are written on `conn`.
+    the tables are projections, and written by `changes`.
     """
 
+    changes: Changes
     revision: int
     began: Moment
     incarnation: UUID
@@ -111,23 +104,33 @@ class Unit(Scope):
         """The position that the next event of this unit will have."""
         return len(self.events)
 
+    def rows(self, query: Query, **values: Any) -> Sequence[Row]:  # noqa: ANN401 - bound values
+        """Return the rows that *query* finds for *values*, those that this unit wrote included."""
+        return self.changes.rows(query, values)
+
+    def execute(
+        self, statement: Executable, values: Mapping[str, Any] | None = None
+    ) -> CursorResult[*tuple[Any, ...]]:
+        """Return what *statement* gives for *values*, after all that this unit wrote before."""
+        self.changes.write()
+        return self.conn.execute(statement, values)
+
     def insert(self, table: Table, rows: Sequence[dict[str, Any]], action: str) -> None:
         """Insert *rows* and file *action* for each."""
         for row in rows:
             row["namespace"] = self.namespace
             self._file(action, table, old=None, new=row)
-        if rows:
-            self.conn.execute(insert(table), rows)
+        self.changes.insert(table, rows)
 
-    def update(self, table: Table, old: Row, changes: Mapping[str, Any], action: str) -> None:
+    def update(self, table: Table, old: Row, changes: dict[str, Any], action: str) -> None:
         """Change the row *old* and file *action*."""
-        self._file(action, table, old=old, new=dict(old) | dict(changes))
-        self.conn.execute(update(table).where(self._key(table, old)).values(changes))
+        self._file(action, table, old=old, new=dict(old) | changes)
+        self.changes.update(table, old[SUBJECTS[table].name], changes)
 
-    def delete(self, table: Table, old: Row, action: str) -> None:
-        """Delete the row *old*, and by cascade what hangs on it, and file *action* for it."""
-        self.removed(table, [old], action)
-        self.conn.execute(delete(table).where(self._key(table, old)))
+    def delete(self, table: Table, rows: Sequence[Row], action: str) -> None:
+        """Delete *rows*, and by cascade what hangs on them, and file *action* for each."""
+        self.removed(table, rows, action)
+        self.changes.delete(table, [row[SUBJECTS[table].name] for row in rows])
 
     def removed(self, table: Table, rows: Sequence[Row], action: str) -> None:
         """File *action* for rows that go by the cascade of another row's deletion."""
@@ -141,10 +144,6 @@ class Unit(Scope):
     def log(self, level: int, message: str, **fields: object) -> None:
         """Log *message* once the unit has committed, and never if it does not."""
         self.messages.append((level, message, fields))
-
-    def _key(self, table: Table, row: Row) -> Any:  # noqa: ANN401 - a SQL condition
-        subject = SUBJECTS[table]
-        return and_(table.c.namespace == self.namespace, subject == row[subject.name])
 
     def _file(
         self,
@@ -191,14 +190,18 @@ class Unit(Scope):
 
 #: Locks the head, and then reads the time and who is connected: the lock is taken in a subquery, so
 #: that the time is read once it is held.
-_lock_head = select(
-    select(namespaces)
-    .where(namespaces.c.name == bindparam("namespace"))
-    .with_for_update()
-    .subquery("head"),
-    *schema_columns,
-    DatabaseNow().label("now"),
-    DatabaseUser().label("database_user"),
+_lock_head = Query(
+    namespaces,
+    (),
+    select(
+        select(namespaces)
+        .where(namespaces.c.name == bindparam("namespace"))
+        .with_for_update()
+        .subquery("head"),
+        *schema_columns,
+        DatabaseNow().label("now"),
+        DatabaseUser().label("database_user"),
+    ),
 )
 
 
@@ -212,22 +215,25 @@ def open_unit(conn: Connection, namespace: str, clock: Clock) -> Unit:
         NamespaceNotFoundError: There is no such namespace.
         HistoryCorruptError: Its row is none that the registry wrote.
     """
-    head = conn.execute(_lock_head, {"namespace": namespace}).one_or_none()
-    if head is None:
+    changes = Changes(conn, namespace, clock)
+    found = changes.rows(_lock_head, {})
+    if not found:
         raise NamespaceNotFoundError(namespace)
-    if not (isinstance(head.revision, int) and isinstance(head.compacted_revision, int)):
+    head = found[0]
+    if not (isinstance(head["revision"], int) and isinstance(head["compacted_revision"], int)):
         raise HistoryCorruptError(f"namespace {namespace}", "its revisions are no numbers")
     return Unit(
         conn,
         namespace,
         clock,
-        revision=head.revision + 1,
-        began=clock.moment(head.now).not_before(head.last_commit_at),
-        incarnation=head.incarnation,
-        previous_hash=head.head_hash,
-        compacted_revision=head.compacted_revision,
+        changes,
+        revision=head["revision"] + 1,
+        began=clock.moment(head["now"]).not_before(head["last_commit_at"]),
+        incarnation=head["incarnation"],
+        previous_hash=head["head_hash"],
+        compacted_revision=head["compacted_revision"],
         schema=FoundSchema.of(head),
-        database_user=head.database_user,
+        database_user=head["database_user"],
     )
 
 
@@ -239,7 +245,7 @@ def is_committed(unit: Unit, earlier: Unit) -> bool:
         OutcomeUnknownError: Its place in the history was pruned meanwhile, or is of another one.
     """
     found = select(revisions.c.revision).where(revisions.c.request_id == bindparam("request_id"))
-    if unit.conn.scalar(found, {"request_id": earlier.request_id}) is not None:
+    if unit.scalar(found, {"request_id": earlier.request_id}) is not None:
         return True
     if unit.compacted_revision >= earlier.revision or unit.incarnation != earlier.incarnation:
         reason = f"revision {earlier.revision}, which would tell, is gone"
@@ -268,9 +274,9 @@ def close_unit(unit: Unit, *, actor: str, reason: str | None) -> None:
         "previous_hash": unit.previous_hash,
     }
     revision["hash"] = sha256_of_lines(export_lines(unit.incarnation, revision, unit.events))
-    unit.conn.execute(_insert_events, unit.events)
-    unit.conn.execute(_insert_revision, revision)
-    moved = unit.conn.execute(
+    unit.changes.insert(events, unit.events)
+    unit.changes.insert(revisions, [revision])
+    moved = unit.changes.finish(
         _move_head,
         {
             "namespace": unit.namespace,
@@ -280,5 +286,5 @@ def close_unit(unit: Unit, *, actor: str, reason: str | None) -> None:
             "at": unit.at,
         },
     )
-    if moved.rowcount != 1:
+    if moved != 1:
         raise HistoryCorruptError(f"namespace {unit.namespace}", "the head moved under its lock")

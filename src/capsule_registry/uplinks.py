@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from capsule_registry.candidates import MAX_NAME, check_text
 from capsule_registry.descriptors import (
     UPLINK_FLAGS,
     UplinkCapabilities,
@@ -18,13 +17,15 @@ from capsule_registry.descriptors import (
 from capsule_registry.errors import HistoryCorruptError, UplinkAlreadyRegisteredError
 from capsule_registry.identifiers import MAX_ID_LENGTH, CapsuleId, UplinkId
 from capsule_registry.manifest.parts import UplinkProfile
+from capsule_registry.matching import normalize_platform
 from capsule_registry.queries import counting, put_in_order, query
 from capsule_registry.records import RegisteredUplink
 from capsule_registry.reservations import release, reserve
+from capsule_registry.storable import MAX_NAME, check_text
 from capsule_registry.tables import uplinks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from uuid import UUID
 
     from capsule_registry.manifest.parts import UplinkDef
@@ -32,13 +33,13 @@ if TYPE_CHECKING:
     from capsule_registry.scope import Row, Scope
     from capsule_registry.unit import Unit
 
+_RECEIVING = UplinkCapabilities.receive_only()
 _all = query(uplinks)
 _by_id = query(uplinks, "id", is_ordered=False)
 _of_capsule = query(uplinks, "capsule_id")
 _first_of_platform = query(uplinks, "platform", limit=1)
 _ids = query(uplinks, columns=("id",))
 _among = query(uplinks, among=("id",), is_ordered=False)
-_taken = query(uplinks, among=("id",), columns=("id",), is_ordered=False)
 _count = counting(uplinks)
 
 
@@ -118,42 +119,42 @@ def storable(descriptor: UplinkDescriptor) -> UplinkDescriptor:
 
 def register(unit: Unit, capsule_id: CapsuleId, descriptor: UplinkDescriptor) -> None:
     """File *descriptor* as it is under *capsule_id*, registered or not."""
-    reserve(unit, capsule_id)
-    _insert(unit, capsule_id, [descriptor], declared=False)
+    restore(unit, capsule_id, descriptor, declared=False)
 
 
 def restore(
     unit: Unit, capsule_id: CapsuleId, descriptor: UplinkDescriptor, *, declared: bool
 ) -> None:
     """File *descriptor* as it was before, declared by the manifest or by hand."""
+    _refuse_taken(unit, descriptor.id)
     reserve(unit, capsule_id)
     _insert(unit, capsule_id, [descriptor], declared=declared)
 
 
 def declare(
-    unit: Unit, capsule_id: CapsuleId, declared: Iterable[UplinkDef], new_uuid: Callable[[], UUID]
+    unit: Unit, capsule_id: CapsuleId, declared: Iterable[UplinkDef], ids: Iterable[UUID]
 ) -> None:
-    """File the uplinks of a manifest: they receive, and come from the capsule itself."""
+    """File the uplinks of a manifest by free *ids*: they receive, from the capsule itself."""
     made = [
-        UplinkDescriptor(
-            id=UplinkId(int=new_uuid().int),
+        UplinkDescriptor.model_construct(
+            id=UplinkId(int=uplink_id.int),
             name=uplink.name,
-            platform=uplink.platform,
+            platform=normalize_platform(uplink.platform),
             source=UplinkSource.wasm(capsule_id),
-            capabilities=UplinkCapabilities.receive_only(),
+            capabilities=_RECEIVING,
             profile=uplink.profile,
             registered_at=unit.at,
+            metadata={},
         )
-        for uplink in declared
+        for uplink, uplink_id in zip(declared, ids, strict=True)
     ]
     _insert(unit, capsule_id, made, declared=True)
 
 
 def withdraw(unit: Unit, capsule_id: CapsuleId) -> None:
     """Remove the uplinks that the capsule's manifest declared, and none that were filed by hand."""
-    for row in rows(unit, capsule_id):
-        if row["declared"]:
-            unit.delete(uplinks, row, "uplink.unregistered")
+    declared = [row for row in rows(unit, capsule_id) if row["declared"]]
+    unit.delete(uplinks, declared, "uplink.unregistered")
 
 
 def unregister(unit: Unit, uplink_id: UUID) -> bool:
@@ -173,9 +174,6 @@ def unregister_of_capsule(unit: Unit, capsule_id: CapsuleId) -> int:
 def _insert(
     unit: Unit, capsule_id: CapsuleId, new: Sequence[UplinkDescriptor], *, declared: bool
 ) -> None:
-    if not new:
-        return
-    _refuse_taken(unit, [descriptor.id for descriptor in new])
     start = unit.next_position
     unit.insert(
         uplinks,
@@ -188,7 +186,7 @@ def _insert(
                 "source_kind": descriptor.source.kind,
                 "source_capsule_id": descriptor.source.capsule_id,
                 "profile": descriptor.profile.value,
-                **descriptor.capabilities.model_dump(),
+                **descriptor.capabilities.__dict__,
                 "metadata": descriptor.metadata,
                 "declared": declared,
                 "created_revision": unit.revision,
@@ -209,18 +207,14 @@ def _insert(
         )
 
 
-def _refuse_taken(unit: Unit, ids: Sequence[UUID]) -> None:
-    found = {row["id"] for row in unit.rows(_taken, id=list(ids))}
-    for uplink_id in ids:
-        if uplink_id in found:
-            raise UplinkAlreadyRegisteredError(uplink_id)
-        found.add(uplink_id)
+def _refuse_taken(unit: Unit, uplink_id: UUID) -> None:
+    if unit.row(_by_id, id=uplink_id) is not None:
+        raise UplinkAlreadyRegisteredError(uplink_id)
 
 
 def _delete(unit: Unit, found: Sequence[Row]) -> None:
     """Delete uplinks of one owner."""
-    for row in found:
-        unit.delete(uplinks, row, "uplink.unregistered")
+    unit.delete(uplinks, found, "uplink.unregistered")
     if found:
         release(unit, found[0]["capsule_id"])
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import select
 
 from capsule_registry import leases
 from capsule_registry.errors import LeaseLostError, UuidHeldError
-from capsule_registry.identifiers import CapsuleId
+from capsule_registry.identifiers import CapsuleId, stored_id
 from capsule_registry.queries import ORDER, Query, matching, put_in_order, query
 from capsule_registry.records import RegisteredUuid
 from capsule_registry.reservations import release, reserve
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from capsule_registry.scope import Row, Scope
+    from capsule_registry.clocks import End
+    from capsule_registry.scope import LookupScope, Row, Scope
     from capsule_registry.unit import Unit
 
 #: Rows with what tells whether their lease has run out.
@@ -41,6 +42,23 @@ def _filed_in_order(*by: str) -> Query:
     return Query(uuid_mappings, by, statement)
 
 
+#: What is needed to tell whose it is: the head only where there is a lease.
+_owner = Query(
+    uuid_mappings,
+    ("uuid",),
+    select(uuid_mappings.c.capsule_id, uuid_mappings.c.lease_id, *leases.ENDS)
+    .outerjoin(leases_table, leases.OF_UUID)
+    .outerjoin(namespaces, namespaces.c.name == leases_table.c.namespace)
+    .where(matching(uuid_mappings, ("uuid",))),
+)
+#: Those that belong to no lease.
+plain = Query(
+    uuid_mappings,
+    ("uuid",),
+    select(uuid_mappings.c.capsule_id).where(
+        matching(uuid_mappings, ("uuid",)), uuid_mappings.c.lease_id.is_(None)
+    ),
+)
 _lasting = query(uuid_mappings, columns=("uuid", "lease_id"))
 _among = query(uuid_mappings, among=("uuid",), is_ordered=False)
 _by_uuid = _filed("uuid")
@@ -50,10 +68,31 @@ _all = query(uuid_mappings)
 _of_capsule = query(uuid_mappings, "capsule_id")
 
 
-def find(scope: Scope, uuid: UUID) -> CapsuleId | None:
-    """Return the id that *uuid* is filed under, whether or not that capsule is registered."""
-    row = scope.row(_by_uuid, uuid=uuid)
-    return CapsuleId(row["capsule_id"]) if row is not None and leases.stands(scope, row) else None
+class Owner(NamedTuple):
+    """Under which id a UUID is filed, and until when if it belongs to a lease."""
+
+    capsule_id: CapsuleId
+    #: Its lease had run out when it was read, or was not there.
+    is_gone: bool = False
+    lease_id: UUID | None = None
+    end: End | None = None
+
+
+def owner(scope: LookupScope, uuid: UUID) -> Owner | None:
+    """Return under which id *uuid* is filed, whether or not that capsule is registered."""
+    row = scope.row(_owner, uuid=uuid)
+    if row is None:
+        return None
+    capsule_id = stored_id(row["capsule_id"])
+    if row["lease_id"] is None:
+        return Owner(capsule_id)
+    return Owner(capsule_id, not leases.stands(scope, row), row["lease_id"], leases.end_of(row))
+
+
+def find(scope: LookupScope, uuid: UUID) -> CapsuleId | None:
+    """Return the id that *uuid* is filed under, unless its lease has run out."""
+    found = owner(scope, uuid)
+    return None if found is None or found.is_gone else found.capsule_id
 
 
 def rows(scope: Scope, capsule_id: str | None = None) -> Sequence[Row]:
@@ -104,7 +143,7 @@ def register(unit: Unit, uuid: UUID, capsule_id: CapsuleId, lease_id: UUID | Non
             raise UuidHeldError(uuid, old["lease_id"])
     reserve(unit, capsule_id)
     if old is not None:
-        unit.delete(uuid_mappings, old, "uuid.unregistered")
+        unit.delete(uuid_mappings, [old], "uuid.unregistered")
     row = {
         "uuid": uuid,
         "capsule_id": capsule_id,
@@ -123,7 +162,7 @@ def unregister(unit: Unit, uuid: UUID) -> bool:
     row = unit.row(_by_uuid, uuid=uuid)
     if row is None or not leases.stands(unit, row):
         return False
-    unit.delete(uuid_mappings, row, "uuid.unregistered")
+    unit.delete(uuid_mappings, [row], "uuid.unregistered")
     release(unit, row["capsule_id"])
     return True
 
@@ -131,9 +170,8 @@ def unregister(unit: Unit, uuid: UUID) -> bool:
 def retire(unit: Unit, capsule_id: CapsuleId, kept: Sequence[UUID]) -> None:
     """Remove the UUIDs of a capsule but those *kept*."""
     staying = set(kept)
-    for row in rows(unit, capsule_id):
-        if row["uuid"] not in staying:
-            unit.delete(uuid_mappings, row, "uuid.unregistered")
+    leaving = [row for row in rows(unit, capsule_id) if row["uuid"] not in staying]
+    unit.delete(uuid_mappings, leaving, "uuid.unregistered")
 
 
 def _found(unit: Unit, uuid: UUID, lease_id: UUID | None) -> Row | None:
@@ -147,5 +185,5 @@ def _found(unit: Unit, uuid: UUID, lease_id: UUID | None) -> Row | None:
     if not leases.expire(unit, row["lease_id"]):
         return row  # It has been renewed meanwhile.
     if (left := unit.row(_by_uuid, uuid=uuid)) is not None:  # Its lease was not there at all.
-        unit.delete(uuid_mappings, left, "uuid.unregistered")
+        unit.delete(uuid_mappings, [left], "uuid.unregistered")
     return None

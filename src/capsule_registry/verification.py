@@ -110,5 +110,5 @@ def _report_strays(scope: Scope, replay: Replay, head: Head) -> None:
     for table, first in ((events, 1), (revisions_table, head.compacted + 1)):
         for outside in (table.c.revision < first, table.c.revision > head.revision):
             found = select(func.count()).where(table.c.namespace == scope.namespace, outside)
-            if count := scope.conn.scalar(found):
+            if count := scope.scalar(found):
                 replay.report(table.name, f"{count} rows lie outside of the history")

@@ -8,10 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from capsule_registry import capsules, leases, uplinks, uuids
-from capsule_registry.candidates import Candidate, check_text, to_state
+from capsule_registry.candidates import Candidate, to_state
 from capsule_registry.identifiers import CapsuleId, to_uuid
 from capsule_registry.open_lease import OpenLease
 from capsule_registry.reader import RegistryReader
+from capsule_registry.storable import check_text
 
 if TYPE_CHECKING:
     import builtins
@@ -72,7 +73,7 @@ class RegistryWriter(RegistryReader):
 
             def work(unit: Unit) -> RegisteredCapsule:
                 filed.hold(unit)
-                record = capsules.register(unit, candidate, self._new_uuid)
+                [record] = capsules.register(unit, [candidate], self._new_uuid)
                 filed.file(unit, candidate.id)
                 return self._given(unit, record, candidate)
 

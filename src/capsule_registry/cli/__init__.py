@@ -1,7 +1,8 @@
 """
 The command, `capsule-registry`. It uses what the package exports, and nothing else of it.
 
-Its modules import click alone: the library's names are loaded when a command uses them.
+Its modules import click alone, and are loaded for the commands in them; the library's names are
+loaded when a command uses them.
 """
 
 from __future__ import annotations
@@ -9,19 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from capsule_registry.cli import asking, bulk, database, history, leases, reading, writing
 from capsule_registry.cli.group import capsule_registry
-
-for command in (
-    *reading.commands,
-    *asking.commands,
-    *writing.commands,
-    *leases.commands,
-    *bulk.commands,
-    *history.commands,
-    *database.commands,
-):
-    capsule_registry.add_command(command)
 
 
 def main() -> None:

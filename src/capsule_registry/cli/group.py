@@ -7,16 +7,18 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import import_module
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
 import capsule_registry as library
+from capsule_registry.cli.commands import MODULES, SUMMARIES
 from capsule_registry.cli.output import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from capsule_registry import (
         CapsuleRegistry,
@@ -147,7 +149,28 @@ pass_target = click.make_pass_decorator(Target)
 
 
 class _Group(click.Group):
-    """A group whose commands say what went wrong in one line, and exit with its code."""
+    """
+    The commands, each loaded when it is run.
+
+    They say what went wrong in one line, and exit with its code.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own
+        """Return the names, in order."""
+        return sorted(SUMMARIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's own
+        """Return the command of that name."""
+        if cmd_name not in MODULES:
+            return None
+        module = import_module(f"capsule_registry.cli.{MODULES[cmd_name]}")
+        commands: Iterable[click.Command] = module.commands
+        return next(command for command in commands if command.name == cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what each command does, without loading it."""
+        stand_ins = [click.Command(name, help=summary) for name, summary in SUMMARIES.items()]
+        click.Group(commands=stand_ins).format_commands(ctx, formatter)
 
     def main(self, *args: Any, **options: Any) -> NoReturn:  # noqa: ANN401 - click's own
         """Run the command, print what went wrong if anything did, and exit."""

@@ -7,9 +7,6 @@ marks that turn the direction of writing) is shown as an escape.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -69,6 +66,8 @@ def print_rows(rows: Sequence[Row], columns: Sequence[str], output_format: str) 
 
 def print_json(value: object) -> None:
     """Print *value* as JSON in ASCII."""
+    import json  # noqa: PLC0415 - help needs none
+
     click.echo(json.dumps(value, indent=2))
 
 
@@ -79,6 +78,9 @@ def print_text(text: str) -> None:
 
 
 def _print_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    import csv  # noqa: PLC0415 - only it needs them
+    import io  # noqa: PLC0415
+
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
@@ -106,7 +108,11 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return escape(value if isinstance(value, str) else json.dumps(value))
+    if isinstance(value, str):
+        return escape(value)
+    import json  # noqa: PLC0415 - as above
+
+    return escape(json.dumps(value))
 
 
 class Ticker:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy.dialects import mysql, postgresql, sqlite
-
 from capsule_registry.canonical import canonical_json
 from capsule_registry.dialects.faults import mariadb_fault, postgresql_fault, sqlite_fault
 from capsule_registry.dialects.probes import MARIADB, POSTGRESQL, SQLITE
 from capsule_registry.dialects.shells import mariadb_shell, postgresql_shell, sqlite_shell
+from capsule_registry.dialects.writing import at_once, by_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,20 +21,31 @@ if TYPE_CHECKING:
     from capsule_registry.dialects.faults import Fault
     from capsule_registry.dialects.probes import Probe
     from capsule_registry.dialects.shells import Shell
+    from capsule_registry.dialects.writing import Write
 
 #: How long a statement waits for a lock before it gives up.
 LOCK_TIMEOUT_SECONDS: Final = 30
 
 
+#: SERVER_STATUS_IN_TRANS. Source: MariaDB, "OK_Packet".
+_MARIADB_IN_TRANSACTION: Final = 1
+
+
 def _sqlite_insert_if_missing(table: Table) -> Insert:
+    from sqlalchemy.dialects import sqlite  # noqa: PLC0415 - only what is in use is loaded
+
     return sqlite.insert(table).on_conflict_do_nothing()
 
 
 def _postgresql_insert_if_missing(table: Table) -> Insert:
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - as above
+
     return postgresql.insert(table).on_conflict_do_nothing()
 
 
 def _mariadb_insert_if_missing(table: Table) -> Insert:
+    from sqlalchemy.dialects import mysql  # noqa: PLC0415 - as above
+
     key = next(iter(table.primary_key))
     return mysql.insert(table).on_duplicate_key_update({key.name: key})
 
@@ -43,6 +53,11 @@ def _mariadb_insert_if_missing(table: Table) -> Insert:
 def _postgresql_run_one(cursor: Any, statement: str) -> object:  # noqa: ANN401 - the driver's own
     """Run it as a prepared statement: the other protocol would take several."""
     return cursor.execute(statement, prepare=True)
+
+
+def _mariadb_is_in_transaction(connection: Any) -> bool:  # noqa: ANN401 - the driver's own
+    """Say what the server said last; an error says nothing, and then it is still in one."""
+    return bool(connection.server_status & _MARIADB_IN_TRANSACTION)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +91,11 @@ class Dialect:
     run_one: Callable[[Any, str], object] = lambda cursor, statement: cursor.execute(statement)
     #: What inserts a row unless its key is there, and waits for whoever is inserting the same.
     insert_if_missing: Callable[[Table], Insert] = _sqlite_insert_if_missing
+    #: Whether a connection of the driver is in a transaction, where the driver, asked to roll back,
+    #: would ask the server even if not.
+    is_in_transaction: Callable[[Any], bool] | None = None
+    #: Writes rows of several tables.
+    write: Write = by_table
     #: Rights are granted on one table at a time, to users of a host.
     grants_singly: bool = False
     #: What is read back of it, to see whether the guarantees have what they rest on.
@@ -119,6 +139,7 @@ _POSTGRESQL: Final = Dialect(
     shell=postgresql_shell,
     run_one=_postgresql_run_one,
     insert_if_missing=_postgresql_insert_if_missing,
+    write=at_once,
     read_only_settings=("SET default_transaction_read_only = on",),
     # The number is the word "capsules" in ASCII; it means the same lock to every process.
     lock_schema="SELECT pg_advisory_xact_lock(7161128523689387379)",
@@ -131,7 +152,7 @@ _MARIADB: Final = Dialect(
     mariadb_fault,
     _READ_COMMITTED,
     snapshot_options=_REPEATABLE_READ,
-    engine_options=_SERVER_OPTIONS,
+    engine_options={**_SERVER_OPTIONS, "pool_reset_on_return": None},
     settings=(
         f"SET innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, {LOCK_TIMEOUT_SECONDS})",
         "SET time_zone = '+00:00'",
@@ -140,6 +161,7 @@ _MARIADB: Final = Dialect(
     ),
     read_only_settings=("SET SESSION TRANSACTION READ ONLY",),
     shell=mariadb_shell,
+    is_in_transaction=_mariadb_is_in_transaction,
     insert_if_missing=_mariadb_insert_if_missing,
     grants_singly=True,
     lock_schema=(

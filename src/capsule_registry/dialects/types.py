@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy import JSON, DateTime, String, Text, Uuid
-from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import TypeDecorator
 
 from capsule_registry.canonical import canonical_json
@@ -26,18 +26,44 @@ T = TypeVar("T")
 _MARIADB_TEXT: Final = {"charset": "utf8mb4", "collation": "utf8mb4_nopad_bin"}
 
 
-def short_text(length: int) -> String:
-    """Return the type of a text of at most *length* characters, compared byte by byte."""
-    return (
-        String(length)
-        .with_variant(postgresql.VARCHAR(length, collation="C"), "postgresql")
-        .with_variant(mysql.VARCHAR(length, **_MARIADB_TEXT), "mysql", "mariadb")
-    )
+class ShortText(TypeDecorator[str]):
+    """A text of at most `length` characters, compared byte by byte."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.length = length
+
+    def load_dialect_impl(self, dialect: SqlAlchemyDialect) -> TypeEngine[Any]:
+        """Return the column type of *dialect*, of which only that one is loaded."""
+        match dialect.name:
+            case "postgresql":
+                from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - if it is in use
+
+                return dialect.type_descriptor(postgresql.VARCHAR(self.length, collation="C"))
+            case "mysql" | "mariadb":
+                from sqlalchemy.dialects import mysql  # noqa: PLC0415 - if it is in use
+
+                return dialect.type_descriptor(mysql.VARCHAR(self.length, **_MARIADB_TEXT))
+            case _:
+                return self.impl_instance
 
 
-def long_text() -> Text:
-    """Return the type of a text of any length."""
-    return Text().with_variant(mysql.LONGTEXT(**_MARIADB_TEXT), "mysql", "mariadb")
+class LongText(TypeDecorator[str]):
+    """A text of any length, compared byte by byte."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: SqlAlchemyDialect) -> TypeEngine[Any]:
+        """Return the column type of *dialect*."""
+        if dialect.name not in ("mysql", "mariadb"):
+            return self.impl_instance
+        from sqlalchemy.dialects import mysql  # noqa: PLC0415 - as above
+
+        return dialect.type_descriptor(mysql.LONGTEXT(**_MARIADB_TEXT))
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -56,6 +82,8 @@ class UtcDateTime(TypeDecorator[datetime]):
             case "sqlite":
                 return dialect.type_descriptor(String(27))
             case "mysql" | "mariadb":
+                from sqlalchemy.dialects import mysql  # noqa: PLC0415 - as above
+
                 return dialect.type_descriptor(mysql.DATETIME(fsp=6))
             case _:
                 return dialect.type_descriptor(DateTime(timezone=True))
@@ -153,6 +181,7 @@ def _read(parse: Callable[[Any], T], text: object, write: Callable[[T], str] | N
     return value
 
 
+@lru_cache(maxsize=64)  # A unit has one time, which is in all its rows.
 def time_text(instant: datetime) -> str:
     """Return *instant* as 27 characters of ISO 8601 text in UTC, six decimals and `Z`."""
     return instant.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

@@ -105,6 +105,17 @@ class CapsuleManifest(ManifestPart):
         manifest = cls.model_validate(values, by_alias=True, by_name=False)
         return manifest._with_source(format, text)  # noqa: SLF001 - of its own class
 
+    def made_of(self, values: object) -> Self:
+        """
+        Return the manifest that *values*, those of this one, make as JSON; it has the same text.
+
+        Raises:
+            pydantic.ValidationError: They are no manifest: this one is a copy with other values.
+        """
+        plain = canonical_json(values)
+        language, text = self._source or ("json", plain)
+        return self.restore(json.loads(plain), format=language, text=text)
+
     @classmethod
     def read_back(cls, text: str, *, format: Format) -> Self:  # noqa: A002 - its name
         """

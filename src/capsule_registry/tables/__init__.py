@@ -5,6 +5,7 @@ They are a public interface: people and programs in other languages read them. E
 first two leads its primary key with the namespace. `docs/design.md` says what each is for.
 """
 
+from capsule_registry.tables.cache import cache_log, file_metadata
 from capsule_registry.tables.history import (
     events,
     manifests,
@@ -23,8 +24,10 @@ from capsule_registry.tables.projections import (
 )
 
 __all__ = [
+    "cache_log",
     "capsules",
     "events",
+    "file_metadata",
     "grants",
     "interceptors",
     "leases",

@@ -19,15 +19,15 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from capsule_registry.dialects.types import CanonicalUuid, UtcDateTime, long_text, short_text
+from capsule_registry.dialects.types import CanonicalUuid, LongText, ShortText, UtcDateTime
 from capsule_registry.tables.metadata import KEYED, metadata
 
 
 class _NamespaceColumns(TypedColumns):
-    name: Named[str] = Column(short_text(63), nullable=False)
+    name: Named[str] = Column(ShortText(63), nullable=False)
     incarnation: Named[UUID] = Column(CanonicalUuid, nullable=False)
     revision: Named[int] = Column(BigInteger, nullable=False)
-    head_hash: Named[str] = Column(short_text(64), nullable=False)
+    head_hash: Named[str] = Column(ShortText(64), nullable=False)
     compacted_revision: Named[int] = Column(BigInteger, nullable=False)
     last_commit_at: Named[datetime] = Column(UtcDateTime, nullable=False)
 
@@ -36,10 +36,10 @@ namespaces = Table("namespaces", metadata, _NamespaceColumns, PrimaryKeyConstrai
 
 
 class _SchemaVersionColumns(TypedColumns):
-    version: Named[str] = Column(short_text(32), nullable=False)
+    version: Named[str] = Column(ShortText(32), nullable=False)
     applied_at: Named[datetime] = Column(UtcDateTime, nullable=False)
-    library_version: Named[str] = Column(short_text(64), nullable=False)
-    oldest_compatible: Named[str] = Column(short_text(32), nullable=False)
+    library_version: Named[str] = Column(ShortText(64), nullable=False)
+    oldest_compatible: Named[str] = Column(ShortText(32), nullable=False)
 
 
 schema_versions = Table(
@@ -48,10 +48,10 @@ schema_versions = Table(
 
 
 class _ManifestColumns(TypedColumns):
-    namespace: Named[str] = Column(short_text(63), nullable=False)
-    digest: Named[str] = Column(short_text(64), nullable=False)
-    format: Named[str] = Column(short_text(8), nullable=False)
-    text: Named[str] = Column(long_text(), nullable=False)
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
+    digest: Named[str] = Column(ShortText(64), nullable=False)
+    format: Named[str] = Column(ShortText(8), nullable=False)
+    text: Named[str] = Column(LongText(), nullable=False)
 
 
 manifests = Table(
@@ -65,16 +65,16 @@ manifests = Table(
 
 
 class _RevisionColumns(TypedColumns):
-    namespace: Named[str] = Column(short_text(63), nullable=False)
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
     revision: Named[int] = Column(BigInteger, nullable=False)
     committed_at: Named[datetime] = Column(UtcDateTime, nullable=False)
-    actor: Named[str] = Column(short_text(255), nullable=False)
-    database_user: Named[str | None] = Column(short_text(255), nullable=True)
-    reason: Named[str | None] = Column(long_text(), nullable=True)
+    actor: Named[str] = Column(ShortText(255), nullable=False)
+    database_user: Named[str | None] = Column(ShortText(255), nullable=True)
+    reason: Named[str | None] = Column(LongText(), nullable=True)
     request_id: Named[UUID] = Column(CanonicalUuid, nullable=False)
     event_count: Named[int] = Column(Integer, nullable=False)
-    previous_hash: Named[str] = Column(short_text(64), nullable=False)
-    hash: Named[str] = Column(short_text(64), nullable=False)
+    previous_hash: Named[str] = Column(ShortText(64), nullable=False)
+    hash: Named[str] = Column(ShortText(64), nullable=False)
 
 
 revisions = Table(
@@ -89,15 +89,15 @@ revisions = Table(
 
 
 class _EventColumns(TypedColumns):
-    namespace: Named[str] = Column(short_text(63), nullable=False)
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
     revision: Named[int] = Column(BigInteger, nullable=False)
     position: Named[int] = Column(Integer, nullable=False)
-    action: Named[str] = Column(short_text(64), nullable=False)
-    kind: Named[str] = Column(short_text(32), nullable=False)
-    subject: Named[str] = Column(short_text(128), nullable=False)
-    capsule_id: Named[str | None] = Column(short_text(128), nullable=True)
-    old_row: Named[str | None] = Column(long_text(), nullable=True)
-    new_row: Named[str | None] = Column(long_text(), nullable=True)
+    action: Named[str] = Column(ShortText(64), nullable=False)
+    kind: Named[str] = Column(ShortText(32), nullable=False)
+    subject: Named[str] = Column(ShortText(128), nullable=False)
+    capsule_id: Named[str | None] = Column(ShortText(128), nullable=True)
+    old_row: Named[str | None] = Column(LongText(), nullable=True)
+    new_row: Named[str | None] = Column(LongText(), nullable=True)
 
 
 events = Table(

@@ -26,9 +26,9 @@ from capsule_registry.descriptors import UPLINK_FLAGS
 from capsule_registry.dialects.types import (
     CanonicalJson,
     CanonicalUuid,
+    LongText,
+    ShortText,
     UtcDateTime,
-    long_text,
-    short_text,
 )
 from capsule_registry.tables.metadata import NOT_IMAGED, metadata
 
@@ -40,16 +40,16 @@ _MASK: Final = " + ".join(
 
 
 class _CapsuleColumns(TypedColumns):
-    namespace: Named[str] = Column(short_text(63), nullable=False)
-    id: Named[str] = Column(short_text(128), nullable=False)
-    version: Named[str | None] = Column(long_text(), nullable=True)
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
+    id: Named[str] = Column(ShortText(128), nullable=False)
+    version: Named[str | None] = Column(LongText(), nullable=True)
     manifest: Named[Any] = Column(CanonicalJson, nullable=True, info=NOT_IMAGED)
-    manifest_digest: Named[str | None] = Column(short_text(64), nullable=True)
+    manifest_digest: Named[str | None] = Column(ShortText(64), nullable=True)
     #: Canonical JSON of the tools that the object itself reported; null where it reported none.
-    reported_tools: Named[str | None] = Column(long_text(), nullable=True)
-    source_dir: Named[str | None] = Column(long_text(), nullable=True)
-    state: Named[str | None] = Column(short_text(16), nullable=True)
-    state_reason: Named[str | None] = Column(long_text(), nullable=True)
+    reported_tools: Named[str | None] = Column(LongText(), nullable=True)
+    source_dir: Named[str | None] = Column(LongText(), nullable=True)
+    state: Named[str | None] = Column(ShortText(16), nullable=True)
+    state_reason: Named[str | None] = Column(LongText(), nullable=True)
     generation: Named[int | None] = Column(BigInteger, nullable=True)
     registered_revision: Named[int | None] = Column(BigInteger, nullable=True)
     position: Named[int | None] = Column(Integer, nullable=True)
@@ -93,14 +93,14 @@ capsules = Table(
 
 
 class _UplinkColumns(TypedColumns):
-    namespace: Named[str] = Column(short_text(63), nullable=False)
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
     id: Named[UUID] = Column(CanonicalUuid, nullable=False)
-    capsule_id: Named[str] = Column(short_text(128), nullable=False)
-    name: Named[str] = Column(short_text(255), nullable=False)
-    platform: Named[str] = Column(short_text(255), nullable=False)
-    source_kind: Named[str] = Column(short_text(16), nullable=False)
-    source_capsule_id: Named[str | None] = Column(short_text(128), nullable=True)
-    profile: Named[str] = Column(short_text(16), nullable=False)
+    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
+    name: Named[str] = Column(ShortText(255), nullable=False)
+    platform: Named[str] = Column(ShortText(255), nullable=False)
+    source_kind: Named[str] = Column(ShortText(16), nullable=False)
+    source_capsule_id: Named[str | None] = Column(ShortText(128), nullable=True)
+    profile: Named[str] = Column(ShortText(16), nullable=False)
     can_receive: Named[bool] = Column(Boolean, nullable=False)
     can_send: Named[bool] = Column(Boolean, nullable=False)
     can_approve: Named[bool] = Column(Boolean, nullable=False)
@@ -136,19 +136,19 @@ uplinks = Table(
 
 
 class _LeaseColumns(TypedColumns):
-    namespace: Named[str] = Column(short_text(63), nullable=False)
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
     id: Named[UUID] = Column(CanonicalUuid, nullable=False)
-    name: Named[str] = Column(short_text(255), nullable=False)
-    host: Named[str] = Column(short_text(255), nullable=False)
+    name: Named[str] = Column(ShortText(255), nullable=False)
+    host: Named[str] = Column(ShortText(255), nullable=False)
     pid: Named[int] = Column(BigInteger, nullable=False)
-    actor: Named[str] = Column(short_text(255), nullable=False)
+    actor: Named[str] = Column(ShortText(255), nullable=False)
     ttl_ms: Named[int] = Column(BigInteger, nullable=False)
     opened_at: Named[datetime] = Column(UtcDateTime, nullable=False)
     opened_revision: Named[int] = Column(BigInteger, nullable=False)
     #: Moves with every renewal, which makes no event: so it is in no row image.
     expires_at: Named[datetime] = Column(UtcDateTime, nullable=False, info=NOT_IMAGED)
     #: Where the database has no clock of its own: which run of its host, and up to which uptime.
-    boot_id: Named[str | None] = Column(short_text(36), nullable=True, info=NOT_IMAGED)
+    boot_id: Named[str | None] = Column(ShortText(36), nullable=True, info=NOT_IMAGED)
     expires_uptime_ms: Named[int | None] = Column(BigInteger, nullable=True, info=NOT_IMAGED)
     #: When it had run out, once somebody has found that it had.
     expired_at: Named[datetime | None] = Column(UtcDateTime, nullable=True)
@@ -165,9 +165,9 @@ leases = Table(
 
 
 class _UuidMappingColumns(TypedColumns):
-    namespace: Named[str] = Column(short_text(63), nullable=False)
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
     uuid: Named[UUID] = Column(CanonicalUuid, nullable=False)
-    capsule_id: Named[str] = Column(short_text(128), nullable=False)
+    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
     lease_id: Named[UUID | None] = Column(CanonicalUuid, nullable=True)
     registered_at: Named[datetime] = Column(UtcDateTime, nullable=False)
     created_revision: Named[int] = Column(BigInteger, nullable=False)

@@ -15,17 +15,17 @@ from sqlalchemy import (
     TypedColumns,
 )
 
-from capsule_registry.dialects.types import CanonicalJson, long_text, short_text
+from capsule_registry.dialects.types import CanonicalJson, LongText, ShortText
 from capsule_registry.tables.live import CAPSULES_KEY
 from capsule_registry.tables.metadata import KEYED, metadata
 
 
 class _ToolColumns(TypedColumns):
-    namespace: Named[str] = Column(short_text(63), nullable=False)
-    capsule_id: Named[str] = Column(short_text(128), nullable=False)
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
+    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
     position: Named[int] = Column(Integer, nullable=False)
-    name: Named[str] = Column(short_text(255), nullable=False)
-    description: Named[str] = Column(long_text(), nullable=False)
+    name: Named[str] = Column(ShortText(255), nullable=False)
+    description: Named[str] = Column(LongText(), nullable=False)
     input_schema: Named[Any] = Column(CanonicalJson(none_as_null=False), nullable=False)
 
 
@@ -40,11 +40,11 @@ tools = Table(
 
 
 class _GrantColumns(TypedColumns):
-    namespace: Named[str] = Column(short_text(63), nullable=False)
-    capsule_id: Named[str] = Column(short_text(128), nullable=False)
-    capability: Named[str] = Column(short_text(32), nullable=False)
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
+    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
+    capability: Named[str] = Column(ShortText(32), nullable=False)
     position: Named[int] = Column(Integer, nullable=False)
-    value: Named[str] = Column(short_text(512), nullable=False)
+    value: Named[str] = Column(ShortText(512), nullable=False)
 
 
 grants = Table(
@@ -59,11 +59,11 @@ grants = Table(
 
 
 class _InterceptorColumns(TypedColumns):
-    namespace: Named[str] = Column(short_text(63), nullable=False)
-    capsule_id: Named[str] = Column(short_text(128), nullable=False)
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
+    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
     position: Named[int] = Column(Integer, nullable=False)
-    event: Named[str] = Column(short_text(512), nullable=False)
-    action: Named[str] = Column(long_text(), nullable=False)
+    event: Named[str] = Column(ShortText(512), nullable=False)
+    action: Named[str] = Column(LongText(), nullable=False)
 
 
 interceptors = Table(
@@ -77,12 +77,12 @@ interceptors = Table(
 
 
 class _CapabilityColumns(TypedColumns):
-    namespace: Named[str] = Column(short_text(63), nullable=False)
-    capsule_id: Named[str] = Column(short_text(128), nullable=False)
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
+    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
     position: Named[int] = Column(Integer, nullable=False)
     #: The word before the colon, such as `topic`.
-    kind: Named[str] = Column(short_text(32), nullable=False)
-    capability: Named[str] = Column(short_text(1024), nullable=False)
+    kind: Named[str] = Column(ShortText(32), nullable=False)
+    capability: Named[str] = Column(ShortText(1024), nullable=False)
 
 
 def _of_capabilities(name: str) -> Table[_CapabilityColumns]:

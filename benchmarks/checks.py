@@ -1,0 +1,59 @@
+"""`is_allowed`: may the sender of this message do that?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from capsule_registry import CapsuleRegistry
+from capsules import fresh, session
+from comparison import each, for_a_while, in_turn
+from lookups import selecting
+from raw import connect
+from setting import MIDDLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from uuid import UUID
+
+    from comparison import Finding, Loop
+    from setting import Setting
+
+    Question = tuple[UUID, str]
+
+_SECONDS: Final = 0.05
+
+
+def findings(setting: Setting) -> Iterator[Finding]:
+    """Yield the rows of capability checks."""
+    url = setting.sessions(MIDDLE)
+    known = [session(number) for number in range(1_000)]
+    with CapsuleRegistry.open(url) as registry:
+        if not registry.is_allowed(known[0], "ipc_publish", "notes.1.opened"):
+            raise AssertionError("what is measured is a denial")
+        raw = connect(url)
+        pairs = in_turn(
+            for_a_while(_asking(registry), _questions(fresh(known)), _SECONDS),
+            for_a_while(each(selecting(raw)), fresh(known), _SECONDS),
+            setting.rounds(21),
+        )
+        raw.close()
+    yield pairs.times_as_fast("is_allowed, warm / SELECT of the UUID alone", 5)
+
+
+def _questions(new: Callable[[int], Sequence[UUID]]) -> Callable[[int], list[Question]]:
+    """Return what makes questions about topics of which each is asked about by several senders."""
+
+    def give(size: int) -> list[Question]:
+        return [(uuid, f"notes.{place % 50}.opened") for place, uuid in enumerate(new(size))]
+
+    return give
+
+
+def _asking(registry: CapsuleRegistry) -> Loop[Question]:
+    ask = registry.is_allowed
+
+    def loop(given: Sequence[Question]) -> None:
+        for uuid, topic in given:
+            ask(uuid, "ipc_publish", topic)
+
+    return loop

@@ -1,0 +1,123 @@
+"""
+Every ratio that the registry is held to, measured here and now.
+
+    python benchmarks/run.py
+    python benchmarks/run.py --database postgresql://… --database mariadb://…
+    python benchmarks/run.py --only lookups checks --json record.json --plot plot.svg
+
+A row compares what the registry does with a baseline that does the same, in turn (A B A B …), and
+its ratio is the median of the rounds' ratios: how many times as fast ours is where the target is a
+least one (≥), how many times as long it takes where it is a most (≤). SQLite files are made in a
+temporary directory, databases on servers are made and dropped, so a URL there is of any database
+by a user who may make others. Peers run by the Python that is named for them, which has what their
+script in `peer_scripts/` imports; what is not named is listed as not run. The run takes about ten
+minutes, twenty with servers and peers, and with `--quick` (a hundredth of the largest sizes, fewer
+rounds) two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+import bulk
+import checks
+import finding
+import history
+import lookups
+import peers
+import plot
+import readers
+import record
+import startup
+import table
+import writes
+from comparison import Finding
+from databases import Databases
+from setting import Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from setting import Group
+
+GROUPS: Final[dict[str, Group]] = {
+    "lookups": lookups.findings,
+    "checks": checks.findings,
+    "writes": writes.findings,
+    "bulk": bulk.findings,
+    "finding": finding.findings,
+    "startup": startup.findings,
+    "readers": readers.findings,
+    "peers": peers.findings,
+    "history": history.findings,
+}
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for."""
+    options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # What was made is removed then, too.
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(TemporaryDirectory(dir=options.directory)))
+        servers = [stack.enter_context(Databases(directory, server)) for server in options.database]
+        setting = Setting(directory, tuple(servers), dict(options.peer_python), options.quick)
+        caption = record.summary(setting)
+        print(f"{caption}\n\n{table.heading()}", flush=True)
+        found = []
+        for one in _measured(setting, options.only):
+            print(table.line(one), flush=True)
+            found.append(one)
+        if options.json:
+            record.write(options.json, setting, found)
+        if options.plot:
+            plot.write(options.plot, found, caption)
+    if any(one.why_not.startswith("failed") for one in found):
+        sys.exit(1)
+
+
+def _measured(setting: Setting, names: list[str]) -> Iterator[Finding]:
+    """Yield the rows of the groups; one that fails is told of, and the others go on."""
+    for name in names:
+        try:
+            yield from GROUPS[name](setting)
+        except Exception as error:  # noqa: BLE001 - what a run of minutes has found is not lost
+            yield Finding.not_run(name, f"failed: {error!r}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", choices=GROUPS, default=[*GROUPS], metavar="NAME")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, fewer rounds")
+    parser.add_argument("--database", action="append", default=[], help="URL of a server, too")
+    parser.add_argument(
+        "--peer-python",
+        action="append",
+        default=[],
+        type=_peer,
+        metavar="NAME=PYTHON",
+        help=f"who runs a peer ({', '.join(peers.NAMES)})",
+    )
+    parser.add_argument("--directory", type=Path, help="where files are made; else the usual place")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write machine and all rounds")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write a picture (SVG)")
+    parser.epilog = f"groups: {', '.join(GROUPS)}"
+    return parser.parse_args()
+
+
+def _peer(text: str) -> tuple[str, str]:
+    name, _, python = text.partition("=")
+    if name not in peers.NAMES or not python:
+        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=PYTHON of {', '.join(peers.NAMES)}")
+    return name, python
+
+
+if __name__ == "__main__":
+    main()

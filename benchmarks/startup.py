@@ -1,0 +1,47 @@
+"""How long a command takes from its start to its end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from capsule_registry import CapsuleRegistry
+from capsules import manifest
+from comparison import in_turn, timed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from comparison import Finding, Round
+    from setting import Setting
+
+_PYTHON: Final = (sys.executable, "-c")
+
+
+def findings(setting: Setting) -> Iterator[Finding]:
+    """Yield the rows of start-up."""
+    command = str(Path(sys.executable).with_name("capsule-registry"))
+    url = setting.files.new()
+    with CapsuleRegistry.open(url) as registry:
+        registry.register_many(manifest(number) for number in range(10))
+    rounds = setting.rounds(11)
+    pairs = in_turn(
+        _running([command, "--database", url, "list"]),
+        _running([*_PYTHON, "import sqlalchemy, pydantic"]),
+        rounds,
+    )
+    yield pairs.times_as_long(
+        "capsule-registry list, 10 capsules / import sqlalchemy, pydantic", 1.3
+    )
+    pairs = in_turn(_running([command, "--help"]), _running([*_PYTHON, "pass"]), rounds)
+    yield pairs.times_as_long("capsule-registry --help / python -c pass", 6)
+
+
+def _running(command: Sequence[str]) -> Round:
+    def run(given: Sequence[Sequence[str]]) -> None:
+        for one in given:
+            subprocess.run(one, check=True, capture_output=True)  # noqa: S603 - written above
+
+    return lambda: timed(run, [command])

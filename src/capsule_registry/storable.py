@@ -1,0 +1,106 @@
+"""What every database can hold; anything else is refused on all of them, by the same rules."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from capsule_registry.errors import InvalidManifestError, InvalidTextError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from capsule_registry.manifest.parts import ManifestPart
+
+    #: A rule that is broken, and how.
+    Problem = tuple[str, str]
+
+#: The longest name (of an uplink, a platform, a tool), actor, grant or event, and capability that
+#: every database holds, and how deep JSON may nest in the one that allows the least (MariaDB).
+MAX_NAME: Final = 255
+MAX_ACTOR: Final = 255
+MAX_GRANT: Final = 512
+MAX_CAPABILITY: Final = 1024
+MAX_JSON_DEPTH: Final = 31
+
+
+def check_text(field: str, text: str | None, longest: int | None = None) -> None:
+    """
+    Refuse a text that not every database can hold.
+
+    Raises:
+        InvalidTextError: Rule `nul`, `not_utf8` or `too_long`.
+    """
+    if text is None:
+        return
+    if problem := _unstorable_text(text):
+        raise InvalidTextError(field, *problem)
+    if longest is not None:
+        for rule, message in too_long(field, text, longest):
+            raise InvalidTextError(field, rule, message)
+
+
+def check_json(part: ManifestPart) -> Any:  # noqa: ANN401 - any JSON value
+    """
+    Return the values of *part*, under the names of the TOML file.
+
+    Raises:
+        InvalidManifestError: There is one that JSON, or the JSON of some database, does not hold
+            as it is.
+    """
+    try:
+        values = part.model_dump(mode="python", by_alias=True, warnings="none")
+    except (AttributeError, RecursionError, TypeError, ValueError) as error:
+        raise InvalidManifestError(None, "not_json", str(error)) from error
+    _refuse_unstorable(values)
+    return values
+
+
+def _refuse_unstorable(value: object, depth: int = 1) -> None:
+    if isinstance(value, str):
+        _refuse(_unstorable_text(value))
+    elif isinstance(value, (dict, list, tuple)) and depth > MAX_JSON_DEPTH:
+        _refuse(("too_deep", f"values nest more than {MAX_JSON_DEPTH} levels deep"))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _refuse(_unstorable_text(key) if isinstance(key, str) else _not_json(key))
+            _refuse_unstorable(item, depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _refuse_unstorable(item, depth + 1)
+    elif not _is_storable_scalar(value):
+        _refuse(_not_json(value))
+
+
+def _refuse(problem: Problem | None) -> None:
+    if problem is not None:
+        raise InvalidManifestError(None, *problem)
+
+
+def _is_storable_scalar(value: object) -> bool:
+    if value is None or isinstance(value, bool):
+        return True
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _not_json(value: object) -> Problem:
+    return "not_json", f"a value of type {type(value).__name__} that JSON does not hold as it is"
+
+
+def _unstorable_text(text: str) -> Problem | None:
+    if "\0" in text:
+        return "nul", "a text has the character U+0000"
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            return "not_utf8", f"a text is no valid Unicode (character {error.start})"
+    return None
+
+
+def too_long(what: str, text: str, longest: int) -> Iterator[Problem]:
+    """Yield the rule that *text* breaks if it has more than *longest* characters."""
+    if len(text) > longest:
+        yield "too_long", f"{what} has {len(text)} characters, at most {longest} can be stored"
