@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import create_engine, event
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: The driver's rollback of a transaction that never was would be a second round trip.
 _AUTOCOMMIT: Final = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
+#: Two threads that load the same dialect for the first time find it half imported.
+_loading: Final = Lock()
 
 
 def make_engines(
@@ -162,7 +165,8 @@ def _unconnected(error: Exception, address: Address) -> Exception:
 
 def _make_engine(address: Address, options: Mapping[str, Any]) -> Engine:
     try:
-        engine = create_engine(address.url, **options)
+        with _loading:
+            engine = create_engine(address.url, **options)
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         reason = f"install capsule-registry[{address.dialect.name}] ({error})"
         raise InvalidDatabaseError(str(address), reason) from error
