@@ -24,12 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run every test that uses a database on each of them."""
-    if "backend" in metafunc.fixturenames and "sqlite" not in metafunc.fixturenames:
-        names = metafunc.config.getoption("--backend") or NAMES
-        if metafunc.module.__name__ in ON_FILES_ALONE and not metafunc.config.getoption(
-            "--backend"
-        ):
+    """Run every test that uses a database on each of them, or on SQLite if it uses `sqlite`."""
+    if "backend" in metafunc.fixturenames:
+        wanted = metafunc.config.getoption("--backend")
+        names = wanted or NAMES
+        on_files_alone = not wanted and metafunc.module.__name__ in ON_FILES_ALONE
+        if on_files_alone or "sqlite" in metafunc.fixturenames:
             names = ["sqlite"]
         metafunc.parametrize("backend", names, indirect=True, scope="session")
 

@@ -22,15 +22,12 @@ if TYPE_CHECKING:
 
     from backends import SqliteBackend
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # A fork beside threads.
+pytestmark = [
+    pytest.mark.usefixtures("sqlite"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # A fork beside threads.
+]
 
 ROUNDS = 20_000
-
-
-@pytest.fixture
-def backend(sqlite: SqliteBackend) -> SqliteBackend:
-    """Run on SQLite alone."""
-    return sqlite
 
 
 @pytest.fixture

@@ -20,17 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from uuid import UUID
 
-    from backends import SqliteBackend
     from capsule_registry import CapsuleId
     from capsule_registry.prepared import PreparedScope
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # A fork beside threads.
-
-
-@pytest.fixture
-def backend(sqlite: SqliteBackend) -> SqliteBackend:
-    """Run on SQLite alone."""
-    return sqlite
+pytestmark = [
+    pytest.mark.usefixtures("sqlite"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # A fork beside threads.
+]
 
 
 @pytest.fixture

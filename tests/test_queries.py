@@ -21,15 +21,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from backends import SqliteBackend
     from capsule_registry import CapsuleRegistry, RegistryReader
 
 
-@pytest.fixture
-def backend(sqlite: SqliteBackend) -> SqliteBackend:
-    """Run on SQLite alone."""
-    return sqlite
-
+pytestmark = pytest.mark.usefixtures("sqlite")
 
 #: Tables that do not grow with what is registered.
 ONE_ROW = ("schema_versions", "capsule_registry_version", "namespaces")

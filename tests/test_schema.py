@@ -36,10 +36,7 @@ CHECKOUT = Path(__file__).parents[1]
 SCRIPTS = ScriptDirectory(str(migrations_directory()))
 
 
-@pytest.fixture
-def backend(sqlite: SqliteBackend) -> SqliteBackend:
-    """Run on SQLite alone."""
-    return sqlite
+pytestmark = pytest.mark.usefixtures("sqlite")
 
 
 def migrate(database: Database, to: str, verb: str = "upgrade") -> None:

@@ -27,10 +27,7 @@ if TYPE_CHECKING:
     from backends import SqliteBackend
 
 
-@pytest.fixture
-def backend(sqlite: SqliteBackend) -> SqliteBackend:
-    """Run on SQLite alone."""
-    return sqlite
+pytestmark = pytest.mark.usefixtures("sqlite")
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])

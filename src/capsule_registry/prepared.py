@@ -54,7 +54,8 @@ class Prepared:
             processor = _impl(bind, dialect).bind_processor(dialect)
             processors |= dict.fromkeys(self._lists.get(name, [name]), processor)
         self._binds = [(name, processors[name]) for name in state.positiontup or processors]
-        self._is_positional = state.positiontup is not None
+        #: Of the values, where the driver takes them by name.
+        self._names = None if state.positiontup is not None else [*processors]
         self.columns: _Columns = {}
         if isinstance(statement, SelectBase):
             self.columns = {
@@ -66,14 +67,10 @@ class Prepared:
         """Return *values* as the driver takes them; lists are filled up with nulls."""
         if self._lists or self._said:
             values = {**self._said, **values, **dict(self._expanded(values))}
-        if self._is_positional:
-            return [
-                process(values[name]) if process else values[name] for name, process in self._binds
-            ]
-        return {
-            name: process(values[name]) if process else values[name]
-            for name, process in self._binds
-        }
+        taken = [
+            process(values[name]) if process else values[name] for name, process in self._binds
+        ]
+        return taken if self._names is None else dict(zip(self._names, taken, strict=True))
 
     def _expanded(self, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         for name, expanded in self._lists.items():

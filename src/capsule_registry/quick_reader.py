@@ -9,7 +9,7 @@ from uuid import UUID
 from capsule_registry.chain import UNREADABLE
 from capsule_registry.checks import UNKNOWN, Verdict, Why, decide, decision, known_capability
 from capsule_registry.dialects.wal_index import HEADER
-from capsule_registry.entries import MOST_VERDICTS, NOTHING, keep
+from capsule_registry.entries import MOST_VERDICTS, keep
 from capsule_registry.identifiers import CapsuleId, to_uuid
 from capsule_registry.inquiries import DEADLINE
 from capsule_registry.permissions import RULES
@@ -87,8 +87,6 @@ class QuickReader(Transacting):
         timeout: timedelta = DEADLINE,
     ) -> bool:
         """Say whether the sender may; see `PermissionReader.is_allowed`."""
-        if self._lookups.entries is NOTHING:
-            return self.check(uuid, capability, value, timeout=timeout).allowed
         began = time.monotonic()
         remembered = self._remembered(uuid, capability, value)
         if remembered is None:

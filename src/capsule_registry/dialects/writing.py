@@ -49,24 +49,21 @@ class Insertion:
         #: What takes any number of rows, on PostgreSQL.
         self.copy = f"COPY {quote(table.name)} ({columns}) FROM STDIN"
         self._is_positional = compiled.positiontup is not None
+        self._names = [*named]
         self._binds = [
-            (name, column.name, column.type.dialect_impl(dialect).bind_processor(dialect))
-            for name, column in named.items()
+            (column.name, column.type.dialect_impl(dialect).bind_processor(dialect))
+            for column in named.values()
         ]
 
     def parameters(self, row: Row) -> Any:  # noqa: ANN401 - what the driver takes
         """Return the values of *row* as the driver takes them; what it lacks is null."""
-        if self._is_positional:
-            return self.values(row)
-        get = row.get
-        return {
-            name: process(get(key)) if process else get(key) for name, key, process in self._binds
-        }
+        values = self.values(row)
+        return values if self._is_positional else dict(zip(self._names, values, strict=True))
 
     def values(self, row: Row) -> list[Any]:
         """Return the values of *row* in order."""
         get = row.get
-        return [process(get(key)) if process else get(key) for _, key, process in self._binds]
+        return [process(get(key)) if process else get(key) for key, process in self._binds]
 
 
 def by_table(cursor: Any, batches: Sequence[Batch], last: Statement | None) -> int:  # noqa: ANN401 - the driver's own
