@@ -10,6 +10,7 @@ import pytest
 
 from capsule_registry import (
     CapsuleRegistry,
+    HistoryCorruptError,
     InvalidDatabaseError,
     NamespaceNotFoundError,
     PermissionDeniedError,
@@ -378,3 +379,16 @@ def test_an_engine_of_sqlite_is_refused(registry: CapsuleRegistry) -> None:
     """A SQLite engine made elsewhere has not the settings, so it is not taken."""
     with pytest.raises(InvalidDatabaseError, match="open a SQLite file by its URL"):
         CapsuleRegistry.open(engine=registry._database.engine)
+
+
+def test_a_row_that_cannot_be_read_is_an_error_of_ours_in_a_transaction_too(
+    backend: SqliteBackend, registry: CapsuleRegistry, url: str
+) -> None:
+    """Also where the rows before it can be, so that it is not found before they are fetched."""
+    for name in ("alpha", "beta"):
+        registry.register(make_manifest(name))
+    backend.rows(url, "UPDATE capsules SET version = CAST(x'ff' AS TEXT) WHERE id = 'beta'")
+
+    with pytest.raises(HistoryCorruptError, match="UTF-8"), registry.transaction() as transaction:
+        transaction.values()
+    assert registry.get("alpha") is not None

@@ -138,7 +138,10 @@ class Cursor:
 
     def fetchall(self) -> Sequence[Sequence[Any]]:
         """Return all rows that the last statement gave."""
-        return self.of_driver.fetchall()  # type: ignore[no-any-return]
+        try:
+            return self.of_driver.fetchall()  # type: ignore[no-any-return]
+        except self._error as error:
+            raise self._failed(error) from error
 
     @property
     def rowcount(self) -> int:
@@ -147,8 +150,13 @@ class Cursor:
 
     def _failed(self, error: Exception) -> DBAPIError:
         wrapped = wrap(error, self._conn.engine, self._conn.connection)
+        # What is left half run would be reset whenever the garbage collector comes, and on SQLite
+        # under whoever is given the same statement by then.
+        self.of_driver.close()
         if wrapped.connection_invalidated:
             self._conn.invalidate(error)
+        else:
+            self.of_driver = self._conn.connection.cursor()
         return wrapped
 
 
