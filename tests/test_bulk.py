@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from typing import TYPE_CHECKING
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -15,10 +15,12 @@ from capsule_registry import (
     InvalidTextError,
     bulk,
 )
-from factories import CLI, OriginalCapsule, make_manifest, make_uplink
+from factories import CLI, OriginalCapsule, make_manifest, make_text, make_uplink
+from statements import watch_statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from backends import SqliteBackend
     from capsule_registry import CapsuleManifest
@@ -122,6 +124,51 @@ def test_lines_make_revisions_too(registry: CapsuleRegistry, by_three: None) -> 
 
     assert 8 == registry.import_lines(uuid_lines(8))
     assert (4, 8) == (registry.history.revision, len(registry.uuids()))
+
+
+def statements_of(url: str, work: Callable[[CapsuleRegistry], object]) -> int:
+    """Return how many statements *work* puts to a new database, and see that all is well."""
+    seen: list[str] = []
+    with CapsuleRegistry.open(url) as registry:
+        watch_statements(registry._database.engine, lambda _, statement, __: seen.append(statement))
+        work(registry)
+        count = len(seen)
+        assert registry.history.verify().ok
+    return count
+
+
+def exported(url: str, count: int) -> list[str]:
+    """Return lines of capsules with an uplink, an uplink by hand, and a UUID each."""
+    with CapsuleRegistry.open(url) as registry:
+        for number, manifest in enumerate(manifests(count)):
+            registry.register(manifest, uuids=[uuid4()])
+            registry.register_uplink(f"c{number}", make_uplink())
+        return [*registry.export_lines()]
+
+
+def test_an_import_takes_as_many_statements_however_many_lines(sqlite: SqliteBackend) -> None:
+    """Of each kind the lines are looked up together, and written together."""
+    few, many = (exported(sqlite.new_url(), count) for count in (2, 20))
+
+    assert statements_of(sqlite.new_url(), lambda target: target.import_lines(few)) == (
+        statements_of(sqlite.new_url(), lambda target: target.import_lines(many))
+    )
+
+
+def test_a_sync_takes_as_many_statements_however_many_are_new(
+    sqlite: SqliteBackend, tmp_path: Path
+) -> None:
+    """New capsules are registered together."""
+    few, many = tmp_path / "few", tmp_path / "many"
+    for place, count in ((few, 2), (many, 20)):
+        for number in range(count):
+            directory = place / f"c{number}"
+            directory.mkdir(parents=True)
+            (directory / "Capsule.toml").write_text(make_text(f"c{number}"))
+
+    assert statements_of(sqlite.new_url(), lambda registry: registry.sync(few)) == (
+        statements_of(sqlite.new_url(), lambda registry: registry.sync(many))
+    )
 
 
 def peak_of(work: Callable[[], object]) -> int:

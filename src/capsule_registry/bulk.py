@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from capsule_registry import capsules, sync, transfer, uuids
@@ -74,16 +75,16 @@ class BulkWriter(RegistryWriter):
             ConflictError: It is registered already.
             InvalidInputError: As `register`.
         """
-        works, count = transfer.read(lines), 0
-        while done := self._import_some(works):
+        found, count = transfer.read(lines), 0
+        while done := self._import_some(found):
             count += done
         return count
 
-    def _import_some(self, works: Iterator[Callable[[Unit], None]]) -> int:
-        """Do the next of *works*, of which none is held afterwards; return how many there were."""
-        batch = [*islice(works, self._most_at_once)]
+    def _import_some(self, found: Iterator[transfer.Line]) -> int:
+        """Restore the next of *found*; none is held afterwards. Return how many there were."""
+        batch = [*islice(found, self._most_at_once)]
         if batch:
-            self._write(partial(_doing_all, batch))
+            self._write(lambda: partial(transfer.restore, read=batch))
         return len(batch)
 
     def sync(
@@ -116,24 +117,21 @@ class BulkWriter(RegistryWriter):
 
     def _synchronize(self, desired: Desired, unit: Unit, *, prune: bool) -> SyncPlan:
         plan, by_id = sync.plan(unit, desired, prune=prune), desired.by_id
-        for step in plan.changes:
-            capsule_id = CapsuleId(step.capsule_id or "")
-            if step.action is SyncAction.UNREGISTER:
-                capsules.unregister(unit, capsule_id)
+        for action, steps in groupby(plan.changes, key=attrgetter("action")):
+            ids = [CapsuleId(step.capsule_id or "") for step in steps]
+            if action is SyncAction.UNREGISTER:
+                for capsule_id in ids:
+                    capsules.unregister(unit, capsule_id)
                 continue
-            candidate = by_id[capsule_id]
-            if step.action is SyncAction.REPLACE:
-                uuids.retire(unit, capsule_id, ())
-                record = capsules.replace(unit, candidate, None, self._new_uuid)
+            candidates = [by_id[capsule_id] for capsule_id in ids]
+            if action is SyncAction.REGISTER:
+                records = capsules.register(unit, candidates, self._new_uuid)
             else:
-                [record] = capsules.register(unit, [candidate], self._new_uuid)
-            self._given(unit, record, candidate)
+                records = [self._replaced(unit, candidate) for candidate in candidates]
+            for record, candidate in zip(records, candidates, strict=True):
+                self._given(unit, record, candidate)
         return plan
 
-
-def _doing_all(works: Iterable[Callable[[Unit], None]]) -> Callable[[Unit], None]:
-    def do(unit: Unit) -> None:
-        for work in works:
-            work(unit)
-
-    return do
+    def _replaced(self, unit: Unit, candidate: Candidate) -> RegisteredCapsule:
+        uuids.retire(unit, candidate.id, ())
+        return capsules.replace(unit, candidate, None, self._new_uuid)

@@ -153,9 +153,11 @@ def register(
     return records
 
 
-def restore(unit: Unit, candidate: Candidate) -> None:
-    """Register *candidate* without its declared uplinks, which are filed as they were."""
-    _register(unit, candidate, Taken.of(unit, [candidate], ()))
+def restore(unit: Unit, candidates: Sequence[Candidate]) -> None:
+    """Register *candidates* without their declared uplinks, which are filed as they were."""
+    taken = Taken.of(unit, candidates, ())
+    for candidate in candidates:
+        _register(unit, candidate, taken)
 
 
 def _register(unit: Unit, candidate: Candidate, taken: Taken) -> Row:

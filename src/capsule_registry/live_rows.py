@@ -79,8 +79,12 @@ def _each(
 ) -> None:
     key = next(column.name for column in table.primary_key if column.name != "namespace")
     streamed = scope.conn.execution_options(yield_per=_BATCH)
-    with replay.reading(f"{table.name}, what is left of it"):
-        for row in streamed.execute(statement, {"namespace": scope.namespace}).mappings():
+    parameters = {"namespace": scope.namespace}
+    with (
+        replay.reading(f"{table.name}, what is left of it"),
+        streamed.execute(statement, parameters) as found,
+    ):
+        for row in found.mappings():
             with replay.reading(f"{table.name} {row[key]}"):
                 check(row)
 

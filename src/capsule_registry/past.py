@@ -143,7 +143,7 @@ class PastScope(Scope):
             found = self.execute(_of_capsule, {**parameters, "capsule_id": capsule_id})
         else:
             found = self.execute(_of_all, parameters)
-        last: dict[str, str | None] = {name: image for name, image in found}  # noqa: C416 - typed
+        last: dict[str, str | None] = {name: image for name, image in found.all()}  # noqa: C416 - typed
         return [image for image in last.values() if image is not None]
 
     def _capsules(self, values: dict[str, Any], *, with_manifest: bool) -> Iterable[dict[str, Any]]:
@@ -163,7 +163,7 @@ class PastScope(Scope):
             parameters = {"namespace": self.namespace, "digests": digests}
             texts = {
                 digest: (language, text)
-                for digest, language, text in self.execute(_texts, parameters)
+                for digest, language, text in self.execute(_texts, parameters).all()
             }
             for row in batch:
                 language, text = texts.get(row["manifest_digest"], (None, None))
@@ -227,9 +227,9 @@ class PastScope(Scope):
         ends: dict[UUID, datetime] = {}
         for batch in batches(lease_ids):
             parameters: dict[str, Any] = {"namespace": self.namespace, "ids": batch}
-            ends |= {row.id: row.expires_at for row in self.execute(_live_ends, parameters)}
+            ends |= {row.id: row.expires_at for row in self.execute(_live_ends, parameters).all()}
             parameters |= {"ids": [str(lease_id) for lease_id in batch], "revision": self.revision}
-            for image, later in self.execute(_endings, parameters):
+            for image, later in self.execute(_endings, parameters).all():
                 row = row_of_image(leases, self.namespace, later or image or "")
                 ends[row["id"]] = row["expired_at"] or _NEVER
         return ends

@@ -112,7 +112,7 @@ def prune(unit: Unit, anchor: Anchor, through: int) -> int:
     unit.execute(_compact, parameters)
     unit.execute(_superfluous, parameters)
     gone = unit.execute(_revisions, parameters).rowcount
-    kept = [event_line(event) for event in unit.execute(_kept, parameters).mappings()]
+    kept = [event_line(event) for event in unit.execute(_kept, parameters).mappings().all()]
     unit.file(
         "history.pruned",
         PRUNED,

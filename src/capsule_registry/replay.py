@@ -75,7 +75,7 @@ class Replay:
         parameters = {"namespace": self.namespace, "through": compacted}
         lines = []
         with self.reading("pruned history"):
-            for event in scope.execute(_kept, parameters).mappings():
+            for event in scope.execute(_kept, parameters).mappings().all():
                 lines.append(event_line(event))
                 self._apply(event)
         self.revision = compacted

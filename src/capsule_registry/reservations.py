@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, exists, or_, select
 
-from capsule_registry.queries import Query
+from capsule_registry.queries import Query, batches
 from capsule_registry.tables import capsules, uplinks, uuid_mappings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from capsule_registry.identifiers import CapsuleId
     from capsule_registry.scope import Row, Scope
     from capsule_registry.unit import Unit
@@ -23,6 +25,15 @@ _of_id = select(capsules).where(
     capsules.c.namespace == bindparam("namespace"), capsules.c.id == bindparam("id")
 )
 _row = Query(capsules, ("id",), _of_id)
+_present = Query(
+    capsules,
+    (),
+    select(capsules.c.id).where(
+        capsules.c.namespace == bindparam("namespace"),
+        capsules.c.id.in_(bindparam("id", expanding=True)),
+    ),
+    among=("id",),
+)
 _childless = _of_id.where(
     capsules.c.registered_at.is_(None),
     ~or_(
@@ -43,11 +54,13 @@ def find_row(scope: Scope, capsule_id: CapsuleId) -> Row | None:
     return scope.row(_row, id=capsule_id)
 
 
-def reserve(unit: Unit, capsule_id: CapsuleId) -> None:
-    """Make sure that something can be filed under *capsule_id*."""
-    if find_row(unit, capsule_id) is None:
-        row = {"id": capsule_id, "modified_revision": unit.revision}
-        unit.insert(capsules, [row], "capsule.reserved")
+def reserve(unit: Unit, capsule_ids: Iterable[CapsuleId]) -> None:
+    """Make sure that something can be filed under each of *capsule_ids*."""
+    for some in batches([*dict.fromkeys(capsule_ids)]):
+        present = {row["id"] for row in unit.rows(_present, id=some)}
+        missing = [capsule_id for capsule_id in some if capsule_id not in present]
+        rows = [{"id": one, "modified_revision": unit.revision} for one in missing]
+        unit.insert(capsules, rows, "capsule.reserved")
 
 
 def release(unit: Unit, capsule_id: str) -> None:

@@ -112,7 +112,7 @@ def whole(scope: Scope, found: Sequence[RowMapping]) -> Iterator[WholeRow]:
         "first": found[0]["revision"],
         "last": found[-1]["revision"],
     }
-    for event in scope.execute(_events, parameters).mappings():
+    for event in scope.execute(_events, parameters).mappings().all():
         if event["revision"] in numbers:
             numbers[event["revision"]].append(event)
     for row in found:

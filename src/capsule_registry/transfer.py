@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from capsule_registry import capsules, uplinks, uuids
@@ -23,13 +24,14 @@ from capsule_registry.queries import batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from uuid import UUID
 
     from capsule_registry.manifest.parts import ToolDef
     from capsule_registry.scope import Reading, Row, Scope
     from capsule_registry.unit import Unit
 
-    #: What puts one line into the registry.
-    Work = Callable[[Unit], None]
+    #: What restores lines of one kind, and what one of them says.
+    Line = tuple[Callable[[Unit, Sequence[Any]], None], Any]
 
 #: The version of the lines.
 _FORMAT: Final = 1
@@ -97,9 +99,9 @@ def _uuid_line(row: Row) -> dict[str, Any]:
     return {"kind": "uuid", "uuid": str(row["uuid"]), "capsule_id": row["capsule_id"]}
 
 
-def read(given: Iterable[str]) -> Iterator[Work]:
+def read(given: Iterable[str]) -> Iterator[Line]:
     """
-    Yield what puts each line into a registry; the first and the last line change nothing.
+    Yield what each line says, for `restore`; the first and the last line say nothing to it.
 
     Raises:
         InvalidTextError: A line is none that `lines` yields, or the last one is missing; says
@@ -118,9 +120,15 @@ def read(given: Iterable[str]) -> Iterator[Work]:
                 raise _invalid(number, "the count is another, or more follows the end")
         else:
             count += 1
-            yield _work(value, number)
+            yield _line(value, number)
     if not is_whole:
         raise _invalid(number + 1, "it ends early")
+
+
+def restore(unit: Unit, read: Iterable[Line]) -> None:
+    """Put what `read` has yielded into a registry, in its order."""
+    for restore_all, found in groupby(read, key=itemgetter(0)):
+        restore_all(unit, [said for _, said in found])
 
 
 def _check_first(value: Mapping[str, Any]) -> None:
@@ -138,9 +146,10 @@ def _parsed(line: str, number: int) -> dict[str, Any]:
     return value
 
 
-def _work(value: dict[str, Any], number: int) -> Work:
+def _line(value: dict[str, Any], number: int) -> Line:
     try:
-        return _WORKS[value.pop("kind")](**value)
+        restore_all, read_one = _KINDS[value.pop("kind")]
+        return restore_all, read_one(**value)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise _invalid(number, str(error)) from error
 
@@ -154,7 +163,7 @@ def _capsule(  # noqa: PLR0913 - one for each member of the line
     source_dir: str | None,
     state: str,
     state_reason: str | None,
-) -> Work:
+) -> Candidate:
     if manifest_format == "toml":
         manifest = CapsuleManifest.parse(manifest_text)
     elif manifest_format == "json" and manifest_text.startswith("{"):
@@ -165,30 +174,25 @@ def _capsule(  # noqa: PLR0913 - one for each member of the line
     candidate = Candidate.of(_Exported(manifest, tools, state, state_reason, source_dir))
     if candidate.id != id:
         raise InvalidTextError("id", "id_mismatch", f"{id!r} is not {candidate.id!r}")
-
-    def work(unit: Unit) -> None:
-        capsules.restore(unit, candidate)
-
-    return work
+    return candidate
 
 
-def _uplink(*, capsule_id: str, declared: bool, descriptor: object) -> Work:
+def _uplink(*, capsule_id: str, declared: bool, descriptor: object) -> uplinks.Filed:
     if not isinstance(declared, bool):
         raise TypeError(f"declared is {declared!r}")
     owner = CapsuleId.storable(capsule_id)
     found = uplinks.storable(UplinkDescriptor.model_validate_json(json.dumps(descriptor)))
-    return lambda unit: uplinks.restore(unit, owner, found, declared=declared)
+    return uplinks.Filed(owner, found, declared)
 
 
-def _uuid(*, uuid: str, capsule_id: str) -> Work:
-    found, owner = to_uuid(uuid), CapsuleId.storable(capsule_id)
-    return lambda unit: uuids.register(unit, found, owner)
+def _uuid(*, uuid: str, capsule_id: str) -> tuple[UUID, CapsuleId]:
+    return to_uuid(uuid), CapsuleId.storable(capsule_id)
 
 
-_WORKS: Final[dict[str, Callable[..., Work]]] = {
-    "capsule": _capsule,
-    "uplink": _uplink,
-    "uuid": _uuid,
+_KINDS: Final[dict[str, tuple[Callable[[Unit, Sequence[Any]], None], Callable[..., Any]]]] = {
+    "capsule": (capsules.restore, _capsule),
+    "uplink": (uplinks.restore, _uplink),
+    "uuid": (uuids.restore, _uuid),
 }
 
 

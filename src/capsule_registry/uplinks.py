@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -18,7 +18,7 @@ from capsule_registry.errors import HistoryCorruptError, UplinkAlreadyRegistered
 from capsule_registry.identifiers import MAX_ID_LENGTH, CapsuleId, UplinkId
 from capsule_registry.manifest.parts import UplinkProfile
 from capsule_registry.matching import normalize_platform
-from capsule_registry.queries import counting, put_in_order, query
+from capsule_registry.queries import batches, counting, put_in_order, query
 from capsule_registry.records import RegisteredUplink
 from capsule_registry.reservations import release, reserve
 from capsule_registry.storable import MAX_NAME, check_text
@@ -40,7 +40,16 @@ _of_capsule = query(uplinks, "capsule_id")
 _first_of_platform = query(uplinks, "platform", limit=1)
 _ids = query(uplinks, columns=("id",))
 _among = query(uplinks, among=("id",), is_ordered=False)
+_among_ids = query(uplinks, among=("id",), columns=("id",), is_ordered=False)
 _count = counting(uplinks)
+
+
+class Filed(NamedTuple):
+    """An uplink, whose it is, and whether the manifest declares it or it was filed by hand."""
+
+    capsule_id: CapsuleId
+    descriptor: UplinkDescriptor
+    declared: bool
 
 
 @cache
@@ -119,16 +128,14 @@ def storable(descriptor: UplinkDescriptor) -> UplinkDescriptor:
 
 def register(unit: Unit, capsule_id: CapsuleId, descriptor: UplinkDescriptor) -> None:
     """File *descriptor* as it is under *capsule_id*, registered or not."""
-    restore(unit, capsule_id, descriptor, declared=False)
+    restore(unit, [Filed(capsule_id, descriptor, declared=False)])
 
 
-def restore(
-    unit: Unit, capsule_id: CapsuleId, descriptor: UplinkDescriptor, *, declared: bool
-) -> None:
-    """File *descriptor* as it was before, declared by the manifest or by hand."""
-    _refuse_taken(unit, descriptor.id)
-    reserve(unit, capsule_id)
-    _insert(unit, capsule_id, [descriptor], declared=declared)
+def restore(unit: Unit, filed: Sequence[Filed]) -> None:
+    """File each of *filed* as it was before."""
+    _refuse_taken(unit, [one.descriptor.id for one in filed])
+    reserve(unit, [one.capsule_id for one in filed])
+    _insert(unit, filed)
 
 
 def declare(
@@ -148,7 +155,7 @@ def declare(
         )
         for uplink, uplink_id in zip(declared, ids, strict=True)
     ]
-    _insert(unit, capsule_id, made, declared=True)
+    _insert(unit, [Filed(capsule_id, descriptor, declared=True) for descriptor in made])
 
 
 def withdraw(unit: Unit, capsule_id: CapsuleId) -> None:
@@ -171,9 +178,7 @@ def unregister_of_capsule(unit: Unit, capsule_id: CapsuleId) -> int:
     return len(found)
 
 
-def _insert(
-    unit: Unit, capsule_id: CapsuleId, new: Sequence[UplinkDescriptor], *, declared: bool
-) -> None:
+def _insert(unit: Unit, new: Sequence[Filed]) -> None:
     start = unit.next_position
     unit.insert(
         uplinks,
@@ -188,16 +193,16 @@ def _insert(
                 "profile": descriptor.profile.value,
                 **descriptor.capabilities.__dict__,
                 "metadata": descriptor.metadata,
-                "declared": declared,
+                "declared": is_declared,
                 "created_revision": unit.revision,
                 "position": position,
                 "registered_at": descriptor.registered_at,
             }
-            for position, descriptor in enumerate(new, start)
+            for position, (capsule_id, descriptor, is_declared) in enumerate(new, start)
         ],
         "uplink.registered",
     )
-    for descriptor in new:
+    for capsule_id, descriptor, _ in new:
         unit.log(
             logging.DEBUG,
             "Registered uplink",
@@ -207,9 +212,12 @@ def _insert(
         )
 
 
-def _refuse_taken(unit: Unit, uplink_id: UUID) -> None:
-    if unit.row(_by_id, id=uplink_id) is not None:
-        raise UplinkAlreadyRegisteredError(uplink_id)
+def _refuse_taken(unit: Unit, uplink_ids: Sequence[UUID]) -> None:
+    taken = {row["id"] for some in batches(uplink_ids) for row in unit.rows(_among_ids, id=some)}
+    for uplink_id in uplink_ids:
+        if uplink_id in taken:
+            raise UplinkAlreadyRegisteredError(uplink_id)
+        taken.add(uplink_id)
 
 
 def _delete(unit: Unit, found: Sequence[Row]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from capsule_registry import leases
 from capsule_registry.errors import LeaseLostError, UuidHeldError
 from capsule_registry.identifiers import CapsuleId, stored_id
-from capsule_registry.queries import ORDER, Query, matching, put_in_order, query
+from capsule_registry.queries import ORDER, Query, batches, matching, put_in_order, query
 from capsule_registry.records import RegisteredUuid
 from capsule_registry.reservations import release, reserve
 from capsule_registry.tables import leases as leases_table
@@ -131,8 +131,7 @@ def register(unit: Unit, uuid: UUID, capsule_id: CapsuleId, lease_id: UUID | Non
 
     With a lease it belongs to that, and without one to the lease that it belonged to there.
     """
-    fields = {"uuid": str(uuid), "capsule_id": str(capsule_id)}
-    unit.log(logging.DEBUG, "Registered capsule UUID mapping", **fields)
+    _log(unit, uuid, capsule_id)
     if lease_id is not None:
         leases.hold(unit, lease_id)
     old = _found(unit, uuid, lease_id)
@@ -141,20 +140,26 @@ def register(unit: Unit, uuid: UUID, capsule_id: CapsuleId, lease_id: UUID | Non
             return
         if old["lease_id"] not in (None, lease_id):
             raise UuidHeldError(uuid, old["lease_id"])
-    reserve(unit, capsule_id)
+    reserve(unit, [capsule_id])
     if old is not None:
         unit.delete(uuid_mappings, [old], "uuid.unregistered")
-    row = {
-        "uuid": uuid,
-        "capsule_id": capsule_id,
-        "lease_id": lease_id,
-        "registered_at": unit.at,
-        "created_revision": unit.revision,
-        "position": unit.next_position,
-    }
-    unit.insert(uuid_mappings, [row], "uuid.registered")
+    _insert(unit, uuid, capsule_id, lease_id)
     if old is not None:
         release(unit, old["capsule_id"])
+
+
+def restore(unit: Unit, filed: Sequence[tuple[UUID, CapsuleId]]) -> None:
+    """File each UUID as `register` does, in order; those that are new, together."""
+    wanted = [uuid for uuid, _ in filed]
+    there = {row["uuid"] for some in batches(wanted) for row in unit.rows(_among, uuid=some)}
+    reserve(unit, [capsule_id for _, capsule_id in filed])
+    for uuid, capsule_id in filed:
+        if uuid in there:
+            register(unit, uuid, capsule_id)
+        else:
+            _log(unit, uuid, capsule_id)
+            _insert(unit, uuid, capsule_id, None)
+            there.add(uuid)
 
 
 def unregister(unit: Unit, uuid: UUID) -> bool:
@@ -172,6 +177,23 @@ def retire(unit: Unit, capsule_id: CapsuleId, kept: Sequence[UUID]) -> None:
     staying = set(kept)
     leaving = [row for row in rows(unit, capsule_id) if row["uuid"] not in staying]
     unit.delete(uuid_mappings, leaving, "uuid.unregistered")
+
+
+def _insert(unit: Unit, uuid: UUID, capsule_id: CapsuleId, lease_id: UUID | None) -> None:
+    row = {
+        "uuid": uuid,
+        "capsule_id": capsule_id,
+        "lease_id": lease_id,
+        "registered_at": unit.at,
+        "created_revision": unit.revision,
+        "position": unit.next_position,
+    }
+    unit.insert(uuid_mappings, [row], "uuid.registered")
+
+
+def _log(unit: Unit, uuid: UUID, capsule_id: CapsuleId) -> None:
+    fields = {"uuid": str(uuid), "capsule_id": str(capsule_id)}
+    unit.log(logging.DEBUG, "Registered capsule UUID mapping", **fields)
 
 
 def _found(unit: Unit, uuid: UUID, lease_id: UUID | None) -> Row | None:
