@@ -32,9 +32,7 @@ class Server(ABC):
         self.directory = Path(mkdtemp(prefix="capsule-registry-server-"))
         if os.getuid() == 0:
             shutil.chown(self.directory, self.user, self.user)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.install()
 
@@ -77,6 +75,10 @@ class Server(ABC):
             self._process.send_signal(how)
             self._process.wait()
 
+    def kill(self) -> None:
+        """End it as if its machine had gone, and wait for its end."""
+        self.stop(signal.SIGKILL)
+
     def remove(self) -> None:
         """Stop it and delete all that it kept."""
         self.stop(self.crash)
@@ -115,13 +117,13 @@ class Postgresql(Server):
 
     def install(self) -> None:
         self.run(
-            [_found("initdb"), "-A", "trust", "-U", "postgres", "-D", str(self.directory / "data")]
+            [found("initdb"), "-A", "trust", "-U", "postgres", "-D", str(self.directory / "data")]
         )
 
     def command(self) -> Sequence[str]:
         data = str(self.directory / "data")
         options = ["-c", "listen_addresses=127.0.0.1", "-k", str(self.directory)]
-        return [_found("postgres"), "-D", data, "-p", str(self.port), *options]
+        return [found("postgres"), "-D", data, "-p", str(self.port), *options]
 
 
 class Mariadb(Server):
@@ -138,11 +140,11 @@ class Mariadb(Server):
     def install(self) -> None:
         data = f"--datadir={self.directory / 'data'}"
         options = ["--auth-root-authentication-method=normal", "--skip-name-resolve"]
-        self.run([_found("mariadb-install-db"), "--no-defaults", data, *options])
+        self.run([found("mariadb-install-db"), "--no-defaults", data, *options])
 
     def command(self) -> Sequence[str]:
         return [
-            _found("mariadbd"),
+            found("mariadbd"),
             "--no-defaults",
             f"--datadir={self.directory / 'data'}",
             f"--socket={self.directory / 'socket'}",
@@ -155,7 +157,14 @@ class Mariadb(Server):
 SERVERS: Final[dict[str, type[Server]]] = {"postgresql": Postgresql, "mariadb": Mariadb}
 
 
-def _found(program: str) -> str:
+def free_port() -> int:
+    """Return a port of loopback that nobody uses."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def found(program: str) -> str:
     """Return the path of *program*: distributions keep some of those off the usual path."""
     places = [*Path("/usr/lib/postgresql").glob("*/bin"), Path("/usr/sbin"), Path("/usr/bin")]
     path = os.pathsep.join([os.environ.get("PATH", ""), *map(str, places)])

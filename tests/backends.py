@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 
 import capsule_registry
 from capsule_registry import CapsuleRegistry
+from capsule_registry.addresses import read_address
 from capsule_registry.canonical import canonical_json
 from capsule_registry.database import Database
 from capsule_registry.dialects.types import time_text
@@ -36,6 +37,8 @@ class Backend(ABC):
     name: ClassVar[str]
     #: It can be reached by a program of its own, and changes no schema by itself.
     is_server: ClassVar[bool] = False
+    #: Whoever changes the schema after one that was killed waits for its lock to run out.
+    waits_after_a_kill: ClassVar[bool] = False
 
     @abstractmethod
     def new_url(self) -> str:
@@ -189,6 +192,15 @@ class SqliteBackend(Backend):
         )
 
 
+def engine_on(url: str | sa.URL, **options: Any) -> sa.Engine:
+    """Return an engine on *url*, on its first host if it names several, where reads wait."""
+    whole = sa.make_url(url)
+    if "host" in whole.query:
+        whole = read_address(whole.render_as_string(hide_password=False)).first_url
+        options |= {"connect_args": {"init_command": "SET SESSION wsrep_sync_wait = 7"}}
+    return sa.create_engine(whole, **options)
+
+
 class ServerBackend(Backend):
     """A server that is reached by a URL whose user may make databases."""
 
@@ -273,8 +285,7 @@ class ServerBackend(Backend):
     force: ClassVar[str] = ""
 
     def _connect(self, url: str | sa.URL) -> sa.Connection:
-        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
-        return engine.connect()
+        return engine_on(url, isolation_level="AUTOCOMMIT", poolclass=NullPool).connect()
 
 
 class PostgresqlBackend(ServerBackend):
@@ -283,7 +294,15 @@ class PostgresqlBackend(ServerBackend):
     name = "postgresql"
     force = "WITH (FORCE)"
     trips_of_a_read = 1
-    read_back: ClassVar = {"server", "fsync", "synchronous_commit", "encoding", "standby", "TLS"}
+    read_back: ClassVar = {
+        "server",
+        "fsync",
+        "synchronous_commit",
+        "encoding",
+        "standby",
+        "standbys",
+        "TLS",
+    }
     triggers = (
         "SELECT DISTINCT tgname || ' ON ' || tgrelid::regclass FROM pg_trigger"
         " WHERE NOT tgisinternal"
@@ -359,7 +378,14 @@ class MariadbBackend(ServerBackend):
             self.rows(url, fence)
 
     name = "mariadb"
-    read_back: ClassVar = {"server", "innodb_flush_log_at_trx_commit", "strict", "cluster", "TLS"}
+    read_back: ClassVar = {
+        "server",
+        "innodb_flush_log_at_trx_commit",
+        "strict",
+        "cluster",
+        "cluster status",
+        "TLS",
+    }
     triggers = (
         "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE()"
     )
@@ -423,6 +449,29 @@ class MariadbBackend(ServerBackend):
         return self._template
 
 
+class GaleraBackend(MariadbBackend):
+    """A cluster of MariaDB's: the URL of every test has another node first."""
+
+    waits_after_a_kill = True
+
+    def __init__(self, url: str) -> None:
+        whole = sa.make_url(url).set(drivername="mariadb+pymysql")
+        self._hosts = [*map(str, read_address(url).hosts)]
+        self._turns = count()
+        super().__init__(whole.render_as_string(hide_password=False))
+
+    def new_url(self) -> str:
+        whole = sa.make_url(super().new_url())
+        first = next(self._turns) % len(self._hosts)
+        turned = [*self._hosts[first:], *self._hosts[:first]]
+        return whole.update_query_dict({"host": turned}).render_as_string(hide_password=False)
+
+    def break_connections(self, url: str) -> None:
+        for host in self._hosts:
+            one = sa.make_url(url).update_query_dict({"host": [host]})
+            super().break_connections(one.render_as_string(hide_password=False))
+
+
 #: Where a server answers on loopback, if it does.
 _LOOPBACK = {
     "postgresql": "postgresql+psycopg://postgres@127.0.0.1:5432/postgres",
@@ -433,6 +482,8 @@ _SERVERS: dict[str, type[ServerBackend]] = {
     "mariadb": MariadbBackend,
 }
 NAMES = ("sqlite", *_SERVERS)
+#: Run only where `--backend` asks for them.
+MORE_NAMES = ("galera",)
 
 
 def make_backend(name: str, directory: Path) -> Backend | str:
@@ -440,6 +491,9 @@ def make_backend(name: str, directory: Path) -> Backend | str:
     if name == "sqlite":
         return SqliteBackend(directory)
     variable = f"CAPSULE_REGISTRY_TEST_{name.upper()}"
+    if name == "galera":
+        url = os.environ.get(variable)
+        return GaleraBackend(url) if url else f"{variable} names no cluster"
     url = os.environ.get(variable, _LOOPBACK[name])
     reason = _why_unreachable(url)
     if reason and name == "postgresql" and variable not in os.environ:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from backends import NAMES, Backend, ServerBackend, SqliteBackend, make_backend
+from backends import MORE_NAMES, NAMES, Backend, ServerBackend, SqliteBackend, make_backend
 from capsule_registry import CapsuleRegistry
 from sql_writer import Writer
 
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--backend`, which may be given several times."""
-    parser.addoption("--backend", action="append", choices=NAMES, help="run on this database only")
+    parser.addoption(
+        "--backend",
+        action="append",
+        choices=[*NAMES, *MORE_NAMES],
+        help="run on this database only",
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

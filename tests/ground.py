@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
+from backends import engine_on
 from capsule_registry import CapsuleRegistry, sqlite_module
 from standing import Standing, stand
 
@@ -57,7 +57,7 @@ class Ground:
             file = self.url.removeprefix("sqlite:///")
             self._connection: Any = sqlite_module.connect(file, isolation_level=None)
             return self._connection.execute
-        engine = sa.create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        engine = engine_on(self.url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
         self._connection = engine.connect()
         return self._connection.exec_driver_sql
 

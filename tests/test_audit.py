@@ -155,10 +155,13 @@ def test_a_history_that_was_rewritten_shows_with_an_anchor(
     cut_tail(registry, backend, url)
     backend.rows(url, "DELETE FROM grants")
     backend.rows(url, "DELETE FROM capsules")
-    registry.register(make_manifest("impostor"))
+    with pytest.raises(IncarnationChangedError, match="revision 1 instead of revision 2"):
+        registry.register(make_manifest("impostor"))
+    with CapsuleRegistry.open(url) as another:
+        another.register(make_manifest("impostor"))
 
-    assert [] == problems(registry)
-    assert ["revision 2"] == problems(registry, anchor)
+        assert [] == problems(another)
+        assert ["revision 2"] == problems(another, anchor)
 
 
 def test_the_export_is_what_the_hashes_are_made_of(registry: CapsuleRegistry) -> None:

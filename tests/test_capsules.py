@@ -22,6 +22,7 @@ from capsule_registry import (
     CapsuleRegistry,
     CapsuleState,
     HistoryCorruptError,
+    IncarnationChangedError,
     InvalidCapsuleIdError,
     InvalidInputError,
     InvalidManifestError,
@@ -422,7 +423,7 @@ def assert_broken_rows_are_reported(
             read()
         backend.tamper(url, f"UPDATE {table} SET {column} = ?", [before])
     backend.rows(url, "UPDATE namespaces SET revision = 1")
-    with pytest.raises(HistoryCorruptError):
+    with pytest.raises(IncarnationChangedError):
         registry.unregister("alpha")
 
 

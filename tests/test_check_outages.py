@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import ExitStack, closing
 from datetime import timedelta
+from functools import partial
+from itertools import chain, count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import sqlalchemy as sa
 
 from capsule_registry import (
     CapsuleRegistry,
@@ -29,6 +31,8 @@ from standing import PAST, QUESTION, VERBS, WAYS, Standing, is_no, is_yes, stand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import sqlalchemy as sa
 
     from backends import Backend, ServerBackend, SqliteBackend
 
@@ -173,15 +177,20 @@ def test_whichever_statement_fails_nothing_is_made_up(
             assert isinstance(answer, RegistryUnavailableError), (way, at, answer)
 
 
-def test_a_server_that_is_gone_denies(server: ServerBackend, standing: Standing) -> None:
+def test_a_server_that_is_gone_denies(
+    server: ServerBackend, standing: Standing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All connections are broken and new ones refused: it cannot be asked, so nobody may."""
-
-    def refuse(dialect: object, record: object, args: object, options: dict[str, Any]) -> None:
-        options |= {"host": "127.0.0.1", "port": 1}
-
     url = standing.registry._database.engine.url.render_as_string(hide_password=False)
     for engine in engines_of(standing):
-        sa.event.listen(engine, "do_connect", refuse)
+        nowhere = partial(engine.dialect.connect, host="127.0.0.1", port=1)
+        monkeypatch.setattr(
+            engine.dialect,
+            "connect",
+            lambda *_, nowhere=nowhere, **options: nowhere(
+                **{name: options[name] for name in options if name not in ("host", "port")}
+            ),
+        )
     server.break_connections(url)
 
     standing.assert_denied(RegistryUnavailableError)
@@ -211,15 +220,14 @@ def test_a_connection_that_breaks_inside_a_block_denies(
                 raise RegistryClosedError
 
 
-def test_a_pool_that_is_exhausted_denies(standing: Standing, backend: Backend) -> None:
+def test_a_pool_that_is_exhausted_denies(standing: Standing) -> None:
     """No connection becomes free: it cannot be asked, and afterwards it can."""
     with ExitStack() as held:
         for engine in engines_of(standing):
             for _ in range(2):
                 held.enter_context(engine.connect())
-        # What looks up in a file has a connection of its own.
-        ways = WAYS if backend.is_server else WAYS[1:]
-        standing.assert_denied(RegistryUnavailableError, ways)
+        # What looks up has a connection of its own.
+        standing.assert_denied(RegistryUnavailableError, WAYS[1:])
 
     standing.assert_allowed()
 
@@ -270,8 +278,10 @@ def test_a_slow_answer_is_late_by_the_clock_that_nobody_sets(
     standing: Standing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two seconds unless said otherwise: at that it is in time, and after it too late."""
-    times = iter([100.0, 102.0, 200.0, 202.001, 300.0, 302.001])
-    monkeypatch.setattr("capsule_registry.inquiries.time.monotonic", lambda: next(times))
+    times = chain([100.0, 102.0, 200.0, 202.001], count(300.0, 2.001))
+    clock = SimpleNamespace(monotonic=lambda: next(times))
+    for module in ("inquiries", "quick_reader"):
+        monkeypatch.setattr(f"capsule_registry.{module}.time", clock)
 
     assert is_yes(standing.ask("registry", "check"))
     late = standing.ask("registry", "check")

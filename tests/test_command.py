@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -205,7 +206,7 @@ def test_output_that_the_terminal_cannot_show_is_escaped(
 @pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])
 def test_output_that_cannot_be_written_is_no_traceback(url: str, redirection: str) -> None:
     """A closed output is no error; a full one is a line."""
-    command = f"{sys.executable} -m capsule_registry --database {url} list {redirection}"
+    command = f"{sys.executable} -m capsule_registry --database {quote(url)} list {redirection}"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)  # noqa: S607 - bash is wherever it is
 
     assert len(result.stderr.splitlines()) <= 1
@@ -519,7 +520,9 @@ def test_a_closed_pipe_is_no_traceback(registry: CapsuleRegistry, url: str) -> N
     with registry.transaction() as transaction:
         for number in range(300):
             transaction.register(make_manifest(f"c{number}"))
-    command = f"{sys.executable} -m capsule_registry --database {url} list --format json | head -1"
+    command = (
+        f"{sys.executable} -m capsule_registry --database {quote(url)} list --format json | head -1"
+    )
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)  # noqa: S607 - bash is wherever it is
 
     assert ("[\n", "") == (result.stdout, result.stderr)

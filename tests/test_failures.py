@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
+from backends import engine_on
 from capsule_registry import (
     CapsuleRegistry,
     CapsuleRegistryError,
@@ -150,7 +151,7 @@ def test_a_role_without_ddl_does_everything_but_the_upgrade(server: ServerBacken
         admin.upgrade()
     assert 9 == exit_code(caught.value)
     assert "canary" not in shown(caught.value)
-    assert [] == sa.inspect(sa.create_engine(empty, poolclass=sa.NullPool)).get_table_names()
+    assert [] == sa.inspect(engine_on(empty, poolclass=sa.NullPool)).get_table_names()
 
 
 def test_a_role_with_select_alone_reads_everything(server: ServerBackend) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
+from backends import engine_on
 from capsule_registry import CapsuleRegistry, InvalidUuidError, LeaseLostError, UuidHeldError
 from capsule_registry.dialects.types import time_text
 from capsule_registry.tables import leases
@@ -140,7 +141,7 @@ def test_a_lease_that_lasts_too_long_is_a_discrepancy(
 ) -> None:
     """None ends later than its ttl from now: its end, which makes no history, was changed."""
     assert registry.history.verify().ok
-    engine = sa.create_engine(url)
+    engine = engine_on(url)
     with engine.begin() as connection:
         later = sa.update(leases).values(expires_at=record(registry, held).expires_at + TICK)
         connection.execute(later)

@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
+from backends import engine_on
 from capsule_registry import (
     CapsuleRegistry,
     ConflictError,
@@ -286,7 +287,7 @@ def test_a_uuid_is_not_taken_from_a_lease_that_is_being_renewed(
     now = clocks.host_clock()
     results: list[object] = []
     waiting = threading.Event()
-    engine = sa.create_engine(url)
+    engine = engine_on(url)
     with (
         CapsuleRegistry.open(url, clock=lambda: now) as holder,
         CapsuleRegistry.open(url, clock=lambda: now + TTL) as other,

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from backends import engine_on
 from capsule_registry import (
     CapsuleRegistry,
     InvalidDatabaseError,
@@ -45,7 +46,9 @@ def test_the_migrations_make_what_the_tables_say(backend: Backend, url: str) -> 
         differences = compare_metadata(context, tables)
     database.close()
 
-    assert [] == differences
+    # Made on a cluster by whoever changes the schema, before there is one.
+    beside = [one for one in differences if str(one[1]) == "capsule_registry_schema_lock"]
+    assert beside == differences
 
 
 def test_a_server_is_upgraded_only_when_that_is_asked_for(server: ServerBackend) -> None:
@@ -65,7 +68,7 @@ def test_a_server_is_upgraded_only_when_that_is_asked_for(server: ServerBackend)
 def test_an_upgrade_that_was_cut_short_is_taken_up_again(server: ServerBackend) -> None:
     """With only some of the tables made, the next upgrade makes the rest."""
     url = server.empty_url()
-    engine = sa.create_engine(url)
+    engine = engine_on(url)
     with engine.begin() as connection:
         connection.exec_driver_sql(
             "CREATE TABLE capsule_registry_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
@@ -104,14 +107,14 @@ def test_the_database_user_is_recorded(server: ServerBackend, url: str) -> None:
 
 def test_an_engine_of_the_callers_own_is_used(server: ServerBackend, url: str) -> None:
     """It is used, and not disposed of; one of another isolation is refused."""
-    engine = sa.create_engine(url, isolation_level="READ COMMITTED")
+    engine = engine_on(url, isolation_level="READ COMMITTED")
     with CapsuleRegistry.open(engine=engine) as registry:
         registry.register(make_manifest())
     with engine.connect() as connection:
         assert 1 == connection.scalar(sa.select(sa.func.count()).select_from(sa.table("capsules")))
     engine.dispose()
 
-    serializable = sa.create_engine(url, isolation_level="SERIALIZABLE")
+    serializable = engine_on(url, isolation_level="SERIALIZABLE")
     with pytest.raises(InvalidDatabaseError, match="SERIALIZABLE"):
         CapsuleRegistry.open(engine=serializable)
     serializable.dispose()
@@ -120,7 +123,7 @@ def test_an_engine_of_the_callers_own_is_used(server: ServerBackend, url: str) -
 def test_a_read_of_one_statement_is_one_round_trip(server: ServerBackend, url: str) -> None:
     """Nothing is sent before or after it; with an engine of the caller's, at most a ROLLBACK is."""
     options = {"pool_size": 1, "max_overflow": 0}
-    engine = sa.create_engine(url, isolation_level="READ COMMITTED", **options)
+    engine = engine_on(url, isolation_level="READ COMMITTED", **options)
     counts = {}
     for name, registry in {
         "ours": CapsuleRegistry.open(url, engine_options=options),
@@ -128,6 +131,7 @@ def test_a_read_of_one_statement_is_one_round_trip(server: ServerBackend, url: s
     }.items():
         with registry:
             registry.get("alpha")
+            registry.list()
             with registry._database.reader.connect() as connection:
                 pooled = connection.connection.driver_connection
             kept = getattr(registry._lookups, "_idle", [None])[0]

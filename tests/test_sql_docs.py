@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from backends import NAMES
 from capsule_registry import CapsuleRegistry, RegistryAdmin
+from capsule_registry.addresses import read_address
 from capsule_registry.database import Database
 from capsule_registry.tables import file_metadata, leases, metadata
 from factories import TELEGRAM, make_manifest, make_uplink
@@ -150,7 +151,7 @@ def lease() -> dict[str, Any]:
 
 def client(url: str) -> tuple[list[str], dict[str, str]]:
     """Return the client that reads a script and prints bare rows, and what its environment has."""
-    place = sa.make_url(url)
+    place = read_address(url).first_url
     match place.get_backend_name():
         case "sqlite":
             return ["sqlite3", "-batch", "-bail", "-readonly", str(place.database)], {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from checker import Call, is_linearizable
+from cluster import LIBRARIES
+from servers import found
 
 if TYPE_CHECKING:
     from backends import Backend, ServerBackend, SqliteBackend
@@ -32,6 +33,14 @@ def run(script: str, *arguments: str) -> tuple[int, str]:
         timeout=180,
     )
     return done.returncode, done.stdout + done.stderr
+
+
+def skip_without(program: str) -> None:
+    """Skip the test where *program* is not installed."""
+    try:
+        found(program)
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
 
 
 def history(*calls: tuple[str, str, str | bool | None, int, int | None]) -> list[Call]:
@@ -136,11 +145,7 @@ def test_writers_of_one_file_take_turns(sqlite: SqliteBackend) -> None:
 @pytest.mark.parametrize(("server", "program"), [("postgresql", "initdb"), ("mariadb", "mariadbd")])
 def test_restarts_give_no_wrong_answer(server: str, program: str) -> None:
     """A server of its own crashes and is stopped under load: callers see that, or the truth."""
-    places = os.pathsep.join(
-        [os.environ["PATH"], "/usr/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
-    )
-    if not shutil.which(program, path=places):
-        pytest.skip(f"{program} is not installed")
+    skip_without(program)
     code, output = run("restarts.py", server, "--restarts", "2", "--processes", "4")
 
     assert 0 == code, output
@@ -194,3 +199,51 @@ def test_tampering_is_found(sqlite: SqliteBackend) -> None:
     code, output = run("tampering.py", "--database", sqlite.empty_url(), "--cases", "110")
 
     assert 0 == code, output
+
+
+@pytest.mark.stress
+def test_a_failover_to_a_standby_loses_nothing() -> None:
+    """Nothing acknowledged, and where the standby was behind, a registry that knew better."""
+    skip_without("initdb")
+    code, output = run("standby.py", "--failovers", "1")
+
+    assert 0 == code, output
+    assert " 0 acknowledged registrations lost" in output
+    assert "lost what it should" in output
+
+
+@pytest.mark.stress
+def test_a_cluster_that_loses_a_node_loses_nothing() -> None:
+    """Nor does one node ever miss what another has acknowledged."""
+    skip_without("mariadbd")
+    if not any(map(os.path.exists, LIBRARIES)):
+        pytest.skip("Galera is not installed")
+    few = ["--kills", "1", "--stops", "0", "--partitions", "0", "--reads", "300", "--upgrades", "1"]
+    code, output = run("galera.py", *few)
+
+    assert 0 == code, output
+    assert ": linearizable" in output
+
+
+@pytest.mark.stress
+def test_reads_of_a_cluster_that_do_not_wait_are_stale() -> None:
+    """The control: without the guard another node's writes are missed."""
+    skip_without("mariadbd")
+    if not any(map(os.path.exists, LIBRARIES)):
+        pytest.skip("Galera is not installed")
+    few = [
+        "--kills",
+        "0",
+        "--stops",
+        "0",
+        "--partitions",
+        "0",
+        "--reads",
+        "3000",
+        "--upgrades",
+        "0",
+    ]
+    code, output = run("galera.py", *few, "--without", "sync_wait")
+
+    assert 1 == code, output
+    assert "\n0 of 3000 reads" not in output

@@ -20,6 +20,7 @@ _NAMES_BY_MODULE = {
     "open_lease": "OpenLease",
     "reader": "RegistryReader",
     "replay": "Discrepancy",
+    "replica": "Replica",
     "revisions": "Event Revision",
     "verification": "Verification",
     "views": "Past Snapshot View",

@@ -90,6 +90,7 @@ from capsule_registry.records import RegisteredUuid as RegisteredUuid
 from capsule_registry.records import Tool as Tool
 from capsule_registry.registry import CapsuleRegistry as CapsuleRegistry
 from capsule_registry.replay import Discrepancy as Discrepancy
+from capsule_registry.replica import Replica as Replica
 from capsule_registry.revisions import Event as Event
 from capsule_registry.revisions import Revision as Revision
 from capsule_registry.sync import SyncAction as SyncAction

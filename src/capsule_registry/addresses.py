@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from capsule_registry.dialects.dialect import Dialect, dialect_for_files, dialect_named
 from capsule_registry.errors import InvalidDatabaseError
+
+
+class Host(NamedTuple):
+    """A host of several that one URL names."""
+
+    name: str
+    port: int | None
+
+    def __str__(self) -> str:
+        name = f"[{self.name}]" if ":" in self.name else self.name
+        return name if self.port is None else f"{name}:{self.port}"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What a driver is given to connect to it."""
+        port = {} if self.port is None else {"port": self.port}
+        return {"host": self.name, **port}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +37,16 @@ class Address:
     url: URL
     dialect: Dialect
     file: Path | None
+    #: Those that the URL names by `host=`, if it does.
+    hosts: tuple[Host, ...] = ()
 
     def __str__(self) -> str:
         """Return the address as it may be shown: without user, password and options."""
         if self.dialect.upgrades_itself:
             return f"sqlite:///{self.file}" if self.file else "sqlite://"
+        if self.hosts:
+            names = ",".join(map(str, self.hosts))
+            return f"{self.url.drivername}:///{self.url.database or ''}?host={names}"
         place = URL.create(
             self.url.drivername,
             host=self.url.host,
@@ -31,6 +54,14 @@ class Address:
             database=self.url.database,
         )
         return place.render_as_string()
+
+    @property
+    def first_url(self) -> URL:
+        """The URL of the first host alone, for programs that take no more."""
+        if not self.hosts:
+            return self.url
+        alone = self.url.difference_update_query(["host", *self.dialect.limits_of_hosts])
+        return alone.set(host=self.hosts[0].name, port=self.hosts[0].port)
 
 
 def default_file() -> Path:
@@ -63,7 +94,39 @@ def read_address(url: str | None) -> Address:
     if "@" in (parsed.host or ""):
         # What stands before it is the end of a password.
         raise InvalidDatabaseError(f"{parsed.drivername}://…", "write an @ in a password as %40")
-    return Address(parsed.set(drivername=f"{dialect.name}+{dialect.driver}"), dialect, None)
+    whole, hosts = parsed.set(drivername=f"{dialect.name}+{dialect.driver}"), _hosts_of(parsed)
+    if len(hosts) > 1:
+        return Address(_spread(whole, dialect), dialect, None, hosts)
+    if hosts:
+        whole = whole.difference_update_query(["host"]).set(host=hosts[0].name, port=hosts[0].port)
+    return Address(whole, dialect, None)
+
+
+def _hosts_of(url: URL) -> tuple[Host, ...]:
+    """Return the hosts that *url* names: `?host=NAME:PORT,NAME:PORT`, or `host=` for each."""
+    given = url.query.get("host", ())
+    texts = ",".join([given] if isinstance(given, str) else given)
+    hosts = [_host(text) for text in texts.split(",") if text]
+    return tuple(hosts)
+
+
+def _host(text: str) -> Host:
+    name, colon, port = text.rpartition(":")
+    if not colon or "]" in port:  # An IPv6 address without a port.
+        return Host(text.strip("[]"), None)
+    if not port.isdecimal():
+        raise InvalidDatabaseError("…?host=", f"the port {port!r} is no number")
+    return Host(name.strip("[]"), int(port))
+
+
+def _spread(url: URL, dialect: Dialect) -> URL:
+    """Return *url* as the driver takes it, with limits after which another host is tried."""
+    if not dialect.driver_takes_hosts:
+        url = url.difference_update_query(["host"])
+    elif isinstance(hosts := url.query["host"], str):
+        url = url.update_query_dict({"host": hosts.split(",")})
+    missing = {key: value for key, value in dialect.limits_of_hosts.items() if key not in url.query}
+    return url.update_query_dict(missing)
 
 
 def _file_of(url: URL) -> Path | None:

@@ -83,6 +83,7 @@ class RegistryAdmin:
             create=not read_only,
             read_only=read_only,
             allow_network_file_system=allow_network_file_system,
+            may_be_behind=True,
         )
         return cls(database)
 
@@ -196,8 +197,8 @@ class RegistryAdmin:
             ]
 
     def shell(self) -> Shell:
-        """Return the database's own shell, opened so that it can only read."""
-        return self._database.dialect.shell(self._database.address.url)
+        """Return the database's own shell, opened so that it can only read, on the first host."""
+        return self._database.dialect.shell(self._database.address.first_url)
 
     def query(self, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         """

@@ -29,7 +29,12 @@ from capsule_registry.sqlite_file import (
     create_file,
     refuse_network_file_system,
 )
-from capsule_registry.translation import UnknownOutcomeError, commit, translating
+from capsule_registry.translation import (
+    UnconnectedError,
+    UnknownOutcomeError,
+    commit,
+    translating,
+)
 from capsule_registry.write_queue import Turns
 
 if TYPE_CHECKING:
@@ -59,6 +64,8 @@ class Database:
         self.dialect = address.dialect
         self.read_only = read_only
         self.closed = False
+        #: Looks at each new connection before it is used; what it raises, the caller gets.
+        self.witness: Callable[[Connection], None] | None = None
         self.owns_engines = owns_engines
         self._turns = Turns(address.file)
         self._activity = Activity()
@@ -74,11 +81,13 @@ class Database:
         allow_network_file_system: bool = False,
         engine: Engine | None = None,
         engine_options: Mapping[str, Any] | None = None,
+        may_be_behind: bool = False,
     ) -> Self:
         """
-        Open the database at *url*; a SQLite file that is missing is made if *create*.
+        Open the database at *url*, which may be a standby if it *may_be_behind*.
 
-        With an *engine*, which the caller made and will dispose of, that is used instead.
+        A SQLite file that is missing is made if *create*. With an *engine*, which the caller made
+        and will dispose of, that is used instead.
 
         Raises:
             InvalidDatabaseError: *url* is of no supported database, or of a file on a network file
@@ -92,7 +101,10 @@ class Database:
             refuse_network_file_system(address.file)
         if address.file and create:
             create_file(address.file, with_directory=url is None)
-        writer, reader = engines.make_engines(address, engine_options or {}, read_only=read_only)
+        options = engine_options or {}
+        writer, reader = engines.make_engines(
+            address, options, read_only=read_only, may_be_behind=may_be_behind
+        )
         return cls(writer, reader, address, read_only=read_only)
 
     @classmethod
@@ -103,13 +115,12 @@ class Database:
             raise InvalidDatabaseError(str(address), reason)
         reader = engines.reading_by(engine, address)
         database = cls(engine, reader, address, read_only=read_only, owns_engines=False)
-        with database.translating(), database.connected(engine) as conn:
-            found = conn.get_isolation_level()
-        wanted = address.dialect.isolation
-        if found != wanted:
+        try:
+            with database.translating(), database.connected(engine) as conn:
+                engines.refuse_unsafe(conn, address)
+        except BaseException:
             database.close()
-            reason = f"the engine's isolation is {found}, and {wanted} is needed"
-            raise InvalidDatabaseError(str(address), reason)
+            raise
         return database
 
     def read(self, work: Callable[[Connection], T]) -> T:
@@ -168,7 +179,10 @@ class Database:
 
     def is_passing(self, error: BaseException | None) -> bool:
         """Say whether what *error* tells of passes by itself."""
-        return isinstance(error, DBAPIError) and self.dialect.fault(error) in ("busy", "lost")
+        if isinstance(error, UnconnectedError):
+            return bool(self.address.hosts)  # Another one is taking over.
+        passing = ("busy", "lost", "unparsed") if self.address.hosts else ("busy", "lost")
+        return isinstance(error, DBAPIError) and self.dialect.fault(error) in passing
 
     def peek(self, work: Callable[[Connection], T]) -> T | None:
         """Return *work* of a connection if that can be had without waiting, else `None`."""
@@ -232,7 +246,8 @@ class Database:
         if self.closed:
             raise RegistryClosedError
         with self._activity.call():
-            conn, process = engines.connect(engine, self.address), os.getpid()
+            conn = engines.connect(engine, self.address, self.witness)
+            process = os.getpid()
             try:
                 yield conn
             finally:

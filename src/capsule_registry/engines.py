@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 from copy import copy
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, NoSuchModuleError, ProgrammingError
 
-from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableError
+from capsule_registry.dialects.dialect import dialect_named
+from capsule_registry.errors import InvalidDatabaseError
+from capsule_registry.nodes import Nodes, note_failure
 from capsule_registry.sqlite_file import file_options
+from capsule_registry.translation import UnconnectedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection, Engine
+    from sqlalchemy.engine import ExceptionContext
 
     from capsule_registry.addresses import Address
+    from capsule_registry.dialects.dialect import Dialect
+    from capsule_registry.dialects.faults import Fault
 
 
 #: The driver's rollback of a transaction that never was would be a second round trip.
 _AUTOCOMMIT: Final = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
+#: What tells, beside a connection of the driver, that it was looked at.
+_WITNESSED: Final = "capsule_registry.witnessed"
 #: Two threads that load the same dialect for the first time find it half imported.
 _loading: Final = Lock()
 
 
 def make_engines(
-    address: Address, wanted: Mapping[str, Any], *, read_only: bool
+    address: Address, wanted: Mapping[str, Any], *, read_only: bool, may_be_behind: bool
 ) -> tuple[Engine, Engine]:
     """
     Return the engine that writes and the one that reads; for a file they are the same.
@@ -36,6 +45,7 @@ def make_engines(
         address: Of the database.
         wanted: Options of the caller's own, which win.
         read_only: The database is told to refuse whatever would write.
+        may_be_behind: A server is taken too that does not know all that was acknowledged.
 
     Raises:
         InvalidDatabaseError: The driver is not installed.
@@ -48,11 +58,17 @@ def make_engines(
     options |= wanted
     writer = _make_engine(address, options)
     reader = _make_engine(address, {**options, **_AUTOCOMMIT})
-    settings = address.dialect.settings
+    dialect = address.dialect
+    settings = dialect.settings
+    if address.hosts:
+        settings += dialect.settings_of_hosts
     if read_only:
-        settings += address.dialect.read_only_settings
+        settings += dialect.read_only_settings
+    admit = None if may_be_behind else dialect.admit
+    hosts = () if dialect.driver_takes_hosts else address.hosts
+    nodes = Nodes(hosts, partial(_greet, dialect, settings, admit))
     for engine in (writer, reader):
-        event.listen(engine, "connect", _teller(settings))
+        nodes.serve(engine)
     return writer, reader
 
 
@@ -63,9 +79,28 @@ def reading_by(engine: Engine, address: Address) -> Engine:
     return engine
 
 
-def connect(engine: Engine, address: Address) -> Connection:
+def refuse_unsafe(conn: Connection, address: Address) -> None:
     """
-    Return a connection of *engine*, and say in our words why if none can be made.
+    Refuse an engine of the caller's that has not what the guarantees rest on.
+
+    Raises:
+        InvalidDatabaseError: Its isolation is another, or it may read what is outdated.
+    """
+    found, wanted = conn.get_isolation_level(), address.dialect.isolation
+    if found != wanted:
+        reason = f"the engine's isolation is {found}, and {wanted} is needed"
+        raise InvalidDatabaseError(str(address), reason)
+    if outdated := address.dialect.outdated(conn):
+        raise InvalidDatabaseError(str(address), outdated)
+
+
+def connect(
+    engine: Engine, address: Address, witness: Callable[[Connection], None] | None = None
+) -> Connection:
+    """
+    Return a connection of *engine*, which *witness* has looked at, if any, since it was made.
+
+    Why there is none is said in our words.
 
     Raises:
         InvalidDatabaseError: The driver does not know an option of the URL, or the server is of
@@ -75,12 +110,21 @@ def connect(engine: Engine, address: Address) -> Connection:
         DBAPIError: Anything that has a code.
     """
     try:
-        return engine.connect()
+        conn = engine.connect()
     except (DBAPIError, InvalidRequestError, TypeError, ValueError) as error:
         failure = _unconnected(error, address)
         if failure is error:
             raise
         raise failure from error
+    if witness is not None and _WITNESSED not in conn.info:
+        try:
+            witness(conn)
+            conn.rollback()
+        except BaseException:
+            conn.close()
+            raise
+        conn.info[_WITNESSED] = True
+    return conn
 
 
 def wrap(error: Any, engine: Engine, connection: object = None) -> DBAPIError:  # noqa: ANN401 - the driver's own
@@ -95,7 +139,9 @@ def wrap(error: Any, engine: Engine, connection: object = None) -> DBAPIError:  
         connection_invalidated=dialect.is_disconnect(error, connection, None),  # type: ignore[arg-type]
         dialect=dialect,
     )
-    return cast("DBAPIError", wrapped)
+    found = cast("DBAPIError", wrapped)
+    found.connection_invalidated |= _fault_of(found, dialect.name) == "lost"
+    return found
 
 
 class Cursor:
@@ -153,6 +199,8 @@ class Cursor:
         # What is left half run would be reset whenever the garbage collector comes, and on SQLite
         # under whoever is given the same statement by then.
         self.of_driver.close()
+        if _fault_of(wrapped, self._dialect.name) in ("lost", "unparsed"):
+            note_failure(self._conn.info)
         if wrapped.connection_invalidated:
             self._conn.invalidate(error)
         else:
@@ -164,10 +212,11 @@ def _unconnected(error: Exception, address: Address) -> Exception:
     """Return in our words why there is no connection, or *error* itself if it has a code."""
     if not isinstance(error, DBAPIError):
         return InvalidDatabaseError(str(address), str(error))
-    if address.dialect.fault(error) is not None:
+    fault = address.dialect.fault(error)
+    if fault not in (None, "unavailable"):
         return error
-    wrong = isinstance(error, ProgrammingError)
-    kind = InvalidDatabaseError if wrong else RegistryUnavailableError
+    wrong = fault is None and isinstance(error, ProgrammingError)
+    kind = InvalidDatabaseError if wrong else UnconnectedError
     return kind(str(address), str(error.orig).partition("\n")[0])
 
 
@@ -178,11 +227,24 @@ def _make_engine(address: Address, options: Mapping[str, Any]) -> Engine:
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         reason = f"install capsule-registry[{address.dialect.name}] ({error})"
         raise InvalidDatabaseError(str(address), reason) from error
+    event.listen(engine, "handle_error", _give_up_lost)
     if address.dialect.begin_write:
         event.listen(engine, "begin", _begin)
     if is_in_transaction := address.dialect.is_in_transaction:
         event.listen(engine, "reset", _resetter(is_in_transaction))
     return engine
+
+
+def _fault_of(error: DBAPIError, name: str) -> Fault | None:
+    dialect = dialect_named(name)
+    return None if dialect is None else dialect.fault(error)
+
+
+def _give_up_lost(context: ExceptionContext) -> None:
+    """Have a connection given up also where only we know that it is of no use any more."""
+    error = context.sqlalchemy_exception
+    if isinstance(error, DBAPIError) and _fault_of(error, context.dialect.name) == "lost":
+        context.is_disconnect = True
 
 
 def _begin(conn: Connection) -> None:
@@ -201,13 +263,19 @@ def _resetter(is_in_transaction: Callable[[Any], bool]) -> Callable[[Any, object
     return reset
 
 
-def _teller(settings: tuple[str, ...]) -> Callable[[Any, object], None]:
-    """Return what tells a new connection of the driver *settings*."""
-
-    def tell(connection: Any, record: object) -> None:  # noqa: ARG001, ANN401 - the driver's own
-        with connection.cursor() as cursor:
-            for statement in settings:
-                cursor.execute(statement)
-        connection.commit()
-
-    return tell
+def _greet(
+    dialect: Dialect,
+    settings: Iterable[str],
+    admit: Callable[[Any], None] | None,
+    connection: Any,  # noqa: ANN401 - the driver's own
+) -> None:
+    """Tell a new connection *settings*, where they stay its own."""
+    has_session = dialect.greet(connection)
+    if admit is not None:
+        admit(connection)
+    if not has_session:
+        return
+    with connection.cursor() as cursor:
+        for statement in settings:
+            cursor.execute(statement)
+    connection.commit()

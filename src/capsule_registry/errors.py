@@ -213,11 +213,11 @@ class FutureRevisionError(RevisionError):
 
 
 class IncarnationChangedError(RevisionError):
-    """The database was brought back from a backup: positions taken before it mean nothing now."""
+    """The database was restored, or failed over without its latest: what was seen means nothing."""
 
-    expected: UUID
-    actual: UUID
-    template = "The database was restored: incarnation {actual} is not {expected}"
+    expected: UUID | str
+    actual: UUID | str
+    template = "The history is another than before: {actual} instead of {expected}"
 
 
 class UsageError(CapsuleRegistryError):

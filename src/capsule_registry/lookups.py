@@ -159,7 +159,7 @@ class ServerLookups(PooledLookups):
     def _open(self) -> _Kept | None:
         database = self._database
         try:
-            conn = connect(database.reader, database.address)
+            conn = connect(database.reader, database.address, database.witness)
         except (SQLAlchemyError, CapsuleRegistryError):
             self._idle.append(None)
             return None  # Whoever asks the pool is told why.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from capsule_registry.dialects.dialect import LOCK_TIMEOUT_SECONDS
 from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableError
 
 if TYPE_CHECKING:
@@ -31,11 +32,28 @@ def migrating(database: Database) -> Iterator[Connection]:
         _set_foreign_keys(database, conn, on=False)
         try:
             begun = conn.execution_options(begin=database.dialect.begin_write)
-            with begun.begin(), _schema_locked(database, begun):
+            with _cluster_locked(database, conn), begun.begin(), _schema_locked(database, begun):
                 yield begun
                 _refuse_orphans(database, begun)
         finally:
             _set_foreign_keys(database, conn.execution_options(begin=None), on=True)
+
+
+@contextmanager
+def _cluster_locked(database: Database, conn: Connection) -> Iterator[None]:
+    """Keep out those who change the schema on another node, where there are several that write."""
+    with conn.begin():
+        is_cluster = database.dialect.is_cluster(conn)
+    if not is_cluster or database.dialect.lock_cluster is None:
+        yield
+        return
+    with database.dialect.lock_cluster(conn, LOCK_TIMEOUT_SECONDS) as taken:
+        if not taken:
+            reason = "another process has been changing the schema for too long (see"
+            raise RegistryUnavailableError(
+                str(database.address), f"{reason} the table capsule_registry_schema_lock)"
+            )
+        yield
 
 
 @contextmanager

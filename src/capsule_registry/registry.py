@@ -6,29 +6,33 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
-from capsule_registry import capsules, namespaces, pruning, revisions, uplinks
+from capsule_registry import capsules, namespaces, uplinks
 from capsule_registry.cache import lookups_on
 from capsule_registry.clocks import Clock, StoppedClock
 from capsule_registry.database import Database
+from capsule_registry.errors import InvalidDatabaseError
 from capsule_registry.history import History
 from capsule_registry.identifiers import to_namespace, uuid7
 from capsule_registry.instances import Instances
 from capsule_registry.leasing import Leases
 from capsule_registry.quick_reader import QuickReader
+from capsule_registry.replica import REPLICA_TIMEOUT, Replica
 from capsule_registry.schema import prepare
 from capsule_registry.scope import Scope
+from capsule_registry.seen import Sighting
 from capsule_registry.storable import MAX_ACTOR, check_text
 from capsule_registry.units import Units
-from capsule_registry.views import Past, Snapshot
+from capsule_registry.views import Snapshot, look_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from uuid import UUID
 
     from sqlalchemy import Connection, Engine
 
     from capsule_registry.open_lease import OpenLease
+    from capsule_registry.views import Past
 
 
 class CapsuleRegistry(QuickReader):
@@ -57,6 +61,7 @@ class CapsuleRegistry(QuickReader):
         self._units = Units(
             database, namespace, self._instances, actor=actor, reason=reason, clock=time
         )
+        self._standby: Database | None = None
         self._clock = time
         self._lookups = lookups_on(database, namespace, time)
         self._held: WeakSet[OpenLease] = WeakSet()
@@ -77,12 +82,13 @@ class CapsuleRegistry(QuickReader):
         new_uuid: Callable[[], UUID] | None = None,
         engine: Engine | None = None,
         engine_options: Mapping[str, Any] | None = None,
+        replica_url: str | None = None,
     ) -> Self:
         """
         Open the registry *namespace* in the database at *url*.
 
-        A namespace or a SQLite file that is missing is made, and the schema of a file upgraded,
-        after a copy of it if anything is in it.
+        A namespace or SQLite file that is missing is made; the schema of a file is upgraded, after
+        a copy if anything is in it.
 
         Args:
             namespace: 1 to 63 characters of `a-z`, `0-9` and `-`.
@@ -97,6 +103,7 @@ class CapsuleRegistry(QuickReader):
             new_uuid: Makes the ids of declared uplinks.
             engine: Use this one of a server, whatever *url* says.
             engine_options: For `sqlalchemy.create_engine`, of the pools that write and read.
+            replica_url: A standby of the server, for `replica`; nothing else is asked of it.
 
         Raises:
             InvalidDatabaseError: *url* is of no supported database, or its file is no database.
@@ -115,13 +122,21 @@ class CapsuleRegistry(QuickReader):
             engine_options=engine_options,
         )
         registry = cls(database, namespace, actor, reason, clock=clock, new_uuid=new_uuid)
-        try:
-            prepare(database, migrate=migrate)
-            registry._units.ensure_namespace()
-        except BaseException:
-            registry.close()
-            raise
+        registry._prepare(replica_url, migrate=migrate)
         return registry
+
+    def _prepare(self, replica_url: str | None, *, migrate: bool | None) -> None:
+        try:
+            prepare(self._database, migrate=migrate)
+            self._units.ensure_namespace()
+            self._units.watch_out()
+            if replica_url is not None:
+                self._standby = Database.open(
+                    replica_url, create=False, read_only=True, may_be_behind=True
+                )
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -155,21 +170,29 @@ class CapsuleRegistry(QuickReader):
             RevisionCompactedError: The history up to there was pruned.
             TypeError: Not exactly one of the two is given, or *time* has no zone.
         """
-        if (revision is None) == (time is None) or isinstance(revision, bool):
-            raise TypeError("at() takes either a revision or a time")
-        if time is not None and time.tzinfo is None:
-            raise TypeError("a time needs a zone")
+        return look_back(self._look, self._instances, revision=revision, time=time)
 
-        def find(scope: Scope) -> Past:
-            if time is not None:
-                then = (revisions.at_time(scope, time), revisions.in_calendar(time))
-            else:
-                then = (revision or 0, pruning.time_of(scope, revision or 0))
-            head = namespaces.head(scope)
-            head.check(then[0])
-            return Past(self._look, *then, head.incarnation, self._instances)
+    def replica(
+        self, *, min_revision: int | None = None, timeout: timedelta = REPLICA_TIMEOUT
+    ) -> Replica:
+        """
+        Return what the standby at `replica_url` can be asked, once it has *min_revision*.
 
-        return self._look(find)
+        By default that is the furthest that this registry has seen, its own writes included.
+
+        Raises:
+            FutureRevisionError: It has not, after *timeout*.
+            IncarnationChangedError: Its history is another.
+            InvalidDatabaseError: The registry was opened without `replica_url`.
+        """
+        if self._standby is None:
+            reason = "the registry was opened without replica_url"
+            raise InvalidDatabaseError(str(self._database.address), reason)
+        seen = self._units.seen.last
+        wanted = seen if min_revision is None else Sighting(min_revision, None, None)
+        replica = Replica(self._units.on(self._standby), self._instances, wanted)
+        replica.wait(timeout)
+        return replica
 
     def export_lines(self) -> Iterator[str]:
         """Yield what is registered now as lines of JSON; see `RegistryReader.export_lines`."""
@@ -195,6 +218,8 @@ class CapsuleRegistry(QuickReader):
             lease.stop()
         self._database.close()
         self._lookups.close()
+        if self._standby is not None:
+            self._standby.close()
 
     def __enter__(self) -> Self:
         return self

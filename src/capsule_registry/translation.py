@@ -24,6 +24,10 @@ class UnknownOutcomeError(Exception):
     """The connection broke at COMMIT: whoever holds the unit's `request_id` must look it up."""
 
 
+class UnconnectedError(RegistryUnavailableError):
+    """No connection could be made, so nothing was done."""
+
+
 @contextmanager
 def translating(address: Address) -> Iterator[None]:
     """Turn a failure of the database at *address* into an error of ours; let a bug through."""
@@ -32,6 +36,8 @@ def translating(address: Address) -> Iterator[None]:
     except PoolTimeoutError as error:
         reason = "no connection became free in time"
         raise RegistryUnavailableError(str(address), reason) from error
+    except UnconnectedError as error:
+        raise RegistryUnavailableError(str(address), error.reason) from error.__cause__
     except UnknownOutcomeError as error:
         reason = "the connection broke at COMMIT, and it is not known whether it took place"
         raise OutcomeUnknownError(str(address), reason) from error

@@ -253,16 +253,18 @@ def is_committed(unit: Unit, earlier: Unit) -> bool:
     return False
 
 
-def close_unit(unit: Unit, *, actor: str, reason: str | None) -> None:
+def close_unit(unit: Unit, *, actor: str, reason: str | None) -> str | None:
     """
-    Write the unit's events and its revision, and move the head; nothing changed makes none.
+    Write the unit's events and its revision, and move the head; return the revision's hash.
+
+    Nothing changed makes no revision, and `None`.
 
     Raises:
         HistoryCorruptError: Somebody moved the head though this unit holds it.
     """
     if not unit.events:
-        return
-    revision = {
+        return None
+    revision: dict[str, Any] = {
         "namespace": unit.namespace,
         "revision": unit.revision,
         "committed_at": unit.at,
@@ -288,3 +290,4 @@ def close_unit(unit: Unit, *, actor: str, reason: str | None) -> None:
     )
     if moved != 1:
         raise HistoryCorruptError(f"namespace {unit.namespace}", "the head moved under its lock")
+    return str(revision["hash"])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, TypeVar
 
 from capsule_registry import leases, namespaces
 from capsule_registry.actors import default_actor
 from capsule_registry.errors import NamespaceNotFoundError, RegistryUnavailableError
 from capsule_registry.scope import Scope
+from capsule_registry.seen import Seen, Sighting
 from capsule_registry.translation import UnknownOutcomeError
 from capsule_registry.unit import Unit, close_unit, is_committed, open_unit
 
@@ -45,6 +47,7 @@ class Units:
         self._actor = actor
         self._reason = reason
         self._clock = clock
+        self.seen = Seen(namespace)
 
     def ensure_namespace(self) -> None:
         """Make the namespace if it is missing, which is its revision 1."""
@@ -62,6 +65,30 @@ class Units:
             raise NamespaceNotFoundError(self._namespace)
         self._database.write(create)
 
+    def watch_out(self) -> None:
+        """From now on refuse a server that knows less of the namespace than was seen of it."""
+        database = self._database
+        if not database.dialect.upgrades_itself:
+            database.witness = self.seen.look
+            with database.translating(), database.connected(database.reader):
+                pass  # It is looked at as it is given.
+
+    def on(self, database: Database) -> Units:
+        """Return the same on another *database*."""
+        other = copy(self)
+        other._database = database  # noqa: SLF001 - of its own class
+        return other
+
+    @property
+    def database(self) -> Database:
+        """Where they are."""
+        return self._database
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that they change."""
+        return self._namespace
+
     @property
     def actor(self) -> str:
         """Who is recorded where nobody else is named."""
@@ -76,10 +103,11 @@ class Units:
     ) -> T:
         """Return *work* of a unit, which is run again, as a whole, after passing failures."""
         tried: Unit | None = None
+        written: str | None = None
         result: T
 
         def one_unit(conn: Connection) -> tuple[Unit, T]:
-            nonlocal tried, result
+            nonlocal tried, result, written
             unit = self._hold(conn)
             if tried is not None and is_committed(unit, tried):
                 return tried, result
@@ -87,7 +115,7 @@ class Units:
             self._instances.rolled_back(tried)
             tried = unit
             result = work(unit)
-            self._close(unit, reason, actor)
+            written = self._close(unit, reason, actor)
             return unit, result
 
         try:
@@ -95,13 +123,14 @@ class Units:
         except BaseException:
             self._instances.rolled_back(tried)
             raise
-        self._committed(unit)
+        self._committed(unit, written)
         return result
 
     @contextmanager
     def once(self, *, reason: str | None, actor: str | None) -> Iterator[Unit]:
         """Give a unit to a body that cannot be run again."""
         unit: Unit | None = None
+        written: str | None = None
         is_done = False
         with self._database.translating():
             try:
@@ -109,7 +138,7 @@ class Units:
                     unit = self._hold(conn)
                     unit.schema.check(self._database)
                     yield unit
-                    self._close(unit, reason, actor)
+                    written = self._close(unit, reason, actor)
                 is_done = True
             except UnknownOutcomeError as error:
                 is_done = unit is not None and self._took_place(unit, error)
@@ -117,7 +146,7 @@ class Units:
                 if not is_done:
                     self._instances.rolled_back(unit)
         if unit is not None:
-            self._committed(unit)
+            self._committed(unit, written)
 
     def _took_place(self, unit: Unit, error: UnknownOutcomeError) -> bool:
         """Return if *unit* committed all the same, and raise if it did not."""
@@ -128,13 +157,17 @@ class Units:
         return True
 
     def _hold(self, conn: Connection) -> Unit:
-        return open_unit(conn, self._namespace, self._clock)
+        unit = open_unit(conn, self._namespace, self._clock)
+        self.seen.last.check(Sighting(unit.revision - 1, unit.incarnation, unit.previous_hash))
+        return unit
 
-    def _close(self, unit: Unit, reason: str | None, actor: str | None) -> None:
+    def _close(self, unit: Unit, reason: str | None, actor: str | None) -> str | None:
         leases.confirm(unit)
-        close_unit(unit, actor=actor or self.actor, reason=reason or self._reason)
+        return close_unit(unit, actor=actor or self.actor, reason=reason or self._reason)
 
-    def _committed(self, unit: Unit) -> None:
+    def _committed(self, unit: Unit, written: str | None) -> None:
+        if written is not None:
+            self.seen.note(Sighting(unit.revision, unit.incarnation, written))
         self._instances.committed(unit)
         for level, message, fields in unit.messages:
             logger.log(level, message, extra=fields)

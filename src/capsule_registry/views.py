@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, TypeVar
 
-from capsule_registry import namespaces
+from capsule_registry import namespaces, pruning, revisions
 from capsule_registry.clocks import Moment, StoppedClock
 from capsule_registry.errors import (
     ForkedTransactionError,
@@ -61,6 +61,27 @@ class Snapshot(View):
 
     def __repr__(self) -> str:
         return f"Snapshot(revision={self.revision})"
+
+
+def look_back(
+    read: Reading, instances: Instances, *, revision: int | None, time: datetime | None
+) -> Past:
+    """Return the registry as it was at *revision*, or at *time*; see `CapsuleRegistry.at`."""
+    if (revision is None) == (time is None) or isinstance(revision, bool):
+        raise TypeError("at() takes either a revision or a time")
+    if time is not None and time.tzinfo is None:
+        raise TypeError("a time needs a zone")
+
+    def find(scope: Scope) -> Past:
+        if time is not None:
+            then = (revisions.at_time(scope, time), revisions.in_calendar(time))
+        else:
+            then = (revision or 0, pruning.time_of(scope, revision or 0))
+        head = namespaces.head(scope)
+        head.check(then[0])
+        return Past(read, *then, head.incarnation, instances)
+
+    return read(find)
 
 
 class Past(View):

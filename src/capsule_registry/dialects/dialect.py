@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from capsule_registry.canonical import canonical_json
+from capsule_registry.dialects import galera, postgresql
 from capsule_registry.dialects.faults import mariadb_fault, postgresql_fault, sqlite_fault
 from capsule_registry.dialects.probes import MARIADB, POSTGRESQL, SQLITE
 from capsule_registry.dialects.shells import mariadb_shell, postgresql_shell, sqlite_shell
@@ -13,8 +14,9 @@ from capsule_registry.dialects.writing import at_once, by_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
-    from sqlalchemy import Insert, Table
+    from sqlalchemy import Connection, Insert, Table
     from sqlalchemy.engine import URL
     from sqlalchemy.exc import DBAPIError
 
@@ -78,6 +80,18 @@ class Dialect:
     snapshot_options: Mapping[str, Any] = field(default_factory=dict)
     #: The database has no clock of its own: the time is that of the one host that can open it.
     has_hosts_clock: bool = False
+    #: Looks at a new connection of the driver, and says whether it has a session of its own: else
+    #: what is told it would stay with somebody else.
+    greet: Callable[[Any], bool] = lambda _: True
+    #: Refuses one to a server whose answers may be outdated.
+    admit: Callable[[Any], None] = lambda _: None
+    #: Why an engine of the caller's may read what is outdated, if it may.
+    outdated: Callable[[Connection], str | None] = lambda _: None
+    #: The driver itself tries several hosts; and what is told it, and each connection, of limits
+    #: after which another host is tried.
+    driver_takes_hosts: bool = False
+    limits_of_hosts: Mapping[str, str] = field(default_factory=dict)
+    settings_of_hosts: tuple[str, ...] = ()
     #: Options of the engine, and what each new connection is told.
     engine_options: Mapping[str, Any] = field(default_factory=dict)
     settings: tuple[str, ...] = ()
@@ -103,6 +117,9 @@ class Dialect:
     #: What makes processes that change the schema take turns, and what ends the turn.
     lock_schema: str | None = None
     unlock_schema: str | None = None
+    #: Whether a connection is to one of several nodes that all write, and what takes turns there.
+    is_cluster: Callable[[Connection], bool] = lambda _: False
+    lock_cluster: Callable[[Connection, float], AbstractContextManager[bool]] | None = None
 
 
 _READ_COMMITTED: Final = "READ COMMITTED"
@@ -135,6 +152,18 @@ _POSTGRESQL: Final = Dialect(
     snapshot_options=_REPEATABLE_READ,
     engine_options=_SERVER_OPTIONS,
     settings=(_LIMIT_WAITING,),
+    greet=postgresql.greet,
+    admit=postgresql.admit,
+    outdated=postgresql.outdated,
+    driver_takes_hosts=True,
+    limits_of_hosts={
+        "target_session_attrs": "read-write",
+        "connect_timeout": "3",
+        "keepalives_idle": "5",
+        "keepalives_interval": "2",
+        "keepalives_count": "2",
+        "tcp_user_timeout": "10000",
+    },
     switches_autocommit_freely=True,
     shell=postgresql_shell,
     run_one=_postgresql_run_one,
@@ -153,6 +182,11 @@ _MARIADB: Final = Dialect(
     _READ_COMMITTED,
     snapshot_options=_REPEATABLE_READ,
     engine_options={**_SERVER_OPTIONS, "pool_reset_on_return": None},
+    greet=galera.greet,
+    outdated=galera.outdated,
+    limits_of_hosts={"connect_timeout": "3", "read_timeout": "10", "write_timeout": "10"},
+    # Less than the driver waits for an answer: a lock that is held is no server that is gone.
+    settings_of_hosts=("SET innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, 5)",),
     settings=(
         f"SET innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, {LOCK_TIMEOUT_SECONDS})",
         "SET time_zone = '+00:00'",
@@ -168,6 +202,8 @@ _MARIADB: Final = Dialect(
         f"SELECT GET_LOCK(CONCAT('capsule-registry ', DATABASE()), {LOCK_TIMEOUT_SECONDS})"
     ),
     unlock_schema="SELECT RELEASE_LOCK(CONCAT('capsule-registry ', DATABASE()))",
+    is_cluster=galera.is_node,
+    lock_cluster=galera.schema_locked,
     probes=MARIADB,
 )
 

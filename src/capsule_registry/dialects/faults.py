@@ -17,8 +17,12 @@ from capsule_registry.errors import (
 if TYPE_CHECKING:
     from sqlalchemy.exc import DBAPIError
 
-#: `busy` passes by itself: the whole unit is run again. `lost` is a connection that broke.
-Fault = Literal["busy", "corrupt", "lost", "not_a_database", "permission", "unavailable"]
+#: `busy` passes by itself: the whole unit is run again. `lost` is a connection that broke. What is
+#: `unparsed` is a bug of ours, but on a node of a cluster, where it may be a trigger that the node
+#: was reading when another node's write interrupted it: there it is run again elsewhere.
+Fault = Literal[
+    "busy", "corrupt", "lost", "not_a_database", "permission", "unavailable", "unparsed"
+]
 
 #: The error that each kind of failure becomes.
 ERRORS: Final[dict[Fault, type[CapsuleRegistryError]]] = {
@@ -28,6 +32,7 @@ ERRORS: Final[dict[Fault, type[CapsuleRegistryError]]] = {
     "not_a_database": InvalidDatabaseError,
     "permission": PermissionDeniedError,
     "unavailable": RegistryUnavailableError,
+    "unparsed": RegistryUnavailableError,
 }
 
 #: Primary result codes. Source: https://sqlite.org/rescode.html.
@@ -68,7 +73,7 @@ _POSTGRESQL: Final[dict[str, Fault]] = {
     "XX": "corrupt",  # internal error
 }
 
-#: Error numbers. Source: MariaDB error codes; 1205 to 1213 and 1047 are the ones worth a retry.
+#: Error numbers. Source: MariaDB error codes; 1205 to 1213 are the ones worth a retry.
 _MARIADB: Final[dict[int, Fault]] = {
     1020: "busy",  # ER_CHECKREAD: the row has changed
     1021: "unavailable",  # ER_DISK_FULL
@@ -76,16 +81,18 @@ _MARIADB: Final[dict[int, Fault]] = {
     1040: "unavailable",  # ER_CON_COUNT_ERROR
     1044: "permission",  # ER_DBACCESS_DENIED_ERROR
     1045: "permission",  # ER_ACCESS_DENIED_ERROR
-    1047: "busy",  # ER_UNKNOWN_COM_ERROR: the node is not ready
+    1047: "lost",  # ER_UNKNOWN_COM_ERROR: the node has left its cluster
     1048: "corrupt",  # ER_BAD_NULL_ERROR
     1049: "unavailable",  # ER_BAD_DB_ERROR
     1054: "corrupt",  # ER_BAD_FIELD_ERROR
     1062: "corrupt",  # ER_DUP_ENTRY: conflicts are looked for first, under the lock
+    1064: "unparsed",  # ER_PARSE_ERROR
     1114: "unavailable",  # ER_RECORD_FILE_FULL
     1142: "permission",  # ER_TABLEACCESS_DENIED_ERROR
     1143: "permission",  # ER_COLUMNACCESS_DENIED_ERROR
     1146: "corrupt",  # ER_NO_SUCH_TABLE
     1053: "lost",  # ER_SERVER_SHUTDOWN
+    1180: "lost",  # ER_ERROR_DURING_COMMIT: nobody knows what the other nodes made of it
     1205: "busy",  # ER_LOCK_WAIT_TIMEOUT
     1213: "busy",  # ER_LOCK_DEADLOCK
     1227: "permission",  # ER_SPECIFIC_ACCESS_DENIED_ERROR

@@ -74,6 +74,20 @@ POSTGRESQL: Final = (
         "a standby may be behind: decide nothing from it",
     ),
     Probe(
+        "bytes received and not applied",
+        "SELECT CASE WHEN pg_is_in_recovery() THEN"
+        " pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text"
+        " ELSE 'no standby' END",
+    ),
+    Probe("synchronous_standby_names", "SHOW synchronous_standby_names"),
+    Probe(
+        "standbys",
+        "SELECT CASE WHEN pg_is_in_recovery() THEN 'not asked' ELSE (SELECT"
+        " coalesce(string_agg(concat_ws(' ', application_name, state, sync_state,"
+        " pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn), 'bytes behind'), '; '), 'none')"
+        " FROM pg_stat_replication) END",
+    ),
+    Probe(
         "TLS",
         "SELECT coalesce((SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()), 'no')",
     ),
@@ -125,6 +139,24 @@ MARIADB: Final = (
     Probe("innodb_lock_wait_timeout in s", "SELECT @@innodb_lock_wait_timeout"),
     Probe("max_statement_time in s", "SELECT @@max_statement_time"),
     Probe("cluster", "SELECT IF(@@wsrep_on, 'yes', 'no')"),
+    Probe(
+        "cluster status",
+        "SELECT IF(@@wsrep_on, (SELECT variable_value FROM information_schema.global_status"
+        " WHERE variable_name = 'wsrep_cluster_status'), 'no cluster')",
+        frozenset({"Primary", "no cluster"}),
+        "the node is in a minority, and answers nothing",
+    ),
+    Probe(
+        "cluster size",
+        "SELECT IF(@@wsrep_on, (SELECT variable_value FROM information_schema.global_status"
+        " WHERE variable_name = 'wsrep_cluster_size'), 'no cluster')",
+    ),
+    Probe(
+        "wsrep_sync_wait",
+        "SELECT IF(@@wsrep_on, @@wsrep_sync_wait & 1, 'no cluster')",
+        frozenset({"1", "no cluster"}),
+        "reads would miss what other nodes have acknowledged",
+    ),
     Probe(
         "TLS",
         "SELECT IF(variable_value = '', 'no', variable_value)"

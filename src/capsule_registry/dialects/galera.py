@@ -1,0 +1,142 @@
+"""
+A node of a Galera cluster: found out from the server itself, and told what the guarantees rest on.
+
+A write is certified on all nodes at COMMIT, so one that conflicts with another node's ends in a
+deadlock there; and a node answers reads from what it has applied so far, unless it is told to wait.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sqlalchemy import Connection, TextClause
+
+#: A node that is in no primary component: a minority, or one that is still joining.
+_NOT_READY: Final = 1047
+#: Reads wait for what any node had acknowledged before them.
+SYNC_WAIT = 1
+#: A change of the same row by another node, which was certified first.
+_CONFLICTS: Final = (1205, 1213)
+#: For how long whoever changes the schema keeps others out if it dies meanwhile.
+_HELD_SECONDS: Final = 20
+_PAUSE_SECONDS: Final = 0.2
+
+_make_table = text(
+    "CREATE TABLE IF NOT EXISTS capsule_registry_schema_lock"
+    " (id INT PRIMARY KEY, holder CHAR(36), held_until DATETIME)"
+)
+_make_row = text("INSERT IGNORE INTO capsule_registry_schema_lock (id) VALUES (1)")
+_take = text(
+    "UPDATE capsule_registry_schema_lock"
+    " SET holder = :holder, held_until = UTC_TIMESTAMP() + INTERVAL :seconds SECOND"
+    " WHERE id = 1 AND (holder IS NULL OR held_until < UTC_TIMESTAMP())"
+)
+_keep = text(
+    "UPDATE capsule_registry_schema_lock"
+    " SET held_until = UTC_TIMESTAMP() + INTERVAL :seconds SECOND"
+    " WHERE id = 1 AND holder = :holder"
+)
+_give_back = text(
+    "UPDATE capsule_registry_schema_lock SET holder = NULL WHERE id = 1 AND holder = :holder"
+)
+
+
+def greet(connection: Any) -> bool:  # noqa: ANN401 - the driver's own
+    """
+    Let *connection* read only what all nodes have acknowledged, if it is one to a node.
+
+    It has a session of its own, always.
+
+    Raises:
+        pymysql.OperationalError: The node is in no primary component, and so knows nothing.
+    """
+    with connection.cursor() as cursor:
+        if _value(cursor, "SHOW VARIABLES LIKE 'wsrep_on'") != "ON":
+            return True
+        if _value(cursor, "SHOW STATUS LIKE 'wsrep_ready'") != "ON":
+            from pymysql import OperationalError  # noqa: PLC0415 - only what is in use is loaded
+
+            raise OperationalError(_NOT_READY, "the node is in no primary component of its cluster")
+        cursor.execute(
+            "SET SESSION wsrep_sync_wait = @@wsrep_sync_wait | %s, SESSION wsrep_dirty_reads = OFF",
+            (SYNC_WAIT,),
+        )
+    return True
+
+
+def _value(cursor: Any, question: str) -> str | None:  # noqa: ANN401 - the driver's own
+    cursor.execute(question)
+    found = cursor.fetchone()
+    return None if found is None else str(found[1])
+
+
+def is_node(conn: Connection) -> bool:
+    """Say whether *conn* is to a node of a cluster."""
+    found = conn.execute(text("SHOW VARIABLES LIKE 'wsrep_on'")).one_or_none()
+    return found is not None and found[1] == "ON"
+
+
+def outdated(conn: Connection) -> str | None:
+    """Return why *conn* may read what is outdated."""
+    if not is_node(conn):
+        return None
+    waits, is_dirty = conn.execute(text("SELECT @@wsrep_sync_wait & 1, @@wsrep_dirty_reads")).one()
+    if waits and not is_dirty:
+        return None
+    return "the engine needs wsrep_sync_wait = 1 and wsrep_dirty_reads = OFF on each connection"
+
+
+@contextmanager
+def schema_locked(conn: Connection, patience: float) -> Iterator[bool]:
+    """
+    Hold a row that says who changes the schema, so that nobody does on another node.
+
+    Locks by name are the node's own. The row is taken by a COMMIT, which is certified on all
+    nodes. Gives `False` if another has held it for *patience* seconds.
+    """
+    engine = conn.engine.execution_options(isolation_level="AUTOCOMMIT")
+    values = {"holder": str(uuid4()), "seconds": _HELD_SECONDS}
+    with engine.connect() as beside:
+        beside.execute(_make_table)
+        beside.execute(_make_row)
+        deadline = time.monotonic() + patience
+        while not (taken := _was_done(beside, _take, values)) and time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS)
+        ended = Event()
+        keeper = Thread(target=_keep_held, args=(beside, values, ended), daemon=True)
+        keeper.start()
+        try:
+            yield taken
+        finally:
+            ended.set()
+            keeper.join()
+            _was_done(beside, _give_back, values)
+
+
+def _keep_held(beside: Connection, values: Mapping[str, object], ended: Event) -> None:
+    """Go on holding the row until it has *ended*, or the connection is lost."""
+    try:
+        while not ended.wait(_HELD_SECONDS / 5):
+            _was_done(beside, _keep, values)
+    except DBAPIError:
+        return
+
+
+def _was_done(beside: Connection, statement: TextClause, values: Mapping[str, object]) -> bool:
+    """Say whether *statement* has changed the row; another node's change comes first."""
+    try:
+        return beside.execute(statement, values).rowcount == 1
+    except DBAPIError as error:
+        if getattr(error.orig, "args", (None,))[0] not in _CONFLICTS:
+            raise
+        return False
