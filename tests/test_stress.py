@@ -43,6 +43,13 @@ def skip_without(program: str) -> None:
         pytest.skip(str(error))
 
 
+def skip_without_galera() -> None:
+    """Skip the test where no cluster can be started."""
+    skip_without("mariadbd")
+    if not any(map(os.path.exists, LIBRARIES)):
+        pytest.skip("Galera is not installed")
+
+
 def history(*calls: tuple[str, str, str | bool | None, int, int | None]) -> list[Call]:
     """Return calls on one capsule: verb, argument, result, start and end."""
     return [Call("a", verb, argument, *rest) for verb, argument, *rest in calls]  # type: ignore[arg-type]
@@ -215,9 +222,7 @@ def test_a_failover_to_a_standby_loses_nothing() -> None:
 @pytest.mark.stress
 def test_a_cluster_that_loses_a_node_loses_nothing() -> None:
     """Nor does one node ever miss what another has acknowledged."""
-    skip_without("mariadbd")
-    if not any(map(os.path.exists, LIBRARIES)):
-        pytest.skip("Galera is not installed")
+    skip_without_galera()
     few = ["--kills", "1", "--stops", "0", "--partitions", "0", "--reads", "300", "--upgrades", "1"]
     code, output = run("galera.py", *few)
 
@@ -228,9 +233,7 @@ def test_a_cluster_that_loses_a_node_loses_nothing() -> None:
 @pytest.mark.stress
 def test_reads_of_a_cluster_that_do_not_wait_are_stale() -> None:
     """The control: without the guard another node's writes are missed."""
-    skip_without("mariadbd")
-    if not any(map(os.path.exists, LIBRARIES)):
-        pytest.skip("Galera is not installed")
+    skip_without_galera()
     few = [
         "--kills",
         "0",

@@ -106,8 +106,7 @@ def _hosts_of(url: URL) -> tuple[Host, ...]:
     """Return the hosts that *url* names: `?host=NAME:PORT,NAME:PORT`, or `host=` for each."""
     given = url.query.get("host", ())
     texts = ",".join([given] if isinstance(given, str) else given)
-    hosts = [_host(text) for text in texts.split(",") if text]
-    return tuple(hosts)
+    return tuple(_host(text) for text in texts.split(",") if text)
 
 
 def _host(text: str) -> Host:
