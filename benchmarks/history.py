@@ -13,8 +13,10 @@ from unittest.mock import patch
 
 from sqlalchemy import update
 
-from capsule_registry import CapsuleRegistry, unit, units
-from capsule_registry.tables import namespaces
+from capsule_registry import CapsuleRegistry
+from capsule_registry.schema.tables import namespaces
+from capsule_registry.unit_of_work import runner as units
+from capsule_registry.unit_of_work import unit
 from capsules import manifest, session
 from comparison import batches, each, in_turn, nothing, timed
 from raw import connect

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from capsule_registry import CapsuleRegistry
-from capsule_registry.canonical import sha256_of_lines
-from capsule_registry.chain import export_lines
+from capsule_registry.canonical_json import sha256_of_lines
+from capsule_registry.unit_of_work.hash_chain import export_lines
 from capsules import SESSIONS, capsule_id, manifest, session, sessions_of
 from raw import connect
 from rows import HISTORY, Rows, columns_of_table, without_triggers

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from capsule_registry import tables
-from capsule_registry.dialects.types import CanonicalJson
+from capsule_registry.database.dialects.types import CanonicalJson
+from capsule_registry.schema import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

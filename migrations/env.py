@@ -1,7 +1,7 @@
 """
 How a migration runs: on the connection that it is given, in that connection's transaction.
 
-The library hands its connection over (`capsule_registry.schema`). From a checkout, `alembic` itself
+The library hands its connection over (`schema/upgrade.py`). From a checkout, `alembic` itself
 opens the database named by `CAPSULE_REGISTRY_DATABASE`, through the library, so that the same
 pragmas, locks and SQLite library are in use.
 """
@@ -14,10 +14,10 @@ from alembic import context
 from alembic.script import ScriptDirectory
 
 from capsule_registry import __version__
-from capsule_registry.database import Database
-from capsule_registry.dialects.types import UtcDateTime
-from capsule_registry.migration import migrating
-from capsule_registry.tables import metadata
+from capsule_registry.database.database import Database
+from capsule_registry.database.dialects.types import UtcDateTime
+from capsule_registry.schema.tables import metadata
+from capsule_registry.schema.upgrade import migrating
 
 #: As it is in every version, whatever columns later ones add.
 schema_versions = sa.table(

@@ -19,14 +19,17 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import bindparam, select
 
-from capsule_registry import clocks, leases, sqlite_file, unit
+from capsule_registry import clocks
 from capsule_registry.clocks import Clock
-from capsule_registry.dialects.dialect import Dialect, dialect_for_files, dialect_named
-from capsule_registry.dialects.expressions import DatabaseNow, DatabaseUser
-from capsule_registry.queries import Query
-from capsule_registry.schema import schema_columns
-from capsule_registry.tables import namespaces
-from capsule_registry.write_queue import WriteQueue
+from capsule_registry.database.dialects import sqlite_file
+from capsule_registry.database.dialects.dialect import Dialect, dialect_for_files, dialect_named
+from capsule_registry.database.dialects.expressions import DatabaseNow, DatabaseUser
+from capsule_registry.database.dialects.sqlite_write_queue import WriteQueue
+from capsule_registry.entities import leases
+from capsule_registry.schema.tables import namespaces
+from capsule_registry.schema.version import schema_columns
+from capsule_registry.unit_of_work import unit
+from capsule_registry.unit_of_work.queries import Query
 
 if TYPE_CHECKING:
     import argparse

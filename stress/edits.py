@@ -16,10 +16,10 @@ from uuid import UUID
 from sqlalchemy import Boolean
 
 from capsule_registry import sqlite_module
-from capsule_registry.canonical import sha256_of_lines
-from capsule_registry.chain import export_lines
-from capsule_registry.dialects.types import CanonicalJson, CanonicalUuid, UtcDateTime
-from capsule_registry.tables import metadata
+from capsule_registry.canonical_json import sha256_of_lines
+from capsule_registry.database.dialects.types import CanonicalJson, CanonicalUuid, UtcDateTime
+from capsule_registry.schema.tables import metadata
+from capsule_registry.unit_of_work.hash_chain import export_lines
 
 if TYPE_CHECKING:
     import random

@@ -48,8 +48,8 @@ from capsule_registry import (
     RegistryAdmin,
     RegistryUnavailableError,
 )
-from capsule_registry.addresses import read_address
-from capsule_registry.dialects import galera
+from capsule_registry.database.address import read_address
+from capsule_registry.database.dialects import galera
 from cluster import Cluster, wait_until_whole
 from linearizability import record, report
 from restarts import head, until_it_exists, wait_for_load

@@ -51,8 +51,8 @@ from capsule_registry import (
     Revision,
     clocks,
 )
-from capsule_registry.addresses import read_address
-from capsule_registry.dialects.expressions import DatabaseNow
+from capsule_registry.database.address import read_address
+from capsule_registry.database.dialects.expressions import DatabaseNow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -403,7 +403,7 @@ def main() -> int:
     controls.add_option(parser)
     options = parser.parse_args()
 
-    _PROCESSES.set_forkserver_preload(["alembic", "capsule_registry.registry", "controls"])
+    _PROCESSES.set_forkserver_preload(["alembic", "capsule_registry.api.registry", "controls"])
     began = time.monotonic()
     lanes, answers, reaped = run(options)
     took = time.monotonic() - began

@@ -3,7 +3,7 @@ Mutation testing of what decides: does a test fail for every small change of it?
 
     python stress/mutants.py
 
-Changes `permissions.py` and `checks.py` in one place at a time, each in a copy of the tree, and
+Changes `permissions/rules.py` and `checks.py` in one place at a time, each in a copy of the tree, and
 runs their tests on SQLite until the first that fails. Prints the changes that no test noticed; if
 there are any but those that `equivalent_mutants.txt` lists with a reason, or one is listed that was
 noticed or is not made any more, it exits with 1. That must happen with `--without`, which leaves
@@ -37,9 +37,11 @@ if TYPE_CHECKING:
 
 CHECKOUT: Final = Path(__file__).parents[1]
 _COPIED: Final = ("src", "migrations", "tests", "stress", "pyproject.toml")
+#: Where the modules are.
+_PLACE: Final = "src/capsule_registry/permissions"
 #: The modules, and the tests that must notice a change, the quickest first.
 _TESTS: Final = {
-    "permissions": [
+    "rules": [
         *("test_permissions.py", "test_permitted_hosts.py", "test_permitted_paths.py"),
         *("test_permission_properties.py", "test_check_questions.py"),
     ],
@@ -83,7 +85,7 @@ class Slot:
 
     def start(self, module: str, source: str, limit: float) -> tuple[int, float]:
         """Start the tests of a module that is now *source*; return the process and its end."""
-        (self.directory / f"src/capsule_registry/{module}.py").write_text(source, encoding="utf-8")
+        (self.directory / f"{_PLACE}/{module}.py").write_text(source, encoding="utf-8")
         process = os.fork()
         if not process:
             os.setsid()
@@ -117,7 +119,7 @@ class Slot:
 
     def restore(self, module: str) -> None:
         """Put the module back as it is in the checkout."""
-        name = f"src/capsule_registry/{module}.py"
+        name = f"{_PLACE}/{module}.py"
         shutil.copy(CHECKOUT / name, self.directory / name)
 
 
@@ -159,7 +161,7 @@ def main() -> int:
     for name in _LOADED:
         importlib.import_module(name)
     modules = options.module or [*_TESTS]
-    sources = {name: (CHECKOUT / f"src/capsule_registry/{name}.py").read_text() for name in modules}
+    sources = {name: (CHECKOUT / f"{_PLACE}/{name}.py").read_text() for name in modules}
     mutants = [mutant for name in modules for mutant in mutants_of(name, sources[name])]
     with TemporaryDirectory() as directory:
         slots = []

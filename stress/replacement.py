@@ -48,8 +48,8 @@ from capsule_registry import (
     LeaseLostError,
     UplinkCapabilities,
     UplinkDescriptor,
-    projections,
 )
+from capsule_registry.entities import derived_rows as projections
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -35,11 +35,9 @@ from capsule_registry import (
     CapsuleRegistry,
     CapsuleRegistryError,
     UplinkDescriptor,
-    live_rows,
-    replay,
     sqlite_module,
-    verification,
 )
+from capsule_registry.history import live_rows, replay, verification
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -35,17 +35,17 @@ from capsule_registry import (
     HistoryCorruptError,
     Revision,
     RevisionCompactedError,
-    namespaces,
 )
-from capsule_registry import history as history_module
-from capsule_registry.watch import Watch
+from capsule_registry.api import history as history_module
+from capsule_registry.history.watch import Watch
+from capsule_registry.unit_of_work import namespaces
 from streams import Stream, digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from capsule_registry import History
-    from capsule_registry.scope import Scope
+    from capsule_registry.unit_of_work.scope import Scope
 
 _UUIDS: Final = [uuid5(UUID(int=0), str(number)) for number in range(100)]
 _EVENTS_A_CALL: Final = 2.8

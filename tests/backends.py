@@ -20,12 +20,12 @@ from sqlalchemy.pool import NullPool
 
 import capsule_registry
 from capsule_registry import CapsuleRegistry
-from capsule_registry.addresses import read_address
-from capsule_registry.canonical import canonical_json
-from capsule_registry.database import Database
-from capsule_registry.dialects.types import time_text
-from capsule_registry.schema import migrations_directory
-from capsule_registry.tables import metadata
+from capsule_registry.canonical_json import canonical_json
+from capsule_registry.database.address import read_address
+from capsule_registry.database.database import Database
+from capsule_registry.database.dialects.types import time_text
+from capsule_registry.schema.tables import metadata
+from capsule_registry.schema.version import migrations_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from capsule_registry import (
-    CapsuleManifest,
-    UplinkCapabilities,
-    UplinkDescriptor,
-)
+from capsule_registry import CapsuleManifest, UplinkCapabilities, UplinkDescriptor
 
 TELEGRAM = {"name": "u1", "platform": " Telegram ", "profile": "chat"}
 CLI = {"name": "u2", "platform": "CLI", "profile": "bridge"}

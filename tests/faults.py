@@ -5,11 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from capsule_registry import (
-    CapsuleRegistryError,
-    NamespaceNotFoundError,
-    Why,
-)
+from capsule_registry import CapsuleRegistryError, NamespaceNotFoundError, Why
 from standing import LIVE, PAST, WAYS
 
 _REGISTERED: Final = (

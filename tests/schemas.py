@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from capsule_registry.schema import migrations_directory
-from capsule_registry.tables import cache_log, metadata
+from capsule_registry.schema.tables import cache_log, metadata
+from capsule_registry.schema.version import migrations_directory
 
 DIRECTORY = Path(__file__).parents[1] / "docs" / "schema"
 URLS = {

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from capsule_registry import CapsuleRegistry, Lease, OpenLease
-    from capsule_registry.reader import RegistryReader
+    from capsule_registry.api.reads import RegistryReader
 
 ONE, TWO, THREE = (UUID(int=number) for number in (1, 2, 3))
 TTL, TICK, HOUR = timedelta(seconds=30), timedelta(microseconds=1), timedelta(hours=1)

@@ -19,8 +19,8 @@ from capsule_registry import (
     InvalidTextError,
     RegistryAdmin,
     RevisionCompactedError,
-    history,
 )
+from capsule_registry.api import history
 from factories import CLI, TELEGRAM, make_manifest, make_uplink
 from test_history import make_history
 from test_time_travel import STEPS, answers

@@ -9,12 +9,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from capsule_registry import (
-    CapsuleAlreadyRegisteredError,
-    CapsuleRegistry,
-    InvalidTextError,
-    bulk,
-)
+from capsule_registry import CapsuleAlreadyRegisteredError, CapsuleRegistry, InvalidTextError
+from capsule_registry.api import bulk
 from factories import CLI, OriginalCapsule, make_manifest, make_text, make_uplink
 from statements import watch_statements
 

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from capsule_registry import CapsuleRegistry
-from capsule_registry.cache import FileLookups
+from capsule_registry.lookups.file_lookups import FileLookups
 from factories import make_manifest
 from sql_writer import SESSION, Writer
 

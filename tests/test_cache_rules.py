@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from capsule_registry import CapsuleRegistry, sqlite_module
-from capsule_registry.cache import FileLookups
-from capsule_registry.database import Database
-from capsule_registry.entries import keep
+from capsule_registry.database.database import Database
 from capsule_registry.identifiers import stored_id
+from capsule_registry.lookups.file_lookups import FileLookups
+from capsule_registry.lookups.memory import keep
 from factories import make_manifest
 from sql_writer import SESSION, Writer
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from capsule_registry import CapsuleId
-    from capsule_registry.prepared import PreparedScope
+    from capsule_registry.unit_of_work.prepared_statements import PreparedScope
 
 pytestmark = [
     pytest.mark.usefixtures("sqlite"),

@@ -279,7 +279,7 @@ def test_what_cannot_be_read_while_deciding_denies(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("capsule_registry.checks.covering", fail)
+    monkeypatch.setattr("capsule_registry.permissions.checks.covering", fail)
     standing.forget()
     for way in ("registry", "snapshot", "transaction", "revision"):
         with standing.reading(way) as reader:

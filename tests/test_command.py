@@ -22,7 +22,7 @@ from click.testing import CliRunner, Result
 from capsule_registry import CapsuleManifest, CapsuleRegistry
 from capsule_registry.cli.commands import SUMMARIES
 from capsule_registry.cli.group import capsule_registry
-from capsule_registry.schema import SCHEMA_VERSION
+from capsule_registry.schema.version import SCHEMA_VERSION
 from factories import CLI, TELEGRAM, make_manifest, make_text
 
 if TYPE_CHECKING:
@@ -485,8 +485,8 @@ def test_a_table_on_a_terminal_fits_its_width(registry: CapsuleRegistry, url: st
 
 PATIENT = """
 import sys
-from capsule_registry.cli import main, writing
-writing.PATIENCE_SECONDS = 0.0
+from capsule_registry.cli import main, registering
+registering.PATIENCE_SECONDS = 0.0
 sys.argv = ["capsule-registry", *sys.argv[1:]]
 main()
 """

@@ -12,7 +12,7 @@ import pytest
 
 import capsule_registry as library
 from capsule_registry import CapsuleRegistry
-from capsule_registry.cli import bulk
+from capsule_registry.cli import syncing
 from factories import CLI, make_manifest
 from test_command import EVIL, run, run_json, write_capsule
 
@@ -265,14 +265,14 @@ def test_sync_says_what_it_did_if_that_was_not_the_plan(
 ) -> None:
     """Between the plan and the deed another writes: standard output is still one JSON document."""
     write_capsule(tmp_path, "a")
-    show = bulk._print_plan
+    show = syncing._print_plan
 
     def and_then_another(plan: Any, output_format: str) -> None:
         show(plan, output_format)
         if "a" not in registry:
             registry.register(make_manifest("a"))
 
-    monkeypatch.setattr(bulk, "_print_plan", and_then_another)
+    monkeypatch.setattr(syncing, "_print_plan", and_then_another)
     result = run(url, "sync", tmp_path, "--format", "json")
 
     assert "has changed" in result.stderr

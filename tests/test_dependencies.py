@@ -20,7 +20,7 @@ from capsule_registry import (
     capability_matches,
     topic_matches,
 )
-from capsule_registry.permissions import RULES, covering, is_understood
+from capsule_registry.permissions.rules import RULES, covering, is_understood
 from factories import CLI, OriginalCapsule, make_manifest
 from test_vectors import rows
 

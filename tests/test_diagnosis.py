@@ -14,7 +14,7 @@ import capsule_registry
 from backends import ServerBackend
 from capsule_registry import CapsuleRegistry, RegistryAdmin
 from capsule_registry.cli.group import capsule_registry as command
-from capsule_registry.diagnosis import count_orphans
+from capsule_registry.operations.doctor import count_orphans
 from factories import TELEGRAM, make_manifest
 
 if TYPE_CHECKING:

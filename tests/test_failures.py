@@ -216,7 +216,7 @@ def test_a_namespace_that_is_locked_for_too_long_is_unavailable(
     server: ServerBackend, url: str, limit: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a limit on statements or on locks: a typed error, reads go on, and nothing is changed."""
-    monkeypatch.setattr("capsule_registry.retries.RETRY_SECONDS", 0.2)
+    monkeypatch.setattr("capsule_registry.database.retries.RETRY_SECONDS", 0.2)
     with (
         CapsuleRegistry.open(url) as holder,
         CapsuleRegistry.open(server.patient(url, **limit)) as hurried,

@@ -16,7 +16,7 @@ from capsule_registry import (
     RegistryAdmin,
     RegistryUnavailableError,
 )
-from capsule_registry.addresses import read_address
+from capsule_registry.database.address import read_address
 from factories import make_manifest
 from test_audit import cut_tail
 
@@ -188,7 +188,7 @@ def test_a_write_is_not_tried_forever(
     server: ServerBackend, url: str, *, is_alone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the deadline it is unavailable; where there is no other host, at once."""
-    monkeypatch.setattr("capsule_registry.retries.RETRY_SECONDS", 0.3)
+    monkeypatch.setattr("capsule_registry.database.retries.RETRY_SECONDS", 0.3)
     hosts = (host_of(url),) if is_alone else (host_of(url), NOWHERE)
     with CapsuleRegistry.open(spread(url, *hosts)) as registry:
         server.break_connections(url)

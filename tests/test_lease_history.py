@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from backends import engine_on
 from capsule_registry import CapsuleRegistry, InvalidUuidError, LeaseLostError, UuidHeldError
-from capsule_registry.dialects.types import time_text
-from capsule_registry.tables import leases
+from capsule_registry.database.dialects.types import time_text
+from capsule_registry.schema.tables import leases
 from factories import make_manifest
 from sightings import ABSENT, HOUR, ONE, THERE, TICK, TTL, TWO, hold, record, seen
 

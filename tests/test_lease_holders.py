@@ -21,7 +21,7 @@ from capsule_registry import (
     UuidHeldError,
     clocks,
 )
-from capsule_registry.tables import leases
+from capsule_registry.schema.tables import leases
 from factories import make_manifest
 from processes import Child, at_once
 from sightings import (

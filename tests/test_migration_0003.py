@@ -10,18 +10,15 @@ from alembic import command
 from alembic.config import Config
 
 from backends import shape
-from capsule_registry import (
-    CapsuleManifest,
-    CapsuleRegistry,
-    candidates,
-    projections,
-    schema,
-    storable,
-)
-from capsule_registry.database import Database
-from capsule_registry.migration import migrating
-from capsule_registry.schema import SCHEMA_VERSION, migrations_directory
-from capsule_registry.tables import grants, tools
+from capsule_registry import CapsuleManifest, CapsuleRegistry
+from capsule_registry.database.database import Database
+from capsule_registry.entities import derived_rows as projections
+from capsule_registry.models import limits as storable
+from capsule_registry.models import new_capsule as candidates
+from capsule_registry.schema import version as schema
+from capsule_registry.schema.tables import grants, tools
+from capsule_registry.schema.upgrade import migrating
+from capsule_registry.schema.version import SCHEMA_VERSION, migrations_directory
 from factories import CLI, TELEGRAM, make_manifest, make_text, make_uplink
 from processes import Child
 from test_upgrades import killed_at, upgrade_to

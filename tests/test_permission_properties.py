@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capsule_registry.permissions import RULES, covering, is_understood
+from capsule_registry.permissions.rules import RULES, covering, is_understood
 
 TOPICS = ("ipc_publish", "ipc_subscribe")
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from capsule_registry.permissions import RULES, covering, is_understood
+from capsule_registry.permissions.rules import RULES, covering, is_understood
 
 FLAGS = ("allow_prompt_injection", "uplink")
 TOPICS = ("ipc_publish", "ipc_subscribe")

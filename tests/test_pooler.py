@@ -130,7 +130,7 @@ def test_without_looking_at_connections_statements_are_mixed_up(
     pooled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control: what one has prepared is what another finds under the same name."""
-    monkeypatch.setattr("capsule_registry.engines._greet", lambda *_: None)
+    monkeypatch.setattr("capsule_registry.database.engines._greet", lambda *_: None)
     with ThreadPoolExecutor(6) as threads, pytest.raises((sa.exc.DBAPIError, CapsuleRegistryError)):
         [*threads.map(lambda number: use(pooled, number), range(6))]
 

@@ -11,7 +11,7 @@ import pytest
 
 from backends import shape
 from capsule_registry import CapsuleAlreadyRegisteredError, CapsuleRegistry
-from capsule_registry.schema import SCHEMA_VERSION
+from capsule_registry.schema.version import SCHEMA_VERSION
 from factories import CLI, make_manifest
 from processes import Child, at_once
 from test_history import assert_chain_holds, live, replayed

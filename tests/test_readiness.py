@@ -9,15 +9,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from capsule_registry import (
-    CapsuleRegistry,
-    CapsuleState,
-    InvalidCapsuleIdError,
-    ReadyStatus,
-    Why,
-    readiness,
-)
-from capsule_registry.watch import Watch
+from capsule_registry import CapsuleRegistry, CapsuleState, InvalidCapsuleIdError, ReadyStatus, Why
+from capsule_registry.api import readiness
+from capsule_registry.history.watch import Watch
 from factories import make_manifest
 from processes import Child, at_once
 

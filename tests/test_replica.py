@@ -19,7 +19,7 @@ from capsule_registry import (
     RegistryUnavailableError,
     Replica,
 )
-from capsule_registry.seen import Sighting
+from capsule_registry.unit_of_work.high_water_mark import Sighting
 from factories import make_manifest
 from replication import Pair
 

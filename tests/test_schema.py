@@ -23,10 +23,10 @@ from capsule_registry import (
     RegistryUnavailableError,
     SchemaVersionError,
 )
-from capsule_registry.database import Database
-from capsule_registry.migration import migrating
-from capsule_registry.schema import SCHEMA_VERSION, migrations_directory
-from capsule_registry.tables import cache_log, metadata
+from capsule_registry.database.database import Database
+from capsule_registry.schema.tables import cache_log, metadata
+from capsule_registry.schema.upgrade import migrating
+from capsule_registry.schema.version import SCHEMA_VERSION, migrations_directory
 from factories import TELEGRAM, make_manifest
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from capsule_registry import (
     RegistryUnavailableError,
     SchemaVersionError,
 )
-from capsule_registry.database import Database
-from capsule_registry.dialects.expressions import DatabaseNow
-from capsule_registry.tables import cache_log, metadata
+from capsule_registry.database.database import Database
+from capsule_registry.database.dialects.expressions import DatabaseNow
+from capsule_registry.schema.tables import cache_log, metadata
 from factories import TELEGRAM, make_manifest
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ import sqlalchemy as sa
 
 from backends import NAMES
 from capsule_registry import CapsuleRegistry, RegistryAdmin
-from capsule_registry.addresses import read_address
-from capsule_registry.database import Database
-from capsule_registry.tables import file_metadata, leases, metadata
+from capsule_registry.database.address import read_address
+from capsule_registry.database.database import Database
+from capsule_registry.schema.tables import file_metadata, leases, metadata
 from factories import TELEGRAM, make_manifest, make_uplink
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from capsule_registry import (
     SchemaVersionError,
     sqlite_module,
 )
-from capsule_registry.dialects.sqlite_library import has_wal_reset_race
-from capsule_registry.file_systems import file_system_of
-from capsule_registry.schema import SCHEMA_VERSION
+from capsule_registry.database.dialects.file_systems import file_system_of
+from capsule_registry.database.dialects.sqlite_library import has_wal_reset_race
+from capsule_registry.schema.version import SCHEMA_VERSION
 from factories import make_manifest
 
 if TYPE_CHECKING:
@@ -234,7 +234,9 @@ def test_the_file_system_is_read_from_the_table_of_mounts() -> None:
 
 def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Locks cannot be trusted there, so nothing is made, and the message says what to do."""
-    monkeypatch.setattr("capsule_registry.file_systems._mounts", lambda: "x:/y / nfs4 rw 0 0")
+    monkeypatch.setattr(
+        "capsule_registry.database.dialects.file_systems._mounts", lambda: "x:/y / nfs4 rw 0 0"
+    )
     with pytest.raises(InvalidDatabaseError, match="network file system"):
         CapsuleRegistry.open(f"sqlite:///{tmp_path}/r.db")
 
@@ -245,7 +247,9 @@ def test_a_network_file_system_can_be_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who says so may open a file there; a file that exists is refused too unless they do."""
-    monkeypatch.setattr("capsule_registry.file_systems._mounts", lambda: "x:/y / nfs4 rw 0 0")
+    monkeypatch.setattr(
+        "capsule_registry.database.dialects.file_systems._mounts", lambda: "x:/y / nfs4 rw 0 0"
+    )
     url = f"sqlite:///{tmp_path}/r.db"
     with CapsuleRegistry.open(url, allow_network_file_system=True) as registry:
         registry.register(make_manifest())
@@ -344,8 +348,8 @@ def test_a_locked_database_is_unavailable(
     registry: CapsuleRegistry, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lock that outlasts the patience of a writer is the error that is worth a retry."""
-    monkeypatch.setattr("capsule_registry.sqlite_file.BUSY_TIMEOUT_SECONDS", 0.2)
-    monkeypatch.setattr("capsule_registry.retries.RETRY_SECONDS", 0.5)
+    monkeypatch.setattr("capsule_registry.database.dialects.sqlite_file.BUSY_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("capsule_registry.database.retries.RETRY_SECONDS", 0.5)
     holder = sqlite_module.connect(url.removeprefix("sqlite:///"), isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with CapsuleRegistry.open(url) as hurried:

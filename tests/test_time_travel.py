@@ -14,7 +14,7 @@ from factories import CLI, TELEGRAM, make_manifest, make_text, make_uplink
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from capsule_registry.reader import RegistryReader
+    from capsule_registry.api.reads import RegistryReader
     from conftest import Clock
 
 ONE, TWO, THREE = (UUID(int=number) for number in (1, 2, 3))

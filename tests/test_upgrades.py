@@ -15,9 +15,9 @@ from alembic.config import Config
 from backends import shape
 from capsule_registry import CapsuleRegistry, RegistryAdmin, SchemaVersionError
 from capsule_registry.cli.group import capsule_registry
-from capsule_registry.database import Database
-from capsule_registry.migration import migrating
-from capsule_registry.schema import OLDEST_SUPPORTED, SCHEMA_VERSION, migrations_directory
+from capsule_registry.database.database import Database
+from capsule_registry.schema.upgrade import migrating
+from capsule_registry.schema.version import OLDEST_SUPPORTED, SCHEMA_VERSION, migrations_directory
 from factories import TELEGRAM, make_manifest
 from processes import Child, at_once
 from schemas import URLS, file_of, statements

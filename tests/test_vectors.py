@@ -22,8 +22,8 @@ from capsule_registry import (
     normalize_platform,
     topic_matches,
 )
+from capsule_registry.manifest.matching import has_valid_segments
 from capsule_registry.manifest.semver import Requirement, SemverError, Version
-from capsule_registry.matching import has_valid_segments
 
 VECTORS = Path(__file__).parent / "vectors"
 

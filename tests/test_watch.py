@@ -18,7 +18,7 @@ from capsule_registry import (
     RegistryClosedError,
     TransactionInProgressError,
 )
-from capsule_registry.revisions import BATCH
+from capsule_registry.history.revisions import BATCH
 from factories import CLI, make_manifest
 from test_history import make_history
 

@@ -12,22 +12,22 @@ from importlib import import_module
 from capsule_registry._version import __version__
 
 _NAMES_BY_MODULE = {
-    "addresses": "default_file",
-    "administration": "NamespaceStatus RegistryAdmin SchemaStatus",
-    "anchors": "Anchor",
-    "diagnosis": "Finding",
-    "history": "History",
-    "open_lease": "OpenLease",
-    "reader": "RegistryReader",
-    "replay": "Discrepancy",
-    "replica": "Replica",
-    "revisions": "Event Revision",
-    "verification": "Verification",
-    "views": "Past Snapshot View",
-    "watch": "Watch",
-    "checks": "Decision Why",
-    "descriptors": "UplinkCapabilities UplinkDescriptor UplinkSource",
-    "dialects.sqlite_library": "sqlite_module",
+    "database.address": "default_file",
+    "operations.admin": "NamespaceStatus RegistryAdmin SchemaStatus",
+    "models.anchors": "Anchor",
+    "operations.doctor": "Finding",
+    "api.history": "History",
+    "api.open_lease": "OpenLease",
+    "api.reads": "RegistryReader",
+    "history.replay": "Discrepancy",
+    "api.replica": "Replica",
+    "history.revisions": "Event Revision",
+    "history.verification": "Verification",
+    "api.point_in_time": "Past Snapshot View",
+    "history.watch": "Watch",
+    "permissions.checks": "Decision Why",
+    "models.uplink": "UplinkCapabilities UplinkDescriptor UplinkSource",
+    "database.dialects.sqlite_library": "sqlite_module",
     "errors": """
         CapsuleAlreadyRegisteredError CapsuleNotFoundError CapsuleRegistryError
         ConflictError DependencyCycleError ForkedTransactionError FutureRevisionError
@@ -41,7 +41,7 @@ _NAMES_BY_MODULE = {
         UplinkNotFoundError UsageError UuidHeldError
     """,
     "identifiers": "CapsuleId UplinkId",
-    "leasing": "Leases",
+    "api.leases": "Leases",
     "manifest.boot_order": "boot_order",
     "manifest.discovery": "discover",
     "manifest.manifest": "CapsuleManifest",
@@ -50,14 +50,14 @@ _NAMES_BY_MODULE = {
         EnvDef InterceptorDef LlmProviderDef McpServerDef PackageDef SkillDef ToolDef
         TopicDef TopicDirection UplinkDef UplinkProfile
     """,
-    "matching": "capability_matches normalize_platform topic_matches",
-    "records": """
+    "manifest.matching": "capability_matches normalize_platform topic_matches",
+    "models.records": """
         BootOrder Capsule CapsuleState Dependency Grant Interceptor Lease Provision ReadyStatus
         RegisteredCapsule RegisteredUplink RegisteredUuid Tool
     """,
-    "registry": "CapsuleRegistry",
-    "sync": "SyncAction SyncPlan SyncStep",
-    "transaction": "Transaction",
+    "api.registry": "CapsuleRegistry",
+    "entities.sync": "SyncAction SyncPlan SyncStep",
+    "api.transaction": "Transaction",
 }
 _MODULE_BY_NAME = {
     name: module for module, names in _NAMES_BY_MODULE.items() for name in names.split()

@@ -6,7 +6,7 @@ from typing import Final
 
 #: By module, in which every command is found under its name.
 _BY_MODULE: Final = {
-    "asking": {
+    "permissions": {
         "check": "Say whether the sender with the session UUID may do something; exit 9 if not.",
         "grants": "List what capsules may do, or who may do something.",
         "interceptors": (
@@ -22,7 +22,7 @@ _BY_MODULE: Final = {
             "Draw who needs whom: an arrow from each capsule to all who provide what it requires."
         ),
     },
-    "bulk": {
+    "syncing": {
         "sync": (
             "Register the capsules of DIRECTORY that are new, and replace those that were changed."
         ),
@@ -31,7 +31,7 @@ _BY_MODULE: Final = {
             "Register what `export` has written to FILE, in revisions of a thousand lines at most."
         ),
     },
-    "database": {
+    "operations": {
         "db": "Upgrade, look at and copy the database.",
         "doctor": (
             "Show what was read back of the database and its settings; exit 1 if anything is wrong."
@@ -52,7 +52,7 @@ _BY_MODULE: Final = {
     "leases": {
         "leases": "Hold session UUIDs for a time, and see who does.",
     },
-    "reading": {
+    "listing": {
         "list": "List the registered capsules, in the order of their registration.",
         "show": "Show all of one capsule, its manifest included.",
         "uplinks": "List the uplinks, in the order of their registration.",
@@ -60,7 +60,7 @@ _BY_MODULE: Final = {
         "uuids": "List the session UUIDs, in the order in which they were filed.",
         "resolve": "Print the id of the capsule that UUID is filed under.",
     },
-    "writing": {
+    "registering": {
         "register": (
             "Register the capsules at each PATH: a manifest, a capsule's directory, or one of"
             " several."

@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from capsule_registry.errors import DependencyCycleError
-from capsule_registry.matching import Offers
+from capsule_registry.manifest.matching import Offers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

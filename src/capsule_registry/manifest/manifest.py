@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationError
 
-from capsule_registry.canonical import canonical_json
+from capsule_registry.canonical_json import canonical_json
 from capsule_registry.errors import InvalidManifestError
-from capsule_registry.manifest.binding import first_error
-from capsule_registry.manifest.document import parse_document, read_text
+from capsule_registry.manifest.first_error import first_error
 from capsule_registry.manifest.parts import (
     CapabilitiesDef,
     CommandDef,
@@ -31,6 +30,7 @@ from capsule_registry.manifest.parts import (
     UplinkDef,
 )
 from capsule_registry.manifest.rules import violations
+from capsule_registry.manifest.toml_document import parse_document, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from capsule_registry.matching import trim
+from capsule_registry.manifest.matching import trim
 
 #: A list of strings; kept as a tuple, so that a manifest is frozen all the way down.
 Texts = Annotated[tuple[StrictStr, ...], Field(strict=False)]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from capsule_registry.manifest.matching import has_valid_segments
 from capsule_registry.manifest.semver import Requirement, SemverError, Version
-from capsule_registry.matching import has_valid_segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,1 @@
+"""What a program opens, and the verbs; no SQL."""

@@ -1,0 +1,97 @@
+"""Several changes as one."""
+
+from __future__ import annotations
+
+import os
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
+
+from capsule_registry.api.bulk import BulkWriter
+from capsule_registry.errors import (
+    ForkedTransactionError,
+    RegistryClosedError,
+    TransactionDoomedError,
+    TransactionInProgressError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from capsule_registry.database.database import Database
+    from capsule_registry.models.records import RegisteredCapsule
+    from capsule_registry.unit_of_work.registered_objects import Instances
+    from capsule_registry.unit_of_work.scope import Scope
+    from capsule_registry.unit_of_work.unit import Unit
+
+T = TypeVar("T")
+
+
+class Transaction(BulkWriter):
+    """
+    The verbs of the registry inside one unit: all or nothing, one revision, seen by its own reads.
+
+    An error inside dooms it, also one that is caught: nothing of it is written then. It cannot be
+    used after its end, nor by two threads at once.
+    """
+
+    _most_at_once = None
+
+    def __init__(
+        self, unit: Unit, database: Database, new_uuid: Callable[[], UUID], instances: Instances
+    ) -> None:
+        self._unit = unit
+        self._database = database
+        self._new_uuid = new_uuid
+        self._instances = instances
+        self._records: list[RegisteredCapsule] = []
+        self._error: BaseException | None = None
+        self._ended = False
+        self._process = os.getpid()
+        self._busy = Lock()
+
+    def _read(self, prepare: Callable[[], Callable[[Scope], T]]) -> T:
+        return self._write(prepare)
+
+    def _write(self, prepare: Callable[[], Callable[[Unit], T]]) -> T:
+        self._refuse_in_child()
+        if self._ended:
+            raise RegistryClosedError
+        if self._error is not None:
+            raise TransactionDoomedError(repr(self._error))
+        if not self._busy.acquire(blocking=False):
+            raise TransactionInProgressError
+        try:
+            work = prepare()
+            with self._database.translating():
+                return work(self._unit)
+        except BaseException as error:
+            self._error = error
+            raise
+        finally:
+            self._busy.release()
+
+    def _attached(self, record: RegisteredCapsule) -> RegisteredCapsule:
+        self._records.append(record)
+        return super()._attached(record)
+
+    def abandon(self) -> None:
+        """Refuse any further use, and take the objects back from the records given out."""
+        self._ended = True
+        for record in self._records:
+            record.attach(None)
+
+    def end(self) -> None:
+        """Refuse any further use, and raise `TransactionDoomedError` after an error inside."""
+        self._refuse_in_child()
+        self._ended = True
+        if self._error is not None:
+            raise TransactionDoomedError(repr(self._error))
+
+    def _refuse_in_child(self) -> None:
+        if os.getpid() != self._process:
+            raise ForkedTransactionError
+
+    def __repr__(self) -> str:
+        state = "ended" if self._ended else "doomed" if self._error else "open"
+        return f"Transaction(namespace={self._unit.namespace!r}, {state})"

@@ -1,0 +1,1 @@
+"""Reaching a database, and one transaction on it."""

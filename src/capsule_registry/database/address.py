@@ -1,0 +1,150 @@
+"""Where a database is: its URL, how it is shown, and the file that stands in for none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from capsule_registry.database.dialects.dialect import Dialect, dialect_for_files, dialect_named
+from capsule_registry.errors import InvalidDatabaseError
+
+
+class Host(NamedTuple):
+    """A host of several that one URL names."""
+
+    name: str
+    port: int | None
+
+    def __str__(self) -> str:
+        name = f"[{self.name}]" if ":" in self.name else self.name
+        return name if self.port is None else f"{name}:{self.port}"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What a driver is given to connect to it."""
+        port = {} if self.port is None else {"port": self.port}
+        return {"host": self.name, **port}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A database's URL, read. `file` is set for SQLite alone, and `None` there for memory."""
+
+    url: URL
+    dialect: Dialect
+    file: Path | None
+    #: Those that the URL names by `host=`, if it does.
+    hosts: tuple[Host, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the address as it may be shown: without user, password and options."""
+        if self.dialect.upgrades_itself:
+            return f"sqlite:///{self.file}" if self.file else "sqlite://"
+        if self.hosts:
+            names = ",".join(map(str, self.hosts))
+            return f"{self.url.drivername}:///{self.url.database or ''}?host={names}"
+        place = URL.create(
+            self.url.drivername,
+            host=self.url.host,
+            port=self.url.port,
+            database=self.url.database,
+        )
+        return place.render_as_string()
+
+    @property
+    def first_url(self) -> URL:
+        """The URL of the first host alone, for programs that take no more."""
+        if not self.hosts:
+            return self.url
+        alone = self.url.difference_update_query(["host", *self.dialect.limits_of_hosts])
+        return alone.set(host=self.hosts[0].name, port=self.hosts[0].port)
+
+
+def default_file() -> Path:
+    """Return the path of the database that is used when none is named."""
+    import platformdirs  # noqa: PLC0415 - who names a database needs none
+
+    return platformdirs.user_data_path("capsule-registry") / "registry.db"
+
+
+def read_address(url: str | None) -> Address:
+    """
+    Return the address that *url* says; without one, the file in the user's data directory.
+
+    Raises:
+        InvalidDatabaseError: The text is no URL, or of a database that is not supported. Neither
+            the message nor the attributes hold what may be a password.
+    """
+    if url is None:
+        file = default_file()
+        return Address(URL.create(_FILES.name, database=str(file)), _FILES, file)
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):  # A port that is no number is a plain ValueError.
+        raise InvalidDatabaseError(_shown(url), _EXPECTED) from None
+    dialect = dialect_named(parsed.drivername)
+    if dialect is None:
+        raise InvalidDatabaseError(f"{parsed.drivername}://…", _EXPECTED)
+    if dialect.upgrades_itself:
+        return Address(parsed, dialect, _file_of(parsed))
+    if "@" in (parsed.host or ""):
+        # What stands before it is the end of a password.
+        raise InvalidDatabaseError(f"{parsed.drivername}://…", "write an @ in a password as %40")
+    whole, hosts = parsed.set(drivername=f"{dialect.name}+{dialect.driver}"), _hosts_of(parsed)
+    if len(hosts) > 1:
+        return Address(_spread(whole, dialect), dialect, None, hosts)
+    if hosts:
+        whole = whole.difference_update_query(["host"]).set(host=hosts[0].name, port=hosts[0].port)
+    return Address(whole, dialect, None)
+
+
+def _hosts_of(url: URL) -> tuple[Host, ...]:
+    """Return the hosts that *url* names: `?host=NAME:PORT,NAME:PORT`, or `host=` for each."""
+    given = url.query.get("host", ())
+    texts = ",".join([given] if isinstance(given, str) else given)
+    return tuple(_host(text) for text in texts.split(",") if text)
+
+
+def _host(text: str) -> Host:
+    name, colon, port = text.rpartition(":")
+    if not colon or "]" in port:  # An IPv6 address without a port.
+        return Host(text.strip("[]"), None)
+    if not port.isdecimal():
+        raise InvalidDatabaseError("…?host=", f"the port {port!r} is no number")
+    return Host(name.strip("[]"), int(port))
+
+
+def _spread(url: URL, dialect: Dialect) -> URL:
+    """Return *url* as the driver takes it, with limits after which another host is tried."""
+    if not dialect.driver_takes_hosts:
+        url = url.difference_update_query(["host"])
+    elif isinstance(hosts := url.query["host"], str):
+        url = url.update_query_dict({"host": hosts.split(",")})
+    missing = {key: value for key, value in dialect.limits_of_hosts.items() if key not in url.query}
+    return url.update_query_dict(missing)
+
+
+def _file_of(url: URL) -> Path | None:
+    if url.query or url.host or url.username or "\0" in (url.database or ""):
+        raise InvalidDatabaseError(
+            f"{url.drivername}://…",
+            "a SQLite URL is sqlite:///relative/path, sqlite:////absolute/path or sqlite://",
+        )
+    if url.database in (None, "", ":memory:"):
+        return None
+    try:
+        return Path(url.database or "").resolve()
+    except (OSError, RuntimeError) as error:  # A link that leads to itself.
+        raise InvalidDatabaseError(f"sqlite:///{url.database}", str(error)) from error
+
+
+_FILES = dialect_for_files()
+_EXPECTED = "use sqlite:///FILE, postgresql://… or mariadb://…"
+
+
+def _shown(url: str) -> str:
+    return "the text" if "@" in url or "://" in url else repr(url)

@@ -1,0 +1,197 @@
+"""
+A SQLite database as a file: made safely, opened with the settings that the guarantees rest on.
+
+What was asked for is read back, and a connection that did not get it is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy.pool import QueuePool
+
+from capsule_registry.database.dialects.file_systems import network_file_system
+from capsule_registry.database.dialects.sqlite_library import journal_mode, sqlite_module
+from capsule_registry.errors import (
+    InvalidDatabaseError,
+    PermissionDeniedError,
+    RegistryUnavailableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+#: How long a statement waits for another process's lock before it gives up.
+BUSY_TIMEOUT_SECONDS: Final = 30.0
+_FULL: Final = 2
+#: To what a log that has grown is cut once it is checkpointed.
+_LARGEST_IDLE_LOG: Final = 16 * 2**20
+
+#: Sources: `trusted_schema`, `cell_size_check`: https://sqlite.org/security.html, for files from
+#: elsewhere. `recursive_triggers`: without it REPLACE passes delete triggers by. `fullfsync`: on
+#: macOS a plain fsync leaves the data in the drive's cache; elsewhere it changes nothing.
+_SETTINGS: Final = {
+    "foreign_keys": 1,
+    "synchronous": _FULL,
+    "trusted_schema": 0,
+    "cell_size_check": 1,
+    "recursive_triggers": 1,
+    "fullfsync": 1,
+    "checkpoint_fullfsync": 1,
+    "journal_size_limit": _LARGEST_IDLE_LOG,
+}
+
+
+def refuse_network_file_system(path: Path) -> None:
+    """Raise `InvalidDatabaseError` if *path* is where locks cannot be trusted."""
+    if kind := network_file_system(path):
+        reason = (
+            f"it is on a network file system ({kind}), whose locks cannot be trusted: use a local "
+            "disk or a server, or say allow_network_file_system if it is used from one host alone"
+        )
+        raise InvalidDatabaseError(f"sqlite:///{path}", reason)
+
+
+def create_file(path: Path, *, with_directory: bool = False) -> None:
+    """Make an empty file at *path*, and its directory if asked, for its owner only, if missing."""
+    with _naming(path):
+        if with_directory:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn an error of the file system into one of ours."""
+    shown = f"sqlite:///{path}"
+    try:
+        yield
+    except FileNotFoundError:
+        raise RegistryUnavailableError(
+            shown, f"the directory {path.parent} does not exist"
+        ) from None
+    except (NotADirectoryError, IsADirectoryError) as error:
+        raise InvalidDatabaseError(shown, str(error.strerror)) from error
+    except OSError as error:
+        denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        kind = PermissionDeniedError if denied else RegistryUnavailableError
+        raise kind(shown, str(error.strerror)) from error
+
+
+def connect_memory() -> Any:  # noqa: ANN401 - the module is chosen at run time
+    """Return a connection to a private database in memory."""
+    connection = sqlite_module.connect(
+        ":memory:", check_same_thread=False, isolation_level=None, timeout=BUSY_TIMEOUT_SECONDS
+    )
+    _apply_settings(connection, "sqlite://")
+    return connection
+
+
+def connect_file(path: Path) -> Any:  # noqa: ANN401 - the module is chosen at run time
+    """
+    Return a connection to the database in the file at *path*, which must exist.
+
+    Raises:
+        RegistryUnavailableError: A setting could not be had; the message says which.
+    """
+    connection = _connect(path, "mode=rw")
+    try:
+        _apply_settings(connection, f"sqlite:///{path}")
+        _set_journal_mode(connection, f"sqlite:///{path}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_file_read_only(path: Path) -> Any:  # noqa: ANN401 - the module is chosen at run time
+    """
+    Return a connection through which nothing can be written.
+
+    On a file system that is mounted to be read only nobody can write, so the file is opened as it
+    is; anywhere else others may, and what they write must be seen.
+
+    Raises:
+        InvalidDatabaseError: Nobody can write there, and commits are left in a log beside the
+            file, which SQLite could not read.
+    """
+    with _naming(path):
+        frozen = os.statvfs(path.parent).f_flag & os.ST_RDONLY
+        writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+    if frozen and log_size(path):
+        reason = (
+            "its log cannot be read on this file system: copy both elsewhere, and open the copy"
+        )
+        raise InvalidDatabaseError(f"sqlite:///{path}", reason)
+    mode = "mode=ro&immutable=1" if frozen else "mode=rw" if writable else "mode=ro"
+    connection = _connect(path, mode)
+    try:
+        _apply_settings(connection, f"sqlite:///{path}")
+        connection.execute("PRAGMA query_only = 1")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connector(*, read_only: bool) -> Callable[[Path], Any]:
+    """Return what connects to a file, so that it may be written or not."""
+    return connect_file_read_only if read_only else connect_file
+
+
+def log_size(path: Path) -> int:
+    """Return the size in bytes of the write-ahead log beside the database at *path*."""
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _connect(path: Path, mode: str) -> Any:  # noqa: ANN401 - the module is chosen at run time
+    with _naming(path):
+        if not path.exists():
+            raise RegistryUnavailableError(f"sqlite:///{path}", "the database does not exist")
+        if not path.is_file():
+            raise InvalidDatabaseError(f"sqlite:///{path}", "it is no file")
+        if path.stat().st_nlink > 1:
+            reason = "it has a second name (a hard link), under which SQLite would keep another log"
+            raise InvalidDatabaseError(f"sqlite:///{path}", reason)
+    return sqlite_module.connect(
+        f"{path.as_uri()}?{mode}",
+        uri=True,
+        check_same_thread=False,
+        isolation_level=None,
+        timeout=BUSY_TIMEOUT_SECONDS,
+    )
+
+
+def _apply_settings(connection: Any, shown: str) -> None:  # noqa: ANN401 - see above
+    for name, value in _SETTINGS.items():
+        connection.execute(f"PRAGMA {name} = {value}")
+        [found] = connection.execute(f"PRAGMA {name}").fetchone()
+        if found != value:
+            reason = f"PRAGMA {name} is {found}, and {value} is needed"
+            raise RegistryUnavailableError(shown, reason)
+
+
+def _set_journal_mode(connection: Any, shown: str) -> None:  # noqa: ANN401 - see above
+    wanted = journal_mode()
+    [found] = connection.execute(f"PRAGMA journal_mode = {wanted}").fetchone()
+    if found != wanted:
+        reason = f"journal mode is {found}, and {wanted} is needed with this SQLite library"
+        raise RegistryUnavailableError(shown, reason)
+
+
+def file_options(path: Path | None, *, read_only: bool) -> dict[str, Any]:
+    """Return the options of an engine for the file at *path*, or for memory."""
+    options = {"module": sqlite_module, "poolclass": QueuePool}
+    if path is None:
+        # The database lives as long as its one connection; the pool makes threads take turns.
+        return {**options, "creator": connect_memory, "pool_size": 1, "max_overflow": 0}
+    return {**options, "creator": partial(connector(read_only=read_only), path)}

@@ -1,0 +1,187 @@
+"""Column types that give the same Python values on every database."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from uuid import UUID
+
+from sqlalchemy import JSON, DateTime, String, Text, Uuid
+from sqlalchemy.types import TypeDecorator
+
+from capsule_registry.canonical_json import canonical_json
+from capsule_registry.errors import HistoryCorruptError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.engine import Dialect as SqlAlchemyDialect
+    from sqlalchemy.types import TypeEngine
+
+T = TypeVar("T")
+
+#: Compared byte by byte, trailing blanks included: `Foo`, `foo` and `foo ` are three texts.
+_MARIADB_TEXT: Final = {"charset": "utf8mb4", "collation": "utf8mb4_nopad_bin"}
+
+
+class ShortText(TypeDecorator[str]):
+    """A text of at most `length` characters, compared byte by byte."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.length = length
+
+    def load_dialect_impl(self, dialect: SqlAlchemyDialect) -> TypeEngine[Any]:
+        """Return the column type of *dialect*, of which only that one is loaded."""
+        match dialect.name:
+            case "postgresql":
+                from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - if it is in use
+
+                return dialect.type_descriptor(postgresql.VARCHAR(self.length, collation="C"))
+            case "mysql" | "mariadb":
+                from sqlalchemy.dialects import mysql  # noqa: PLC0415 - if it is in use
+
+                return dialect.type_descriptor(mysql.VARCHAR(self.length, **_MARIADB_TEXT))
+            case _:
+                return self.impl_instance
+
+
+class LongText(TypeDecorator[str]):
+    """A text of any length, compared byte by byte."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: SqlAlchemyDialect) -> TypeEngine[Any]:
+        """Return the column type of *dialect*."""
+        if dialect.name not in ("mysql", "mariadb"):
+            return self.impl_instance
+        from sqlalchemy.dialects import mysql  # noqa: PLC0415 - as above
+
+        return dialect.type_descriptor(mysql.LONGTEXT(**_MARIADB_TEXT))
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """
+    An instant, to the microsecond; aware and in UTC on the Python side.
+
+    On SQLite exactly 27 characters of ISO 8601 text, so that text order is time order.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: SqlAlchemyDialect) -> TypeEngine[Any]:
+        """Return the column type of *dialect*."""
+        match dialect.name:
+            case "sqlite":
+                return dialect.type_descriptor(String(27))
+            case "mysql" | "mariadb":
+                from sqlalchemy.dialects import mysql  # noqa: PLC0415 - as above
+
+                return dialect.type_descriptor(mysql.DATETIME(fsp=6))
+            case _:
+                return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: SqlAlchemyDialect) -> Any:  # noqa: ANN401 - what the driver takes
+        """Return what the driver stores; a time without a zone is refused."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            message = f"a time needs a zone: {value!r}"
+            raise ValueError(message)
+        match dialect.name:
+            case "sqlite":
+                return time_text(value)
+            case "mysql" | "mariadb":
+                return value.astimezone(UTC).replace(tzinfo=None)
+            case _:
+                return value
+
+    def process_result_value(self, value: Any, dialect: SqlAlchemyDialect) -> datetime | None:  # noqa: ANN401 - what the driver gives
+        """Return an aware time in UTC."""
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            value = _read(datetime.fromisoformat, value, time_text)
+        if not isinstance(value, datetime):  # What a driver makes of a time that there is not.
+            raise HistoryCorruptError(f"the stored value {value!r}"[:200], "it is no time")
+        instant = value if value.tzinfo else value.replace(tzinfo=UTC)
+        try:
+            return instant.astimezone(UTC)
+        except OverflowError as error:
+            raise HistoryCorruptError(f"the stored value {value!r}", str(error)) from error
+
+
+class CanonicalUuid(TypeDecorator[UUID]):
+    """A UUID: native where the database has the type, canonical text on SQLite."""
+
+    impl = Uuid
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: SqlAlchemyDialect) -> TypeEngine[Any]:
+        """Return the column type of *dialect*."""
+        return dialect.type_descriptor(String(36) if dialect.name == "sqlite" else Uuid())
+
+    def process_bind_param(self, value: UUID | None, dialect: SqlAlchemyDialect) -> Any:  # noqa: ANN401 - what the driver takes
+        """Return what the driver stores."""
+        return str(value) if value is not None and dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: SqlAlchemyDialect) -> UUID | None:  # noqa: ANN401 - what the driver gives
+        """Return a UUID."""
+        return _read(UUID, value, str) if dialect.name == "sqlite" and value is not None else value
+
+
+class CanonicalJson(TypeDecorator[Any]):
+    """
+    A JSON value, written as canonical JSON.
+
+    On SQLite the column is TEXT: the type name JSON would make numbers of texts like `1.0`.
+    """
+
+    impl = JSON
+    cache_ok = True
+
+    def __init__(self, *, none_as_null: bool = True) -> None:
+        super().__init__(none_as_null=none_as_null)
+        self.none_as_null = none_as_null
+
+    def load_dialect_impl(self, dialect: SqlAlchemyDialect) -> TypeEngine[Any]:
+        """Return the column type of *dialect*."""
+        json_type = JSON(none_as_null=self.none_as_null)
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else json_type)
+
+    def process_bind_param(self, value: Any, dialect: SqlAlchemyDialect) -> Any:  # noqa: ANN401 - any JSON value
+        """Return what the driver stores; the engine's serializer does it where JSON is a type."""
+        if dialect.name != "sqlite" or (value is None and self.none_as_null):
+            return value
+        return canonical_json(value)
+
+    def process_result_value(self, value: Any, dialect: SqlAlchemyDialect) -> Any:  # noqa: ANN401 - any JSON value
+        """Return the value."""
+        return _read(json.loads, value) if dialect.name == "sqlite" and value is not None else value
+
+
+def _read(parse: Callable[[Any], T], text: object, write: Callable[[T], str] | None = None) -> T:
+    """Return the value of *text*, which must be exactly what *write* makes of it."""
+    if not isinstance(text, str):
+        raise HistoryCorruptError(f"the stored value {text!r}"[:200], "it is no text")
+    try:
+        value = parse(text)
+        is_canonical = write is None or write(value) == text
+    except (OverflowError, RecursionError, TypeError, ValueError) as error:
+        raise HistoryCorruptError(f"the stored value {text!r}"[:200], str(error)) from error
+    if not is_canonical:
+        raise HistoryCorruptError(f"the stored value {text!r}"[:200], "it is spelled otherwise")
+    return value
+
+
+@lru_cache(maxsize=64)  # A unit has one time, which is in all its rows.
+def time_text(instant: datetime) -> str:
+    """Return *instant* as 27 characters of ISO 8601 text in UTC, six decimals and `Z`."""
+    return instant.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

@@ -1,0 +1,119 @@
+"""
+The hosts that one URL names: each connection is to the first of them that takes it.
+
+So all writers are on one host as long as that lives, which keeps them from each other's way. One
+that has just failed is tried last, and connections that were made to it before are not used again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Engine
+
+    from capsule_registry.database.address import Host
+
+#: For how long a host that has failed is tried last.
+_AVOIDED_SECONDS: Final = 20.0
+#: What tells, beside a connection of the driver, where it leads, and since when.
+_NODE: Final = "capsule_registry.node"
+_NEVER: Final = float("-inf")
+
+
+@dataclass(slots=True)
+class Node:
+    """A host, and when it failed last."""
+
+    host: Host | None
+    failed_at: float = _NEVER
+
+    def fail(self) -> None:
+        """Note that it has failed just now."""
+        self.failed_at = monotonic()
+
+    @property
+    def disfavour(self) -> float:
+        """How late it is to be tried: the more recently it failed, the later."""
+        is_recent = monotonic() - self.failed_at < _AVOIDED_SECONDS
+        return self.failed_at if is_recent else _NEVER
+
+
+@dataclass(slots=True)
+class _Origin:
+    """To which host a connection is, since when, and whether nobody has been given it yet."""
+
+    node: Node
+    made_at: float
+    is_new: bool = True
+
+
+class Nodes:
+    """Makes the driver's connections of an engine, to one host or the other."""
+
+    def __init__(self, hosts: Sequence[Host], greet: Callable[[Any], None]) -> None:
+        self._nodes = [*map(Node, hosts)] or [Node(None)]
+        self._greet = greet
+
+    def serve(self, engine: Engine) -> None:
+        """Make the connections of *engine* from now on."""
+        event.listen(engine, "do_connect", self._connect)
+        event.listen(engine, "invalidate", self._note)
+        event.listen(engine, "checkout", _refuse_of_failed)
+
+    def _connect(self, dialect: Any, record: Any, args: Any, options: dict[str, Any]) -> Any:  # noqa: ANN401 - SQLAlchemy's own
+        *others, last = sorted(self._nodes, key=lambda node: node.disfavour)
+        for node in others:
+            try:
+                return self._connect_to(node, dialect, record, args, options)
+            except dialect.loaded_dbapi.OperationalError:
+                node.fail()
+        return self._connect_to(last, dialect, record, args, options)
+
+    def _connect_to(
+        self,
+        node: Node,
+        dialect: Any,  # noqa: ANN401 - as above
+        record: Any,  # noqa: ANN401
+        args: Any,  # noqa: ANN401
+        options: dict[str, Any],
+    ) -> Any:  # noqa: ANN401
+        if node.host is not None:
+            options = {**options, **node.host.options}
+        made_at = monotonic()
+        connection = dialect.connect(*args, **options)
+        try:
+            self._greet(connection)
+        except BaseException:
+            connection.close()
+            raise
+        record.info[_NODE] = _Origin(node, made_at)
+        return connection
+
+    @staticmethod
+    def _note(connection: object, record: Any, exception: object) -> None:  # noqa: ARG004, ANN401
+        note_failure(record.info)
+
+
+def note_failure(info: dict[Any, Any]) -> None:
+    """Note that the host has failed that a connection with this *info* is to."""
+    if _NODE in info:
+        info[_NODE].node.fail()
+
+
+def _refuse_of_failed(connection: object, record: Any, proxy: object) -> None:  # noqa: ARG001, ANN401 - SQLAlchemy's own
+    """Have the pool make another connection instead of one to a host that has failed since."""
+    origin: _Origin | None = record.info.get(_NODE)
+    if origin is None:
+        return
+    # One that has just been made has just been answered, whoever has failed meanwhile.
+    is_new, origin.is_new = origin.is_new, False
+    if not is_new and origin.node.failed_at > origin.made_at:
+        raise DisconnectionError

@@ -1,0 +1,119 @@
+"""What follows from a manifest, as the rows that it makes: the same derived at any time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import and_, bindparam, delete
+
+from capsule_registry.manifest.matching import split_capability
+from capsule_registry.models.limits import MAX_CAPABILITY, MAX_GRANT
+from capsule_registry.models.new_capsule import grants_of, merged_tools
+from capsule_registry.schema.tables import grants, interceptors, provisions, requirements, tools
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from sqlalchemy import Table
+
+    from capsule_registry.manifest.manifest import CapsuleManifest
+    from capsule_registry.manifest.parts import ToolDef
+    from capsule_registry.models.new_capsule import Candidate
+    from capsule_registry.unit_of_work.unit import Unit
+
+    Values = Iterator[dict[str, Any]]
+
+
+def _tools(manifest: CapsuleManifest, reported: Sequence[ToolDef]) -> Values:
+    for position, tool in enumerate(merged_tools(manifest.tools, reported)):
+        yield {
+            "position": position,
+            "name": tool.name,
+            "description": tool.description,
+            "input_schema": tool.input_schema,
+        }
+
+
+def _grants(manifest: CapsuleManifest, _: object) -> Values:
+    for capability, position, value in grants_of(manifest):
+        yield {"capability": capability, "position": position, "value": value}
+
+
+def _interceptors(manifest: CapsuleManifest, _: object) -> Values:
+    for position, interceptor in enumerate(manifest.interceptors):
+        if len(interceptor.event) > MAX_GRANT:
+            continue  # Registered before there was such a bound.
+        yield {
+            "position": position,
+            "event": interceptor.event,
+            "action": interceptor.action,
+        }
+
+
+def _provisions(manifest: CapsuleManifest, _: object) -> Values:
+    yield from _capabilities(manifest.effective_provides)
+
+
+def _requirements(manifest: CapsuleManifest, _: object) -> Values:
+    yield from _capabilities(manifest.dependencies.requires)
+
+
+def _capabilities(found: Iterable[str]) -> Values:
+    for position, capability in enumerate(found):
+        if len(capability) > MAX_CAPABILITY:
+            continue
+        yield {
+            "position": position,
+            "kind": split_capability(capability)[0],
+            "capability": capability,
+        }
+
+
+#: The tables, and what gives their rows of a manifest and of the tools that the object reported.
+_DERIVED: Final[dict[Table, Callable[[CapsuleManifest, Sequence[ToolDef]], Values]]] = {
+    tools: _tools,
+    grants: _grants,
+    interceptors: _interceptors,
+    provisions: _provisions,
+    requirements: _requirements,
+}
+PROJECTIONS: Final = tuple(_DERIVED)
+_of_capsule: Final = {
+    table: delete(table).where(
+        and_(
+            table.c.namespace == bindparam("namespace"),
+            table.c.capsule_id == bindparam("capsule_id"),
+        )
+    )
+    for table in PROJECTIONS
+}
+
+
+def derive(
+    table: Table,
+    namespace: str,
+    capsule_id: str,
+    manifest: CapsuleManifest,
+    reported: Sequence[ToolDef],
+) -> list[dict[str, Any]]:
+    """Return the rows of *table* that follow from *manifest* and the tools that were *reported*."""
+    return [
+        {"namespace": namespace, "capsule_id": capsule_id, **values}
+        for values in _DERIVED[table](manifest, reported)
+    ]
+
+
+def write(unit: Unit, candidate: Candidate) -> None:
+    """Write the rows of a capsule that is being registered."""
+    for table in PROJECTIONS:
+        rows = derive(
+            table, unit.namespace, candidate.id, candidate.manifest, candidate.reported_tools
+        )
+        unit.changes.insert(table, rows)
+
+
+def clear(unit: Unit, capsule_id: str) -> None:
+    """Delete the rows of a capsule that is being replaced."""
+    parameters = {"namespace": unit.namespace, "capsule_id": capsule_id}
+    for statement in _of_capsule.values():
+        unit.execute(statement, parameters)

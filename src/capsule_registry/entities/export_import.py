@@ -1,0 +1,201 @@
+"""
+What is registered as lines of JSON, from which it can be registered elsewhere.
+
+The first line says what follows, the last one how much. In between the capsules, the uplinks and
+the session UUIDs, each in the order of their registration. What belongs to leases stays behind.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import chain, groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final
+
+from capsule_registry.canonical_json import canonical_json
+from capsule_registry.entities import capsules, uplinks
+from capsule_registry.entities import session_uuids as uuids
+from capsule_registry.errors import InvalidInputError, InvalidTextError
+from capsule_registry.identifiers import CapsuleId, to_uuid
+from capsule_registry.manifest.manifest import CapsuleManifest
+from capsule_registry.models.new_capsule import Candidate, tools_of_json
+from capsule_registry.models.uplink import UplinkDescriptor
+from capsule_registry.unit_of_work.queries import batches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from uuid import UUID
+
+    from capsule_registry.manifest.parts import ToolDef
+    from capsule_registry.unit_of_work.scope import Reading, Row, Scope
+    from capsule_registry.unit_of_work.unit import Unit
+
+    #: What restores lines of one kind, and what one of them says.
+    Line = tuple[Callable[[Unit, Sequence[Any]], None], Any]
+
+#: The version of the lines.
+_FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Exported:
+    """A capsule as a line says it."""
+
+    manifest: CapsuleManifest
+    tools: Sequence[ToolDef]
+    state: str
+    state_reason: str | None
+    source_dir: str | None
+
+
+def lines(ask: Reading, namespace: str) -> Iterator[str]:
+    """Yield what is registered, a line each; *ask* reads at the same moment always; see `read`."""
+    count = 0
+    yield canonical_json({"format": _FORMAT, "kind": "registry", "namespace": namespace})
+    for value in chain(
+        map(_capsule_line, _rows(ask, capsules.ids, capsules.rows_of)),
+        map(_uplink_line, _rows(ask, uplinks.ids, uplinks.rows_of)),
+        map(_uuid_line, _rows(ask, uuids.lasting, uuids.rows_of)),
+    ):
+        count += 1
+        yield canonical_json(value)
+    yield canonical_json({"count": count, "kind": "end"})
+
+
+def _rows(
+    ask: Reading,
+    ids_in: Callable[[Scope], Sequence[Any]],
+    rows_of: Callable[[Scope, Sequence[Any]], Sequence[Row]],
+) -> Iterator[Row]:
+    """Yield the rows of all, of which only the ids are held in memory at once."""
+    ids = ask(ids_in)
+    for batch in batches(ids):
+        yield from ask(lambda scope, batch=batch: rows_of(scope, batch))  # type: ignore[misc]
+
+
+def _capsule_line(row: Row) -> dict[str, Any]:
+    return {
+        "kind": "capsule",
+        "id": row["id"],
+        "manifest_format": row["manifest_format"],
+        "manifest_text": row["manifest_text"],
+        "reported_tools": json.loads(row["reported_tools"] or "null"),
+        "source_dir": row["source_dir"],
+        "state": row["state"],
+        "state_reason": row["state_reason"],
+    }
+
+
+def _uplink_line(row: Row) -> dict[str, Any]:
+    return {
+        "kind": "uplink",
+        "capsule_id": row["capsule_id"],
+        "declared": row["declared"],
+        "descriptor": uplinks.descriptor_of(row).model_dump(mode="json"),
+    }
+
+
+def _uuid_line(row: Row) -> dict[str, Any]:
+    return {"kind": "uuid", "uuid": str(row["uuid"]), "capsule_id": row["capsule_id"]}
+
+
+def read(given: Iterable[str]) -> Iterator[Line]:
+    """
+    Yield what each line says, for `restore`; the first and the last line say nothing to it.
+
+    Raises:
+        InvalidTextError: A line is none that `lines` yields, or the last one is missing; says
+            which line.
+        InvalidInputError: What a line says cannot be registered.
+    """
+    number = count = 0
+    is_whole = False
+    for number, line in enumerate(given, 1):
+        value = _parsed(line, number)
+        if number == 1:
+            _check_first(value)
+        elif is_whole or value.get("kind") == "end":
+            is_whole = not is_whole and value == {"count": count, "kind": "end"}
+            if not is_whole:
+                raise _invalid(number, "the count is another, or more follows the end")
+        else:
+            count += 1
+            yield _line(value, number)
+    if not is_whole:
+        raise _invalid(number + 1, "it ends early")
+
+
+def restore(unit: Unit, read: Iterable[Line]) -> None:
+    """Put what `read` has yielded into a registry, in its order."""
+    for restore_all, found in groupby(read, key=itemgetter(0)):
+        restore_all(unit, [said for _, said in found])
+
+
+def _check_first(value: Mapping[str, Any]) -> None:
+    if (value.get("kind"), value.get("format")) != ("registry", _FORMAT):
+        raise _invalid(1, f"it does not begin as an export of format {_FORMAT}")
+
+
+def _parsed(line: str, number: int) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except (RecursionError, ValueError) as error:
+        raise _invalid(number, str(error)) from error
+    if not isinstance(value, dict):
+        raise _invalid(number, "it is no object")
+    return value
+
+
+def _line(value: dict[str, Any], number: int) -> Line:
+    try:
+        restore_all, read_one = _KINDS[value.pop("kind")]
+        return restore_all, read_one(**value)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise _invalid(number, str(error)) from error
+
+
+def _capsule(  # noqa: PLR0913 - one for each member of the line
+    *,
+    id: str,  # noqa: A002 - its name in the line
+    manifest_format: str,
+    manifest_text: str,
+    reported_tools: object,
+    source_dir: str | None,
+    state: str,
+    state_reason: str | None,
+) -> Candidate:
+    if manifest_format == "toml":
+        manifest = CapsuleManifest.parse(manifest_text)
+    elif manifest_format == "json" and manifest_text.startswith("{"):
+        manifest = CapsuleManifest.read_back(manifest_text, format="json")
+    else:
+        raise ValueError(f"a manifest in the format {manifest_format!r}")
+    tools = tools_of_json(None if reported_tools is None else json.dumps(reported_tools))
+    candidate = Candidate.of(_Exported(manifest, tools, state, state_reason, source_dir))
+    if candidate.id != id:
+        raise InvalidTextError("id", "id_mismatch", f"{id!r} is not {candidate.id!r}")
+    return candidate
+
+
+def _uplink(*, capsule_id: str, declared: bool, descriptor: object) -> uplinks.Filed:
+    if not isinstance(declared, bool):
+        raise TypeError(f"declared is {declared!r}")
+    owner = CapsuleId.storable(capsule_id)
+    found = uplinks.storable(UplinkDescriptor.model_validate_json(json.dumps(descriptor)))
+    return uplinks.Filed(owner, found, declared)
+
+
+def _uuid(*, uuid: str, capsule_id: str) -> tuple[UUID, CapsuleId]:
+    return to_uuid(uuid), CapsuleId.storable(capsule_id)
+
+
+_KINDS: Final[dict[str, tuple[Callable[[Unit, Sequence[Any]], None], Callable[..., Any]]]] = {
+    "capsule": (capsules.restore, _capsule),
+    "uplink": (uplinks.restore, _uplink),
+    "uuid": (uuids.restore, _uuid),
+}
+
+
+def _invalid(number: int, problem: str) -> InvalidInputError:
+    return InvalidTextError(f"line {number}", "export", problem)

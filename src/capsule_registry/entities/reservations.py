@@ -1,0 +1,70 @@
+"""
+Ids that something is filed under though no capsule of that id is registered.
+
+A host files a UUID before it registers the capsule, so `capsules` has rows that are merely
+reserved. One lives as long as something is filed under it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, exists, or_, select
+
+from capsule_registry.schema.tables import capsules, uplinks, uuid_mappings
+from capsule_registry.unit_of_work.queries import Query, batches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from capsule_registry.identifiers import CapsuleId
+    from capsule_registry.unit_of_work.scope import Row, Scope
+    from capsule_registry.unit_of_work.unit import Unit
+
+_of_id = select(capsules).where(
+    capsules.c.namespace == bindparam("namespace"), capsules.c.id == bindparam("id")
+)
+_row = Query(capsules, ("id",), _of_id)
+_present = Query(
+    capsules,
+    (),
+    select(capsules.c.id).where(
+        capsules.c.namespace == bindparam("namespace"),
+        capsules.c.id.in_(bindparam("id", expanding=True)),
+    ),
+    among=("id",),
+)
+_childless = _of_id.where(
+    capsules.c.registered_at.is_(None),
+    ~or_(
+        exists().where(
+            uplinks.c.namespace == capsules.c.namespace, uplinks.c.capsule_id == capsules.c.id
+        ),
+        exists().where(
+            uuid_mappings.c.namespace == capsules.c.namespace,
+            uuid_mappings.c.capsule_id == capsules.c.id,
+        ),
+    ),
+)
+_childless_reservation = Query(capsules, ("id",), _childless)
+
+
+def find_row(scope: Scope, capsule_id: CapsuleId) -> Row | None:
+    """Return the row of that id, reserved or registered."""
+    return scope.row(_row, id=capsule_id)
+
+
+def reserve(unit: Unit, capsule_ids: Iterable[CapsuleId]) -> None:
+    """Make sure that something can be filed under each of *capsule_ids*."""
+    for some in batches([*dict.fromkeys(capsule_ids)]):
+        present = {row["id"] for row in unit.rows(_present, id=some)}
+        missing = [capsule_id for capsule_id in some if capsule_id not in present]
+        rows = [{"id": one, "modified_revision": unit.revision} for one in missing]
+        unit.insert(capsules, rows, "capsule.reserved")
+
+
+def release(unit: Unit, capsule_id: str) -> None:
+    """Remove the reservation of *capsule_id* if nothing is filed under it any more."""
+    row = unit.row(_childless_reservation, id=capsule_id)
+    if row is not None:
+        unit.delete(capsules, [row], "capsule.released")

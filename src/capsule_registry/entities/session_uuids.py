@@ -1,0 +1,218 @@
+"""Session UUIDs: which capsule a message comes from."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import select
+
+from capsule_registry.entities import leases
+from capsule_registry.entities.reservations import release, reserve
+from capsule_registry.errors import LeaseLostError, UuidHeldError
+from capsule_registry.identifiers import CapsuleId, stored_id
+from capsule_registry.models.records import RegisteredUuid
+from capsule_registry.schema.tables import leases as leases_table
+from capsule_registry.schema.tables import namespaces, uuid_mappings
+from capsule_registry.unit_of_work.queries import (
+    ORDER,
+    Query,
+    batches,
+    matching,
+    put_in_order,
+    query,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from capsule_registry.clocks import End
+    from capsule_registry.unit_of_work.scope import LookupScope, Row, Scope
+    from capsule_registry.unit_of_work.unit import Unit
+
+#: Rows with what tells whether their lease has run out.
+_WITH_LEASE = (
+    select(uuid_mappings, *leases.ENDS)
+    .join(namespaces, namespaces.c.name == uuid_mappings.c.namespace)
+    .outerjoin(leases_table, leases.OF_UUID)
+)
+_order = [uuid_mappings.c[name] for name in ORDER[uuid_mappings.name]]
+
+
+def _filed(*by: str) -> Query:
+    return Query(uuid_mappings, by, _WITH_LEASE.where(matching(uuid_mappings, by)))
+
+
+def _filed_in_order(*by: str) -> Query:
+    statement = _WITH_LEASE.where(matching(uuid_mappings, by)).order_by(*_order)
+    return Query(uuid_mappings, by, statement)
+
+
+#: What is needed to tell whose it is: the head only where there is a lease.
+_owner = Query(
+    uuid_mappings,
+    ("uuid",),
+    select(uuid_mappings.c.capsule_id, uuid_mappings.c.lease_id, *leases.ENDS)
+    .outerjoin(leases_table, leases.OF_UUID)
+    .outerjoin(namespaces, namespaces.c.name == leases_table.c.namespace)
+    .where(matching(uuid_mappings, ("uuid",))),
+)
+#: Those that belong to no lease.
+plain = Query(
+    uuid_mappings,
+    ("uuid",),
+    select(uuid_mappings.c.capsule_id).where(
+        matching(uuid_mappings, ("uuid",)), uuid_mappings.c.lease_id.is_(None)
+    ),
+)
+_lasting = query(uuid_mappings, columns=("uuid", "lease_id"))
+_among = query(uuid_mappings, among=("uuid",), is_ordered=False)
+_by_uuid = _filed("uuid")
+_filed_all = _filed_in_order()
+_filed_of_capsule = _filed_in_order("capsule_id")
+_all = query(uuid_mappings)
+_of_capsule = query(uuid_mappings, "capsule_id")
+
+
+class Owner(NamedTuple):
+    """Under which id a UUID is filed, and until when if it belongs to a lease."""
+
+    capsule_id: CapsuleId
+    #: Its lease had run out when it was read, or was not there.
+    is_gone: bool = False
+    lease_id: UUID | None = None
+    end: End | None = None
+
+
+def owner(scope: LookupScope, uuid: UUID) -> Owner | None:
+    """Return under which id *uuid* is filed, whether or not that capsule is registered."""
+    row = scope.row(_owner, uuid=uuid)
+    if row is None:
+        return None
+    capsule_id = stored_id(row["capsule_id"])
+    if row["lease_id"] is None:
+        return Owner(capsule_id)
+    return Owner(capsule_id, not leases.stands(scope, row), row["lease_id"], leases.end_of(row))
+
+
+def find(scope: LookupScope, uuid: UUID) -> CapsuleId | None:
+    """Return the id that *uuid* is filed under, unless its lease has run out."""
+    found = owner(scope, uuid)
+    return None if found is None or found.is_gone else found.capsule_id
+
+
+def rows(scope: Scope, capsule_id: str | None = None) -> Sequence[Row]:
+    """Return the rows, or those of one capsule, those of leases that have run out included."""
+    if capsule_id is None:
+        return scope.rows(_all)
+    return scope.rows(_of_capsule, capsule_id=capsule_id)
+
+
+def lasting(scope: Scope) -> list[UUID]:
+    """Return the UUIDs that belong to no lease, in the order in which they were filed."""
+    return [row["uuid"] for row in scope.rows(_lasting) if row["lease_id"] is None]
+
+
+def rows_of(scope: Scope, ids: Sequence[UUID]) -> Sequence[Row]:
+    """Return the rows of those UUIDs, in the order in which they were filed."""
+    return put_in_order(uuid_mappings, scope.rows(_among, uuid=list(ids)))
+
+
+def list_all(scope: Scope, capsule_id: str | None) -> list[RegisteredUuid]:
+    """Return the UUIDs, or those of one capsule, in the order in which they were filed."""
+    if capsule_id is None:
+        found = scope.rows(_filed_all)
+    else:
+        found = scope.rows(_filed_of_capsule, capsule_id=capsule_id)
+    return [
+        RegisteredUuid(**{name: row[name] for name in RegisteredUuid.model_fields})
+        for row in found
+        if leases.stands(scope, row)
+    ]
+
+
+def register(unit: Unit, uuid: UUID, capsule_id: CapsuleId, lease_id: UUID | None = None) -> None:
+    """
+    File *uuid* under *capsule_id*, taking it from where it was; filed there already: nothing.
+
+    With a lease it belongs to that, and without one to the lease that it belonged to there.
+    """
+    _log(unit, uuid, capsule_id)
+    if lease_id is not None:
+        leases.hold(unit, lease_id)
+    old = _found(unit, uuid, lease_id)
+    if old is not None:
+        if old["capsule_id"] == capsule_id and lease_id in (None, old["lease_id"]):
+            return
+        if old["lease_id"] not in (None, lease_id):
+            raise UuidHeldError(uuid, old["lease_id"])
+    reserve(unit, [capsule_id])
+    if old is not None:
+        unit.delete(uuid_mappings, [old], "uuid.unregistered")
+    _insert(unit, uuid, capsule_id, lease_id)
+    if old is not None:
+        release(unit, old["capsule_id"])
+
+
+def restore(unit: Unit, filed: Sequence[tuple[UUID, CapsuleId]]) -> None:
+    """File each UUID as `register` does, in order; those that are new, together."""
+    wanted = [uuid for uuid, _ in filed]
+    there = {row["uuid"] for some in batches(wanted) for row in unit.rows(_among, uuid=some)}
+    reserve(unit, [capsule_id for _, capsule_id in filed])
+    for uuid, capsule_id in filed:
+        if uuid in there:
+            register(unit, uuid, capsule_id)
+        else:
+            _log(unit, uuid, capsule_id)
+            _insert(unit, uuid, capsule_id, None)
+            there.add(uuid)
+
+
+def unregister(unit: Unit, uuid: UUID) -> bool:
+    """Remove *uuid*; say whether it was there."""
+    row = unit.row(_by_uuid, uuid=uuid)
+    if row is None or not leases.stands(unit, row):
+        return False
+    unit.delete(uuid_mappings, [row], "uuid.unregistered")
+    release(unit, row["capsule_id"])
+    return True
+
+
+def retire(unit: Unit, capsule_id: CapsuleId, kept: Sequence[UUID]) -> None:
+    """Remove the UUIDs of a capsule but those *kept*."""
+    staying = set(kept)
+    leaving = [row for row in rows(unit, capsule_id) if row["uuid"] not in staying]
+    unit.delete(uuid_mappings, leaving, "uuid.unregistered")
+
+
+def _insert(unit: Unit, uuid: UUID, capsule_id: CapsuleId, lease_id: UUID | None) -> None:
+    row = {
+        "uuid": uuid,
+        "capsule_id": capsule_id,
+        "lease_id": lease_id,
+        "registered_at": unit.at,
+        "created_revision": unit.revision,
+        "position": unit.next_position,
+    }
+    unit.insert(uuid_mappings, [row], "uuid.registered")
+
+
+def _log(unit: Unit, uuid: UUID, capsule_id: CapsuleId) -> None:
+    fields = {"uuid": str(uuid), "capsule_id": str(capsule_id)}
+    unit.log(logging.DEBUG, "Registered capsule UUID mapping", **fields)
+
+
+def _found(unit: Unit, uuid: UUID, lease_id: UUID | None) -> Row | None:
+    """Return the row of *uuid*; one whose lease, another than *lease_id*, ran out goes with it."""
+    row = unit.row(_by_uuid, uuid=uuid)
+    # By the time of the unit, which is that of the event that says when the lease ran out.
+    if row is None or row["lease_id"] is None or leases.is_live(row, unit.began):
+        return row
+    if lease_id is not None and row["lease_id"] == lease_id:
+        raise LeaseLostError(lease_id)
+    if not leases.expire(unit, row["lease_id"]):
+        return row  # It has been renewed meanwhile.
+    if (left := unit.row(_by_uuid, uuid=uuid)) is not None:  # Its lease was not there at all.
+        unit.delete(uuid_mappings, [left], "uuid.unregistered")
+    return None

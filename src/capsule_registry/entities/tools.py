@@ -1,0 +1,43 @@
+"""Tools: what the model may call, and which capsule offers it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from capsule_registry.identifiers import CapsuleId
+from capsule_registry.models.records import Tool
+from capsule_registry.schema.tables import tools
+from capsule_registry.unit_of_work.queries import derived, in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from capsule_registry.unit_of_work.scope import Row, Scope
+
+_all = derived(tools)
+_named = derived(tools, "name")
+_of_capsule = derived(tools, "capsule_id")
+
+
+def list_all(scope: Scope, capsule_id: str | None) -> list[Tool]:
+    """Return the tools, or those of one capsule, in order of registration."""
+    if capsule_id is None:
+        return _records(scope.rows(_all))
+    return _records(scope.rows(_of_capsule, capsule_id=capsule_id))
+
+
+def find(scope: Scope, name: str) -> list[Tool]:
+    """Return the tools of that name, in order of their capsules' registration."""
+    return _records(scope.rows(_named, name=name))
+
+
+def _records(found: Iterable[Row]) -> list[Tool]:
+    return [
+        Tool(
+            capsule_id=CapsuleId(row["capsule_id"]),
+            name=row["name"],
+            description=row["description"],
+            input_schema=row["input_schema"],
+        )
+        for row in in_order(found)
+    ]

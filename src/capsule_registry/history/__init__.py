@@ -1,0 +1,1 @@
+"""Revisions: read, followed, checked, pruned."""

@@ -1,0 +1,144 @@
+"""A history as it is read again: every hash recomputed, every event applied."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from sqlalchemy import bindparam, select
+
+from capsule_registry.canonical_json import sha256_of_lines
+from capsule_registry.history.pruning import PRUNED
+from capsule_registry.schema.tables import capsules, events, namespaces
+from capsule_registry.unit_of_work.hash_chain import (
+    GENESIS_HASH,
+    UNREADABLE,
+    event_line,
+    export_lines,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from capsule_registry.unit_of_work.scope import Row, Scope
+
+_NIL: Final = UUID(int=0)
+_DIGEST: Final = re.compile(r'"manifest_digest":"([0-9a-f]{64})"')
+_kept = (
+    select(events)
+    .where(events.c.namespace == bindparam("namespace"), events.c.revision <= bindparam("through"))
+    .order_by(events.c.revision, events.c.position)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Discrepancy:
+    """One thing that is not as the history says, and where."""
+
+    where: str
+    problem: str
+
+
+@dataclass(slots=True)
+class Replay:
+    """Where the reading stands, what is registered there, and what was wrong on the way."""
+
+    namespace: str
+    revision: int = 0
+    hash: str = GENESIS_HASH
+    incarnation: UUID = _NIL
+    #: The last image of every row that is there, by table and key.
+    state: dict[tuple[str, str], str] = field(default_factory=dict)
+    committed_at: datetime | None = None
+    revision_count: int = 0
+    event_count: int = 0
+    discrepancies: list[Discrepancy] = field(default_factory=list)
+    #: What a pruning has left: how many events, and their digest.
+    kept: tuple[int, str] = (0, sha256_of_lines([]))
+    #: Of the manifests that some row has had.
+    digests: set[str] = field(default_factory=set)
+
+    def report(self, where: str, problem: str) -> None:
+        """Note a discrepancy."""
+        self.discrepancies.append(Discrepancy(where, problem))
+
+    @contextmanager
+    def reading(self, where: str) -> Iterator[None]:
+        """Note what stands in the body where it cannot even be read: anything may be there."""
+        try:
+            yield
+        except UNREADABLE as error:
+            self.report(where, f"cannot be read: {error!r}")
+
+    def begin_after(self, scope: Scope, compacted: int) -> None:
+        """Begin with what a pruning has left; what is read later vouches for it."""
+        parameters = {"namespace": self.namespace, "through": compacted}
+        lines = []
+        with self.reading("pruned history"):
+            for event in scope.execute(_kept, parameters).mappings().all():
+                lines.append(event_line(event))
+                self._apply(event)
+        self.revision = compacted
+        self.kept = (len(lines), sha256_of_lines(lines))
+
+    def follow(self, revision: Row, found: Sequence[Row]) -> None:
+        """Recompute the next revision, and apply its events."""
+        where = f"revision {revision['revision']}"
+        if revision["revision"] != self.revision + 1:
+            self.report(where, f"follows revision {self.revision}: something between is missing")
+        if revision["previous_hash"] != self.hash:
+            self.report(where, "does not continue the hash of the revision before it")
+        if [event["position"] for event in found] != [*range(revision["event_count"])]:
+            self.report(where, f"has not the {revision['event_count']} events it had")
+        with self.reading(where):
+            self._replay(where, revision, found)
+        self.revision, self.hash = revision["revision"], revision["hash"]
+        self.committed_at = revision["committed_at"]
+        self.revision_count += 1
+        self.event_count += len(found)
+
+    def _replay(self, where: str, revision: Row, found: Sequence[Row]) -> None:
+        for event in found:
+            if event["old_row"] != self.state.get((event["kind"], event["subject"])):
+                place = f"{event['kind']} {event['subject']}"
+                self.report(where, f"event {event['position']} does not continue {place}")
+            self._apply(event)
+        if sha256_of_lines(export_lines(self.incarnation, revision, found)) != revision["hash"]:
+            self.report(where, "was changed: its hash is another")
+
+    def _apply(self, event: Row) -> None:
+        key = (event["kind"], event["subject"])
+        if event["new_row"] is None:
+            self.state.pop(key, None)
+            return
+        self.state[key] = event["new_row"]
+        if key[0] == namespaces.name:
+            self.incarnation = _incarnation(event["new_row"])
+        if key[0] == capsules.name and (digest := _DIGEST.search(event["new_row"])):
+            self.digests.add(digest[1])
+
+    def check_pruning(self, compacted: int, hash_before: str) -> None:
+        """Check what a pruning has left against what the history says of it."""
+        image = self.state.pop((PRUNED, self.namespace), None)
+        with self.reading("record of the pruning"):
+            self._check_kept(json.loads(image) if image else {"through": 0}, compacted, hash_before)
+
+    def _check_kept(self, said: dict[str, Any], compacted: int, hash_before: str) -> None:
+        if said["through"] != compacted:
+            self.report("head", f"says pruned through {compacted}, history {said['through']}")
+        elif compacted and (said["kept_count"], said["kept_digest"]) != self.kept:
+            self.report("pruned history", "what was kept of it was changed")
+        elif compacted and said["hash"] != hash_before:
+            self.report("pruned history", "does not lead to what follows it")
+
+
+def _incarnation(image: str) -> UUID:
+    try:
+        return UUID(json.loads(image)["incarnation"])
+    except (KeyError, TypeError, ValueError):
+        return _NIL

@@ -1,0 +1,214 @@
+"""Revisions and their events, read back: whole, and in order."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+from sqlalchemy import bindparam, select
+
+from capsule_registry.errors import HistoryCorruptError
+from capsule_registry.schema.tables import events, namespaces, revisions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import RowMapping
+
+    from capsule_registry.unit_of_work.scope import Scope
+
+    #: The row of a revision, and the rows of its events in order.
+    WholeRow = tuple[RowMapping, list[RowMapping]]
+
+#: How many revisions are read at once.
+BATCH: Final = 200
+#: And at most so many of their events, but for a revision that has more.
+_MOST_EVENTS: Final = 2_000
+
+_in_namespace = revisions.c.namespace == bindparam("namespace")
+_after = (
+    select(revisions)
+    .where(_in_namespace, revisions.c.revision > bindparam("after"))
+    .order_by(revisions.c.revision)
+)
+_first_after = _after.limit(BATCH)
+_events = (
+    select(events)
+    .where(
+        events.c.namespace == bindparam("namespace"),
+        events.c.revision >= bindparam("first"),
+        events.c.revision <= bindparam("last"),
+    )
+    .order_by(events.c.revision, events.c.position)
+)
+_latest = (
+    select(revisions.c.revision)
+    .where(_in_namespace)
+    .order_by(revisions.c.committed_at.desc(), revisions.c.revision.desc())
+    .limit(1)
+)
+_at_time = _latest.where(revisions.c.committed_at <= bindparam("time"))
+_before_time = _latest.where(revisions.c.committed_at < bindparam("time"))
+_incarnation = (
+    select(events.c.new_row)
+    .where(
+        events.c.namespace == bindparam("namespace"),
+        events.c.kind == namespaces.name,
+        events.c.subject == bindparam("namespace"),
+        events.c.revision <= bindparam("revision"),
+    )
+    .order_by(events.c.revision.desc())
+    .limit(1)
+)
+
+
+class Event(BaseModel):
+    """
+    One change of one row: `kind` is its table, `subject` its key.
+
+    `old_row` and `new_row` are the row before and after, `None` where there was none: every column
+    but the namespace and what follows from other columns, as JSON values.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    revision: int
+    position: int
+    action: str
+    kind: str
+    subject: str
+    capsule_id: str | None
+    old_row: dict[str, Any] | None
+    new_row: dict[str, Any] | None
+
+
+class Revision(BaseModel):
+    """One transaction: who, when and why, and its events in order, never a part of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    revision: int
+    committed_at: AwareDatetime
+    actor: str
+    database_user: str | None
+    reason: str | None
+    request_id: UUID
+    previous_hash: str
+    hash: str
+    events: tuple[Event, ...]
+
+
+def whole(scope: Scope, found: Sequence[RowMapping]) -> Iterator[WholeRow]:
+    """Yield each of the rows of revisions *found*, in order, with the rows of its events."""
+    if not found:
+        return
+    numbers: dict[int, list[RowMapping]] = {row["revision"]: [] for row in found}
+    parameters = {
+        "namespace": scope.namespace,
+        "first": found[0]["revision"],
+        "last": found[-1]["revision"],
+    }
+    for event in scope.execute(_events, parameters).mappings().all():
+        if event["revision"] in numbers:
+            numbers[event["revision"]].append(event)
+    for row in found:
+        yield row, numbers[row["revision"]]
+
+
+def after(scope: Scope, revision: int) -> list[WholeRow]:
+    """Return some revisions after *revision*, in order, with the rows of their events."""
+    parameters = {"namespace": scope.namespace, "after": revision}
+    found = scope.execute(_first_after, parameters).mappings().all()
+    sizes = accumulate(row["event_count"] for row in found)
+    few = [row for row, size in zip(found, sizes, strict=True) if size <= _MOST_EVENTS]
+    return [*whole(scope, few or found[:1])]
+
+
+def find(
+    scope: Scope,
+    *,
+    after: int,
+    limit: int,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    **wanted: str | None,
+) -> list[Revision]:
+    """
+    Return the first *limit* revisions after *after* that have an event as *wanted*, whole.
+
+    *wanted* names columns of events, or the actor.
+    """
+    statement = _after.limit(limit)
+    given = {name: value for name, value in wanted.items() if value is not None}
+    parameters = {"namespace": scope.namespace, "after": after, **given}
+    if since is not None:
+        # The revision is looked up, so that the range is one of the primary key.
+        parameters["after"] = max(after, before_time(scope, since))
+    if until is not None:
+        statement = statement.where(revisions.c.revision <= bindparam("through"))
+        parameters["through"] = at_time(scope, until)
+    if given.pop("actor", None):
+        statement = statement.where(revisions.c.actor == bindparam("actor"))
+    if given:
+        of_interest = select(events.c.revision).where(
+            events.c.namespace == bindparam("namespace"),
+            events.c.revision > bindparam("after"),
+            *(events.c[name] == bindparam(name) for name in given),
+        )
+        statement = statement.where(revisions.c.revision.in_(of_interest))
+    found = scope.execute(statement, parameters).mappings().all()
+    return [record(*one) for one in whole(scope, found)]
+
+
+def incarnation_at(scope: Scope, revision: int) -> UUID:
+    """Return the incarnation that the namespace had at *revision*; nil before the first."""
+    image = scope.scalar(_incarnation, {"namespace": scope.namespace, "revision": revision})
+    return UUID(json.loads(image)["incarnation"]) if image else UUID(int=0)
+
+
+def incarnation_after(of_revision: Sequence[RowMapping]) -> UUID | None:
+    """Return the incarnation that these events give the namespace, if they do."""
+    images = [event["new_row"] for event in of_revision if event["kind"] == namespaces.name]
+    return UUID(json.loads(images[-1])["incarnation"]) if images else None
+
+
+def at_time(scope: Scope, time: datetime) -> int:
+    """Return the last revision that had committed at *time*; 0 before the first."""
+    parameters = {"namespace": scope.namespace, "time": in_calendar(time)}
+    return scope.scalar(_at_time, parameters) or 0
+
+
+def before_time(scope: Scope, time: datetime) -> int:
+    """Return the last revision that had committed before *time*; 0 before the first."""
+    parameters = {"namespace": scope.namespace, "time": in_calendar(time)}
+    return scope.scalar(_before_time, parameters) or 0
+
+
+def in_calendar(time: datetime) -> datetime:
+    """Return *time* in UTC, or the edge of the calendar that it would lie beyond."""
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        edge = (1, 1, 1) if time.year == 1 else (9999, 12, 31)
+        return datetime(*edge, tzinfo=UTC)
+
+
+def record(row: RowMapping, of_revision: Sequence[RowMapping]) -> Revision:
+    """Return a row of a revision and the rows of its events as one value."""
+    values = {name: row[name] for name in Revision.model_fields if name != "events"}
+    try:
+        found = tuple(_event(event) for event in of_revision)
+    except (TypeError, ValueError) as error:
+        raise HistoryCorruptError(f"revision {row['revision']}", str(error)) from error
+    return Revision.model_construct(**values, events=found)
+
+
+def _event(row: RowMapping) -> Event:
+    values = {name: row[name] for name in Event.model_fields}
+    for name in ("old_row", "new_row"):
+        values[name] = None if row[name] is None else json.loads(row[name])
+    return Event.model_construct(**values)

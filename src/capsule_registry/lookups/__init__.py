@@ -1,0 +1,1 @@
+"""Answers to what is asked on every message."""

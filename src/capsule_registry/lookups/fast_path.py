@@ -1,0 +1,148 @@
+"""What is asked on every message, told from memory where that is known to be current."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from capsule_registry.api.inquiries import DEADLINE
+from capsule_registry.api.transacting import Transacting
+from capsule_registry.database.dialects.sqlite_wal_index import HEADER
+from capsule_registry.identifiers import CapsuleId, to_uuid
+from capsule_registry.lookups.memory import MOST_VERDICTS, keep
+from capsule_registry.permissions.checks import (
+    UNKNOWN,
+    Verdict,
+    Why,
+    decide,
+    decision,
+    known_capability,
+)
+from capsule_registry.permissions.rules import RULES
+from capsule_registry.unit_of_work.hash_chain import UNREADABLE
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from capsule_registry.clocks import Clock
+    from capsule_registry.lookups.lookups import Lookups
+    from capsule_registry.lookups.memory import Entries
+    from capsule_registry.models.records import RegisteredCapsule
+    from capsule_registry.permissions.checks import Decision, Standing
+
+#: Stands where there is no entry, which is not the same as an entry that says there is nothing.
+_MISSING: Final[Any] = object()
+_GRANTED: Final = Why.GRANTED
+_UNREADABLE: Final = Verdict(Why.UNREADABLE)
+_DEADLINE_SECONDS: Final = DEADLINE.total_seconds()
+_LONGEST_VALUE: Final = 512
+
+
+class QuickReader(Transacting):
+    """
+    Lookups that cost next to nothing: written for speed, and for nothing else.
+
+    An entry counts only if the header of the database is that of the entries; each hit looks at
+    it, and at the clock where the UUID belongs to a lease.
+    """
+
+    _lookups: Lookups
+    _clock: Clock
+
+    def find_by_uuid(self, uuid: UUID | str) -> CapsuleId | None:
+        """
+        Return the id that *uuid* is filed under, registered or not, or `None`.
+
+        Raises:
+            InvalidUuidError: *uuid* is a text that is no UUID.
+        """
+        entries = self._lookups.entries
+        if type(uuid) is UUID and entries.memory[HEADER] == entries.header and not self._inside:
+            found: Any = entries.owners.get(uuid.int, _MISSING)
+            if found is None or type(found) is CapsuleId:
+                return found
+            if found is not _MISSING and self._clock.is_before(found.end):
+                return found.capsule_id  # type: ignore[no-any-return]
+        if self._inside:
+            self._refuse_inside_transaction()
+        return self._lookups.find(uuid if type(uuid) is UUID else to_uuid(uuid))
+
+    def get(self, capsule_id: str) -> RegisteredCapsule | None:
+        """
+        Return the capsule registered under *capsule_id*, or `None`.
+
+        The record may be one that others were given too: what is in it is not to be changed.
+
+        Raises:
+            InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
+        """
+        entries = self._lookups.entries
+        if entries.memory[HEADER] == entries.header and not self._inside:
+            found: RegisteredCapsule | None = entries.records.get(capsule_id, _MISSING)
+            if found is not _MISSING:
+                return found
+        self._refuse_inside_transaction()
+        return self._lookups.get(CapsuleId(capsule_id), self._attached)
+
+    def is_allowed(
+        self,
+        uuid: UUID | str,
+        capability: str,
+        value: str | None = None,
+        *,
+        timeout: timedelta = DEADLINE,
+    ) -> bool:
+        """Say whether the sender may; see `PermissionReader.is_allowed`."""
+        began = time.monotonic()
+        remembered = self._remembered(uuid, capability, value)
+        if remembered is None:
+            return self.check(uuid, capability, value, timeout=timeout).allowed
+        seconds = _DEADLINE_SECONDS if timeout is DEADLINE else timeout.total_seconds()
+        return remembered[2].why is _GRANTED and time.monotonic() - began <= seconds
+
+    def _decide(self, uuid: object, capability: object, value: object) -> Decision:
+        remembered = self._remembered(uuid, capability, value)
+        if remembered is not None:
+            return decision(*remembered)
+        self._refuse_inside_transaction()
+        return self._lookups.check(uuid, capability, value)
+
+    def _remembered(
+        self, uuid: object, capability: object, value: object
+    ) -> tuple[int, CapsuleId | None, Verdict] | None:
+        """Return revision, capsule and verdict as the entries tell them, or `None`."""
+        entries = self._lookups.entries
+        if type(uuid) is not UUID or self._inside:
+            return None
+        owner = entries.owners.get(uuid.int, _MISSING)
+        if owner is None:
+            verdict = UNKNOWN
+        else:
+            if type(owner) is not CapsuleId:
+                if owner is _MISSING or not self._clock.is_before(owner.end):
+                    return None
+                owner = owner.capsule_id
+            if type(capability) is not str or not (value is None or type(value) is str):
+                return None
+            standing = entries.standings.get(owner)
+            if standing is None:
+                return None
+            verdict = entries.verdicts.get((standing, capability, value), UNKNOWN)
+            if verdict is UNKNOWN:
+                verdict = _decided(entries, standing, capability, value)
+        # Looked at last: then all that was read above is of one moment, which is now.
+        if entries.memory[HEADER] != entries.header:
+            return None
+        return entries.revision, owner, verdict
+
+
+def _decided(entries: Entries, standing: Standing, capability: str, value: str | None) -> Verdict:
+    """Return what is decided of a capsule, and keep it: it is of its standing alone."""
+    try:
+        verdict = decide(standing, known_capability(capability), value)
+    except UNREADABLE:
+        return _UNREADABLE
+    if capability in RULES and len(value or "") <= _LONGEST_VALUE:
+        keep(entries.verdicts, (standing, capability, value), verdict, MOST_VERDICTS)
+    return verdict

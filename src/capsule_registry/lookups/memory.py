@@ -1,0 +1,158 @@
+"""What has been read from a file before, and what tells which of it is no longer so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Integer, and_, bindparam, column, literal_column, select, table
+
+from capsule_registry.entities.session_uuids import Owner
+from capsule_registry.schema.tables import cache_log, namespaces, revisions
+from capsule_registry.unit_of_work.queries import Query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from capsule_registry.identifiers import CapsuleId
+    from capsule_registry.models.records import RegisteredCapsule
+    from capsule_registry.permissions.checks import Standing, Verdict
+    from capsule_registry.unit_of_work.scope import LookupScope, Row
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+#: How many entries are kept of each kind; when there are more, all of that kind go.
+MOST_UUIDS: Final = 100_000
+MOST_CAPSULES: Final = 2_000
+MOST_VERDICTS: Final = 50_000
+#: Whoever has more to forget than that forgets all.
+_MOST_CHANGES: Final = 1_000
+#: Where SQLite keeps the last number that the log has given.
+_numbers = table("sqlite_sequence", column("name"), column("seq", Integer))
+_counter = (
+    select(_numbers.c.seq).where(_numbers.c.name == literal_column("'cache_log'")).scalar_subquery()
+)
+#: Changes with every change of the schema: without the triggers nobody logs anything.
+_schema = table("pragma_schema_version", column("schema_version", Integer))
+HEAD: Final = Query(
+    namespaces,
+    (),
+    select(
+        namespaces.c.revision,
+        namespaces.c.head_hash,
+        namespaces.c.last_commit_at,
+        _counter.label("logged"),
+        select(_schema.c.schema_version).scalar_subquery().label("schema"),
+        revisions.c.hash.label("hash_then"),
+    )
+    .outerjoin(
+        revisions,
+        and_(
+            revisions.c.namespace == namespaces.c.name,
+            revisions.c.revision == bindparam("then"),
+        ),
+    )
+    .where(namespaces.c.name == bindparam("namespace")),
+)
+_changes = Query(
+    cache_log,
+    (),
+    select(cache_log.c.seq, cache_log.c.namespace, cache_log.c.kind, cache_log.c.key)
+    .where(cache_log.c.seq > bindparam("seen"))
+    .order_by(cache_log.c.seq),
+)
+
+
+class Entries:
+    """
+    What was read when the database's header was `header`, and still is so while it is that.
+
+    The tables are shared with the entries of later headers, from which what has changed is gone.
+    So an answer made of several of them holds only if the header is still that afterwards.
+    """
+
+    __slots__ = (
+        "hash",
+        "header",
+        "memory",
+        "owners",
+        "records",
+        "revision",
+        "schema",
+        "seen",
+        "standings",
+        "verdicts",
+    )
+
+    def __init__(self) -> None:
+        #: Where the header stands now, as its first bytes.
+        self.memory: Any = b""
+        self.header = b"none is like this"
+        #: The head of the namespace, how far the log of changes was read, and by which schema.
+        self.revision, self.hash, self.seen, self.schema = 0, "", 0, -1
+        #: By the integer of the UUID; of those without a lease the id alone.
+        self.owners: dict[int, CapsuleId | Owner | None] = {}
+        self.records: dict[str, RegisteredCapsule | None] = {}
+        self.standings: dict[str, Standing] = {}
+        self.verdicts: dict[tuple[Standing, str, str | None], Verdict] = {}
+
+    def adopt(self, earlier: Entries) -> None:
+        """Take over the tables of *earlier* entries."""
+        self.owners, self.records = earlier.owners, earlier.records
+        self.standings, self.verdicts = earlier.standings, earlier.verdicts
+
+
+#: Nothing is kept.
+NOTHING: Final = Entries()
+
+
+def keep(kept: dict[K, V], key: K, value: V, most: int) -> None:
+    """Keep *value*; if that makes more than *most*, all others go."""
+    if len(kept) >= most:
+        kept.clear()
+    kept[key] = value
+
+
+def keep_owner(entries: Entries, uuid: UUID, owner: Owner | None) -> None:
+    """Keep whose *uuid* is, but for one of a lease that has run out: nobody need log what comes."""
+    if entries is not NOTHING and not (owner and owner.is_gone):
+        kept = owner.capsule_id if owner and owner.end is None else owner
+        keep(entries.owners, uuid.int, kept, MOST_UUIDS)
+
+
+def since(scope: LookupScope, seen: int, logged: int) -> Sequence[Row] | None:
+    """Return what was logged after *seen*, at least up to *logged*; `None` if not all is there."""
+    if not 0 <= logged - seen <= _MOST_CHANGES:
+        return None
+    changes = scope.rows(_changes, seen=seen) if logged > seen else []
+    last = changes[-1]["seq"] if changes else seen
+    return changes if last >= logged and last - seen == len(changes) else None
+
+
+def forget(entries: Entries, changes: Iterable[Row]) -> None:
+    """Remove what *changes*, rows of the log, are about."""
+    for row in changes:
+        match row["kind"], row["key"]:
+            case "capsules", key:
+                entries.records.pop(key, None)
+                entries.standings.pop(key, None)
+            case "uuid_mappings", key:
+                entries.owners.pop(_integer(key), None)
+            case "leases", key:
+                for uuid in [uuid for uuid, owner in entries.owners.items() if _is_of(owner, key)]:
+                    del entries.owners[uuid]
+            case _:  # A manifest, of however many capsules.
+                entries.records.clear()
+
+
+def _integer(uuid: str) -> int:
+    """Return the key of *uuid* among the entries; what is spelled otherwise is none of them."""
+    try:
+        return UUID(uuid).int
+    except ValueError:
+        return -1
+
+
+def _is_of(owner: CapsuleId | Owner | None, lease_id: str) -> bool:
+    return isinstance(owner, Owner) and str(owner.lease_id) == lease_id

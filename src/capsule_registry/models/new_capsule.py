@@ -1,0 +1,226 @@
+"""
+What is about to be registered: read from the caller's object once, checked, turned into rows.
+
+Nothing here needs the database, so all of it is done before a transaction begins.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from inspect import getattr_static
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
+
+from capsule_registry.canonical_json import canonical_json
+from capsule_registry.errors import InvalidManifestError, InvalidTextError
+from capsule_registry.identifiers import MAX_ID_LENGTH, CapsuleId
+from capsule_registry.manifest.manifest import CapsuleManifest
+from capsule_registry.manifest.parts import ToolDef
+from capsule_registry.models.limits import (
+    MAX_CAPABILITY,
+    MAX_GRANT,
+    MAX_NAME,
+    check_json,
+    check_text,
+    too_long,
+)
+from capsule_registry.models.records import CapsuleState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from capsule_registry.models.limits import Problem
+
+_PLACES: Final = ("net", "kv", "fs_read", "fs_write", "host_process", "net_bind")
+_LISTED_CAPABILITIES: Final = (*_PLACES, "ipc_publish", "ipc_subscribe", "identity")
+#: Read of a capsule's object in this order, the manifest first.
+_MEMBERS: Final = ("manifest", "tools", "id", "state", "state_reason", "source_dir")
+_FLAG_CAPABILITIES: Final = ("uplink", "allow_prompt_injection")
+CAPABILITIES: Final = (*_LISTED_CAPABILITIES, *_FLAG_CAPABILITIES)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A capsule that every database can hold."""
+
+    id: CapsuleId
+    manifest: CapsuleManifest
+    manifest_json: dict[str, Any]
+    digest: str
+    state: CapsuleState | None  # Where the object names one.
+    state_reason: str | None
+    source_dir: str | None
+    reported_tools: tuple[ToolDef, ...]
+    instance: object
+
+    @classmethod
+    def of(cls, capsule: object) -> Candidate:
+        """
+        Read *capsule* (see `Capsule`), each of its members once.
+
+        Raises:
+            InvalidManifestError: The manifest breaks a rule, or holds what some database cannot.
+            InvalidCapsuleIdError: The package name is no capsule id.
+            InvalidTextError: The state, its reason or the directory is not what can be stored.
+        """
+        if isinstance(capsule, CapsuleManifest):
+            members: dict[str, Any] = {"manifest": capsule}
+        else:
+            members = {name: _member(capsule, name) for name in _MEMBERS}
+        manifest = _storable_manifest(members.get("manifest"))
+        return cls(
+            id=_checked_id(manifest, members.get("id")),
+            manifest=manifest,
+            manifest_json=manifest.to_json(),
+            digest=manifest.digest,
+            state=_state(members.get("state")),
+            state_reason=_text("state reason", members.get("state_reason")),
+            source_dir=_directory(members.get("source_dir")),
+            reported_tools=tuple(map(_tool_def, _listed(members.get("tools")))),
+            instance=capsule,
+        )
+
+    @property
+    def reported_json(self) -> str | None:
+        """The tools that the object reported, as they are stored, if there are any."""
+        tools = [tool.model_dump(mode="json") for tool in self.reported_tools]
+        return canonical_json(tools) if tools else None
+
+
+def _storable_manifest(manifest: object) -> CapsuleManifest:
+    """Return *manifest* as it will come back, if it keeps the rules and can be stored."""
+    if not isinstance(manifest, CapsuleManifest):
+        message = f"the manifest is no CapsuleManifest but {type(manifest).__name__}"
+        raise InvalidManifestError(None, "wrong_type", message)
+    values = check_json(manifest)
+    try:
+        stored = manifest.made_of(values)
+    except ValidationError as error:  # Pydantic checks no copy that is updated.
+        raise InvalidManifestError(None, "wrong_type", str(error.errors()[0]["msg"])) from error
+    stored.check()
+    for rule, message in _too_long_parts(stored):
+        raise InvalidManifestError(None, rule, message)
+    return stored
+
+
+def _too_long_parts(manifest: CapsuleManifest) -> Iterator[Problem]:
+    yield from too_long("capsule id", manifest.package.name, MAX_ID_LENGTH)
+    for uplink in manifest.uplinks:
+        yield from too_long("uplink name", uplink.name, MAX_NAME)
+        yield from too_long("platform", uplink.platform, MAX_NAME)
+    for tool in manifest.tools:
+        yield from too_long("tool name", tool.name, MAX_NAME)
+    for capability, _, value in grants_of(manifest):
+        yield from too_long(f"value of {capability}", value, MAX_GRANT)
+    for interceptor in manifest.interceptors:
+        yield from too_long("event of an interceptor", interceptor.event, MAX_GRANT)
+    for capability in (*manifest.dependencies.requires, *manifest.effective_provides):
+        yield from too_long("capability", capability, MAX_CAPABILITY)
+
+
+def grants_of(manifest: CapsuleManifest) -> Iterator[tuple[str, int, str]]:
+    """Yield what *manifest* asks to be allowed: capability, position in its list, value."""
+    for capability in _LISTED_CAPABILITIES:
+        for position, value in enumerate(getattr(manifest.capabilities, capability)):
+            yield capability, position, value
+    for capability in _FLAG_CAPABILITIES:
+        if getattr(manifest.capabilities, capability):
+            yield capability, 0, "true"
+
+
+def merged_tools(declared: Iterable[ToolDef], reported: Iterable[ToolDef]) -> tuple[ToolDef, ...]:
+    """Return the tools of the manifest, those that the object reports in place of its namesakes."""
+    left = list(reported)
+    names = {tool.name for tool in left}
+    merged: list[ToolDef] = []
+    for tool in declared:
+        if tool.name not in names:
+            merged.append(tool)
+        else:
+            merged += [mine for mine in left if mine.name == tool.name]
+            left = [mine for mine in left if mine.name != tool.name]
+    return (*merged, *left)
+
+
+def tools_of_json(text: str | None) -> list[ToolDef]:
+    """Return the tools that an object reported, as they were stored."""
+    return [] if text is None else [ToolDef.model_validate(tool) for tool in json.loads(text)]
+
+
+def _member(capsule: object, name: str) -> Any:  # noqa: ANN401 - the caller's own object
+    """Return the member, called if it is a method; `None` where the object has none."""
+    try:
+        value = getattr(capsule, name)
+    except AttributeError:
+        missing = object()
+        if getattr_static(capsule, name, missing) is missing:
+            return None
+        raise  # It has the member, which failed: that is not the same as having none.
+    return value() if callable(value) else value
+
+
+def _listed(tools: object) -> Iterable[object]:
+    if tools is None:
+        return ()
+    if not isinstance(tools, Iterable):
+        message = f"the tools that the object reports are no list but {type(tools).__name__}"
+        raise InvalidManifestError(None, "wrong_type", message)
+    return tools
+
+
+def _checked_id(manifest: CapsuleManifest, reported: object) -> CapsuleId:
+    name = manifest.package.name
+    if reported is not None and str(reported) != name:
+        message = f"the object's id is {str(reported)!r}, its manifest's package name {name!r}"
+        raise InvalidManifestError(None, "id_mismatch", message)
+    return CapsuleId(name)
+
+
+def _state(value: Any) -> CapsuleState | None:  # noqa: ANN401 - the caller's own object
+    return None if value is None else to_state(value)
+
+
+def to_state(value: Any) -> CapsuleState:  # noqa: ANN401 - the caller's own object
+    """
+    Return the state of that name.
+
+    Raises:
+        InvalidTextError: There is none.
+    """
+    try:
+        return CapsuleState(value)
+    except ValueError as error:
+        raise InvalidTextError("state", "unknown", str(error)) from error
+
+
+def _text(field: str, value: object) -> str | None:
+    text = None if value is None else str(value)
+    check_text(field, text)
+    return text
+
+
+def _directory(value: Any) -> str | None:  # noqa: ANN401 - the caller's own object
+    if value is None:
+        return None
+    try:
+        directory = os.fsdecode(value)
+    except TypeError as error:
+        raise InvalidTextError("source directory", "no_path", str(error)) from error
+    check_text("source directory", directory)
+    return directory
+
+
+def _tool_def(tool: Any) -> ToolDef:  # noqa: ANN401 - a ToolDef, a mapping, or an object like one
+    try:
+        checked = ToolDef.model_validate(tool, from_attributes=True)
+    except ValidationError as error:
+        message = f"a tool that the object reports: {error.errors()[0]['msg']}"
+        raise InvalidManifestError(None, "wrong_type", message) from error
+    check_json(checked)
+    for rule, message in too_long("tool name", checked.name, MAX_NAME):
+        raise InvalidManifestError(None, rule, message)
+    return checked

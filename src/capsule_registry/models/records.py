@@ -1,0 +1,204 @@
+"""What the registry holds and hands out, and what it takes in."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, PrivateAttr
+
+from capsule_registry.identifiers import CapsuleId
+from capsule_registry.manifest.manifest import CapsuleManifest
+from capsule_registry.models.uplink import UplinkDescriptor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class CapsuleState(StrEnum):
+    """Where a capsule is in its life. Only one that is ready is allowed anything."""
+
+    UNLOADED = "unloaded"
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+    UNLOADING = "unloading"
+
+
+@runtime_checkable
+class Capsule(Protocol):
+    """
+    What can be registered: anything with a manifest.
+
+    Where the object also has `id`, `state`, `state_reason`, `source_dir` or `tools`, they are
+    used; each, the manifest included, may be an attribute or a method without arguments, and is
+    read once. `id` must equal the manifest's package name. Tools that the object reports win over
+    the manifest's of the same name. Nothing else of the object is ever touched.
+    """
+
+    @property
+    def manifest(self) -> CapsuleManifest | Callable[[], CapsuleManifest]:
+        """The capsule's manifest."""
+
+
+class Tool(BaseModel):
+    """A function that the model may call, and the capsule that offers it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    capsule_id: CapsuleId
+    name: str
+    description: str
+    input_schema: Any
+
+
+class RegisteredCapsule(BaseModel):
+    """
+    A capsule as it stands in the registry.
+
+    `generation` is the revision of the register or replace that put it there, `modified_revision`
+    that of its last change. `manifest_text` is the exact text given and `manifest_digest` its
+    SHA-256. `instance` is the very object that this process registered, else `None`; it is left
+    out of equality, JSON and pickles.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: CapsuleId
+    version: str
+    manifest: CapsuleManifest
+    manifest_text: str
+    manifest_digest: str
+    source_dir: str | None
+    state: CapsuleState
+    state_reason: str | None
+    generation: int
+    modified_revision: int
+    registered_at: AwareDatetime
+
+    _instance: Any = PrivateAttr(default=None)
+
+    @property
+    def instance(self) -> Any:  # noqa: ANN401 - whatever was registered
+        """The object that this process registered, or `None` if another process did."""
+        return self._instance
+
+    def attach(self, instance: object) -> RegisteredCapsule:
+        """Set `instance`, and return this very record."""
+        self._instance = instance
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RegisteredCapsule):
+            return NotImplemented
+        return self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.generation, self.modified_revision))
+
+    def __getstate__(self) -> dict[Any, Any]:
+        return {**super().__getstate__(), "__pydantic_private__": {"_instance": None}}
+
+
+class RegisteredUplink(BaseModel):
+    """An uplink, and the capsule that it is filed under."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    capsule_id: CapsuleId
+    descriptor: UplinkDescriptor
+
+
+class RegisteredUuid(BaseModel):
+    """A session UUID, the capsule id that it is filed under, registered or not, and its lease."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uuid: UUID
+    capsule_id: CapsuleId
+    lease_id: UUID | None
+    registered_at: AwareDatetime
+
+
+class Lease(BaseModel):
+    """
+    A process's hold on session UUIDs, until `expires_at` or whatever renewing makes of that.
+
+    `opened_revision` is its fencing token: the later one of two leases has the greater one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: UUID
+    name: str
+    host: str
+    pid: int
+    actor: str
+    ttl: timedelta
+    opened_at: AwareDatetime
+    opened_revision: int
+    expires_at: AwareDatetime
+
+
+class Grant(BaseModel):
+    """One thing that a capsule may do, once it is ready: an entry of its manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    capsule_id: CapsuleId
+    capability: str
+    value: str
+    state: CapsuleState
+
+
+class Interceptor(NamedTuple):
+    """An action that an event calls for; `instance` is what this process registered, if it did."""
+
+    capsule_id: CapsuleId
+    action: str
+    instance: Any
+
+
+class Provision(BaseModel):
+    """A capability that a capsule offers to others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    capsule_id: CapsuleId
+    capability: str
+    state: CapsuleState
+
+
+class Dependency(BaseModel):
+    """A capability that a capsule requires, and all who provide it, itself included."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    capsule_id: CapsuleId
+    requirement: str
+    providers: tuple[CapsuleId, ...]
+
+
+class BootOrder(BaseModel):
+    """
+    In which order capsules start: providers first, uplinks before all others.
+
+    Where some require each other in a circle, `cycle` names them, with whoever waits for them, and
+    `order` is that of registration, uplinks first. `unmet` is what nobody provides.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    order: tuple[CapsuleId, ...]
+    unmet: tuple[Dependency, ...]
+    cycle: tuple[CapsuleId, ...]
+
+
+class ReadyStatus(StrEnum):
+    """What came of waiting for a capsule."""
+
+    READY = "ready"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"

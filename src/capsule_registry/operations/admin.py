@@ -1,0 +1,258 @@
+"""What an operator does with the database itself: upgrade it, copy it, look whether it is well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from capsule_registry.clocks import Clock
+from capsule_registry.database.database import Database
+from capsule_registry.errors import (
+    InvalidDatabaseError,
+    NamespaceInUseError,
+    NamespaceNotFoundError,
+)
+from capsule_registry.identifiers import to_namespace
+from capsule_registry.lookups.file_lookups import lookups_on
+from capsule_registry.models.limits import MAX_ACTOR, check_text
+from capsule_registry.operations.database_roles import grant_statements
+from capsule_registry.operations.doctor import Finding, diagnose
+from capsule_registry.operations.inspection import run_query
+from capsule_registry.schema import version as schema
+from capsule_registry.unit_of_work import namespaces
+from capsule_registry.unit_of_work.actors import default_actor
+from capsule_registry.unit_of_work.unit import close_unit, open_unit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from os import PathLike
+    from uuid import UUID
+
+    from sqlalchemy import Connection
+
+    from capsule_registry.database.dialects.shells import Shell
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaStatus:
+    """The schema version found in a database (`None`: no schema) and the library's own."""
+
+    found: str | None
+    library: str
+    is_usable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceStatus:
+    """
+    A namespace and its head: the position and the hash that its whole history leads to.
+
+    `revision` and `head_hash`, kept elsewhere, are what a later history is checked against.
+    """
+
+    name: str
+    incarnation: UUID
+    revision: int
+    head_hash: str
+    capsule_count: int
+
+
+class RegistryAdmin:
+    """A database that registries are kept in. A context manager; open it with `open`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._clock = Clock(is_hosts=database.dialect.has_hosts_clock)
+
+    @classmethod
+    def open(
+        cls,
+        url: str | None = None,
+        *,
+        read_only: bool = False,
+        allow_network_file_system: bool = False,
+    ) -> Self:
+        """
+        Open the database at *url* (see `CapsuleRegistry.open`) without looking at its schema.
+
+        Raises:
+            InvalidDatabaseError, PermissionDeniedError, RegistryUnavailableError: As there.
+        """
+        database = Database.open(
+            url,
+            create=not read_only,
+            read_only=read_only,
+            allow_network_file_system=allow_network_file_system,
+            may_be_behind=True,
+        )
+        return cls(database)
+
+    def status(self) -> SchemaStatus:
+        """Return the schema version found and the library's."""
+        found = self._database.read(schema.find)
+        return SchemaStatus(found.version, schema.SCHEMA_VERSION, found.is_usable)
+
+    def upgrade(self) -> Path | None:
+        """
+        Bring the schema to the library's version; return the path of the copy, if one was made.
+
+        Any number of processes may do this at once. A SQLite file with anything in it is copied
+        first.
+
+        Raises:
+            SchemaVersionError: The schema is newer than this library; nothing was changed.
+        """
+        return schema.upgrade(self._database)
+
+    def print_upgrade(self) -> None:
+        """Print the SQL that makes the schema in an empty database of this kind."""
+        schema.upgrade_sql(self._database)
+
+    def backup(self, target: str | PathLike[str]) -> None:
+        """
+        Copy a SQLite database to the new file *target*, consistent though others write.
+
+        Raises:
+            InvalidDatabaseError: The database is on a server, which has its own tool for that.
+            FileExistsError: *target* exists.
+        """
+        if not self._database.dialect.upgrades_itself:
+            reason = "use the server's own tool (pg_dump, mariadb-dump)"
+            raise InvalidDatabaseError(str(self._database.address), reason)
+        schema.backup(self._database, Path(target))
+
+    def namespaces(self) -> list[NamespaceStatus]:
+        """Return the namespaces, by name."""
+        self._check_schema()
+        return [NamespaceStatus(*row) for row in self._database.read(namespaces.list_all)]
+
+    def create_namespace(self, name: str, *, actor: str | None = None) -> None:
+        """
+        Make the namespace *name*; one that is there is left as it is.
+
+        Raises:
+            InvalidTextError: *name* is not 1 to 63 characters of `a-z`, `0-9` and `-`.
+        """
+        self._check_schema()
+        check_text("actor", actor, MAX_ACTOR)
+
+        def create(conn: Connection) -> None:
+            unit = namespaces.create(conn, to_namespace(name), self._clock, self._database.dialect)
+            close_unit(unit, actor=actor or default_actor(), reason=None)
+
+        with self._database.translating():
+            self._database.write(create)
+
+    def drop_namespace(self, name: str, *, force: bool = False) -> NamespaceStatus:
+        """
+        Delete the namespace with all that is registered in it and all its history.
+
+        Returns:
+            What it was: its head is the last anchor that will ever be had of it.
+
+        Raises:
+            NamespaceNotFoundError: There is none of that name.
+            NamespaceInUseError: Capsules are registered in it, and *force* is not set.
+        """
+        self._check_schema()
+        to_namespace(name)
+        last: NamespaceStatus | None = None
+
+        def drop(conn: Connection) -> NamespaceStatus:
+            nonlocal last
+            try:
+                unit = open_unit(conn, name, self._clock)
+            except NamespaceNotFoundError:
+                if last is None:
+                    raise
+                return last  # It was dropped, by a COMMIT that was not answered.
+            found = next(row for row in namespaces.list_all(conn) if row[0] == name)
+            last = NamespaceStatus(*found)
+            if last.capsule_count and not force:
+                raise NamespaceInUseError(name, last.capsule_count)
+            namespaces.drop(unit)
+            return last
+
+        return self._database.write(drop)
+
+    def grants(
+        self,
+        *,
+        readers: Iterable[str] = (),
+        writers: Iterable[str] = (),
+        auditors: Iterable[str] = (),
+    ) -> list[str]:
+        """
+        Return the statements that give the roles their rights; see `docs/databases.md`.
+
+        Raises:
+            InvalidDatabaseError: The database is a file, which has no roles.
+        """
+        self._check_schema()
+        with self._database.translating(), self._database.connected(self._database.engine) as conn:
+            return [
+                *grant_statements(
+                    self._database, conn, readers=readers, writers=writers, auditors=auditors
+                )
+            ]
+
+    def shell(self) -> Shell:
+        """Return the database's own shell, opened so that it can only read, on the first host."""
+        return self._database.dialect.shell(self._database.address.first_url)
+
+    def query(self, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """
+        Return the names of the columns that one SQL *statement* gives, and its rows.
+
+        Open the database to be read only: what would write is then refused by the database itself.
+
+        Raises:
+            PermissionDeniedError: It would write, or is none of the statements that read.
+            InvalidTextError: It is no SQL that the database understands.
+        """
+        database = self._database
+        with database.translating(), database.connected(database.engine) as conn:
+            return run_query(database, conn, statement)
+
+    def accept_restore(self, *, actor: str | None = None, reason: str | None = None) -> None:
+        """
+        Give every namespace a new incarnation: for a database brought back from a backup.
+
+        It is recorded in each history. Watches and views that were open on what was there before
+        end with `IncarnationChangedError`, instead of taking other changes for those they know.
+        """
+        self._check_schema()
+        check_text("actor", actor, MAX_ACTOR)
+        check_text("reason", reason)
+        for name in [found.name for found in self.namespaces()]:
+
+            def renew(conn: Connection, name: str = name) -> None:
+                unit = namespaces.renew(open_unit(conn, name, self._clock))
+                close_unit(unit, actor=actor or default_actor(), reason=reason)
+
+            self._database.write(renew)
+
+    def _check_schema(self) -> None:
+        self._database.read(schema.find).check(self._database)
+
+    def findings(self) -> list[Finding]:
+        """Return what was read back of the database, its settings and its namespaces, in order."""
+        database = self._database
+        with database.translating(), database.connected(database.engine) as conn:
+            found = [*diagnose(database, conn)]
+        lookups = lookups_on(database, "default", self._clock)
+        try:
+            return [*found, Finding("lookups", lookups.way)]
+        finally:
+            lookups.close()
+
+    def close(self) -> None:
+        """Close every connection. Idempotent."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

@@ -1,0 +1,246 @@
+"""
+May the sender of this message do that?
+
+Decided from the rows that an auditor sees: the UUID, its lease, the capsule's state and its grants,
+all read in one statement. Every failure denies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import and_, bindparam, select
+
+from capsule_registry.entities import leases
+from capsule_registry.errors import (
+    HistoryCorruptError,
+    InvalidUuidError,
+    NamespaceNotFoundError,
+)
+from capsule_registry.identifiers import CapsuleId, to_uuid
+from capsule_registry.models.records import CapsuleState
+from capsule_registry.permissions.rules import RULES, covering, is_understood, plain_text
+from capsule_registry.schema.tables import capsules, grants, namespaces, uuid_mappings
+from capsule_registry.schema.tables import leases as leases_table
+from capsule_registry.unit_of_work.hash_chain import UNREADABLE
+from capsule_registry.unit_of_work.queries import Query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from capsule_registry.unit_of_work.scope import LookupScope, Row
+
+
+class Why(StrEnum):
+    """What a decision rests on."""
+
+    GRANTED = "granted"
+    #: The UUID is not filed, or its lease has run out.
+    UNKNOWN_UUID = "unknown_uuid"
+    #: It is filed under an id of which no capsule is registered.
+    NOT_REGISTERED = "not_registered"
+    #: The capsule is in another state than ready.
+    NOT_READY = "not_ready"
+    #: There is no such capability.
+    UNKNOWN_CAPABILITY = "unknown_capability"
+    #: The value is missing, or none that can be asked for with this capability.
+    MALFORMED_VALUE = "malformed_value"
+    #: No grant of the capsule covers the value.
+    NOT_GRANTED = "not_granted"
+    #: What is stored cannot be read as what the registry writes.
+    UNREADABLE = "unreadable"
+    #: The answer came after the deadline.
+    TOO_LATE = "too_late"
+
+
+class Decision(BaseModel):
+    """
+    Whether the sender may, why, and as of which revision.
+
+    `capsule_id` is what the UUID is filed under; `grant` the entry of the manifest that allows it.
+    `revision` is `None` only where not even that could be read.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    allowed: bool
+    why: Why
+    capsule_id: CapsuleId | None = None
+    grant: str | None = None
+    revision: int | None = None
+
+
+#: The head, and as far as there are any: the UUID, its lease, its capsule, and that one's grants.
+STANDING: Final = Query(
+    uuid_mappings,
+    ("uuid",),
+    select(
+        namespaces.c.revision,
+        uuid_mappings.c.capsule_id,
+        uuid_mappings.c.lease_id,
+        *leases.ENDS,
+        capsules.c.registered_revision,
+        capsules.c.state,
+        grants.c.value,
+    )
+    .outerjoin(
+        uuid_mappings,
+        and_(
+            uuid_mappings.c.namespace == namespaces.c.name,
+            uuid_mappings.c.uuid == bindparam("uuid"),
+        ),
+    )
+    .outerjoin(leases_table, leases.OF_UUID)
+    .outerjoin(
+        capsules,
+        and_(
+            capsules.c.namespace == uuid_mappings.c.namespace,
+            capsules.c.id == uuid_mappings.c.capsule_id,
+        ),
+    )
+    .outerjoin(
+        grants,
+        and_(
+            grants.c.namespace == capsules.c.namespace,
+            grants.c.capsule_id == capsules.c.id,
+            grants.c.capability == bindparam("capability"),
+        ),
+    )
+    .where(namespaces.c.name == bindparam("namespace"))
+    .order_by(grants.c.position),
+)
+
+
+#: A capsule, and all its grants.
+_OF_CAPSULE: Final = Query(
+    capsules,
+    ("id",),
+    select(
+        capsules.c.registered_revision,
+        capsules.c.state,
+        grants.c.capability,
+        grants.c.value,
+    )
+    .outerjoin(
+        grants,
+        and_(grants.c.namespace == capsules.c.namespace, grants.c.capsule_id == capsules.c.id),
+    )
+    .where(capsules.c.namespace == bindparam("namespace"), capsules.c.id == bindparam("id"))
+    .order_by(grants.c.capability, grants.c.position),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Standing:
+    """What a capsule may do, as far as its rows tell. Two are never equal: each is of its time."""
+
+    is_registered: bool
+    state: str | None
+    #: The entries of its manifest, in order, by capability.
+    grants: Mapping[str, Sequence[str]]
+
+
+class Verdict(NamedTuple):
+    """What is decided of a capsule, and the entry that allows it."""
+
+    why: Why
+    grant: str | None = None
+
+
+UNKNOWN: Final = Verdict(Why.UNKNOWN_UUID)
+
+
+def check(scope: LookupScope, uuid: object, capability: object, value: object) -> Decision:
+    """
+    Decide; what is wrong with the arguments, or with the rows, denies.
+
+    Raises:
+        NamespaceNotFoundError: The namespace was dropped, so there is nobody to ask.
+    """
+    known = known_capability(capability)
+    try:
+        rows = scope.rows(STANDING, uuid=asked_uuid(uuid), capability=known)
+        if not rows:
+            raise NamespaceNotFoundError(scope.namespace)
+        return _decide(scope, rows, known, value)
+    except UNREADABLE:
+        return Decision(allowed=False, why=Why.UNREADABLE)
+
+
+def standing(scope: LookupScope, capsule_id: str) -> Standing:
+    """
+    Return what the capsule of that id may do, all of it.
+
+    Raises:
+        HistoryCorruptError: A row is none that the registry wrote.
+    """
+    rows = scope.rows(_OF_CAPSULE, id=capsule_id)
+    return _standing(rows, ((row["capability"], row["value"]) for row in rows))
+
+
+def decide(standing: Standing, capability: str | None, value: object) -> Verdict:
+    """Decide whether a capsule may do that; `None` is a capability that there is not."""
+    if not standing.is_registered:
+        return Verdict(Why.NOT_REGISTERED)
+    if standing.state != CapsuleState.READY:
+        return Verdict(Why.NOT_READY)
+    if capability is None:
+        return Verdict(Why.UNKNOWN_CAPABILITY)
+    grant = covering(capability, standing.grants.get(capability, ()), value)
+    if grant is not None:
+        return Verdict(Why.GRANTED, grant)
+    understood = is_understood(capability, value)
+    return Verdict(Why.NOT_GRANTED if understood else Why.MALFORMED_VALUE)
+
+
+def decision(revision: int, capsule_id: CapsuleId | None, verdict: Verdict) -> Decision:
+    """Return the decision on the sender that *verdict* is."""
+    return Decision(
+        allowed=verdict.why is Why.GRANTED,
+        why=verdict.why,
+        capsule_id=capsule_id,
+        grant=verdict.grant,
+        revision=revision,
+    )
+
+
+def known_capability(capability: object) -> str | None:
+    """Return the name of a capability; `None` if there is no such."""
+    name = plain_text(capability)
+    return name if name in RULES else None
+
+
+def asked_uuid(uuid: object) -> UUID | None:
+    """Return the UUID; what is none is filed nowhere."""
+    try:
+        return uuid if isinstance(uuid, UUID) else to_uuid(plain_text(uuid) or "")
+    except InvalidUuidError:
+        return None
+
+
+def _decide(
+    scope: LookupScope, rows: Sequence[Row], capability: str | None, value: object
+) -> Decision:
+    row, revision = rows[0], rows[0]["revision"]
+    if not isinstance(revision, int):
+        raise HistoryCorruptError(f"namespace {scope.namespace}", "its revision is no number")
+    standing = _standing(rows, ((capability, row["value"]) for row in rows))
+    if row["capsule_id"] is None or not leases.stands(scope, row):
+        return decision(revision, None, UNKNOWN)
+    capsule_id = CapsuleId(row["capsule_id"])
+    return decision(revision, capsule_id, decide(standing, capability, value))
+
+
+def _standing(rows: Sequence[Row], granted: Iterable[tuple[object, object]]) -> Standing:
+    registered = rows[0]["registered_revision"] if rows else None
+    if not isinstance(registered, int | None):
+        raise HistoryCorruptError("a capsule", "its registered_revision is no number")
+    grants: dict[str, list[str]] = {}
+    for capability, value in granted:
+        if isinstance(capability, str) and isinstance(value, str):
+            grants.setdefault(capability, []).append(value)
+    return Standing(registered is not None, rows[0]["state"] if rows else None, grants)

@@ -1,0 +1,52 @@
+"""Grants: which capsules may do what, as their manifests say."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from capsule_registry.identifiers import CapsuleId
+from capsule_registry.models.new_capsule import CAPABILITIES
+from capsule_registry.models.records import CapsuleState, Grant
+from capsule_registry.permissions.rules import asking
+from capsule_registry.schema.tables import grants
+from capsule_registry.unit_of_work.queries import Query, derived
+
+if TYPE_CHECKING:
+    from capsule_registry.unit_of_work.scope import Row, Scope
+
+
+@cache
+def _filtered(by: tuple[str, ...]) -> Query:
+    return derived(grants, *by)
+
+
+def _nothing(entry: str) -> bool:  # noqa: ARG001 - where it cannot be asked for
+    return False
+
+
+def _place(row: Row) -> tuple[int, ...]:
+    """Return what rows are ordered by: registration, then the manifest."""
+    in_manifest = (CAPABILITIES.index(row["capability"]), row["position"])
+    return (row["registered_revision"], row["capsule_position"], *in_manifest)
+
+
+def find(
+    scope: Scope, *, capability: str | None, value: str | None, capsule_id: CapsuleId | None
+) -> list[Grant]:
+    """Return the grants, those alone of a capability or a capsule, or that cover *value*."""
+    wanted = {"capability": capability, "capsule_id": capsule_id}
+    given = {name: text for name, text in wanted.items() if text is not None}
+    found = scope.rows(_filtered(tuple(given)), **given)
+    if value is not None:
+        covers = {name: asking(name, value) or _nothing for name in CAPABILITIES}
+        found = [row for row in found if covers.get(row["capability"], _nothing)(row["value"])]
+    return [
+        Grant(
+            capsule_id=CapsuleId(row["capsule_id"]),
+            capability=row["capability"],
+            value=row["value"],
+            state=CapsuleState(row["state"]),
+        )
+        for row in sorted(found, key=_place)
+    ]

@@ -1,0 +1,100 @@
+"""What follows from the manifests, as rows that can be searched: no events of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    Named,
+    PrimaryKeyConstraint,
+    Table,
+    TypedColumns,
+)
+
+from capsule_registry.database.dialects.types import CanonicalJson, LongText, ShortText
+from capsule_registry.schema.tables.metadata import KEYED, metadata
+from capsule_registry.schema.tables.registered import CAPSULES_KEY
+
+
+class _ToolColumns(TypedColumns):
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
+    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
+    position: Named[int] = Column(Integer, nullable=False)
+    name: Named[str] = Column(ShortText(255), nullable=False)
+    description: Named[str] = Column(LongText(), nullable=False)
+    input_schema: Named[Any] = Column(CanonicalJson(none_as_null=False), nullable=False)
+
+
+tools = Table(
+    "tools",
+    metadata,
+    _ToolColumns,
+    PrimaryKeyConstraint("namespace", "capsule_id", "position"),
+    ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
+    Index("ix_tools_name", "namespace", "name"),
+)
+
+
+class _GrantColumns(TypedColumns):
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
+    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
+    capability: Named[str] = Column(ShortText(32), nullable=False)
+    position: Named[int] = Column(Integer, nullable=False)
+    value: Named[str] = Column(ShortText(512), nullable=False)
+
+
+grants = Table(
+    "grants",
+    metadata,
+    _GrantColumns,
+    PrimaryKeyConstraint("namespace", "capsule_id", "capability", "position"),
+    ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
+    Index("ix_grants_value", "namespace", "capability", "value"),
+    **KEYED,
+)
+
+
+class _InterceptorColumns(TypedColumns):
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
+    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
+    position: Named[int] = Column(Integer, nullable=False)
+    event: Named[str] = Column(ShortText(512), nullable=False)
+    action: Named[str] = Column(LongText(), nullable=False)
+
+
+interceptors = Table(
+    "interceptors",
+    metadata,
+    _InterceptorColumns,
+    PrimaryKeyConstraint("namespace", "capsule_id", "position"),
+    ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
+    Index("ix_interceptors_event", "namespace", "event"),
+)
+
+
+class _CapabilityColumns(TypedColumns):
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
+    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
+    position: Named[int] = Column(Integer, nullable=False)
+    #: The word before the colon, such as `topic`.
+    kind: Named[str] = Column(ShortText(32), nullable=False)
+    capability: Named[str] = Column(ShortText(1024), nullable=False)
+
+
+def _of_capabilities(name: str) -> Table[_CapabilityColumns]:
+    return Table(
+        name,
+        metadata,
+        _CapabilityColumns,
+        PrimaryKeyConstraint("namespace", "capsule_id", "position"),
+        ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
+        Index(f"ix_{name}_kind", "namespace", "kind"),
+    )
+
+
+provisions = _of_capabilities("provisions")
+requirements = _of_capabilities("requirements")

@@ -1,0 +1,169 @@
+"""Namespaces: independent registries inside one database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+from sqlalchemy import bindparam, delete, func, select, update
+
+from capsule_registry.canonical_json import canonical_json
+from capsule_registry.database.dialects.expressions import DatabaseNow
+from capsule_registry.errors import (
+    FutureRevisionError,
+    HistoryCorruptError,
+    NamespaceNotFoundError,
+    RevisionCompactedError,
+)
+from capsule_registry.schema.tables import (
+    capsules,
+    events,
+    leases,
+    manifests,
+    namespaces,
+    revisions,
+)
+from capsule_registry.unit_of_work.hash_chain import GENESIS_HASH
+from capsule_registry.unit_of_work.unit import open_unit
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from sqlalchemy import Connection
+
+    from capsule_registry.clocks import Clock
+    from capsule_registry.database.dialects.dialect import Dialect
+    from capsule_registry.unit_of_work.scope import Scope
+    from capsule_registry.unit_of_work.unit import Unit
+
+#: Before any clock: the first unit sets the time.
+_BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_listing = (
+    select(
+        namespaces.c.name,
+        namespaces.c.incarnation,
+        namespaces.c.revision,
+        namespaces.c.head_hash,
+        select(func.count())
+        .where(
+            capsules.c.namespace == namespaces.c.name, capsules.c.registered_revision.is_not(None)
+        )
+        .scalar_subquery(),
+    )
+    .where(namespaces.c.revision > 0)
+    .order_by(namespaces.c.name)
+)
+_head = select(
+    namespaces.c.incarnation,
+    namespaces.c.revision,
+    namespaces.c.head_hash,
+    namespaces.c.compacted_revision,
+    namespaces.c.last_commit_at,
+    DatabaseNow().label("now"),
+).where(namespaces.c.name == bindparam("namespace"))
+_found = select(namespaces.c.name).where(namespaces.c.name == bindparam("namespace"))
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the history of a namespace ends, and up to where it was pruned."""
+
+    incarnation: UUID
+    revision: int
+    hash: str
+    compacted: int
+    last_commit_at: datetime
+    #: What the database's clock said when this was read, if it has one.
+    now: datetime | None
+
+    def check(self, revision: int) -> None:
+        """
+        Check that the state at *revision* can be told.
+
+        Raises:
+            FutureRevisionError: It lies beyond the head.
+            RevisionCompactedError: It was pruned.
+        """
+        if revision > self.revision:
+            raise FutureRevisionError(revision, self.revision)
+        if revision < self.compacted:
+            raise RevisionCompactedError(revision, self.compacted)
+
+
+def create(conn: Connection, namespace: str, clock: Clock, dialect: Dialect) -> Unit:
+    """
+    Make the namespace, and return the unit, not yet closed, that files its creation.
+
+    Processes that do so at once take turns: whoever comes second finds it, and files nothing.
+    """
+    row = {
+        "name": namespace,
+        "incarnation": uuid4(),
+        "revision": 0,
+        "head_hash": GENESIS_HASH,
+        "compacted_revision": 0,
+        "last_commit_at": _BEGINNING,
+    }
+    conn.execute(dialect.insert_if_missing(namespaces), row)
+    unit = open_unit(conn, namespace, clock)
+    if unit.revision == 1:
+        unit.file("namespace.created", namespaces.name, None, image(unit))
+    return unit
+
+
+def image(unit: Unit) -> dict[str, str]:
+    """Return what events say of the namespace itself."""
+    return {"incarnation": str(unit.incarnation), "name": unit.namespace}
+
+
+def renew(unit: Unit) -> Unit:
+    """
+    Give the namespace that *unit* holds a new incarnation; return the unit that goes on with it.
+
+    Whoever has followed the history of before learns that its positions mean nothing any more.
+    """
+    before = canonical_json(image(unit))
+    renewed = replace(unit, incarnation=uuid4())
+    change = update(namespaces).where(namespaces.c.name == unit.namespace)
+    unit.execute(change.values(incarnation=renewed.incarnation))
+    renewed.file("namespace.restored", namespaces.name, before, image(renewed))
+    return renewed
+
+
+def exists(scope: Scope) -> bool:
+    """Say whether the scope's namespace is there."""
+    return scope.scalar(_found, {"namespace": scope.namespace}) is not None
+
+
+def head(scope: Scope) -> Head:
+    """
+    Return where the history of the scope's namespace ends.
+
+    Raises:
+        NamespaceNotFoundError: It was dropped.
+        HistoryCorruptError: The row is none that the registry wrote.
+    """
+    row = scope.execute(_head, {"namespace": scope.namespace}).one_or_none()
+    if row is None:
+        raise NamespaceNotFoundError(scope.namespace)
+    if not (isinstance(row.revision, int) and isinstance(row.compacted_revision, int)):
+        raise HistoryCorruptError(f"namespace {scope.namespace}", "its revisions are no numbers")
+    return Head(*row)
+
+
+def list_all(conn: Connection) -> list[tuple[str, UUID, int, str, int]]:
+    """Return name, incarnation, revision, head hash and count of capsules of each, by name."""
+    return [(*row,) for row in conn.execute(_listing)]
+
+
+def drop(unit: Unit) -> None:
+    """Delete the namespace that *unit* holds, with all that is registered and all its history."""
+    namespace = unit.namespace
+    # The triggers let nothing be deleted beyond the mark of pruning.
+    all_of_it = update(namespaces).where(namespaces.c.name == namespace)
+    unit.execute(all_of_it.values(compacted_revision=namespaces.c.revision))
+    for table in (capsules, leases, events, revisions, manifests):
+        unit.execute(delete(table).where(table.c.namespace == namespace))
+    unit.execute(delete(namespaces).where(namespaces.c.name == namespace))
