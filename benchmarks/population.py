@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from capsule_registry import CapsuleRegistry
-from capsule_registry.canonical_json import sha256_of_lines
-from capsule_registry.unit_of_work.hash_chain import export_lines
+from capsule_registry.unit_of_work.hash_chain import hash_lines, sha256_of_lines
 from capsules import SESSIONS, capsule_id, manifest, session, sessions_of
 from raw import connect
 from rows import HISTORY, Rows, columns_of_table, without_triggers
@@ -155,7 +154,7 @@ class _Copier:
         header = dict(zip(columns, row, strict=True)) | {"committed_at": self._committed_at}
         named = columns_of_table("events")
         events = [dict(zip(named, event, strict=True)) for event in found["events"]]
-        digest = sha256_of_lines(export_lines(self._incarnation, header, events))
+        digest = sha256_of_lines(hash_lines(self._incarnation, header, events))
         row[columns.index("hash")] = digest
         self.head = (header["revision"], digest)
 

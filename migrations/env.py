@@ -30,9 +30,11 @@ schema_versions = sa.table(
 
 
 def numbered(migration_context, revision, directives):
-    """Number a new revision after the last one, in four digits."""
-    head = ScriptDirectory.from_config(context.config).get_current_head()
-    directives[0].rev_id = f"{int(head or 0) + 1:04d}"
+    """Number a new revision after the last one: a `v` and four digits; its file has the digits."""
+    head = ScriptDirectory.from_config(context.config).get_current_head() or "v0000"
+    number = f"{int(head.removeprefix('v')) + 1:04d}"
+    directives[0].rev_id = f"v{number}"
+    directives[0].message = f"{number} {directives[0].message}"
 
 
 def record_version(ctx, step, heads, run_args):

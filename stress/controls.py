@@ -14,7 +14,6 @@ Guards of the library that a stress command can take out, to show that it would 
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import bindparam, select
@@ -22,8 +21,8 @@ from sqlalchemy import bindparam, select
 from capsule_registry import clocks
 from capsule_registry.clocks import Clock
 from capsule_registry.database.dialects import sqlite_file
-from capsule_registry.database.dialects.dialect import Dialect, dialect_for_files, dialect_named
 from capsule_registry.database.dialects.expressions import DatabaseNow, DatabaseUser
+from capsule_registry.database.dialects.known import FILES, dialect_named
 from capsule_registry.database.dialects.sqlite_write_queue import WriteQueue
 from capsule_registry.entities import leases
 from capsule_registry.schema.tables import namespaces
@@ -33,10 +32,10 @@ from capsule_registry.unit_of_work.queries import Query
 
 if TYPE_CHECKING:
     import argparse
-    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from capsule_registry.clocks import Moment
+    from capsule_registry.database.dialects.dialect import Dialect
 
 GUARDS: Final = ("transaction", "lock", "foreign-keys", "queue", "expiry", "hold", "clock")
 
@@ -56,7 +55,7 @@ def take_out(guard: str | None) -> None:
         case "foreign-keys":
             _ignore_foreign_keys()
         case "queue":
-            WriteQueue.turn = _no_turn  # type: ignore[assignment,method-assign]
+            _take_no_turns()
         case "expiry":
             leases.is_live = lambda lease, moment: lease["expires_at"] is not None  # noqa: ARG005 - as `is_live`
         case "hold":
@@ -66,8 +65,8 @@ def take_out(guard: str | None) -> None:
 
 
 def _commit_each_statement() -> None:
-    WriteQueue.turn = _no_turn  # type: ignore[assignment,method-assign]
-    _change(dialect_for_files(), begin_write=None)
+    _take_no_turns()
+    _change(FILES, begin_write=None)
     for dialect in _servers():
         options = {**dialect.engine_options, "isolation_level": "AUTOCOMMIT"}
         _change(dialect, engine_options=options, isolation="AUTOCOMMIT")
@@ -95,8 +94,8 @@ def _read_own_clock() -> None:
     Clock.moment = of_host  # type: ignore[method-assign]
 
 
-def _no_turn(queue: WriteQueue, timeout: float) -> AbstractContextManager[None]:  # noqa: ARG001 - as `turn`
-    return nullcontext()
+def _take_no_turns() -> None:
+    WriteQueue.take = lambda *_: -1  # type: ignore[method-assign]
 
 
 def _servers() -> list[Dialect]:

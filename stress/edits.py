@@ -16,10 +16,9 @@ from uuid import UUID
 from sqlalchemy import Boolean
 
 from capsule_registry import sqlite_module
-from capsule_registry.canonical_json import sha256_of_lines
 from capsule_registry.database.dialects.types import CanonicalJson, CanonicalUuid, UtcDateTime
 from capsule_registry.schema.tables import metadata
-from capsule_registry.unit_of_work.hash_chain import export_lines
+from capsule_registry.unit_of_work.hash_chain import hash_lines, sha256_of_lines
 
 if TYPE_CHECKING:
     import random
@@ -211,9 +210,7 @@ def rewrite(contents: Contents, chance: random.Random) -> str:
         found = events.get(row["revision"], [])
         row |= {"previous_hash": previous, "event_count": len(found)}
         committed_at = datetime.fromisoformat(row["committed_at"])
-        lines = export_lines(
-            UUID(head["incarnation"]), {**row, "committed_at": committed_at}, found
-        )
+        lines = hash_lines(UUID(head["incarnation"]), {**row, "committed_at": committed_at}, found)
         row["hash"] = previous = sha256_of_lines(lines)
     head |= {"revision": revisions[-1]["revision"], "head_hash": previous}
     return f"{where}, then all hashes"

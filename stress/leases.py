@@ -119,7 +119,7 @@ class Asked:
 
 def now(registry: CapsuleRegistry) -> datetime:
     """Return the time by the clock that leases go by, read past the library."""
-    found = registry._look(lambda scope: scope.conn.scalar(select(DatabaseNow())))  # noqa: SLF001 - as it says
+    found = registry._read(lambda scope: scope.conn.scalar(select(DatabaseNow())))  # noqa: SLF001 - as it says
     return found or datetime.now(UTC)
 
 

@@ -3,13 +3,13 @@ Mutation testing of what decides: does a test fail for every small change of it?
 
     python stress/mutants.py
 
-Changes `permissions/rules.py` and `checks.py` in one place at a time, each in a copy of the tree, and
-runs their tests on SQLite until the first that fails. Prints the changes that no test noticed; if
-there are any but those that `equivalent_mutants.txt` lists with a reason, or one is listed that was
-noticed or is not made any more, it exits with 1. That must happen with `--without`, which leaves
-out a file of tests. Unlike the packages that do such a thing, it changes statements outside of
-functions too (the tables of rules, the query), takes parts of them away, and writes nothing in the
-checkout.
+Changes `permissions/rules.py` and `checks.py` in one place at a time, each in a copy of the tree,
+and runs their tests on SQLite until the first that fails. Prints the changes that no test noticed;
+if there are any but those that `equivalent_mutants.txt` lists with a reason, or one is listed that
+was noticed or is not made any more, it exits with 1. That must happen with `--without`, which
+leaves out a file of tests. Unlike the packages that do such a thing, it changes statements outside
+of functions too (the tables of rules, the query), takes parts of them away, and writes nothing in
+the checkout.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from capsule_registry import (
     UplinkDescriptor,
     sqlite_module,
 )
-from capsule_registry.history import live_rows, replay, verification
+from capsule_registry.history import replay, verification
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,9 +46,9 @@ _PREFIX: Final = "sqlite:///"
 #: The checks that `--without` can take out.
 _CHECKS: Final = {
     "hash": (replay, "sha256_of_lines"),
-    "anchor": (verification, "_check_anchor"),
-    "head": (verification, "_check_head"),
-    "live": (live_rows, "compare"),
+    "anchor": (verification, "_verify_anchor"),
+    "head": (verification, "_verify_head"),
+    "live": (verification, "_compare_live_rows"),
 }
 _EDITS: Final[dict[str, edits.Edit]] = {
     "value changed": edits.change_value,

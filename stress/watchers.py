@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from capsule_registry import History
-    from capsule_registry.unit_of_work.scope import Scope
+    from capsule_registry.unit_of_work.queries import Scope
 
 _UUIDS: Final = [uuid5(UUID(int=0), str(number)) for number in range(100)]
 _EVENTS_A_CALL: Final = 2.8

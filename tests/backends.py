@@ -25,7 +25,7 @@ from capsule_registry.database.address import read_address
 from capsule_registry.database.database import Database
 from capsule_registry.database.dialects.types import time_text
 from capsule_registry.schema.tables import metadata
-from capsule_registry.schema.version import migrations_directory
+from capsule_registry.schema.upgrade import migrations_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,7 +91,7 @@ class Backend(ABC):
 
 def fence_statements(name: str) -> list[str]:
     """Return what makes the triggers on the history."""
-    migration = ScriptDirectory(str(migrations_directory())).get_revision("0002")
+    migration = ScriptDirectory(str(migrations_directory())).get_revision("v0001")
     assert migration is not None
     found: list[str] = migration.module.fence_statements(name)
     return found

@@ -57,7 +57,6 @@ ON_FILES_ALONE = {
         "dependencies",
         "lease_history",
         "lease_holders",
-        "migration_0003",
         "readiness",
         "replacement",
         "stress_replacement",

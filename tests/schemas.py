@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from capsule_registry.schema.tables import cache_log, metadata
-from capsule_registry.schema.version import migrations_directory
+from capsule_registry.schema.upgrade import migrations_directory
 
 DIRECTORY = Path(__file__).parents[1] / "docs" / "schema"
 URLS = {
@@ -40,11 +40,9 @@ def statements(name: str) -> str:
         ]
     texts = [str(part.compile(dialect=dialect)).strip() for part in parts]
     scripts = ScriptDirectory(str(migrations_directory()))
-    first, later = (scripts.get_revision(version) for version in ("0002", "0003"))
+    first = scripts.get_revision("v0001")
     assert first is not None
-    assert later is not None
-    made = [one for one in first.module.statements(name) if "VIEW capsule_history" not in one]
-    made.append(later.module.view_statement(name))
+    made = [one for one in first.module.statements(name) if "CREATE TABLE" not in one]
     texts += [textwrap.dedent(text).strip() for text in made]
     lines = [
         line.rstrip().replace("\t", "    ") for text in texts for line in f"{text};".split("\n")

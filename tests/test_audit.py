@@ -237,14 +237,14 @@ def test_of_two_prunings_at_once_the_second_finds_it_done(
     registry.register(make_manifest())
     anchor = registry.history.anchor()
     with CapsuleRegistry.open(url) as other:
-        look = history._check_anchored
+        look = history._require_anchored
 
         def overtaken(*arguments: Any) -> None:
             look(*arguments)
-            monkeypatch.setattr(history, "_check_anchored", look)
+            monkeypatch.setattr(history, "_require_anchored", look)
             other.history.prune(anchor)
 
-        monkeypatch.setattr(history, "_check_anchored", overtaken)
+        monkeypatch.setattr(history, "_require_anchored", overtaken)
         assert 0 == registry.history.prune(anchor)
     assert registry.history.verify(anchor).ok
 

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from capsule_registry import CapsuleAlreadyRegisteredError, CapsuleRegistry, InvalidTextError
-from capsule_registry.api import bulk
+from capsule_registry.api.writes import Writes
 from factories import CLI, OriginalCapsule, make_manifest, make_text, make_uplink
 from statements import watch_statements
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.fixture
 def by_three(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let three be the most that is put into one revision."""
-    monkeypatch.setattr(bulk.BulkWriter, "_most_at_once", 3)
+    monkeypatch.setattr(Writes, "_max_per_revision", 3)
 
 
 def manifests(count: int) -> Iterator[CapsuleManifest]:
@@ -207,7 +207,7 @@ def test_the_memory_of_an_import_does_not_grow(
     sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Eight times as many lines need as much as one revision of them."""
-    monkeypatch.setattr(bulk.BulkWriter, "_most_at_once", 60)
+    monkeypatch.setattr(Writes, "_max_per_revision", 60)
     with CapsuleRegistry.open(sqlite.new_url()) as registry:
         registry.import_lines(uuid_lines(60))
         registry.drain()

@@ -10,7 +10,7 @@ import pytest
 
 from capsule_registry import CapsuleRegistry, sqlite_module
 from capsule_registry.database.database import Database
-from capsule_registry.identifiers import stored_id
+from capsule_registry.identifiers import known_id
 from capsule_registry.lookups.file_lookups import FileLookups
 from capsule_registry.lookups.memory import keep
 from factories import make_manifest
@@ -88,8 +88,8 @@ def find_before_the_header(lookups: Any, scope: PreparedScope, uuid: UUID) -> Ca
     """Read the row first, and then the header that it is to be valid under."""
     rows = lookups._run(lookups._plain, (lookups._namespace, str(uuid))).fetchall()
     entries = lookups._refreshed(scope)
-    keep(entries.owners, uuid.int, stored_id(rows[0][0]), 10)
-    return stored_id(rows[0][0])
+    keep(entries.owners, uuid.int, known_id(rows[0][0]), 10)
+    return known_id(rows[0][0])
 
 
 @pytest.mark.parametrize(("in_order", "told"), [(True, "beta"), (False, "alpha")])

@@ -184,7 +184,7 @@ def test_instances_survive_what_other_threads_do(registry: CapsuleRegistry) -> N
         thread.join()
 
     assert [] == lost
-    assert {} == registry._instances._objects
+    assert {} == registry._objects._objects
 
 
 def test_an_older_record_does_not_cost_the_newer_its_instance(
@@ -563,3 +563,10 @@ def test_an_object_is_of_one_registration_only(registry: CapsuleRegistry, url: s
 
     assert found is not None
     assert found.instance is None
+
+
+def test_a_grant_as_long_as_allowed_is_registered(registry: CapsuleRegistry) -> None:
+    """A topic of 512 characters is offered to others too, where it is longer by its prefix."""
+    registry.register(make_manifest(capabilities={"ipc_publish": ["x" * 512]}))
+
+    assert 1 == len(registry.grants(value="x" * 512))

@@ -25,7 +25,7 @@ from capsule_registry import (
     TransactionInProgressError,
     Why,
 )
-from capsule_registry.database.engines import Cursor
+from capsule_registry.database.driver_cursor import DriverCursor
 from capsule_registry.unit_of_work.prepared_statements import PreparedScope
 from standing import PAST, QUESTION, VERBS, WAYS, Standing, is_no, is_yes, stand
 
@@ -133,7 +133,7 @@ class Failing:
         counting = self._counting(original)
 
         def look_up(scope: PreparedScope, *args: Any, **values: Any) -> Any:
-            inside = isinstance(scope.cursor, Cursor)
+            inside = isinstance(scope.cursor, DriverCursor)
             return (original if inside else counting)(scope, *args, **values)
 
         return look_up
@@ -280,7 +280,7 @@ def test_a_slow_answer_is_late_by_the_clock_that_nobody_sets(
     """Two seconds unless said otherwise: at that it is in time, and after it too late."""
     times = chain([100.0, 102.0, 200.0, 202.001], count(300.0, 2.001))
     clock = SimpleNamespace(monotonic=lambda: next(times))
-    for module in ("api.inquiries", "lookups.fast_path"):
+    for module in ("api.reads", "lookups.fast_path"):
         monkeypatch.setattr(f"capsule_registry.{module}.time", clock)
 
     assert is_yes(standing.ask("registry", "check"))

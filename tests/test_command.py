@@ -20,8 +20,7 @@ from click import Context
 from click.testing import CliRunner, Result
 
 from capsule_registry import CapsuleManifest, CapsuleRegistry
-from capsule_registry.cli.commands import SUMMARIES
-from capsule_registry.cli.group import capsule_registry
+from capsule_registry.cli.main import SUMMARIES, capsule_registry
 from capsule_registry.schema.version import SCHEMA_VERSION
 from factories import CLI, TELEGRAM, make_manifest, make_text
 
@@ -283,11 +282,8 @@ def test_bad_databases_are_one_clear_line(tmp_path: Path, sqlite: SqliteBackend)
     url = sqlite.new_url()
     text = tmp_path / "notes.txt"
     text.write_text("dear diary " * 1000)
-    backend.rows(
-        url,
-        "UPDATE schema_versions SET version = '9999', oldest_compatible = '9998' WHERE version = ?",
-        [SCHEMA_VERSION],
-    )
+    change = "UPDATE schema_versions SET version = 'v9999', oldest_compatible = 'v9998'"
+    backend.rows(url, f"{change} WHERE version = ?", [SCHEMA_VERSION])
     for database, code, message in (
         ("nonsense", 5, "sqlite:///FILE"),
         ("oracle://scott:canary@host/x", 5, "sqlite:///FILE"),
@@ -452,7 +448,7 @@ def test_help_loads_nothing_heavy() -> None:
     heavy = ("sqlalchemy", "pydantic", "alembic", "rich", "platformdirs")
     script = (
         "import sys\n"
-        "from capsule_registry.cli import main\n"
+        "from capsule_registry.cli.main import main\n"
         "sys.argv = ['capsule-registry', '--help']\n"
         "try:\n    main()\n"
         "except SystemExit:\n    pass\n"
@@ -485,7 +481,8 @@ def test_a_table_on_a_terminal_fits_its_width(registry: CapsuleRegistry, url: st
 
 PATIENT = """
 import sys
-from capsule_registry.cli import main, registering
+from capsule_registry.cli import registering
+from capsule_registry.cli.main import main
 registering.PATIENCE_SECONDS = 0.0
 sys.argv = ["capsule-registry", *sys.argv[1:]]
 main()

@@ -156,7 +156,8 @@ def test_output_that_cannot_be_written_is_no_traceback(sqlite: SqliteBackend, en
 
 PATIENT = """
 import sys
-from capsule_registry.cli import main, output
+from capsule_registry.cli import output
+from capsule_registry.cli.main import main
 output.PATIENCE_SECONDS = 0.0
 sys.argv = ["capsule-registry", *sys.argv[1:]]
 main()

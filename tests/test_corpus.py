@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from click.testing import CliRunner
 
 from capsule_registry import CapsuleManifest, CapsuleRegistry, InvalidManifestError
-from capsule_registry.cli.group import capsule_registry
+from capsule_registry.cli.main import capsule_registry
 from test_vectors import known_part
 
 if TYPE_CHECKING:

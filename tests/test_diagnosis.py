@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import capsule_registry
 from backends import ServerBackend
 from capsule_registry import CapsuleRegistry, RegistryAdmin
-from capsule_registry.cli.group import capsule_registry as command
+from capsule_registry.cli.main import capsule_registry as command
 from capsule_registry.operations.doctor import count_orphans
 from factories import TELEGRAM, make_manifest
 

@@ -17,7 +17,7 @@ from capsule_registry import (
     RegistryAdmin,
     RegistryUnavailableError,
 )
-from capsule_registry.cli.group import exit_code
+from capsule_registry.cli.exit_codes import of_error
 from factories import TELEGRAM, make_manifest
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def test_a_disk_that_is_full_at_any_statement_changes_nothing(
             injection.arm(backend.error(code), at)
             with pytest.raises(RegistryUnavailableError) as caught:
                 register(registry, "unlucky")
-            assert 7 == exit_code(caught.value)
+            assert 7 == of_error(caught.value)
             assert injection.is_spent
             assert ["warm-up", "rehearsal"] == registry.list()
             assert 2 == len(registry.uuids())
@@ -149,7 +149,7 @@ def test_a_role_without_ddl_does_everything_but_the_upgrade(server: ServerBacken
         pytest.raises(PermissionDeniedError) as caught,
     ):
         admin.upgrade()
-    assert 9 == exit_code(caught.value)
+    assert 9 == of_error(caught.value)
     assert "canary" not in shown(caught.value)
     assert [] == sa.inspect(engine_on(empty, poolclass=sa.NullPool)).get_table_names()
 
@@ -197,7 +197,7 @@ def test_a_password_that_is_wrong_is_not_shown(server: ServerBackend, url: str) 
         CapsuleRegistry.open(stranger.render_as_string(hide_password=False))
 
     assert "canary" not in shown(caught.value)
-    assert exit_code(caught.value) in (7, 9)
+    assert of_error(caught.value) in (7, 9)
 
 
 def test_an_option_that_the_driver_does_not_know_is_invalid(
@@ -225,7 +225,7 @@ def test_a_namespace_that_is_locked_for_too_long_is_unavailable(
             transaction.register(make_manifest("held"))
             with pytest.raises(RegistryUnavailableError) as caught:
                 hurried.register(make_manifest("late"))
-            assert 7 == exit_code(caught.value)
+            assert 7 == of_error(caught.value)
             assert [] == hurried.list()
         assert ["held"] == hurried.list()
         hurried.register(make_manifest("late"))

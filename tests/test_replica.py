@@ -19,7 +19,7 @@ from capsule_registry import (
     RegistryUnavailableError,
     Replica,
 )
-from capsule_registry.unit_of_work.high_water_mark import Sighting
+from capsule_registry.unit_of_work.high_water_mark import Position
 from factories import make_manifest
 from replication import Pair
 
@@ -99,8 +99,8 @@ def test_a_replica_that_is_behind_is_not_asked(registry: CapsuleRegistry, behind
 def test_a_replica_with_another_history_is_not_believed(registry: CapsuleRegistry) -> None:
     """It has the revision, but not the one that was seen."""
     replica = registry.replica()
-    seen = registry._units.seen.last
-    replica._wanted = Sighting(seen.revision, seen.incarnation, "0" * 64)
+    seen = registry._runner.seen.last
+    replica._wanted = Position(seen.revision, seen.incarnation, "0" * 64)
     with pytest.raises(IncarnationChangedError):
         replica.list()
 

@@ -25,8 +25,8 @@ from capsule_registry import (
 )
 from capsule_registry.database.database import Database
 from capsule_registry.schema.tables import cache_log, metadata
-from capsule_registry.schema.upgrade import migrating
-from capsule_registry.schema.version import SCHEMA_VERSION, migrations_directory
+from capsule_registry.schema.upgrade import migrating, migrations_directory
+from capsule_registry.schema.version import SCHEMA_VERSION
 from factories import TELEGRAM, make_manifest
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def test_upgrading_again_keeps_the_data(registry: CapsuleRegistry, url: str) -> 
 def test_migrations_are_numbered_linear_and_stand_alone() -> None:
     """One head, numbers in a row, and nothing of the library in them."""
     scripts = [*SCRIPTS.walk_revisions()]
-    assert [f"{number:04d}" for number in range(len(scripts), 0, -1)] == [
+    assert [f"v{number:04d}" for number in range(len(scripts), 0, -1)] == [
         script.revision for script in scripts
     ]
     assert SCHEMA_VERSION == scripts[0].revision
@@ -143,7 +143,7 @@ def set_version(backend: SqliteBackend, url: str, version: str, oldest: str) -> 
 
 def test_a_schema_from_the_future_is_refused(backend: SqliteBackend, url: str) -> None:
     """A schema that says it is too new for this library is not touched, and says what to do."""
-    set_version(backend, url, "9999", "9998")
+    set_version(backend, url, "v9999", "v9998")
     before = Path(url.removeprefix("sqlite:///")).read_bytes()
 
     with pytest.raises(SchemaVersionError, match="install a newer") as caught:
@@ -151,15 +151,15 @@ def test_a_schema_from_the_future_is_refused(backend: SqliteBackend, url: str) -
     with RegistryAdmin.open(url) as admin, pytest.raises(SchemaVersionError):
         admin.upgrade()
 
-    assert ("9999", SCHEMA_VERSION) == (caught.value.found, caught.value.required)
+    assert ("v9999", SCHEMA_VERSION) == (caught.value.found, caught.value.required)
     assert before == Path(url.removeprefix("sqlite:///")).read_bytes()
 
 
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE capsule_registry_version SET version_num = '9999'",
-        f"UPDATE schema_versions SET version = '9999' WHERE version = '{SCHEMA_VERSION}'",
+        "UPDATE capsule_registry_version SET version_num = 'v9999'",
+        f"UPDATE schema_versions SET version = 'v9999' WHERE version = '{SCHEMA_VERSION}'",
         "DELETE FROM schema_versions",
         "DROP TABLE schema_versions",
     ],
@@ -176,7 +176,7 @@ def test_records_of_the_version_that_disagree_are_refused(
 
 def test_a_newer_schema_that_is_compatible_is_used(backend: SqliteBackend, url: str) -> None:
     """A rolling upgrade: the library runs on a newer schema that still serves it."""
-    set_version(backend, url, "9999", SCHEMA_VERSION)
+    set_version(backend, url, "v9999", SCHEMA_VERSION)
 
     with CapsuleRegistry.open(url) as registry:
         registry.register(make_manifest())
@@ -187,7 +187,7 @@ def test_an_upgrade_past_the_library_stops_an_open_registry(
     registry: CapsuleRegistry, backend: SqliteBackend, url: str
 ) -> None:
     """A registry that is open when the schema leaves it behind writes nothing more."""
-    set_version(backend, url, "9999", "9998")
+    set_version(backend, url, "v9999", "v9998")
 
     with pytest.raises(SchemaVersionError):
         registry.register(make_manifest())

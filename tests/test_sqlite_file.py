@@ -19,7 +19,7 @@ from capsule_registry import (
     SchemaVersionError,
     sqlite_module,
 )
-from capsule_registry.database.dialects.file_systems import file_system_of
+from capsule_registry.database.dialects.sqlite_file import file_system_of
 from capsule_registry.database.dialects.sqlite_library import has_wal_reset_race
 from capsule_registry.schema.version import SCHEMA_VERSION
 from factories import make_manifest
@@ -235,7 +235,7 @@ def test_the_file_system_is_read_from_the_table_of_mounts() -> None:
 def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Locks cannot be trusted there, so nothing is made, and the message says what to do."""
     monkeypatch.setattr(
-        "capsule_registry.database.dialects.file_systems._mounts", lambda: "x:/y / nfs4 rw 0 0"
+        "capsule_registry.database.dialects.sqlite_file._mounts", lambda: "x:/y / nfs4 rw 0 0"
     )
     with pytest.raises(InvalidDatabaseError, match="network file system"):
         CapsuleRegistry.open(f"sqlite:///{tmp_path}/r.db")
@@ -248,7 +248,7 @@ def test_a_network_file_system_can_be_allowed(
 ) -> None:
     """Who says so may open a file there; a file that exists is refused too unless they do."""
     monkeypatch.setattr(
-        "capsule_registry.database.dialects.file_systems._mounts", lambda: "x:/y / nfs4 rw 0 0"
+        "capsule_registry.database.dialects.sqlite_file._mounts", lambda: "x:/y / nfs4 rw 0 0"
     )
     url = f"sqlite:///{tmp_path}/r.db"
     with CapsuleRegistry.open(url, allow_network_file_system=True) as registry:

@@ -14,10 +14,10 @@ from alembic.config import Config
 
 from backends import shape
 from capsule_registry import CapsuleRegistry, RegistryAdmin, SchemaVersionError
-from capsule_registry.cli.group import capsule_registry
+from capsule_registry.cli.main import capsule_registry
 from capsule_registry.database.database import Database
-from capsule_registry.schema.upgrade import migrating
-from capsule_registry.schema.version import OLDEST_SUPPORTED, SCHEMA_VERSION, migrations_directory
+from capsule_registry.schema.upgrade import migrating, migrations_directory
+from capsule_registry.schema.version import OLDEST_SUPPORTED, SCHEMA_VERSION
 from factories import TELEGRAM, make_manifest
 from processes import Child, at_once
 from schemas import URLS, file_of, statements
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 # Python warns of a fork where there are threads.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-NEXT = f"{int(SCHEMA_VERSION) + 1:04d}"
+NUMBER = int(SCHEMA_VERSION.removeprefix("v"))
+NEXT = f"v{NUMBER + 1:04d}"
 
 
 @pytest.mark.parametrize("name", URLS)
@@ -50,7 +51,7 @@ def test_many_processes_upgrade_at_once(backend: Backend) -> None:
 
     at_once(8, upgrade)
 
-    assert [(int(SCHEMA_VERSION),)] == backend.rows(url, "SELECT count(*) FROM schema_versions")
+    assert [(NUMBER,)] == backend.rows(url, "SELECT count(*) FROM schema_versions")
     assert shape(backend.new_url()) == shape(url)
 
 

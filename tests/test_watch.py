@@ -18,7 +18,7 @@ from capsule_registry import (
     RegistryClosedError,
     TransactionInProgressError,
 )
-from capsule_registry.history.revisions import BATCH
+from capsule_registry.history.revisions import REVISIONS_AT_ONCE
 from factories import CLI, make_manifest
 from test_history import make_history
 
@@ -81,12 +81,12 @@ def test_more_than_one_batch_is_followed(registry: CapsuleRegistry) -> None:
     """A watcher that is far behind gets everything, in order."""
     with registry.transaction() as transaction:
         transaction.register(make_manifest())
-    for _ in range(BATCH // 2 + 1):
+    for _ in range(REVISIONS_AT_ONCE // 2 + 1):
         registry.unregister("alpha")
         registry.register(make_manifest())
     found = [one.revision for one in registry.history.watch(after=0, timeout=AT_ONCE)]
 
-    assert [*range(1, BATCH + 5)] == found
+    assert [*range(1, REVISIONS_AT_ONCE + 5)] == found
 
 
 def test_a_watch_waits_for_what_comes(registry: CapsuleRegistry, url: str) -> None:

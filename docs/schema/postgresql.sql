@@ -222,42 +222,7 @@ CREATE OR REPLACE VIEW audit_log AS
         FROM revisions
         JOIN events ON events.namespace = revisions.namespace
             AND events.revision = revisions.revision;
-CREATE OR REPLACE VIEW capability_grants AS
-        SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
-            capsules.version, capsules.state, capsules.generation
-        FROM grants
-        JOIN capsules ON capsules.namespace = grants.namespace
-            AND capsules.id = grants.capsule_id;
-CREATE OR REPLACE VIEW tool_index AS
-        SELECT tools.namespace, tools.name, tools.capsule_id, tools.description,
-            tools.input_schema, capsules.version, capsules.state
-        FROM tools
-        JOIN capsules ON capsules.namespace = tools.namespace
-            AND capsules.id = tools.capsule_id;
-CREATE OR REPLACE FUNCTION capsule_registry_fence() RETURNS trigger AS $$
-BEGIN
-    IF TG_OP = 'DELETE' AND TG_LEVEL = 'ROW' THEN
-        IF TG_TABLE_NAME = 'manifests' THEN
-            IF (SELECT compacted_revision >= revision FROM namespaces WHERE name = OLD.namespace) THEN
-                RETURN OLD;
-            END IF;
-        ELSIF OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) THEN
-            RETURN OLD;
-        END IF;
-    END IF;
-    RAISE EXCEPTION 'the history is append-only: only pruning deletes, and nothing changes it' USING ERRCODE = 'insufficient_privilege';
-END
-$$ LANGUAGE plpgsql;
-CREATE OR REPLACE TRIGGER events_unchanged BEFORE UPDATE ON events FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
-CREATE OR REPLACE TRIGGER revisions_unchanged BEFORE UPDATE ON revisions FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
-CREATE OR REPLACE TRIGGER manifests_unchanged BEFORE UPDATE ON manifests FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
-CREATE OR REPLACE TRIGGER events_kept BEFORE DELETE ON events FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
-CREATE OR REPLACE TRIGGER revisions_kept BEFORE DELETE ON revisions FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
-CREATE OR REPLACE TRIGGER manifests_kept BEFORE DELETE ON manifests FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
-CREATE OR REPLACE TRIGGER events_not_emptied BEFORE TRUNCATE ON events EXECUTE FUNCTION capsule_registry_fence();
-CREATE OR REPLACE TRIGGER revisions_not_emptied BEFORE TRUNCATE ON revisions EXECUTE FUNCTION capsule_registry_fence();
-CREATE OR REPLACE TRIGGER manifests_not_emptied BEFORE TRUNCATE ON manifests EXECUTE FUNCTION capsule_registry_fence();
-CREATE VIEW capsule_history AS
+CREATE OR REPLACE VIEW capsule_history AS
         SELECT step.namespace, step.capsule_id, step.generation, step.until_revision,
             step.from_time, ending.committed_at AS until_time, step.version,
             step.manifest_digest, beginning.actor AS begun_by, beginning.reason AS begun_reason,
@@ -293,3 +258,38 @@ CREATE VIEW capsule_history AS
         LEFT JOIN revisions AS ending ON ending.namespace = step.namespace
             AND ending.revision = step.until_revision
         WHERE step.generation IS NOT NULL;
+CREATE OR REPLACE VIEW capability_grants AS
+        SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
+            capsules.version, capsules.state, capsules.generation
+        FROM grants
+        JOIN capsules ON capsules.namespace = grants.namespace
+            AND capsules.id = grants.capsule_id;
+CREATE OR REPLACE VIEW tool_index AS
+        SELECT tools.namespace, tools.name, tools.capsule_id, tools.description,
+            tools.input_schema, capsules.version, capsules.state
+        FROM tools
+        JOIN capsules ON capsules.namespace = tools.namespace
+            AND capsules.id = tools.capsule_id;
+CREATE OR REPLACE FUNCTION capsule_registry_fence() RETURNS trigger AS $$
+BEGIN
+    IF TG_OP = 'DELETE' AND TG_LEVEL = 'ROW' THEN
+        IF TG_TABLE_NAME = 'manifests' THEN
+            IF (SELECT compacted_revision >= revision FROM namespaces WHERE name = OLD.namespace) THEN
+                RETURN OLD;
+            END IF;
+        ELSIF OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) THEN
+            RETURN OLD;
+        END IF;
+    END IF;
+    RAISE EXCEPTION 'the history is append-only: only pruning deletes, and nothing changes it' USING ERRCODE = 'insufficient_privilege';
+END
+$$ LANGUAGE plpgsql;
+CREATE OR REPLACE TRIGGER events_unchanged BEFORE UPDATE ON events FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
+CREATE OR REPLACE TRIGGER revisions_unchanged BEFORE UPDATE ON revisions FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
+CREATE OR REPLACE TRIGGER manifests_unchanged BEFORE UPDATE ON manifests FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
+CREATE OR REPLACE TRIGGER events_kept BEFORE DELETE ON events FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
+CREATE OR REPLACE TRIGGER revisions_kept BEFORE DELETE ON revisions FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
+CREATE OR REPLACE TRIGGER manifests_kept BEFORE DELETE ON manifests FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
+CREATE OR REPLACE TRIGGER events_not_emptied BEFORE TRUNCATE ON events EXECUTE FUNCTION capsule_registry_fence();
+CREATE OR REPLACE TRIGGER revisions_not_emptied BEFORE TRUNCATE ON revisions EXECUTE FUNCTION capsule_registry_fence();
+CREATE OR REPLACE TRIGGER manifests_not_emptied BEFORE TRUNCATE ON manifests EXECUTE FUNCTION capsule_registry_fence();

@@ -237,56 +237,6 @@ CREATE VIEW IF NOT EXISTS capsule_history AS
             step.manifest_digest, beginning.actor AS begun_by, beginning.reason AS begun_reason,
             ending.actor AS ended_by, ending.reason AS ended_reason,
             CASE WHEN step.until_revision IS NULL THEN NULL
-                WHEN step.replaced_by IS NOT NULL OR step.next_revision = step.until_revision
-                THEN 'replaced' ELSE 'removed' END AS ended_how
-        FROM (
-            SELECT image.*,
-                lead(image.revision) OVER steps AS until_revision,
-                lead(image.generation) OVER steps AS replaced_by,
-                lead(image.revision, 2) OVER steps AS next_revision
-            FROM (
-                SELECT events.namespace, events.subject AS capsule_id, events.revision,
-                    events.position, json_extract(events.new_row, '$.version') AS version, json_extract(events.new_row, '$.manifest_digest') AS manifest_digest,
-                    json_extract(events.new_row, '$.registered_at') AS from_time, json_extract(events.new_row, '$.generation') AS generation,
-                    lag(json_extract(events.new_row, '$.generation')) OVER (PARTITION BY events.namespace, events.subject
-                        ORDER BY events.revision, events.position) AS generation_before
-                FROM events
-                WHERE events.kind = 'capsules'
-            ) AS image
-            WHERE coalesce(image.generation, 0) <> coalesce(image.generation_before, 0)
-            WINDOW steps AS (PARTITION BY image.namespace, image.capsule_id
-                ORDER BY image.revision, image.position)
-        ) AS step
-        LEFT JOIN revisions AS beginning ON beginning.namespace = step.namespace
-            AND beginning.revision = step.generation
-        LEFT JOIN revisions AS ending ON ending.namespace = step.namespace
-            AND ending.revision = step.until_revision
-        WHERE step.generation IS NOT NULL
-            AND (step.until_revision IS NULL OR step.until_revision > step.generation);
-CREATE VIEW IF NOT EXISTS capability_grants AS
-        SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
-            capsules.version, capsules.state, capsules.generation
-        FROM grants
-        JOIN capsules ON capsules.namespace = grants.namespace
-            AND capsules.id = grants.capsule_id;
-CREATE VIEW IF NOT EXISTS tool_index AS
-        SELECT tools.namespace, tools.name, tools.capsule_id, tools.description,
-            tools.input_schema, capsules.version, capsules.state
-        FROM tools
-        JOIN capsules ON capsules.namespace = tools.namespace
-            AND capsules.id = tools.capsule_id;
-CREATE TRIGGER IF NOT EXISTS events_unchanged BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
-CREATE TRIGGER IF NOT EXISTS revisions_unchanged BEFORE UPDATE ON revisions BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
-CREATE TRIGGER IF NOT EXISTS manifests_unchanged BEFORE UPDATE ON manifests BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
-CREATE TRIGGER IF NOT EXISTS events_kept BEFORE DELETE ON events WHEN NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
-CREATE TRIGGER IF NOT EXISTS revisions_kept BEFORE DELETE ON revisions WHEN NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
-CREATE TRIGGER IF NOT EXISTS manifests_kept BEFORE DELETE ON manifests WHEN NOT (SELECT compacted_revision >= revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
-CREATE VIEW capsule_history AS
-        SELECT step.namespace, step.capsule_id, step.generation, step.until_revision,
-            step.from_time, ending.committed_at AS until_time, step.version,
-            step.manifest_digest, beginning.actor AS begun_by, beginning.reason AS begun_reason,
-            ending.actor AS ended_by, ending.reason AS ended_reason,
-            CASE WHEN step.until_revision IS NULL THEN NULL
                 WHEN step.replaced_by IS NOT NULL THEN 'replaced' ELSE 'removed' END AS ended_how
         FROM (
             SELECT image.*,
@@ -317,3 +267,57 @@ CREATE VIEW capsule_history AS
         LEFT JOIN revisions AS ending ON ending.namespace = step.namespace
             AND ending.revision = step.until_revision
         WHERE step.generation IS NOT NULL;
+CREATE VIEW IF NOT EXISTS capability_grants AS
+        SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
+            capsules.version, capsules.state, capsules.generation
+        FROM grants
+        JOIN capsules ON capsules.namespace = grants.namespace
+            AND capsules.id = grants.capsule_id;
+CREATE VIEW IF NOT EXISTS tool_index AS
+        SELECT tools.namespace, tools.name, tools.capsule_id, tools.description,
+            tools.input_schema, capsules.version, capsules.state
+        FROM tools
+        JOIN capsules ON capsules.namespace = tools.namespace
+            AND capsules.id = tools.capsule_id;
+CREATE TRIGGER IF NOT EXISTS events_unchanged BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE TRIGGER IF NOT EXISTS revisions_unchanged BEFORE UPDATE ON revisions BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE TRIGGER IF NOT EXISTS manifests_unchanged BEFORE UPDATE ON manifests BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE TRIGGER IF NOT EXISTS events_kept BEFORE DELETE ON events WHEN NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE TRIGGER IF NOT EXISTS revisions_kept BEFORE DELETE ON revisions WHEN NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE TRIGGER IF NOT EXISTS manifests_kept BEFORE DELETE ON manifests WHEN NOT (SELECT compacted_revision >= revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE TRIGGER IF NOT EXISTS cache_log_pruned AFTER INSERT ON cache_log
+WHEN NEW.seq % 1000 = 0
+BEGIN DELETE FROM cache_log WHERE seq <= NEW.seq - 10000; END;
+CREATE TRIGGER IF NOT EXISTS capsules_insert_logged AFTER INSERT ON capsules
+BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (NEW.namespace, 'capsules', NEW.id); END;
+CREATE TRIGGER IF NOT EXISTS capsules_update_logged AFTER UPDATE ON capsules
+BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (OLD.namespace, 'capsules', OLD.id); INSERT INTO cache_log (namespace, kind, key) VALUES (NEW.namespace, 'capsules', NEW.id); END;
+CREATE TRIGGER IF NOT EXISTS capsules_delete_logged AFTER DELETE ON capsules
+BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (OLD.namespace, 'capsules', OLD.id); END;
+CREATE TRIGGER IF NOT EXISTS grants_insert_logged AFTER INSERT ON grants
+BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (NEW.namespace, 'capsules', NEW.capsule_id); END;
+CREATE TRIGGER IF NOT EXISTS grants_update_logged AFTER UPDATE ON grants
+BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (OLD.namespace, 'capsules', OLD.capsule_id); INSERT INTO cache_log (namespace, kind, key) VALUES (NEW.namespace, 'capsules', NEW.capsule_id); END;
+CREATE TRIGGER IF NOT EXISTS grants_delete_logged AFTER DELETE ON grants
+BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (OLD.namespace, 'capsules', OLD.capsule_id); END;
+CREATE TRIGGER IF NOT EXISTS manifests_insert_logged AFTER INSERT ON manifests
+BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (NEW.namespace, 'manifests', NEW.digest); END;
+CREATE TRIGGER IF NOT EXISTS manifests_update_logged AFTER UPDATE ON manifests
+BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (OLD.namespace, 'manifests', OLD.digest); INSERT INTO cache_log (namespace, kind, key) VALUES (NEW.namespace, 'manifests', NEW.digest); END;
+CREATE TRIGGER IF NOT EXISTS manifests_delete_logged AFTER DELETE ON manifests
+BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (OLD.namespace, 'manifests', OLD.digest); END;
+CREATE TRIGGER IF NOT EXISTS uuid_mappings_insert_logged AFTER INSERT ON uuid_mappings
+BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (NEW.namespace, 'uuid_mappings', NEW.uuid); END;
+CREATE TRIGGER IF NOT EXISTS uuid_mappings_update_logged AFTER UPDATE ON uuid_mappings
+BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (OLD.namespace, 'uuid_mappings', OLD.uuid); INSERT INTO cache_log (namespace, kind, key) VALUES (NEW.namespace, 'uuid_mappings', NEW.uuid); END;
+CREATE TRIGGER IF NOT EXISTS uuid_mappings_delete_logged AFTER DELETE ON uuid_mappings
+BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (OLD.namespace, 'uuid_mappings', OLD.uuid); END;
+CREATE TRIGGER IF NOT EXISTS leases_delete_logged AFTER DELETE ON leases
+BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (OLD.namespace, 'leases', OLD.id); END;
+CREATE TRIGGER IF NOT EXISTS leases_update_logged AFTER UPDATE ON leases
+WHEN NEW.namespace IS NOT OLD.namespace OR NEW.id IS NOT OLD.id
+    OR NEW.boot_id IS NOT OLD.boot_id
+    OR coalesce(NEW.expires_at < OLD.expires_at, 1)
+    OR (NEW.expires_uptime_ms IS NOT OLD.expires_uptime_ms
+        AND coalesce(NEW.expires_uptime_ms < OLD.expires_uptime_ms, 1))
+BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (OLD.namespace, 'leases', OLD.id); END;

@@ -1,19 +1,21 @@
 """
-Every table of the registry.
+Every table, index, view and trigger of the registry.
 
 This file is history: it never changes once it is released, and it imports nothing of the library.
+Views are a public interface: what they are called, their columns and what those mean stay. Each
+statement can be run again, since MariaDB commits each at once and an upgrade may be killed.
 """
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql, postgresql
 
-revision = "0001"
+revision = "v0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 #: The oldest schema version whose library can still run on this one.
-oldest_compatible = "0001"
+oldest_compatible = "v0001"
 
 MARIADB_TEXT = {"charset": "utf8mb4", "collation": "utf8mb4_nopad_bin"}
 
@@ -63,7 +65,6 @@ FLAGS = (
 )
 MASK = " + ".join(f"CASE WHEN {flag} THEN {1 << bit} ELSE 0 END" for bit, flag in enumerate(FLAGS))
 
-
 #: What a registered capsule has and a reserved one has not.
 REGISTERED = (
     "version",
@@ -77,7 +78,18 @@ REGISTERED = (
 
 
 def upgrade() -> None:
-    """Make every table."""
+    """Make everything."""
+    history_tables()
+    registered_tables()
+    declared_tables()
+    for name, table, columns in INDEXES:
+        op.create_index(name, table, columns, if_not_exists=True)
+    for statement in statements(dialect_name()):
+        op.execute(statement.replace(":", r"\:"))
+
+
+def history_tables() -> None:
+    """Make what is only ever added to, but for the head that moves."""
     op.create_table(
         "namespaces",
         sa.Column("name", short_text(63), nullable=False),
@@ -128,9 +140,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("request_id", name="uq_revisions_request_id"),
         if_not_exists=True,
     )
-    op.create_index(
-        "ix_revisions_committed_at", "revisions", ["namespace", "committed_at"], if_not_exists=True
-    )
     op.create_table(
         "events",
         sa.Column("namespace", short_text(63), nullable=False),
@@ -145,37 +154,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("namespace", "revision", "position", name="pk_events"),
         if_not_exists=True,
     )
-    op.create_index(
-        "ix_events_capsule_id",
-        "events",
-        ["namespace", "capsule_id", "revision"],
-        if_not_exists=True,
-    )
-    op.create_index(
-        "ix_events_subject",
-        "events",
-        ["namespace", "kind", "subject", "revision"],
-        if_not_exists=True,
-    )
-    op.create_table(
-        "leases",
-        sa.Column("namespace", short_text(63), nullable=False),
-        sa.Column("id", uuid(), nullable=False),
-        sa.Column("name", short_text(255), nullable=False),
-        sa.Column("host", short_text(255), nullable=False),
-        sa.Column("pid", sa.BigInteger, nullable=False),
-        sa.Column("actor", short_text(255), nullable=False),
-        sa.Column("ttl_ms", sa.BigInteger, nullable=False),
-        sa.Column("opened_at", instant(), nullable=False),
-        sa.Column("opened_revision", sa.BigInteger, nullable=False),
-        sa.Column("expires_at", instant(), nullable=False),
-        sa.PrimaryKeyConstraint("namespace", "id", name="pk_leases"),
-        sa.ForeignKeyConstraint(["namespace"], ["namespaces.name"], name="fk_leases_namespaces"),
-        if_not_exists=True,
-    )
-    op.create_index(
-        "ix_leases_expires_at", "leases", ["namespace", "expires_at"], if_not_exists=True
-    )
+
+
+def registered_tables() -> None:
+    """Make what is registered now."""
     op.create_table(
         "capsules",
         sa.Column("namespace", short_text(63), nullable=False),
@@ -213,52 +195,6 @@ def upgrade() -> None:
             name=op.f("ck_capsules_reserved_or_registered"),
         ),
         if_not_exists=True,
-    )
-    op.create_index(
-        "ix_capsules_manifest_digest",
-        "capsules",
-        ["namespace", "manifest_digest"],
-        if_not_exists=True,
-    )
-    op.create_index(
-        "ix_capsules_order",
-        "capsules",
-        ["namespace", "registered_revision", "position"],
-        if_not_exists=True,
-    )
-    op.create_table(
-        "tools",
-        sa.Column("namespace", short_text(63), nullable=False),
-        sa.Column("capsule_id", short_text(128), nullable=False),
-        sa.Column("position", sa.Integer, nullable=False),
-        sa.Column("name", short_text(255), nullable=False),
-        sa.Column("description", long_text(), nullable=False),
-        sa.Column("input_schema", json(), nullable=False),
-        sa.PrimaryKeyConstraint("namespace", "capsule_id", "position", name="pk_tools"),
-        sa.ForeignKeyConstraint(
-            ["namespace", "capsule_id"], CAPSULE_KEY, name="fk_tools_capsules", ondelete="CASCADE"
-        ),
-        if_not_exists=True,
-    )
-    op.create_index("ix_tools_name", "tools", ["namespace", "name"], if_not_exists=True)
-    op.create_table(
-        "grants",
-        sa.Column("namespace", short_text(63), nullable=False),
-        sa.Column("capsule_id", short_text(128), nullable=False),
-        sa.Column("capability", short_text(32), nullable=False),
-        sa.Column("position", sa.Integer, nullable=False),
-        sa.Column("value", short_text(512), nullable=False),
-        sa.PrimaryKeyConstraint(
-            "namespace", "capsule_id", "capability", "position", name="pk_grants"
-        ),
-        sa.ForeignKeyConstraint(
-            ["namespace", "capsule_id"], CAPSULE_KEY, name="fk_grants_capsules", ondelete="CASCADE"
-        ),
-        sqlite_with_rowid=False,
-        if_not_exists=True,
-    )
-    op.create_index(
-        "ix_grants_value", "grants", ["namespace", "capability", "value"], if_not_exists=True
     )
     op.create_table(
         "uplinks",
@@ -299,31 +235,25 @@ def upgrade() -> None:
         ),
         if_not_exists=True,
     )
-    op.create_index(
-        "ix_uplinks_capability_mask",
-        "uplinks",
-        ["namespace", "capability_mask"],
+    op.create_table(
+        "leases",
+        sa.Column("namespace", short_text(63), nullable=False),
+        sa.Column("id", uuid(), nullable=False),
+        sa.Column("name", short_text(255), nullable=False),
+        sa.Column("host", short_text(255), nullable=False),
+        sa.Column("pid", sa.BigInteger, nullable=False),
+        sa.Column("actor", short_text(255), nullable=False),
+        sa.Column("ttl_ms", sa.BigInteger, nullable=False),
+        sa.Column("opened_at", instant(), nullable=False),
+        sa.Column("opened_revision", sa.BigInteger, nullable=False),
+        sa.Column("expires_at", instant(), nullable=False),
+        sa.Column("boot_id", short_text(36), nullable=True),
+        sa.Column("expires_uptime_ms", sa.BigInteger, nullable=True),
+        sa.Column("expired_at", instant(), nullable=True),
+        sa.PrimaryKeyConstraint("namespace", "id", name="pk_leases"),
+        sa.ForeignKeyConstraint(["namespace"], ["namespaces.name"], name="fk_leases_namespaces"),
         if_not_exists=True,
     )
-    op.create_index(
-        "ix_uplinks_capsule_id",
-        "uplinks",
-        ["namespace", "capsule_id", "created_revision", "position"],
-        if_not_exists=True,
-    )
-    op.create_index(
-        "ix_uplinks_order",
-        "uplinks",
-        ["namespace", "created_revision", "position"],
-        if_not_exists=True,
-    )
-    op.create_index(
-        "ix_uplinks_platform",
-        "uplinks",
-        ["namespace", "platform", "created_revision", "position"],
-        if_not_exists=True,
-    )
-    op.create_index("ix_uplinks_profile", "uplinks", ["namespace", "profile"], if_not_exists=True)
     op.create_table(
         "uuid_mappings",
         sa.Column("namespace", short_text(63), nullable=False),
@@ -348,27 +278,389 @@ def upgrade() -> None:
         ),
         if_not_exists=True,
     )
-    op.create_index(
+
+
+def declared_tables() -> None:
+    """Make what follows from the manifests."""
+    op.create_table(
+        "tools",
+        sa.Column("namespace", short_text(63), nullable=False),
+        sa.Column("capsule_id", short_text(128), nullable=False),
+        sa.Column("position", sa.Integer, nullable=False),
+        sa.Column("name", short_text(255), nullable=False),
+        sa.Column("description", long_text(), nullable=False),
+        sa.Column("input_schema", json(), nullable=False),
+        sa.PrimaryKeyConstraint("namespace", "capsule_id", "position", name="pk_tools"),
+        sa.ForeignKeyConstraint(
+            ["namespace", "capsule_id"], CAPSULE_KEY, name="fk_tools_capsules", ondelete="CASCADE"
+        ),
+        if_not_exists=True,
+    )
+    op.create_table(
+        "grants",
+        sa.Column("namespace", short_text(63), nullable=False),
+        sa.Column("capsule_id", short_text(128), nullable=False),
+        sa.Column("capability", short_text(32), nullable=False),
+        sa.Column("position", sa.Integer, nullable=False),
+        sa.Column("value", short_text(512), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "namespace", "capsule_id", "capability", "position", name="pk_grants"
+        ),
+        sa.ForeignKeyConstraint(
+            ["namespace", "capsule_id"], CAPSULE_KEY, name="fk_grants_capsules", ondelete="CASCADE"
+        ),
+        sqlite_with_rowid=False,
+        if_not_exists=True,
+    )
+    derived_table(
+        "interceptors",
+        sa.Column("event", short_text(512), nullable=False),
+        sa.Column("action", long_text(), nullable=False),
+    )
+    for name in ("provisions", "requirements"):
+        derived_table(
+            name,
+            sa.Column("kind", short_text(32), nullable=False),
+            sa.Column("capability", short_text(1024), nullable=False),
+        )
+
+
+def derived_table(name: str, *columns: sa.Column) -> None:
+    """Make a table of one row for each entry of a manifest."""
+    op.create_table(
+        name,
+        sa.Column("namespace", short_text(63), nullable=False),
+        sa.Column("capsule_id", short_text(128), nullable=False),
+        sa.Column("position", sa.Integer, nullable=False),
+        *columns,
+        sa.PrimaryKeyConstraint("namespace", "capsule_id", "position", name=f"pk_{name}"),
+        sa.ForeignKeyConstraint(
+            ["namespace", "capsule_id"],
+            CAPSULE_KEY,
+            name=f"fk_{name}_capsules",
+            ondelete="CASCADE",
+        ),
+        if_not_exists=True,
+    )
+
+
+INDEXES = (
+    ("ix_capsules_manifest_digest", "capsules", ["namespace", "manifest_digest"]),
+    ("ix_capsules_order", "capsules", ["namespace", "registered_revision", "position"]),
+    ("ix_capsules_state", "capsules", ["namespace", "state", "registered_revision", "position"]),
+    ("ix_events_capsule_id", "events", ["namespace", "capsule_id", "revision"]),
+    ("ix_events_subject", "events", ["namespace", "kind", "subject", "revision"]),
+    ("ix_grants_value", "grants", ["namespace", "capability", "value"]),
+    ("ix_interceptors_event", "interceptors", ["namespace", "event"]),
+    ("ix_leases_expires_at", "leases", ["namespace", "expires_at"]),
+    ("ix_provisions_kind", "provisions", ["namespace", "kind"]),
+    ("ix_requirements_kind", "requirements", ["namespace", "kind"]),
+    ("ix_revisions_committed_at", "revisions", ["namespace", "committed_at"]),
+    ("ix_tools_name", "tools", ["namespace", "name"]),
+    ("ix_uplinks_capability_mask", "uplinks", ["namespace", "capability_mask"]),
+    (
+        "ix_uplinks_capsule_id",
+        "uplinks",
+        ["namespace", "capsule_id", "created_revision", "position"],
+    ),
+    ("ix_uplinks_order", "uplinks", ["namespace", "created_revision", "position"]),
+    ("ix_uplinks_platform", "uplinks", ["namespace", "platform", "created_revision", "position"]),
+    ("ix_uplinks_profile", "uplinks", ["namespace", "profile"]),
+    (
         "ix_uuid_mappings_capsule_id",
         "uuid_mappings",
         ["namespace", "capsule_id", "created_revision", "position"],
-        if_not_exists=True,
+    ),
+    ("ix_uuid_mappings_lease_id", "uuid_mappings", ["namespace", "lease_id"]),
+)
+
+#: What differs from one database to another: a member of a row image as text, as a number and as a
+#: time, and the time of now.
+EXPRESSIONS = {
+    "sqlite": {
+        "text": "json_extract({row}, '$.{name}')",
+        "number": "json_extract({row}, '$.{name}')",
+        "time": "json_extract({row}, '$.{name}')",
+        "now": "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')",
+    },
+    "postgresql": {
+        "text": "({row}::json ->> '{name}')",
+        "number": "({row}::json ->> '{name}')::bigint",
+        "time": "({row}::json ->> '{name}')::timestamptz",
+        "now": "clock_timestamp()",
+    },
+    "mariadb": {
+        "text": "JSON_VALUE({row}, '$.{name}')",
+        "number": "CAST(JSON_VALUE({row}, '$.{name}') AS SIGNED)",
+        "time": "CAST(LEFT(REPLACE(JSON_VALUE({row}, '$.{name}'), 'T', ' '), 26) AS DATETIME(6))",
+        "now": "UTC_TIMESTAMP(6)",
+    },
+}
+
+VIEWS = {
+    "registered_capsules": """
+        SELECT capsules.namespace, capsules.id, capsules.version, capsules.state,
+            capsules.state_reason, capsules.generation, capsules.registered_revision,
+            capsules.modified_revision, capsules.registered_at, capsules.source_dir,
+            capsules.manifest_digest,
+            (SELECT count(*) FROM uplinks WHERE uplinks.namespace = capsules.namespace
+                AND uplinks.capsule_id = capsules.id) AS uplink_count,
+            (SELECT count(*) FROM live_uuids WHERE live_uuids.namespace = capsules.namespace
+                AND live_uuids.capsule_id = capsules.id) AS uuid_count,
+            (SELECT count(*) FROM tools WHERE tools.namespace = capsules.namespace
+                AND tools.capsule_id = capsules.id) AS tool_count
+        FROM capsules
+        WHERE capsules.registered_at IS NOT NULL""",
+    "live_uuids": """
+        SELECT uuid_mappings.namespace, uuid_mappings.uuid, uuid_mappings.capsule_id,
+            capsules.state, capsules.generation, uuid_mappings.lease_id, leases.expires_at,
+            uuid_mappings.registered_at
+        FROM uuid_mappings
+        JOIN capsules ON capsules.namespace = uuid_mappings.namespace
+            AND capsules.id = uuid_mappings.capsule_id
+        LEFT JOIN leases ON leases.namespace = uuid_mappings.namespace
+            AND leases.id = uuid_mappings.lease_id
+        WHERE uuid_mappings.lease_id IS NULL OR leases.expires_at > {now}""",
+    "audit_log": """
+        SELECT revisions.namespace, revisions.revision, events.position, revisions.committed_at,
+            revisions.actor, revisions.database_user, revisions.reason, events.action,
+            events.kind, events.subject, events.capsule_id, events.old_row, events.new_row
+        FROM revisions
+        JOIN events ON events.namespace = revisions.namespace
+            AND events.revision = revisions.revision""",
+    # A step is where a revision leaves another generation than was there before it, or none any
+    # more: of the events of one revision the last one counts.
+    "capsule_history": """
+        SELECT step.namespace, step.capsule_id, step.generation, step.until_revision,
+            step.from_time, ending.committed_at AS until_time, step.version,
+            step.manifest_digest, beginning.actor AS begun_by, beginning.reason AS begun_reason,
+            ending.actor AS ended_by, ending.reason AS ended_reason,
+            CASE WHEN step.until_revision IS NULL THEN NULL
+                WHEN step.replaced_by IS NOT NULL THEN 'replaced' ELSE 'removed' END AS ended_how
+        FROM (
+            SELECT image.*,
+                lead(image.revision) OVER steps AS until_revision,
+                lead(image.generation) OVER steps AS replaced_by
+            FROM (
+                SELECT last_event.*, lag(last_event.generation) OVER (
+                    PARTITION BY last_event.namespace, last_event.capsule_id
+                    ORDER BY last_event.revision) AS generation_before
+                FROM (
+                    SELECT events.namespace, events.subject AS capsule_id, events.revision,
+                        {version} AS version, {digest} AS manifest_digest,
+                        {registered_at} AS from_time, {generation} AS generation,
+                        lead(events.revision) OVER (PARTITION BY events.namespace, events.subject
+                            ORDER BY events.revision, events.position) AS next_event
+                    FROM events
+                    WHERE events.kind = 'capsules'
+                ) AS last_event
+                WHERE last_event.next_event IS NULL
+                    OR last_event.next_event > last_event.revision
+            ) AS image
+            WHERE coalesce(image.generation, 0) <> coalesce(image.generation_before, 0)
+            WINDOW steps AS (PARTITION BY image.namespace, image.capsule_id
+                ORDER BY image.revision)
+        ) AS step
+        LEFT JOIN revisions AS beginning ON beginning.namespace = step.namespace
+            AND beginning.revision = step.generation
+        LEFT JOIN revisions AS ending ON ending.namespace = step.namespace
+            AND ending.revision = step.until_revision
+        WHERE step.generation IS NOT NULL""",
+    "capability_grants": """
+        SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
+            capsules.version, capsules.state, capsules.generation
+        FROM grants
+        JOIN capsules ON capsules.namespace = grants.namespace
+            AND capsules.id = grants.capsule_id""",
+    "tool_index": """
+        SELECT tools.namespace, tools.name, tools.capsule_id, tools.description,
+            tools.input_schema, capsules.version, capsules.state
+        FROM tools
+        JOIN capsules ON capsules.namespace = tools.namespace
+            AND capsules.id = tools.capsule_id""",
+}
+#: A view before those that read it.
+ORDER = (
+    "live_uuids",
+    "registered_capsules",
+    "audit_log",
+    "capsule_history",
+    "capability_grants",
+    "tool_index",
+)
+
+MESSAGE = "the history is append-only: only pruning deletes, and nothing changes it"
+#: Up to where pruning has moved the mark, rows may go.
+IS_PRUNED = "OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace)"
+#: A namespace whose whole history is pruned is being dropped.
+IS_DROPPED = "(SELECT compacted_revision >= revision FROM namespaces WHERE name = OLD.namespace)"
+
+
+def view_statements(dialect: str) -> list[str]:
+    """Return what makes the views; it may be run again."""
+    expressions = EXPRESSIONS[dialect]
+    image = {"row": "events.new_row"}
+    values = {
+        "now": expressions["now"],
+        "version": expressions["text"].format(**image, name="version"),
+        "digest": expressions["text"].format(**image, name="manifest_digest"),
+        "generation": expressions["number"].format(**image, name="generation"),
+        "registered_at": expressions["time"].format(**image, name="registered_at"),
+    }
+    create = "CREATE VIEW IF NOT EXISTS" if dialect == "sqlite" else "CREATE OR REPLACE VIEW"
+    return [f"{create} {name} AS{VIEWS[name].format(**values)}" for name in ORDER]
+
+
+def fence_statements(dialect: str) -> list[str]:
+    """Return what makes the triggers; it may be run again."""
+    return {"sqlite": sqlite_fences, "postgresql": postgresql_fences, "mariadb": mariadb_fences}[
+        dialect
+    ]()
+
+
+def sqlite_fences() -> list[str]:
+    """A trigger that aborts the statement."""
+    refuse = f"BEGIN SELECT RAISE(ABORT, '{MESSAGE}'); END"
+    create = "CREATE TRIGGER IF NOT EXISTS"
+    return (
+        [
+            f"{create} {table}_unchanged BEFORE UPDATE ON {table} {refuse}"
+            for table in ("events", "revisions", "manifests")
+        ]
+        + [
+            f"{create} {table}_kept BEFORE DELETE ON {table} WHEN NOT {IS_PRUNED} {refuse}"
+            for table in ("events", "revisions")
+        ]
+        + [f"{create} manifests_kept BEFORE DELETE ON manifests WHEN NOT {IS_DROPPED} {refuse}"]
     )
-    op.create_index(
-        "ix_uuid_mappings_lease_id", "uuid_mappings", ["namespace", "lease_id"], if_not_exists=True
+
+
+def postgresql_fences() -> list[str]:
+    """A function that raises, and triggers that call it."""
+    function = f"""
+        CREATE OR REPLACE FUNCTION capsule_registry_fence() RETURNS trigger AS $$
+        BEGIN
+            IF TG_OP = 'DELETE' AND TG_LEVEL = 'ROW' THEN
+                IF TG_TABLE_NAME = 'manifests' THEN
+                    IF {IS_DROPPED} THEN
+                        RETURN OLD;
+                    END IF;
+                ELSIF {IS_PRUNED} THEN
+                    RETURN OLD;
+                END IF;
+            END IF;
+            RAISE EXCEPTION '{MESSAGE}' USING ERRCODE = 'insufficient_privilege';
+        END
+        $$ LANGUAGE plpgsql"""
+    call = "EXECUTE FUNCTION capsule_registry_fence()"
+    create = "CREATE OR REPLACE TRIGGER"
+    return [
+        function,
+        *(
+            f"{create} {table}_unchanged BEFORE UPDATE ON {table} FOR EACH ROW {call}"
+            for table in ("events", "revisions", "manifests")
+        ),
+        *(
+            f"{create} {table}_kept BEFORE DELETE ON {table} FOR EACH ROW {call}"
+            for table in ("events", "revisions", "manifests")
+        ),
+        *(
+            f"CREATE OR REPLACE TRIGGER {table}_not_emptied BEFORE TRUNCATE ON {table} {call}"
+            for table in ("events", "revisions", "manifests")
+        ),
+    ]
+
+
+def mariadb_fences() -> list[str]:
+    """A trigger that signals an error."""
+    refuse = f"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{MESSAGE}'"
+    create = "CREATE OR REPLACE TRIGGER"
+    return [
+        f"{create} {table}_unchanged BEFORE UPDATE ON {table} FOR EACH ROW {refuse}"
+        for table in ("events", "revisions", "manifests")
+    ] + [
+        f"{create} {table}_kept BEFORE DELETE ON {table} FOR EACH ROW"
+        f" IF NOT {IS_DROPPED if table == 'manifests' else IS_PRUNED} THEN {refuse}; END IF"
+        for table in ("events", "revisions", "manifests")
+    ]
+
+
+#: How many rows are kept, and how often the rest is removed. Whoever is further behind than that
+#: lets go of all it keeps.
+KEPT, EVERY = 10_000, 1_000
+
+#: Of each table, the column that names a row. Capsules go with their grants, all with their
+#: manifest.
+KEYS = {"capsules": "id", "grants": "capsule_id", "manifests": "digest", "uuid_mappings": "uuid"}
+
+
+def log(row: str, kind: str, key: str) -> str:
+    """A statement that logs one row."""
+    return (
+        "INSERT INTO cache_log (namespace, kind, key)"
+        f" VALUES ({row}.namespace, '{kind}', {row}.{key});"
     )
+
+
+def log_statements() -> list[str]:
+    """Return what makes the log of changes, for lookups from memory: on SQLite alone."""
+    made = [
+        """CREATE TABLE IF NOT EXISTS cache_log (
+    seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    namespace VARCHAR(63) NOT NULL,
+    kind VARCHAR(32) NOT NULL,
+    "key" VARCHAR(128) NOT NULL
+)""",
+        f"""CREATE TRIGGER IF NOT EXISTS cache_log_pruned AFTER INSERT ON cache_log
+WHEN NEW.seq % {EVERY} = 0
+BEGIN DELETE FROM cache_log WHERE seq <= NEW.seq - {KEPT}; END""",
+    ]
+    for table, key in KEYS.items():
+        kind = "capsules" if table == "grants" else table
+        old, new = log("OLD", kind, key), log("NEW", kind, key)
+        for verb, logged in (("INSERT", new), ("UPDATE", f"{old} {new}"), ("DELETE", old)):
+            name = f"{table}_{verb.lower()}_logged"
+            made.append(
+                f"CREATE TRIGGER IF NOT EXISTS {name} AFTER {verb} ON {table}\nBEGIN {logged} END"
+            )
+    # A lease that lasts longer than before takes nothing from anybody.
+    gone = log("OLD", "leases", "id")
+    create = "CREATE TRIGGER IF NOT EXISTS"
+    made.append(f"{create} leases_delete_logged AFTER DELETE ON leases\nBEGIN {gone} END")
+    made.append(f"""{create} leases_update_logged AFTER UPDATE ON leases
+WHEN NEW.namespace IS NOT OLD.namespace OR NEW.id IS NOT OLD.id
+    OR NEW.boot_id IS NOT OLD.boot_id
+    OR coalesce(NEW.expires_at < OLD.expires_at, 1)
+    OR (NEW.expires_uptime_ms IS NOT OLD.expires_uptime_ms
+        AND coalesce(NEW.expires_uptime_ms < OLD.expires_uptime_ms, 1))
+BEGIN {gone} END""")
+    return made
+
+
+def statements(dialect: str) -> list[str]:
+    """Return what makes the views and the triggers, in order."""
+    log_of_changes = log_statements() if dialect == "sqlite" else []
+    return [*view_statements(dialect), *fence_statements(dialect), *log_of_changes]
 
 
 def downgrade() -> None:
-    """Drop every table."""
-    op.drop_table("uuid_mappings")
-    op.drop_table("uplinks")
-    op.drop_table("grants")
-    op.drop_table("tools")
-    op.drop_table("capsules")
-    op.drop_table("leases")
-    op.drop_table("events")
-    op.drop_table("revisions")
-    op.drop_table("manifests")
-    op.drop_table("schema_versions")
-    op.drop_table("namespaces")
+    """Drop everything."""
+    dialect = dialect_name()
+    for name in reversed(ORDER):
+        op.execute(f"DROP VIEW IF EXISTS {name}")
+    if dialect == "sqlite":
+        op.execute("DROP TABLE cache_log")
+    for table in (
+        *("requirements", "provisions", "interceptors", "grants", "tools"),
+        *("uuid_mappings", "uplinks", "capsules", "leases"),
+        *("events", "revisions", "manifests", "schema_versions", "namespaces"),
+    ):
+        op.drop_table(table)
+    if dialect == "postgresql":
+        op.execute("DROP FUNCTION IF EXISTS capsule_registry_fence()")
+
+
+def dialect_name() -> str:
+    """Return the name of the database, as this file has it."""
+    name = op.get_context().dialect.name
+    return "mariadb" if name == "mysql" else name

@@ -12,22 +12,16 @@ from importlib import import_module
 from capsule_registry._version import __version__
 
 _NAMES_BY_MODULE = {
-    "database.address": "default_file",
-    "operations.admin": "NamespaceStatus RegistryAdmin SchemaStatus",
-    "models.anchors": "Anchor",
-    "operations.doctor": "Finding",
     "api.history": "History",
-    "api.open_lease": "OpenLease",
-    "api.reads": "RegistryReader",
-    "history.replay": "Discrepancy",
-    "api.replica": "Replica",
-    "history.revisions": "Event Revision",
-    "history.verification": "Verification",
+    "api.leases": "Leases OpenLease",
     "api.point_in_time": "Past Snapshot View",
-    "history.watch": "Watch",
-    "permissions.checks": "Decision Why",
-    "models.uplink": "UplinkCapabilities UplinkDescriptor UplinkSource",
+    "api.reads": "RegistryReader",
+    "api.registry": "CapsuleRegistry",
+    "api.replica": "Replica",
+    "api.transaction": "Transaction",
+    "database.address": "default_file",
     "database.dialects.sqlite_library": "sqlite_module",
+    "entities.sync": "SyncAction SyncPlan SyncStep",
     "errors": """
         CapsuleAlreadyRegisteredError CapsuleNotFoundError CapsuleRegistryError
         ConflictError DependencyCycleError ForkedTransactionError FutureRevisionError
@@ -40,24 +34,28 @@ _NAMES_BY_MODULE = {
         TransactionDoomedError TransactionInProgressError UplinkAlreadyRegisteredError
         UplinkNotFoundError UsageError UuidHeldError
     """,
+    "history.replay": "Discrepancy",
+    "history.revisions": "Event Revision",
+    "history.verification": "Verification",
+    "history.watch": "Watch",
     "identifiers": "CapsuleId UplinkId",
-    "api.leases": "Leases",
     "manifest.boot_order": "boot_order",
     "manifest.discovery": "discover",
     "manifest.manifest": "CapsuleManifest",
+    "manifest.matching": "capability_matches normalize_platform topic_matches",
     "manifest.parts": """
         CapabilitiesDef CommandDef ComponentDef ContextFileDef CronDef DependenciesDef
         EnvDef InterceptorDef LlmProviderDef McpServerDef PackageDef SkillDef ToolDef
         TopicDef TopicDirection UplinkDef UplinkProfile
     """,
-    "manifest.matching": "capability_matches normalize_platform topic_matches",
     "models.records": """
-        BootOrder Capsule CapsuleState Dependency Grant Interceptor Lease Provision ReadyStatus
-        RegisteredCapsule RegisteredUplink RegisteredUuid Tool
+        Anchor BootOrder Capsule CapsuleState CapsuleSummary Dependency Grant Interceptor Lease
+        Provision ReadyStatus RegisteredCapsule RegisteredUplink RegisteredUuid Tool
     """,
-    "api.registry": "CapsuleRegistry",
-    "entities.sync": "SyncAction SyncPlan SyncStep",
-    "api.transaction": "Transaction",
+    "models.uplink": "UplinkCapabilities UplinkDescriptor UplinkSource",
+    "operations.admin": "NamespaceStatus RegistryAdmin SchemaStatus",
+    "operations.doctor": "Finding",
+    "permissions.checks": "Decision DecisionReason Why",
 }
 _MODULE_BY_NAME = {
     name: module for module, names in _NAMES_BY_MODULE.items() for name in names.split()

@@ -1,7 +1,7 @@
 from capsule_registry._version import __version__ as __version__
 from capsule_registry.api.history import History as History
 from capsule_registry.api.leases import Leases as Leases
-from capsule_registry.api.open_lease import OpenLease as OpenLease
+from capsule_registry.api.leases import OpenLease as OpenLease
 from capsule_registry.api.point_in_time import Past as Past
 from capsule_registry.api.point_in_time import Snapshot as Snapshot
 from capsule_registry.api.point_in_time import View as View
@@ -79,10 +79,11 @@ from capsule_registry.manifest.parts import TopicDef as TopicDef
 from capsule_registry.manifest.parts import TopicDirection as TopicDirection
 from capsule_registry.manifest.parts import UplinkDef as UplinkDef
 from capsule_registry.manifest.parts import UplinkProfile as UplinkProfile
-from capsule_registry.models.anchors import Anchor as Anchor
+from capsule_registry.models.records import Anchor as Anchor
 from capsule_registry.models.records import BootOrder as BootOrder
 from capsule_registry.models.records import Capsule as Capsule
 from capsule_registry.models.records import CapsuleState as CapsuleState
+from capsule_registry.models.records import CapsuleSummary as CapsuleSummary
 from capsule_registry.models.records import Dependency as Dependency
 from capsule_registry.models.records import Grant as Grant
 from capsule_registry.models.records import Interceptor as Interceptor
@@ -101,6 +102,7 @@ from capsule_registry.operations.admin import RegistryAdmin as RegistryAdmin
 from capsule_registry.operations.admin import SchemaStatus as SchemaStatus
 from capsule_registry.operations.doctor import Finding as Finding
 from capsule_registry.permissions.checks import Decision as Decision
+from capsule_registry.permissions.checks import DecisionReason as DecisionReason
 from capsule_registry.permissions.checks import Why as Why
 
 __all__: list[str]

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+from typing import TYPE_CHECKING, Final
 
-_encoder = json.JSONEncoder(
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Returns a value as canonical JSON: keys sorted by code point, no spaces, no escapes but JSON's.
+#: Raises `ValueError` if a number is nan or infinite.
+canonical_json: Final[Callable[[object], str]] = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-)
-
-
-def canonical_json(value: object) -> str:
-    """
-    Return *value* as canonical JSON: keys sorted by code point, no spaces, no escapes but JSON's.
-
-    Raises:
-        ValueError: A number is nan or infinite.
-    """
-    return _encoder.encode(value)
-
-
-def sha256_of_lines(lines: list[str]) -> str:
-    """Return what `sha256sum` says of a file of *lines*, each ended by a newline."""
-    digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line.encode())
-        digest.update(b"\n")
-    return digest.hexdigest()
+).encode

@@ -75,8 +75,8 @@ class CapsuleId(str):
 
 
 @lru_cache(maxsize=4096)
-def stored_id(text: str) -> CapsuleId:
-    """Return the id of *text*, which comes from a row: the same object for the same text."""
+def known_id(text: str) -> CapsuleId:
+    """Return the id of *text*, such as a row has: the same object for the same text."""
     return CapsuleId(text)
 
 

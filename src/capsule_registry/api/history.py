@@ -13,14 +13,15 @@ from capsule_registry.errors import (
     RevisionCompactedError,
 )
 from capsule_registry.history import revisions
-from capsule_registry.history.pruning import BATCH, hash_of, prune
+from capsule_registry.history.pruning import REVISIONS_PER_UNIT, hash_of, prune
 from capsule_registry.history.verification import Verification, verify
 from capsule_registry.history.watch import Watch
 from capsule_registry.identifiers import CapsuleId
-from capsule_registry.models.anchors import Anchor
-from capsule_registry.models.limits import MAX_ACTOR, check_text
+from capsule_registry.models.limits import require_storable_text
+from capsule_registry.models.records import Anchor
 from capsule_registry.unit_of_work import namespaces
-from capsule_registry.unit_of_work.hash_chain import export_lines
+from capsule_registry.unit_of_work.hash_chain import hash_lines
+from capsule_registry.unit_of_work.queries import Scope
 
 if TYPE_CHECKING:
     import builtins
@@ -28,10 +29,9 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from uuid import UUID
 
-    from capsule_registry.database.database import Database
     from capsule_registry.history.revisions import Revision, WholeRow
-    from capsule_registry.unit_of_work.runner import Units
-    from capsule_registry.unit_of_work.scope import Reading, Scope
+    from capsule_registry.unit_of_work.queries import Reading
+    from capsule_registry.unit_of_work.runner import UnitRunner
 
 #: The largest page that every database takes.
 _MOST: Final = 2**31 - 1
@@ -40,11 +40,9 @@ _MOST: Final = 2**31 - 1
 class History:
     """What has happened in a namespace: one revision for each transaction that changed anything."""
 
-    def __init__(self, read: Reading, database: Database, namespace: str, units: Units) -> None:
+    def __init__(self, read: Reading, runner: UnitRunner) -> None:
         self._read = read
-        self._database = database
-        self._namespace = namespace
-        self._units = units
+        self._runner = runner
 
     @property
     def revision(self) -> int:
@@ -85,12 +83,12 @@ class History:
         if limit < 1 or any(time is not None and time.tzinfo is None for time in (since, until)):
             raise ValueError("limit must be at least 1, and times need a zone")
         for name, text in (("action", action), ("actor", actor)):
-            check_text(name, text)
+            require_storable_text(name, text)
         wanted = None if capsule_id is None else CapsuleId(capsule_id)
 
         def find(scope: Scope) -> builtins.list[Revision]:
             head = namespaces.head(scope)
-            first = head.compacted if after is None else min(after, head.revision)
+            first = head.compacted_revision if after is None else min(after, head.revision)
             found = revisions.find(
                 scope,
                 after=first,
@@ -102,7 +100,7 @@ class History:
                 actor=actor,
             )
             # Looked at last: what was read before a pruning is whole.
-            compacted = namespaces.head(scope).compacted
+            compacted = namespaces.head(scope).compacted_revision
             if first >= compacted:
                 return found
             if after is None:
@@ -137,11 +135,16 @@ class History:
     def anchor(self) -> Anchor:
         """Return the head as an anchor: keep it where nobody who can write here can reach it."""
         head = self._read(namespaces.head)
-        values = (self._namespace, head.incarnation, head.revision, head.hash)
+        namespace = self._runner.namespace
         try:
-            return Anchor(**dict(zip(Anchor.model_fields, values, strict=True)))
+            return Anchor(
+                namespace=namespace,
+                incarnation=head.incarnation,
+                revision=head.revision,
+                hash=head.hash,
+            )
         except ValidationError as error:
-            raise HistoryCorruptError(f"namespace {self._namespace}", str(error)) from error
+            raise HistoryCorruptError(f"namespace {namespace}", str(error)) from error
 
     def verify(
         self,
@@ -160,8 +163,9 @@ class History:
                 off and one that was rewritten to its end pass.
             progress: Called now and then with the revision that was reached.
         """
-        with self._database.snapshot() as conn:
-            return verify(self._units.scope(conn), anchor, progress)
+        runner = self._runner
+        with runner.database.snapshot() as conn:
+            return verify(Scope(conn, runner.namespace, runner.clock), anchor, progress)
 
     def prune(self, through: Anchor, *, reason: str | None = None, actor: str | None = None) -> int:
         """
@@ -176,13 +180,12 @@ class History:
             FutureRevisionError: It lies beyond the head.
             RevisionCompactedError: It was pruned before.
         """
-        check_text("reason", reason)
-        check_text("actor", actor, MAX_ACTOR)
-        self._read(partial(_check_anchored, through))
+        self._read(_require_anchored, through)
         gone = 0
-        while (compacted := self._read(namespaces.head).compacted) < through.revision:
-            work = partial(prune, anchor=through, through=min(compacted + BATCH, through.revision))
-            gone += self._units.run(work, reason=reason, actor=actor)
+        while (done := self._read(namespaces.head).compacted_revision) < through.revision:
+            next_one = min(done + REVISIONS_PER_UNIT, through.revision)
+            work = partial(prune, anchor=through, through=next_one)
+            gone += self._runner.run(work, reason=reason, actor=actor)
         return gone
 
     def export(self, *, after: int | None = None) -> Iterator[str]:
@@ -200,31 +203,30 @@ class History:
             IncarnationChangedError: The database was brought back from a backup meanwhile.
         """
         head = self._read(namespaces.head)
-        position = head.compacted if after is None else min(after, head.revision)
-        incarnation = self._read(partial(revisions.incarnation_at, revision=position))
-        batch = partial(_batch, incarnation=head.incarnation)
-        while found := self._read(partial(batch, position)):
+        position = head.compacted_revision if after is None else min(after, head.revision)
+        incarnation = self._read(revisions.incarnation_at, position)
+        while found := self._read(_after, position, head.incarnation):
             for row, events in found:
                 incarnation = revisions.incarnation_after(events) or incarnation
-                yield from export_lines(incarnation, row, events)
+                yield from hash_lines(incarnation, row, events)
                 position = row["revision"]
 
 
-def _batch(position: int, scope: Scope, incarnation: UUID) -> list[WholeRow]:
+def _after(scope: Scope, position: int, incarnation: UUID) -> list[WholeRow]:
     found = revisions.after(scope, position)
     # Looked at last: what was read before a pruning is whole.
     head = namespaces.head(scope)
     if head.incarnation != incarnation:
         raise IncarnationChangedError(incarnation, head.incarnation)
-    head.check(position)
+    head.require_known(position)
     return found
 
 
-def _check_anchored(anchor: Anchor, scope: Scope) -> None:
+def _require_anchored(scope: Scope, anchor: Anchor) -> None:
     found = hash_of(scope, anchor.revision)
     head = namespaces.head(scope)
-    head.check(anchor.revision)
-    if anchor.revision <= head.compacted:
-        raise RevisionCompactedError(anchor.revision, head.compacted)
+    head.require_known(anchor.revision)
+    if anchor.revision <= head.compacted_revision:
+        raise RevisionCompactedError(anchor.revision, head.compacted_revision)
     if (anchor.namespace, anchor.hash) != (scope.namespace, found):
         raise HistoryCorruptError(f"revision {anchor.revision}", "it is not the anchored one")

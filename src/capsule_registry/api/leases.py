@@ -1,27 +1,33 @@
-"""The leases of a namespace: opened, renewed, closed, listed and reaped."""
+"""The leases of a namespace, and one that this process holds."""
 
 from __future__ import annotations
 
 import logging
+import os
 from datetime import timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from threading import Event, Thread, current_thread
+from typing import TYPE_CHECKING, Final, Self
+from weakref import WeakSet, ref
 
-from capsule_registry.api.open_lease import OpenLease
 from capsule_registry.clocks import uptime_seconds
-from capsule_registry.entities import leases
-from capsule_registry.entities import session_uuids as uuids
-from capsule_registry.errors import CapsuleRegistryError, InvalidTextError
+from capsule_registry.entities import leases, session_uuids
+from capsule_registry.errors import (
+    CapsuleRegistryError,
+    InvalidTextError,
+    LeaseLostError,
+    LeaseNotFoundError,
+    RegistryClosedError,
+    RegistryUnavailableError,
+)
 from capsule_registry.identifiers import CapsuleId, to_uuid, uuid7
-from capsule_registry.models.limits import MAX_NAME, check_text
+from capsule_registry.models.limits import MAX_NAME, require_storable_text
 
 if TYPE_CHECKING:
     import builtins
     from uuid import UUID
-    from weakref import WeakSet
 
     from capsule_registry.models.records import Lease
-    from capsule_registry.unit_of_work.scope import Reading
+    from capsule_registry.unit_of_work.queries import Reading
     from capsule_registry.unit_of_work.unit import Writing
 
 logger = logging.getLogger("capsule_registry")
@@ -29,6 +35,10 @@ logger = logging.getLogger("capsule_registry")
 #: What a lease may last without being renewed.
 _SHORTEST: Final = timedelta(milliseconds=100)
 _LONGEST: Final = timedelta(days=365)
+#: A lease is renewed so many times while it would last.
+_RENEWALS: Final = 3
+#: How long the end of the thread that renews is waited for.
+_STOP_SECONDS: Final = 2.0
 
 
 class Leases:
@@ -43,14 +53,14 @@ class Leases:
         self,
         read: Reading,
         write: Writing,
-        persist: Reading,
+        amend: Reading,
         actor: str,
         held: WeakSet[OpenLease],
     ) -> None:
         self._read = read
         self._write = write
         #: In a transaction that writes, but is no unit.
-        self._persist = persist
+        self._amend = amend
         self._actor = actor
         self._held = held
 
@@ -69,21 +79,13 @@ class Leases:
         Raises:
             InvalidTextError: *name* is empty or too long, or *ttl* out of bounds.
         """
-        check_text("name of a lease", name, MAX_NAME)
+        require_storable_text("name of a lease", name, MAX_NAME)
         if not name:
             raise InvalidTextError("name of a lease", "empty", "it is empty")
         if not _SHORTEST <= ttl <= _LONGEST:
             raise InvalidTextError("ttl", "range", f"{ttl} is not from {_SHORTEST} to {_LONGEST}")
         sent = uptime_seconds()
-        found = self._write(
-            partial(
-                leases.open_one,
-                lease_id=uuid7(),
-                name=name,
-                ttl=ttl,
-                actor=self._actor,
-            )
-        )
+        found = self._write(leases.open_lease, uuid7(), name, ttl, self._actor)
         opened = OpenLease(self, found, sent)
         self._held.add(opened)
         if renew:
@@ -102,7 +104,7 @@ class Leases:
             LeaseLostError: It has run out, or was closed.
             InvalidUuidError: *lease_id* is a text that is no UUID.
         """
-        return self._persist(partial(leases.renew, lease_id=to_uuid(lease_id)))
+        return self._amend(leases.renew, to_uuid(lease_id))
 
     def close(self, lease_id: UUID | str) -> None:
         """
@@ -112,7 +114,7 @@ class Leases:
             LeaseNotFoundError: It has run out, or was closed.
             InvalidUuidError: *lease_id* is a text that is no UUID.
         """
-        self._write(partial(leases.close, lease_id=to_uuid(lease_id)))
+        self._write(leases.close, to_uuid(lease_id))
 
     def reap(self) -> builtins.list[Lease]:
         """Remove what is left of leases that have run out, and return these; any number may."""
@@ -129,11 +131,155 @@ class Leases:
 
     def register_uuid(self, lease_id: UUID, uuid: UUID | str, capsule_id: str) -> None:
         """File *uuid* under *capsule_id* as one of the lease's; see `OpenLease.register_uuid`."""
-        self._write(
-            partial(
-                uuids.register,
-                uuid=to_uuid(uuid),
-                capsule_id=CapsuleId.storable(capsule_id),
-                lease_id=lease_id,
-            )
-        )
+        self._write(session_uuids.register, to_uuid(uuid), CapsuleId.storable(capsule_id), lease_id)
+
+
+class OpenLease:
+    """
+    A lease that this process holds; as a context manager it is closed at the end of the block.
+
+    Keep the object: once nobody does, it is not renewed any more. It may be shared by threads.
+    Every write through it looks whether it is still held, by the database's clock: a process that
+    slept for too long gets `LeaseLostError`. So does the child of a fork, since the lease is its
+    parent's. A transaction of this process that lasts for longer than the ttl keeps it from being
+    renewed on SQLite, and on MariaDB if it files UUIDs of the lease.
+    """
+
+    def __init__(self, leases: Leases, lease: Lease, sent: float) -> None:
+        self._leases = leases
+        self._lease = lease
+        self._lasts_until = sent + lease.ttl.total_seconds()
+        self._ended = Event()
+        self._is_gone = False
+        self._thread: Thread | None = None
+        self._reaping: Thread | None = None
+        self._process = os.getpid()
+
+    @property
+    def id(self) -> UUID:
+        """Names the lease, and no other one ever."""
+        return self._lease.id
+
+    @property
+    def held_id(self) -> UUID:
+        """
+        The id, for whoever is to write through the lease.
+
+        Raises:
+            LeaseLostError: It is the parent's of this forked process.
+        """
+        if os.getpid() != self._process:
+            raise LeaseLostError(self.id)
+        return self.id
+
+    @property
+    def lost(self) -> bool:
+        """
+        Say whether this process must act as one that holds nothing.
+
+        So it is once the lease was closed or found to be lost, or was not renewed in time by the
+        host's own count, which began before the renewal was sent.
+        """
+        is_parents = os.getpid() != self._process
+        return is_parents or self._is_gone or uptime_seconds() >= self._lasts_until
+
+    def register_uuid(self, uuid: UUID | str, capsule_id: str) -> None:
+        """
+        File *uuid* under *capsule_id*, registered or not, until the lease ends.
+
+        A UUID that is filed elsewhere without a lease is pointed here instead.
+
+        Raises:
+            LeaseLostError: The lease has run out, or was closed; nothing was filed.
+            UuidHeldError: Another live lease holds the UUID.
+            InvalidUuidError: *uuid* is a text that is no UUID.
+            InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids, or too long.
+        """
+        try:
+            self._leases.register_uuid(self.held_id, uuid, capsule_id)
+        except LeaseLostError:
+            self._is_gone = True
+            raise
+
+    def renew(self) -> None:
+        """
+        Let the lease last for its whole ttl from now.
+
+        Raises:
+            LeaseLostError: It has run out, or was closed.
+        """
+        sent = uptime_seconds()
+        try:
+            self._lease = self._leases.renew(self.held_id)
+        except LeaseLostError:
+            self._is_gone = True
+            raise
+        self._lasts_until = sent + self._lease.ttl.total_seconds()
+
+    def close(self) -> None:
+        """
+        End the lease, and remove all UUIDs that belong to it. Idempotent.
+
+        Raises:
+            RegistryUnavailableError: The database cannot be reached; the lease is not renewed any
+                more, so it runs out by itself.
+        """
+        if os.getpid() != self._process:
+            return
+        try:
+            if not self._is_gone:
+                self._leases.close(self.id)
+        except LeaseNotFoundError:
+            pass
+        except RegistryUnavailableError:
+            self._ended.set()
+            raise
+        self._is_gone = True
+        self.stop()
+
+    def keep(self) -> None:
+        """Renew the lease in a thread, until it is closed, lost, or forgotten."""
+        interval = self._lease.ttl.total_seconds() / _RENEWALS
+        arguments = (ref(self), self._ended, interval)
+        self._thread = Thread(target=_keep_renewing, args=arguments, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread that renews; it is waited for, but not while the database hangs."""
+        self._ended.set()
+        if self._thread not in (None, current_thread()) and os.getpid() == self._process:
+            self._thread.join(_STOP_SECONDS)
+
+    def renew_by_itself(self) -> bool:
+        """Renew, and say whether it is worth doing again; what goes wrong is logged."""
+        try:
+            self.renew()
+        except (LeaseLostError, RegistryClosedError) as error:
+            if not self._ended.is_set():
+                logger.warning("Lease lost: %s", error, extra={"lease_id": str(self.id)})
+            return False
+        except CapsuleRegistryError as error:
+            logger.warning("Lease not renewed: %s", error, extra={"lease_id": str(self.id)})
+        # Beside it: a reaper waits for whoever writes, and a renewal must not.
+        if self._reaping is None or not self._reaping.is_alive():
+            self._reaping = Thread(target=self._leases.reap_by_itself, daemon=True)
+            self._reaping.start()
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "lost" if self.lost else "held"
+        return f"OpenLease(id={str(self.id)!r}, name={self._lease.name!r}, {state})"
+
+
+def _keep_renewing(forgettable: ref[OpenLease], ended: Event, interval: float) -> None:
+    while not ended.wait(interval):
+        lease = forgettable()
+        if lease is None or not lease.renew_by_itself():
+            return
+        del lease

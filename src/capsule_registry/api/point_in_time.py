@@ -1,11 +1,11 @@
-"""The registry as it is, or was, at one revision: the verbs that read, and nothing else."""
+"""The registry as it is, or was, at one revision: the verbs that ask, and nothing else."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias, TypeVar
 
-from capsule_registry.api.reads import RegistryReader
+from capsule_registry.api.reads import Reads
 from capsule_registry.clocks import Moment, StoppedClock
 from capsule_registry.errors import (
     ForkedTransactionError,
@@ -22,39 +22,38 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from capsule_registry.database.database import Database
-    from capsule_registry.unit_of_work.registered_objects import Instances
-    from capsule_registry.unit_of_work.scope import Reading, Scope
+    from capsule_registry.unit_of_work.queries import Reading, Scope
+    from capsule_registry.unit_of_work.registered_objects import RegisteredObjects
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class View(RegistryReader):
-    """What can be asked of the registry at one revision."""
+class Snapshot(Reads):
+    """
+    The live tables at one moment, as long as its block lasts; not for two threads at once.
 
-    #: Which revision: from here a watch loses nothing.
-    revision: int
-
-
-class Snapshot(View):
-    """The live tables at one moment, as long as its block lasts; not for two threads at once."""
+    A watch from its `revision` loses nothing.
+    """
 
     def __init__(
-        self, scope: Scope, revision: int, database: Database, instances: Instances
+        self, scope: Scope, revision: int, database: Database, objects: RegisteredObjects
     ) -> None:
         self.revision = revision
         self._database = database
-        self._instances = instances
+        self._objects = objects
         self._scope: Scope | None = scope
         self._process = os.getpid()
 
-    def _read(self, prepare: Callable[[], Callable[[Scope], T]]) -> T:
+    def _read(
+        self, work: Callable[Concatenate[Scope, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         if os.getpid() != self._process:
             raise ForkedTransactionError
         if self._scope is None:
             raise RegistryClosedError
-        work = prepare()
         with self._database.translating():
-            return work(self._scope)
+            return work(self._scope, *args, **kwargs)
 
     def end(self) -> None:
         """Refuse any further use."""
@@ -64,28 +63,7 @@ class Snapshot(View):
         return f"Snapshot(revision={self.revision})"
 
 
-def look_back(
-    read: Reading, instances: Instances, *, revision: int | None, time: datetime | None
-) -> Past:
-    """Return the registry as it was at *revision*, or at *time*; see `CapsuleRegistry.at`."""
-    if (revision is None) == (time is None) or isinstance(revision, bool):
-        raise TypeError("at() takes either a revision or a time")
-    if time is not None and time.tzinfo is None:
-        raise TypeError("a time needs a zone")
-
-    def find(scope: Scope) -> Past:
-        if time is not None:
-            then = (revisions.at_time(scope, time), revisions.in_calendar(time))
-        else:
-            then = (revision or 0, pruning.time_of(scope, revision or 0))
-        head = namespaces.head(scope)
-        head.check(then[0])
-        return Past(read, *then, head.incarnation, instances)
-
-    return read(find)
-
-
-class Past(View):
+class Past(Reads):
     """
     The registry as it was, told from its history: every call reads what it needs by index.
 
@@ -99,28 +77,59 @@ class Past(View):
         revision: int,
         time: datetime,
         incarnation: UUID,
-        instances: Instances,
+        objects: RegisteredObjects,
     ) -> None:
         self.revision = revision
         self._time = time
-        self._reading = read
+        self._read_now = read
         self._incarnation = incarnation
-        self._instances = instances
+        self._objects = objects
 
-    def _read(self, prepare: Callable[[], Callable[[Scope], T]]) -> T:
-        work = prepare()
+    @staticmethod
+    def of(
+        read: Reading,
+        objects: RegisteredObjects,
+        *,
+        revision: int | None,
+        time: datetime | None,
+    ) -> Past:
+        """Return the registry as it was at *revision*, or at *time*; see `CapsuleRegistry.at`."""
+        if (revision is None) == (time is None) or isinstance(revision, bool):
+            raise TypeError("at() takes either a revision or a time")
+        if time is not None and time.tzinfo is None:
+            raise TypeError("a time needs a zone")
 
-        def told(scope: Scope) -> T:
+        def find(scope: Scope) -> Past:
+            if time is not None:
+                number, then = revisions.at_time(scope, time), revisions.in_calendar(time)
+            else:
+                number = revision or 0
+                then = pruning.time_of(scope, number)
+            head = namespaces.head(scope)
+            head.require_known(number)
+            return Past(read, number, then, head.incarnation, objects)
+
+        return read(find)
+
+    def _read(
+        self, work: Callable[Concatenate[Scope, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        def ask(scope: Scope) -> T:
             clock = StoppedClock(Moment(self._time))
-            result = work(PastScope(scope.conn, scope.namespace, clock, self.revision))
+            then = PastScope(scope.conn, scope.namespace, clock, self.revision)
+            result = work(then, *args, **kwargs)
             # Looked at last: what was read before a pruning is whole.
             head = namespaces.head(scope)
             if head.incarnation != self._incarnation:
                 raise IncarnationChangedError(self._incarnation, head.incarnation)
-            head.check(self.revision)
+            head.require_known(self.revision)
             return result
 
-        return self._reading(told)
+        return self._read_now(ask)
 
     def __repr__(self) -> str:
         return f"Past(revision={self.revision})"
+
+
+#: What can be asked of the registry at one `revision`.
+View: TypeAlias = Snapshot | Past

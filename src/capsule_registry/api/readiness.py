@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from capsule_registry.history.revisions import Revision
-    from capsule_registry.unit_of_work.scope import Reading
+    from capsule_registry.unit_of_work.queries import Reading
 
 _OUTCOMES = {CapsuleState.READY: ReadyStatus.READY, CapsuleState.FAILED: ReadyStatus.CRASHED}
 
@@ -54,7 +54,7 @@ def _standing(read: Reading, wanted: Sequence[CapsuleId]) -> dict[str, ReadyStat
     """Return which of the capsules are ready or have failed."""
     found: dict[str, ReadyStatus] = {}
     for batch in batches(wanted):
-        states = read(lambda scope, batch=batch: capsules.states(scope, batch))  # type: ignore[misc]
+        states = read(capsules.states, batch)
         found |= {one: _OUTCOMES[state] for one, state in states.items() if state in _OUTCOMES}
     return found
 

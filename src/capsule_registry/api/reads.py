@@ -1,43 +1,62 @@
-"""The verbs that only read, the same wherever one reads."""
+"""The verbs that ask, the same wherever one reads."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from capsule_registry.api.inquiries import DependencyReader, PermissionReader
-from capsule_registry.entities import capsules, tools, uplinks
-from capsule_registry.entities import export_import as transfer
-from capsule_registry.entities import session_uuids as uuids
-from capsule_registry.errors import InvalidTextError
+from capsule_registry.entities import (
+    capsules,
+    dependencies,
+    export_import,
+    session_uuids,
+    tools,
+    uplinks,
+)
+from capsule_registry.errors import HistoryCorruptError
 from capsule_registry.identifiers import CapsuleId, is_capsule_id, to_uuid
-from capsule_registry.manifest.matching import normalize_platform
-from capsule_registry.manifest.parts import UplinkProfile
-from capsule_registry.models.limits import check_text
+from capsule_registry.models.limits import require_storable_text
 from capsule_registry.models.new_capsule import to_state
-from capsule_registry.models.uplink import masks_satisfying, masks_with
-from capsule_registry.unit_of_work.registered_objects import key_of
+from capsule_registry.models.records import Interceptor
+from capsule_registry.models.uplink import (
+    masks_satisfying,
+    masks_with,
+    storable_platform,
+    to_profile,
+)
+from capsule_registry.permissions import checks, grants
+from capsule_registry.permissions.checks import DEADLINE, Decision, DecisionReason
+from capsule_registry.unit_of_work.registered_objects import registration_of
 
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Callable, Iterator
+    from datetime import timedelta
     from uuid import UUID
 
+    from capsule_registry.manifest.parts import UplinkProfile
     from capsule_registry.models.records import (
+        BootOrder,
         CapsuleState,
+        CapsuleSummary,
+        Dependency,
+        Grant,
+        Provision,
         RegisteredCapsule,
         RegisteredUplink,
         RegisteredUuid,
         Tool,
     )
     from capsule_registry.models.uplink import UplinkCapabilities, UplinkDescriptor
-    from capsule_registry.unit_of_work.scope import Scope
+    from capsule_registry.unit_of_work.queries import Row, Scope
+    from capsule_registry.unit_of_work.registered_objects import RegisteredObjects
 
-
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class RegistryReader(PermissionReader, DependencyReader):
+class Reads(ABC):
     """
     What can be asked.
 
@@ -47,9 +66,25 @@ class RegistryReader(PermissionReader, DependencyReader):
     but `find_by_uuid`, `uuids` and the uplinks.
     """
 
+    _objects: RegisteredObjects
+
+    @abstractmethod
+    def _read(
+        self, work: Callable[Concatenate[Scope, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Return `work(scope, *args, **kwargs)`."""
+
+    def _read_at_one_moment(
+        self, work: Callable[Concatenate[Scope, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Return the same of work that takes several statements: all see the same moment."""
+        return self._read(work, *args, **kwargs)
+
     def _attached(self, record: RegisteredCapsule) -> RegisteredCapsule:
         """Return *record* with its `instance`, where this process has it."""
-        return record.attach(self._instances.of(key_of(record)))
+        return record.attach(self._objects.of(registration_of(record)))
+
+    # Capsules
 
     def get(self, capsule_id: str) -> RegisteredCapsule | None:
         """
@@ -58,7 +93,7 @@ class RegistryReader(PermissionReader, DependencyReader):
         Raises:
             InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
         """
-        record = self._read(lambda: partial(capsules.get, capsule_id=CapsuleId(capsule_id)))
+        record = self._read(capsules.get, CapsuleId(capsule_id))
         return None if record is None else self._attached(record)
 
     def list(
@@ -81,20 +116,24 @@ class RegistryReader(PermissionReader, DependencyReader):
             CapsuleNotFoundError: *after* is not registered, or not any more; in a `snapshot` it is.
             ValueError: *limit* is less than one.
         """
-        if limit is not None and limit < 1:
-            raise ValueError("limit must be at least 1")
-        return self._read(
-            lambda: partial(
-                capsules.ids, state=_optional_state(state), after=_optional_id(after), most=limit
-            )
-        )
+        return self._read(capsules.ids, *_page(state, after, limit))
+
+    def summaries(
+        self,
+        *,
+        state: CapsuleState | str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> builtins.list[CapsuleSummary]:
+        """Return the registered capsules without their manifests; raises as `list` does."""
+        return self._read(capsules.summaries, *_page(state, after, limit))
 
     def values(self) -> Iterator[RegisteredCapsule]:
         """Return the registered capsules, read at the moment of the call and built as they go."""
-        return map(self._attached, self._read(lambda: capsules.values))
+        return map(self._attached, self._read(capsules.values))
 
     def __len__(self) -> int:
-        return self._read(lambda: capsules.count)
+        return self._read(capsules.count)
 
     def __iter__(self) -> Iterator[CapsuleId]:
         return iter(self.list())
@@ -102,15 +141,26 @@ class RegistryReader(PermissionReader, DependencyReader):
     def __contains__(self, capsule_id: object) -> bool:
         if not isinstance(capsule_id, str) or not is_capsule_id(capsule_id):
             return False
-        return self._read(lambda: partial(capsules.is_registered, capsule_id=capsule_id))
+        return self._read(capsules.is_registered, capsule_id)
 
     def __bool__(self) -> bool:
         """Be true, empty or not: a registry is no list."""
         return True
 
     def is_empty(self) -> bool:
-        """Say whether no capsule is registered; uplinks and UUIDs do not count."""
+        """Return whether no capsule is registered; uplinks and UUIDs do not count."""
         return len(self) == 0
+
+    def tools(self, capsule_id: str | None = None) -> builtins.list[Tool]:
+        """Return the tools of all capsules, or of one."""
+        return self._read(tools.list_all, _optional_id(capsule_id))
+
+    def find_tool(self, name: str) -> builtins.list[Tool]:
+        """Return every tool of that name: more than one capsule may offer it."""
+        require_storable_text("tool name", name)
+        return self._read(tools.find, name)
+
+    # Session UUIDs
 
     def find_by_uuid(self, uuid: UUID | str) -> CapsuleId | None:
         """
@@ -119,11 +169,13 @@ class RegistryReader(PermissionReader, DependencyReader):
         Raises:
             InvalidUuidError: *uuid* is a text that is no UUID.
         """
-        return self._read(lambda: partial(uuids.find, uuid=to_uuid(uuid)))
+        return self._read(session_uuids.find, to_uuid(uuid))
 
     def uuids(self, capsule_id: str | None = None) -> builtins.list[RegisteredUuid]:
         """Return the session UUIDs, or those of one capsule."""
-        return self._read(lambda: partial(uuids.list_all, capsule_id=_optional_id(capsule_id)))
+        return self._read(session_uuids.list_all, _optional_id(capsule_id))
+
+    # Uplinks
 
     def get_uplink(self, uplink_id: UUID | str) -> UplinkDescriptor | None:
         """
@@ -132,7 +184,7 @@ class RegistryReader(PermissionReader, DependencyReader):
         Raises:
             InvalidUuidError: *uplink_id* is a text that is no UUID.
         """
-        return self._read(lambda: partial(uplinks.get, uplink_id=to_uuid(uplink_id)))
+        return self._read(uplinks.get, to_uuid(uplink_id))
 
     def find_uplink_by_platform(self, text: str) -> UplinkDescriptor | None:
         """
@@ -141,7 +193,8 @@ class RegistryReader(PermissionReader, DependencyReader):
         *text* is compared as it is with the stored, normalised platform: `telegram` finds an
         uplink declared for ` Telegram `, `Telegram` finds none. `find_uplinks` normalises.
         """
-        return self._read(lambda: partial(uplinks.find_by_platform, text=_text("platform", text)))
+        require_storable_text("platform", text)
+        return self._read(uplinks.find_by_platform, text)
 
     def find_uplinks_with_capability(
         self, predicate: Callable[[UplinkCapabilities], object]
@@ -153,9 +206,7 @@ class RegistryReader(PermissionReader, DependencyReader):
         number of uplinks, and only matching rows are fetched. So it must answer from the flags
         alone.
         """
-        return self._read(
-            lambda: partial(uplinks.find_with_masks, masks=[*masks_satisfying(predicate)])
-        )
+        return self._read(uplinks.find_with_masks, [*masks_satisfying(predicate)])
 
     def find_uplinks(  # noqa: PLR0913 - one keyword for each thing to filter by
         self,
@@ -180,40 +231,140 @@ class RegistryReader(PermissionReader, DependencyReader):
             InvalidTextError: *profile* is none of the four.
             InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
         """
-        flags = {
-            "can_receive": can_receive,
-            "can_send": can_send,
-            "can_approve": can_approve,
-            "can_elicit": can_elicit,
-            "supports_rich_media": supports_rich_media,
-            "supports_threads": supports_threads,
-            "supports_buttons": supports_buttons,
-        }
-
-        def prepare() -> Callable[[Scope], builtins.list[RegisteredUplink]]:
-            return partial(
-                uplinks.find,
-                masks=masks_with(
-                    {name: bool(flag) for name, flag in flags.items() if flag is not None}
-                ),
-                platform=_normal_platform(platform),
-                profile=_profile(profile),
-                capsule_id=_optional_id(capsule_id),
-            )
-
-        return self._read(prepare)
+        masks = masks_with(
+            can_receive=can_receive,
+            can_send=can_send,
+            can_approve=can_approve,
+            can_elicit=can_elicit,
+            supports_rich_media=supports_rich_media,
+            supports_threads=supports_threads,
+            supports_buttons=supports_buttons,
+        )
+        return self._read(
+            uplinks.find,
+            masks=masks,
+            platform=None if platform is None else storable_platform(platform),
+            profile=None if profile is None else to_profile(profile).value,
+            capsule_id=_optional_id(capsule_id),
+        )
 
     def all_uplink_descriptors(self) -> builtins.list[UplinkDescriptor]:
         """Return all uplinks."""
-        return self._read(lambda: uplinks.descriptors)
+        return self._read(uplinks.descriptors)
 
-    def tools(self, capsule_id: str | None = None) -> builtins.list[Tool]:
-        """Return the tools of all capsules, or of one."""
-        return self._read(lambda: partial(tools.list_all, capsule_id=_optional_id(capsule_id)))
+    # Who may do what
 
-    def find_tool(self, name: str) -> builtins.list[Tool]:
-        """Return every tool of that name: more than one capsule may offer it."""
-        return self._read(lambda: partial(tools.find, name=_text("tool name", name)))
+    def check(
+        self,
+        uuid: UUID | str,
+        capability: str,
+        value: str | None = None,
+        *,
+        timeout: timedelta = DEADLINE,
+    ) -> Decision:
+        """
+        Decide whether the sender of a message may do something, and say why.
+
+        One statement reads the UUID, its lease, the capsule's state and its grants as they are at
+        the moment of the call. Whatever is wrong with the arguments or the rows denies; a fault
+        that denies is logged.
+
+        Args:
+            uuid: The session UUID that the message is stamped with.
+            capability: Such as `ipc_publish`, under the name that manifests have for it.
+            value: What is asked for: a topic, a host or URL, a path, a command line, a key, a
+                level; nothing for a flag. `docs/design.md` has the rule of each.
+            timeout: An answer that took longer denies. It is waited for all the same, for as long
+                as the database's own limits let it take (`docs/databases.md`).
+
+        Returns:
+            The decision, and the revision as of which it was made.
+
+        Raises:
+            RegistryUnavailableError: The database cannot be asked. Nothing is allowed then.
+            NamespaceNotFoundError: The namespace was dropped.
+        """
+        began = time.monotonic()
+        try:
+            decision = self._decide(uuid, capability, value)
+        except HistoryCorruptError as fault:
+            decision = checks.denial(fault, uuid)
+        if time.monotonic() - began > timeout.total_seconds():
+            return Decision(allowed=False, why=DecisionReason.TOO_LATE, revision=decision.revision)
+        return decision
+
+    def is_allowed(
+        self,
+        uuid: UUID | str,
+        capability: str,
+        value: str | None = None,
+        *,
+        timeout: timedelta = DEADLINE,
+    ) -> bool:
+        """Return whether the sender of a message may do something; raises as `check` does."""
+        return self.check(uuid, capability, value, timeout=timeout).allowed
+
+    def _decide(self, uuid: object, capability: object, value: object) -> Decision:
+        """Return the decision, however late."""
+        return self._read(checks.check, uuid, capability, value)
+
+    def grants(
+        self,
+        *,
+        capability: str | None = None,
+        value: str | None = None,
+        capsule_id: str | None = None,
+    ) -> builtins.list[Grant]:
+        """
+        Return what capsules may do, in whatever state they are, those that meet all conditions.
+
+        With *value*, the grants that cover it: who may publish to this topic, start this process,
+        reach this host. In order of registration, then of the manifest.
+
+        Raises:
+            InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
+            InvalidTextError: There is no such *capability*, or *value* cannot be asked for with it.
+        """
+        grants.require_askable(capability, value)
+        wanted = _optional_id(capsule_id)
+        return self._read(grants.find, capability=capability, value=value, capsule_id=wanted)
+
+    # Who needs whom
+
+    def interceptors(self, topic: str) -> builtins.list[Interceptor]:
+        """
+        Return what is to be done for an event of *topic*: capsule id, action, instance.
+
+        Of the capsules that are ready, every interceptor whose pattern covers the topic, in order
+        of registration; several of one capsule all count.
+        Source: astrid-capsule 0.2.0 `dispatcher`.
+        """
+        require_storable_text("topic", topic)
+        return [*map(self._interceptor, self._read(dependencies.called_by, topic))]
+
+    def _interceptor(self, row: Row) -> Interceptor:
+        capsule_id = CapsuleId(row["capsule_id"])
+        instance = self._objects.of((capsule_id, row["generation"], row["registered_at"]))
+        return Interceptor(capsule_id, row["action"], instance)
+
+    def providers(self, capability: str) -> builtins.list[Provision]:
+        """
+        Return everything on offer that meets the requirement *capability*, such as `topic:a.*`.
+
+        In order of registration; see `capability_matches`.
+        """
+        require_storable_text("capability", capability)
+        return self._read(dependencies.providers, capability)
+
+    def dependencies(self) -> builtins.list[Dependency]:
+        """Return what each capsule requires and all who provide it, in order of registration."""
+        return self._read_at_one_moment(dependencies.list_all)
+
+    def boot_order(self) -> BootOrder:
+        """Return in which order what is registered starts, what nobody provides, and any circle."""
+        return self._read_at_one_moment(dependencies.boot_order)
+
+    # All of it
 
     def export_lines(self) -> Iterator[str]:
         """
@@ -228,32 +379,20 @@ class RegistryReader(PermissionReader, DependencyReader):
             RevisionCompactedError: The history was pruned beyond that revision meanwhile.
             IncarnationChangedError: The database was brought back from a backup meanwhile.
         """
-
-        def ask(work: Callable[[Scope], T]) -> T:
-            return self._read(lambda: work)
-
-        return transfer.lines(ask, self._read(lambda: lambda scope: scope.namespace))
+        return export_import.lines(self._read, self._read(lambda scope: scope.namespace))
 
 
-def _optional_state(state: CapsuleState | str | None) -> CapsuleState | None:
-    return None if state is None else to_state(state)
+#: The public name of `Reads`.
+RegistryReader = Reads
+
+
+def _page(
+    state: CapsuleState | str | None, after: str | None, limit: int | None
+) -> tuple[CapsuleState | None, CapsuleId | None, int | None]:
+    if limit is not None and limit < 1:
+        raise ValueError("limit must be at least 1")
+    return None if state is None else to_state(state), _optional_id(after), limit
 
 
 def _optional_id(capsule_id: str | None) -> CapsuleId | None:
     return None if capsule_id is None else CapsuleId(capsule_id)
-
-
-def _text(field: str, text: str) -> str:
-    check_text(field, text)
-    return text
-
-
-def _normal_platform(platform: str | None) -> str | None:
-    return None if platform is None else _text("platform", normalize_platform(platform))
-
-
-def _profile(profile: UplinkProfile | str | None) -> str | None:
-    try:
-        return None if profile is None else UplinkProfile(profile).value
-    except ValueError as error:
-        raise InvalidTextError("profile", "unknown", str(error)) from error

@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from weakref import WeakSet
 
 from capsule_registry.api.history import History
 from capsule_registry.api.leases import Leases
-from capsule_registry.api.point_in_time import Snapshot, look_back
+from capsule_registry.api.point_in_time import Past, Snapshot
+from capsule_registry.api.readiness import wait_ready
 from capsule_registry.api.replica import REPLICA_TIMEOUT, Replica
+from capsule_registry.api.transaction import Transaction
+from capsule_registry.api.writes import Writes
 from capsule_registry.clocks import Clock, StoppedClock
 from capsule_registry.database.database import Database
 from capsule_registry.entities import capsules, uplinks
-from capsule_registry.errors import InvalidDatabaseError
+from capsule_registry.errors import InvalidDatabaseError, TransactionInProgressError
 from capsule_registry.identifiers import to_namespace, uuid7
-from capsule_registry.lookups.fast_path import QuickReader
+from capsule_registry.lookups.fast_path import FastPath
 from capsule_registry.lookups.file_lookups import lookups_on
-from capsule_registry.models.limits import MAX_ACTOR, check_text
-from capsule_registry.schema.version import prepare
+from capsule_registry.schema.upgrade import prepare
 from capsule_registry.unit_of_work import namespaces
-from capsule_registry.unit_of_work.high_water_mark import Sighting
-from capsule_registry.unit_of_work.registered_objects import Instances
-from capsule_registry.unit_of_work.runner import Units
-from capsule_registry.unit_of_work.scope import Scope
+from capsule_registry.unit_of_work.high_water_mark import Position
+from capsule_registry.unit_of_work.queries import Scope
+from capsule_registry.unit_of_work.registered_objects import RegisteredObjects
+from capsule_registry.unit_of_work.runner import UnitRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime, timedelta
     from uuid import UUID
 
     from sqlalchemy import Connection, Engine
 
-    from capsule_registry.api.open_lease import OpenLease
-    from capsule_registry.api.point_in_time import Past
+    from capsule_registry.api.leases import OpenLease
+    from capsule_registry.identifiers import CapsuleId
+    from capsule_registry.models.records import ReadyStatus
+    from capsule_registry.unit_of_work.unit import Unit
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-class CapsuleRegistry(QuickReader):
+class CapsuleRegistry(FastPath, Writes):
     """
     A persistent registry of capsules, their uplinks and their session UUIDs.
 
@@ -44,27 +52,21 @@ class CapsuleRegistry(QuickReader):
     anything, one transaction with one revision in the history.
     """
 
-    def __init__(  # noqa: PLR0913 - what `open` was given
+    def __init__(
         self,
-        database: Database,
-        namespace: str,
-        actor: str | None,
-        reason: str | None,
+        runner: UnitRunner,
         *,
-        clock: Callable[[], datetime] | None,
-        new_uuid: Callable[[], UUID] | None,
+        new_uuid: Callable[[], UUID] | None = None,
+        replica_url: str | None = None,
     ) -> None:
-        self.namespace = namespace
-        self._database = database
+        self.namespace = runner.namespace
+        self._database = runner.database
+        self._clock = runner.clock
+        self._runner = runner
+        self._standby = None if replica_url is None else runner.on_standby(replica_url)
         self._new_uuid = new_uuid or uuid7
-        self._instances = Instances()
-        time = Clock(clock, is_hosts=database.dialect.has_hosts_clock)
-        self._units = Units(
-            database, namespace, self._instances, actor=actor, reason=reason, clock=time
-        )
-        self._standby: Database | None = None
-        self._clock = time
-        self._lookups = lookups_on(database, namespace, time)
+        self._objects = RegisteredObjects()
+        self._lookups = lookups_on(runner.database, runner.namespace, runner.clock)
         self._held: WeakSet[OpenLease] = WeakSet()
         self._inside = set()
 
@@ -88,13 +90,11 @@ class CapsuleRegistry(QuickReader):
         """
         Open the registry *namespace* in the database at *url*.
 
-        A namespace or SQLite file that is missing is made; the schema of a file is upgraded, after
-        a copy if anything is in it.
+        What is missing is made; a file's schema is upgraded, after a copy if anything is in it.
 
         Args:
             namespace: 1 to 63 characters of `a-z`, `0-9` and `-`.
-            url: `sqlite:///FILE`, `sqlite://` (private, in memory), `postgresql://…` or
-                `mariadb://…`. Without one, a file in the user's data directory.
+            url: `sqlite:///FILE`, `postgresql://…` or `mariadb://…`; else a file of the user's own.
             actor: Recorded as who made the changes; else user, host and process.
             reason: Recorded with each change for which no other is given.
             migrate: Whether to upgrade the schema; by default on SQLite only.
@@ -107,13 +107,13 @@ class CapsuleRegistry(QuickReader):
             replica_url: A standby of the server, for `replica`; nothing else is asked of it.
 
         Raises:
-            InvalidDatabaseError: *url* is of no supported database, or its file is no database.
+            InvalidDatabaseError: *url* is of no supported database, or its file is none.
             InvalidTextError: *namespace* is no name of a namespace.
             NamespaceNotFoundError: It is missing, and *read_only*.
             SchemaVersionError: This library cannot run on the schema; says what to run.
             RegistryUnavailableError, PermissionDeniedError: It cannot be reached, or written.
         """
-        _check(namespace, actor, reason)
+        to_namespace(namespace)
         database = Database.open(
             url,
             create=not read_only and migrate is not False,
@@ -122,22 +122,17 @@ class CapsuleRegistry(QuickReader):
             engine=engine,
             engine_options=engine_options,
         )
-        registry = cls(database, namespace, actor, reason, clock=clock, new_uuid=new_uuid)
-        registry._prepare(replica_url, migrate=migrate)
-        return registry
-
-    def _prepare(self, replica_url: str | None, *, migrate: bool | None) -> None:
+        time = Clock(clock, is_hosts=database.dialect.has_hosts_clock)
         try:
-            prepare(self._database, migrate=migrate)
-            self._units.ensure_namespace()
-            self._units.watch_out()
-            if replica_url is not None:
-                self._standby = Database.open(
-                    replica_url, create=False, read_only=True, may_be_behind=True
-                )
+            runner = UnitRunner(database, namespace, time, actor=actor, reason=reason)
+            prepare(database, migrate=migrate)
+            runner.start()
+            return cls(runner, new_uuid=new_uuid, replica_url=replica_url)
         except BaseException:
-            self.close()
+            database.close()
             raise
+
+    # Other ways to ask
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -148,11 +143,10 @@ class CapsuleRegistry(QuickReader):
         """
         self._refuse_inside_transaction()
         with self._database.snapshot() as conn:
-            live = self._units.scope(conn)
-            head = namespaces.head(live)
-            now = live.clock.moment(head.now).not_before(head.last_commit_at)
+            head = namespaces.head(Scope(conn, self.namespace, self._clock))
+            now = self._clock.moment(head.now).not_before(head.last_commit_at)
             scope = Scope(conn, self.namespace, StoppedClock(now))
-            view = Snapshot(scope, head.revision, self._database, self._instances)
+            view = Snapshot(scope, head.revision, self._database, self._objects)
             try:
                 yield view
             finally:
@@ -171,7 +165,7 @@ class CapsuleRegistry(QuickReader):
             RevisionCompactedError: The history up to there was pruned.
             TypeError: Not exactly one of the two is given, or *time* has no zone.
         """
-        return look_back(self._look, self._instances, revision=revision, time=time)
+        return Past.of(self._read, self._objects, revision=revision, time=time)
 
     def replica(
         self, *, min_revision: int | None = None, timeout: timedelta = REPLICA_TIMEOUT
@@ -189,25 +183,141 @@ class CapsuleRegistry(QuickReader):
         if self._standby is None:
             reason = "the registry was opened without replica_url"
             raise InvalidDatabaseError(str(self._database.address), reason)
-        seen = self._units.seen.last
-        wanted = seen if min_revision is None else Sighting(min_revision, None, None)
-        replica = Replica(self._units.on(self._standby), self._instances, wanted)
+        seen = self._runner.seen.last
+        wanted = seen if min_revision is None else Position(min_revision, None, None)
+        replica = Replica(self._standby, self._objects, wanted)
         replica.wait(timeout)
         return replica
 
     def export_lines(self) -> Iterator[str]:
-        """Yield what is registered now as lines of JSON; see `RegistryReader.export_lines`."""
+        """Yield what is registered now as lines of JSON; see `Reads.export_lines`."""
         return self.at(revision=self.history.revision).export_lines()
+
+    def wait_ready(self, ids: Iterable[str], timeout: timedelta) -> dict[CapsuleId, ReadyStatus]:
+        """
+        Wait until each capsule of *ids* is ready or has failed, in whichever process.
+
+        One that is not registered yet is waited for. All share one deadline; those that are
+        neither by then are `timeout`, those that failed `crashed`. In the order of *ids*.
+
+        Raises:
+            InvalidCapsuleIdError: One of *ids* is outside the grammar of ids.
+        """
+        return wait_ready(self._read, ids, timeout)
 
     @property
     def leases(self) -> Leases:
         """The time-limited holds of processes on session UUIDs."""
-        return Leases(self._look, self._do, self._persist, self._units.actor, self._held)
+        return Leases(self._read, self._write, self._amend, self._runner.actor, self._held)
 
     @property
     def history(self) -> History:
         """Everything that has happened in the namespace."""
-        return History(self._look, self._database, self.namespace, self._units)
+        return History(self._read, self._runner)
+
+    # Several changes as one
+
+    @contextmanager
+    def transaction(
+        self, *, reason: str | None = None, actor: str | None = None
+    ) -> Iterator[Transaction]:
+        """
+        Give the verbs of the registry inside one unit: all or nothing, one revision.
+
+        Other writers of the namespace wait until it ends. The body cannot be run again, so
+        nothing of it is retried; see `run`.
+
+        Args:
+            reason: Recorded with the revision.
+            actor: Recorded instead of the registry's own.
+
+        Raises:
+            TransactionDoomedError: At the end, if an error inside was swallowed.
+            TransactionInProgressError: This thread has one open already.
+        """
+        self._refuse_inside_transaction()
+        with (
+            self._runner.once(reason=reason, actor=actor) as unit,
+            self._joined(unit) as transaction,
+        ):
+            yield transaction
+
+    def run(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        reason: str | None = None,
+        actor: str | None = None,
+    ) -> T:
+        """
+        Return `work(transaction)`, done inside one unit: all or nothing, one revision.
+
+        *work* may be called again, after a failure of the database that is known to pass. So it
+        must have no effects but on the transaction that it is given.
+
+        Raises:
+            TransactionDoomedError: An error inside was swallowed.
+        """
+
+        def in_unit(unit: Unit) -> T:
+            with self._joined(unit) as transaction:
+                return work(transaction)
+
+        self._refuse_inside_transaction()
+        return self._runner.run(in_unit, reason=reason, actor=actor)
+
+    @contextmanager
+    def _joined(self, unit: Unit) -> Iterator[Transaction]:
+        """Give the verbs inside *unit*; meanwhile the registry itself is refused to this thread."""
+        transaction = Transaction(unit, self._database, self._new_uuid, self._objects)
+        thread = threading.get_ident()
+        self._inside.add(thread)
+        try:
+            yield transaction
+            transaction.end()
+        except BaseException:
+            transaction.abandon()
+            raise
+        finally:
+            self._inside.discard(thread)
+
+    # How the verbs are run
+
+    def _read(
+        self, work: Callable[Concatenate[Scope, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        self._refuse_inside_transaction()
+        return self._database.read(
+            lambda conn: work(Scope(conn, self.namespace, self._clock), *args, **kwargs)
+        )
+
+    def _read_at_one_moment(
+        self, work: Callable[Concatenate[Scope, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        self._refuse_inside_transaction()
+        with self._database.snapshot() as conn:
+            return work(Scope(conn, self.namespace, self._clock), *args, **kwargs)
+
+    def _write(
+        self, work: Callable[Concatenate[Unit, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        self._refuse_inside_transaction()
+        return self._runner.run(lambda unit: work(unit, *args, **kwargs))
+
+    def _amend(
+        self, work: Callable[Concatenate[Scope, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Return *work* in a transaction that writes, but is no unit: it makes no revision."""
+        self._refuse_inside_transaction()
+        return self._database.amend(
+            lambda conn: work(Scope(conn, self.namespace, self._clock), *args, **kwargs)
+        )
+
+    def _refuse_inside_transaction(self) -> None:
+        if threading.get_ident() in self._inside:
+            raise TransactionInProgressError
+
+    # The end
 
     def close(self) -> None:
         """
@@ -220,7 +330,7 @@ class CapsuleRegistry(QuickReader):
         self._database.close()
         self._lookups.close()
         if self._standby is not None:
-            self._standby.close()
+            self._standby.database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -232,7 +342,7 @@ class CapsuleRegistry(QuickReader):
         """Show counts and the first ten ids; a registry that cannot be asked at once says so."""
 
         def counts(conn: Connection) -> str:
-            scope = self._units.scope(conn)
+            scope = Scope(conn, self.namespace, self._clock)
             ids = capsules.ids(scope, most=10)
             return (
                 f"capsule_count={capsules.count(scope)}, capsule_ids={[*map(str, ids)]}, "
@@ -240,9 +350,3 @@ class CapsuleRegistry(QuickReader):
             )
 
         return f"CapsuleRegistry({self._database.peek(counts) or 'not available'})"
-
-
-def _check(namespace: str, actor: str | None, reason: str | None) -> None:
-    to_namespace(namespace)
-    check_text("actor", actor, MAX_ACTOR)
-    check_text("reason", reason)

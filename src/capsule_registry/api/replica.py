@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
 from capsule_registry.api.history import History
-from capsule_registry.api.point_in_time import look_back
+from capsule_registry.api.point_in_time import Past
 from capsule_registry.entities import capsules
 from capsule_registry.errors import FutureRevisionError
 from capsule_registry.identifiers import CapsuleId
-from capsule_registry.schema import version as schema
+from capsule_registry.schema.version import find_schema
 from capsule_registry.unit_of_work import namespaces
-from capsule_registry.unit_of_work.high_water_mark import look_again
+from capsule_registry.unit_of_work.high_water_mark import Position, look_again
+from capsule_registry.unit_of_work.queries import Scope
 
 if TYPE_CHECKING:
     import builtins
@@ -22,12 +23,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from capsule_registry.api.point_in_time import Past
-    from capsule_registry.unit_of_work.high_water_mark import Sighting
-    from capsule_registry.unit_of_work.registered_objects import Instances
-    from capsule_registry.unit_of_work.runner import Units
-    from capsule_registry.unit_of_work.scope import Scope
+    from capsule_registry.unit_of_work.registered_objects import RegisteredObjects
+    from capsule_registry.unit_of_work.runner import UnitRunner
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 #: How long a standby is given to catch up.
@@ -43,16 +42,16 @@ class Replica:
     far, and `IncarnationChangedError` if of one with another history.
     """
 
-    def __init__(self, units: Units, instances: Instances, wanted: Sighting) -> None:
-        self._units = units
-        self._instances = instances
+    def __init__(self, runner: UnitRunner, objects: RegisteredObjects, wanted: Position) -> None:
+        self._runner = runner
+        self._objects = objects
         self._wanted = wanted
         self.min_revision = wanted.revision
 
     @property
     def revision(self) -> int:
         """How far the standby has got."""
-        return self._look(namespaces.head).revision
+        return self._read(namespaces.head).revision
 
     def list(
         self, *, after: str | None = None, limit: int | None = None
@@ -68,17 +67,16 @@ class Replica:
         if limit is not None and limit < 1:
             raise ValueError("limit must be at least 1")
         place = None if after is None else CapsuleId(after)
-        return self._look(lambda scope: capsules.ids(scope, after=place, most=limit))
+        return self._read(capsules.ids, after=place, most=limit)
 
     def at(self, *, revision: int | None = None, time: datetime | None = None) -> Past:
         """Return the registry as it was at *revision*, or at *time*; see `CapsuleRegistry.at`."""
-        return look_back(self._look, self._instances, revision=revision, time=time)
+        return Past.of(self._read, self._objects, revision=revision, time=time)
 
     @property
     def history(self) -> History:
         """Everything that has happened in the namespace, as far as the standby knows."""
-        units = self._units
-        return History(self._look, units.database, units.namespace, units)
+        return History(self._read, self._runner)
 
     def wait(self, timeout: timedelta) -> None:
         """
@@ -90,8 +88,8 @@ class Replica:
         deadline = time.monotonic() + timeout.total_seconds()
         while True:
             try:
-                self._units.database.read(self._refuse_empty)
-                self._look(namespaces.head)
+                self._runner.database.read(self._refuse_empty)
+                self._read(namespaces.head)
             except FutureRevisionError:
                 if time.monotonic() >= deadline:
                     raise
@@ -100,21 +98,26 @@ class Replica:
                 return
 
     def _refuse_empty(self, conn: Connection) -> None:
-        if schema.find(conn).version is None:
+        if find_schema(conn).version is None:
             raise FutureRevisionError(self.min_revision, 0)
 
-    def _look(self, work: Callable[[Scope], T]) -> T:
-        return self._units.database.read(lambda conn: self._asked(conn, work))
+    def _read(
+        self, work: Callable[Concatenate[Scope, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        def ask(conn: Connection) -> T:
+            scope = Scope(conn, self._runner.namespace, self._runner.clock)
+            self._require_caught_up(scope)
+            return work(scope, *args, **kwargs)
 
-    def _asked(self, conn: Connection, work: Callable[[Scope], T]) -> T:
-        scope = self._units.scope(conn)
+        return self._runner.database.read(ask)
+
+    def _require_caught_up(self, scope: Scope) -> None:
         if not namespaces.exists(scope):
             raise FutureRevisionError(self.min_revision, 0)
         head = namespaces.head(scope)
         if head.revision < self.min_revision:
             raise FutureRevisionError(self.min_revision, head.revision)
-        look_again(conn, scope.namespace, self._wanted)
-        return work(scope)
+        look_again(scope.conn, scope.namespace, self._wanted)
 
     def __repr__(self) -> str:
         return f"Replica(min_revision={self.min_revision})"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from capsule_registry.api.bulk import BulkWriter
+from capsule_registry.api.writes import Writes
 from capsule_registry.errors import (
     ForkedTransactionError,
     RegistryClosedError,
@@ -20,40 +20,50 @@ if TYPE_CHECKING:
 
     from capsule_registry.database.database import Database
     from capsule_registry.models.records import RegisteredCapsule
-    from capsule_registry.unit_of_work.registered_objects import Instances
-    from capsule_registry.unit_of_work.scope import Scope
+    from capsule_registry.unit_of_work.queries import Scope
+    from capsule_registry.unit_of_work.registered_objects import RegisteredObjects
     from capsule_registry.unit_of_work.unit import Unit
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Transaction(BulkWriter):
+class Transaction(Writes):
     """
     The verbs of the registry inside one unit: all or nothing, one revision, seen by its own reads.
 
-    An error inside dooms it, also one that is caught: nothing of it is written then. It cannot be
-    used after its end, nor by two threads at once.
+    An error inside dooms it, also one that is caught: nothing of it is written then. An argument
+    that is refused does not: it has done nothing. It cannot be used after its end, nor by two
+    threads at once.
     """
 
-    _most_at_once = None
+    _max_per_revision = None
 
     def __init__(
-        self, unit: Unit, database: Database, new_uuid: Callable[[], UUID], instances: Instances
+        self,
+        unit: Unit,
+        database: Database,
+        new_uuid: Callable[[], UUID],
+        objects: RegisteredObjects,
     ) -> None:
         self._unit = unit
         self._database = database
         self._new_uuid = new_uuid
-        self._instances = instances
+        self._objects = objects
         self._records: list[RegisteredCapsule] = []
         self._error: BaseException | None = None
         self._ended = False
         self._process = os.getpid()
         self._busy = Lock()
 
-    def _read(self, prepare: Callable[[], Callable[[Scope], T]]) -> T:
-        return self._write(prepare)
+    def _read(
+        self, work: Callable[Concatenate[Scope, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return self._write(work, *args, **kwargs)
 
-    def _write(self, prepare: Callable[[], Callable[[Unit], T]]) -> T:
+    def _write(
+        self, work: Callable[Concatenate[Unit, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         self._refuse_in_child()
         if self._ended:
             raise RegistryClosedError
@@ -62,9 +72,8 @@ class Transaction(BulkWriter):
         if not self._busy.acquire(blocking=False):
             raise TransactionInProgressError
         try:
-            work = prepare()
             with self._database.translating():
-                return work(self._unit)
+                return work(self._unit, *args, **kwargs)
         except BaseException as error:
             self._error = error
             raise

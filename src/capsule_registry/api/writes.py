@@ -3,54 +3,71 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Self, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
-from capsule_registry.api.open_lease import OpenLease
-from capsule_registry.api.reads import RegistryReader
-from capsule_registry.entities import capsules, leases, uplinks
-from capsule_registry.entities import session_uuids as uuids
+from capsule_registry.api.leases import OpenLease
+from capsule_registry.api.reads import Reads
+from capsule_registry.entities import (
+    export_import,
+    leases,
+    registration,
+    session_uuids,
+    sync,
+    uplinks,
+)
 from capsule_registry.identifiers import CapsuleId, to_uuid
-from capsule_registry.models.limits import check_text
-from capsule_registry.models.new_capsule import Candidate, to_state
+from capsule_registry.models.limits import require_storable_text
+from capsule_registry.models.new_capsule import NewCapsule, to_state
 
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Callable, Iterable, Sequence
+    from os import PathLike
     from uuid import UUID
 
+    from capsule_registry.entities.sync import Desired, SyncPlan
     from capsule_registry.manifest.manifest import CapsuleManifest
     from capsule_registry.models.records import Capsule, CapsuleState, RegisteredCapsule
     from capsule_registry.models.uplink import UplinkDescriptor
     from capsule_registry.unit_of_work.unit import Unit
 
     #: A lease that UUIDs are to belong to, or its id.
-    Held = OpenLease | UUID | str | None
+    HeldLease = OpenLease | UUID | str | None
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
+#: At most so many capsules, or lines of an export, make one revision outside of a transaction.
+MAX_PER_REVISION: Final = 1000
 
-class RegistryWriter(RegistryReader):
+
+class Writes(Reads):
     """
     What can be changed.
 
     Each call is one unit: all of it is done, in one revision, or none of it. Nothing to change
-    makes no revision.
+    makes no revision. Arguments are checked first: one that is refused has done nothing.
     """
 
     _new_uuid: Callable[[], UUID]
+    #: How many of many things go into one revision; `None` for all.
+    _max_per_revision: int | None = MAX_PER_REVISION
 
     @abstractmethod
-    def _write(self, prepare: Callable[[], Callable[[Unit], T]]) -> T:
-        """Return what `prepare()` gives, of a unit; what needs no database is done in *prepare*."""
+    def _write(
+        self, work: Callable[Concatenate[Unit, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Return `work(unit, *args, **kwargs)`."""
+
+    # Capsules
 
     def register(
         self,
         capsule: Capsule | CapsuleManifest,
         *,
         uuids: Iterable[UUID | str] = (),
-        lease: Held = None,
+        lease: HeldLease = None,
     ) -> RegisteredCapsule:
         """
         Register *capsule* with its tools, grants and declared uplinks, and file *uuids* under it.
@@ -68,25 +85,50 @@ class RegistryWriter(RegistryReader):
             UuidHeldError: Another live lease holds one of *uuids*.
             LeaseLostError: *lease* has run out, or was closed.
         """
+        new, sessions = NewCapsule.of(capsule), [to_uuid(uuid) for uuid in uuids]
+        return self._write(self._register, new, sessions, _lease_id(lease))
 
-        def prepare() -> Callable[[Unit], RegisteredCapsule]:
-            candidate, filed = Candidate.of(capsule), _Filing.of(uuids, lease)
-
-            def work(unit: Unit) -> RegisteredCapsule:
-                filed.hold(unit)
-                [record] = capsules.register(unit, [candidate], self._new_uuid)
-                filed.file(unit, candidate.id)
-                return self._given(unit, record, candidate)
-
-            return work
-
-        return self._write(prepare)
-
-    def _given(
-        self, unit: Unit, record: RegisteredCapsule, candidate: Candidate
+    def _register(
+        self, unit: Unit, new: NewCapsule, sessions: Sequence[UUID], lease_id: UUID | None
     ) -> RegisteredCapsule:
-        self._instances.add(unit, record, candidate.instance)
+        if lease_id is not None:
+            leases.hold(unit, lease_id)
+        record = registration.register(unit, new, self._new_uuid, sessions, lease_id)
+        return self._registered(unit, record, new)
+
+    def _registered(
+        self, unit: Unit, record: RegisteredCapsule, new: NewCapsule
+    ) -> RegisteredCapsule:
+        """Return *record* of *new*, whose object is kept once the unit has committed."""
+        self._objects.add(unit, record, new.instance)
         return self._attached(record)
+
+    def register_many(
+        self, given: Iterable[Capsule | CapsuleManifest]
+    ) -> builtins.list[RegisteredCapsule]:
+        """
+        Register each of *given*, in order, as `register` does, and return them.
+
+        At most a thousand make one revision, unless inside a transaction: an error undoes those of
+        its own revision, and those of the ones before it stay. *given* is read as it is needed.
+
+        Raises:
+            CapsuleAlreadyRegisteredError, InvalidManifestError, InvalidCapsuleIdError,
+            InvalidUplinkSourceError: As `register`.
+        """
+        waiting = iter(given)
+        found: builtins.list[RegisteredCapsule] = []
+        while batch := [*islice(waiting, self._max_per_revision)]:
+            found += self._write(self._register_many, [*map(NewCapsule.of, batch)])
+        return found
+
+    def _register_many(
+        self, unit: Unit, new: Sequence[NewCapsule]
+    ) -> builtins.list[RegisteredCapsule]:
+        records = registration.register_many(unit, new, self._new_uuid)
+        return [
+            self._registered(unit, record, one) for record, one in zip(records, new, strict=True)
+        ]
 
     def replace(
         self,
@@ -95,7 +137,7 @@ class RegistryWriter(RegistryReader):
         expected_generation: int | None = None,
         uuids: Iterable[UUID | str] = (),
         keep_uuids: bool = False,
-        lease: Held = None,
+        lease: HeldLease = None,
     ) -> RegisteredCapsule:
         """
         Put *capsule* in the place of the one that is registered under its id, in one revision.
@@ -119,21 +161,20 @@ class RegistryWriter(RegistryReader):
             InvalidManifestError, InvalidCapsuleIdError, InvalidUplinkSourceError, InvalidUuidError,
             UuidHeldError, LeaseLostError: As `register`.
         """
+        new, sessions = NewCapsule.of(capsule), [to_uuid(uuid) for uuid in uuids]
+        lease_id = _lease_id(lease)
 
-        def prepare() -> Callable[[Unit], RegisteredCapsule]:
-            candidate, filed = Candidate.of(capsule), _Filing.of(uuids, lease)
+        def work(unit: Unit) -> RegisteredCapsule:
+            if lease_id is not None:
+                leases.hold(unit, lease_id)
+            record = registration.replace(unit, new, expected_generation, self._new_uuid)
+            if not keep_uuids:
+                session_uuids.retire(unit, new.id, sessions)
+            for uuid in sessions:
+                session_uuids.register(unit, uuid, new.id, lease_id)
+            return self._registered(unit, record, new)
 
-            def work(unit: Unit) -> RegisteredCapsule:
-                filed.hold(unit)
-                record = capsules.replace(unit, candidate, expected_generation, self._new_uuid)
-                if not keep_uuids:
-                    filed.retire_others(unit, candidate.id)
-                filed.file(unit, candidate.id)
-                return self._given(unit, record, candidate)
-
-            return work
-
-        return self._write(prepare)
+        return self._write(work)
 
     def set_state(
         self, capsule_id: str, state: CapsuleState | str, reason: str | None = None
@@ -149,13 +190,9 @@ class RegistryWriter(RegistryReader):
             InvalidTextError: *state* is no state, or *reason* a text that no database can hold.
             InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
         """
-
-        def prepare() -> Callable[[Unit], RegisteredCapsule]:
-            check_text("state reason", reason)
-            wanted, new = CapsuleId(capsule_id), to_state(state)
-            return lambda unit: self._attached(capsules.set_state(unit, wanted, new, reason))
-
-        return self._write(prepare)
+        require_storable_text("state reason", reason)
+        wanted, new = CapsuleId(capsule_id), to_state(state)
+        return self._attached(self._write(registration.set_state, wanted, new, reason))
 
     def unregister(self, capsule_id: str) -> RegisteredCapsule:
         """
@@ -165,18 +202,26 @@ class RegistryWriter(RegistryReader):
             CapsuleNotFoundError: It is not registered. What is filed under the id stays.
             InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
         """
+        return self._write(self._unregister, CapsuleId(capsule_id))
 
-        def prepare() -> Callable[[Unit], RegisteredCapsule]:
-            wanted = CapsuleId(capsule_id)
-            return lambda unit: self._attached(capsules.unregister(unit, wanted))
+    def _unregister(self, unit: Unit, capsule_id: CapsuleId) -> RegisteredCapsule:
+        return self._removed(unit, registration.unregister(unit, capsule_id))
 
-        return self._write(prepare)
+    def _removed(self, unit: Unit, record: RegisteredCapsule) -> RegisteredCapsule:
+        """Return *record*, whose object is let go of once the unit has committed."""
+        self._objects.remove(unit, record)
+        return self._attached(record)
 
     def drain(self) -> builtins.list[RegisteredCapsule]:
         """Remove everything but leases in one revision, and return the capsules."""
-        return self._write(lambda: lambda unit: [*map(self._attached, capsules.drain(unit))])
+        return self._write(self._drain)
 
-    def register_uuid(self, uuid: UUID | str, capsule_id: str, *, lease: Held = None) -> None:
+    def _drain(self, unit: Unit) -> builtins.list[RegisteredCapsule]:
+        return [self._removed(unit, record) for record in registration.drain(unit)]
+
+    # Session UUIDs
+
+    def register_uuid(self, uuid: UUID | str, capsule_id: str, *, lease: HeldLease = None) -> None:
         """
         File *uuid* under *capsule_id*, which need not be registered yet.
 
@@ -190,22 +235,22 @@ class RegistryWriter(RegistryReader):
             LeaseLostError: *lease* has run out, or was closed.
         """
         self._write(
-            lambda: partial(
-                uuids.register,
-                uuid=to_uuid(uuid),
-                capsule_id=CapsuleId.storable(capsule_id),
-                lease_id=_lease_id(lease),
-            )
+            session_uuids.register,
+            to_uuid(uuid),
+            CapsuleId.storable(capsule_id),
+            _lease_id(lease),
         )
 
     def unregister_uuid(self, uuid: UUID | str) -> bool:
         """
-        Remove *uuid*, and say whether it was filed.
+        Remove *uuid*, and return whether it was filed.
 
         Raises:
             InvalidUuidError: *uuid* is a text that is no UUID.
         """
-        return self._write(lambda: partial(uuids.unregister, uuid=to_uuid(uuid)))
+        return self._write(session_uuids.unregister, to_uuid(uuid))
+
+    # Uplinks
 
     def register_uplink(self, capsule_id: str, descriptor: UplinkDescriptor) -> None:
         """
@@ -216,22 +261,17 @@ class RegistryWriter(RegistryReader):
             InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids, or too long.
             InvalidTextError: A text in it is one that not every database can hold.
         """
-        self._write(
-            lambda: partial(
-                uplinks.register,
-                capsule_id=CapsuleId.storable(capsule_id),
-                descriptor=uplinks.storable(descriptor),
-            )
-        )
+        owner = CapsuleId.storable(capsule_id)
+        self._write(uplinks.register, owner, uplinks.storable(descriptor))
 
     def unregister_uplink(self, uplink_id: UUID | str) -> bool:
         """
-        Remove the uplink, and say whether it was filed.
+        Remove the uplink, and return whether it was filed.
 
         Raises:
             InvalidUuidError: *uplink_id* is a text that is no UUID.
         """
-        return self._write(lambda: partial(uplinks.unregister, uplink_id=to_uuid(uplink_id)))
+        return self._write(uplinks.unregister, to_uuid(uplink_id))
 
     def unregister_capsule_uplinks(self, capsule_id: str) -> int:
         """
@@ -240,35 +280,62 @@ class RegistryWriter(RegistryReader):
         Raises:
             InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
         """
-        return self._write(
-            lambda: partial(uplinks.unregister_of_capsule, capsule_id=CapsuleId(capsule_id))
-        )
+        return self._write(uplinks.unregister_of_capsule, CapsuleId(capsule_id))
+
+    # Many at once
+
+    def import_lines(self, lines: Iterable[str]) -> int:
+        """
+        Register what `export_lines` has yielded, somewhere or at some time; return how much.
+
+        That is the count of capsules, uplinks and UUIDs. At most a thousand of them make one
+        revision, unless inside a transaction: an error undoes those of its own revision, and those
+        of the ones before it stay. *lines* are read as they are needed.
+
+        Raises:
+            InvalidTextError: A line is none of an export, or the last one is missing.
+            ConflictError: It is registered already.
+            InvalidInputError: As `register`.
+        """
+        read, count = export_import.read(lines), 0
+        while batch := [*islice(read, self._max_per_revision)]:
+            self._write(export_import.restore, batch)
+            count += len(batch)
+        return count
+
+    def sync(
+        self, directory: str | PathLike[str], *, prune: bool = False, dry_run: bool = False
+    ) -> SyncPlan:
+        """
+        Register the capsules of *directory* that are new, replace those whose manifest differs.
+
+        All in one revision; nothing to change makes none. A manifest that cannot be used stops no
+        other, and changes nothing of its own capsule, nor has that removed. Of several manifests of
+        one id none is used. Session UUIDs of a capsule that is replaced are removed.
+
+        Args:
+            directory: See `discover`.
+            prune: Unregister what is registered and not in *directory*.
+            dry_run: Change nothing, and return what would be done.
+
+        Raises:
+            OSError: *directory* does not exist, or cannot be listed.
+        """
+        desired = sync.read(directory)
+        if dry_run:
+            return self._read_at_one_moment(sync.plan, desired, prune=prune)
+        return self._write(self._sync, desired, prune=prune)
+
+    def _sync(self, unit: Unit, desired: Desired, *, prune: bool) -> SyncPlan:
+        applied = sync.apply(unit, desired, self._new_uuid, prune=prune)
+        for record in applied.removed:
+            self._removed(unit, record)
+        for record, new in applied.made:
+            self._registered(unit, record, new)
+        return applied.plan
 
 
-@dataclass(frozen=True, slots=True)
-class _Filing:
-    """UUIDs to be filed under a capsule, and the lease that they will belong to."""
-
-    uuids: Sequence[UUID]
-    lease_id: UUID | None
-
-    @classmethod
-    def of(cls, given: Iterable[UUID | str], lease: Held) -> Self:
-        return cls([to_uuid(uuid) for uuid in given], _lease_id(lease))
-
-    def hold(self, unit: Unit) -> None:
-        if self.lease_id is not None:
-            leases.hold(unit, self.lease_id)
-
-    def retire_others(self, unit: Unit, capsule_id: CapsuleId) -> None:
-        uuids.retire(unit, capsule_id, self.uuids)
-
-    def file(self, unit: Unit, capsule_id: CapsuleId) -> None:
-        for uuid in self.uuids:
-            uuids.register(unit, uuid, capsule_id, self.lease_id)
-
-
-def _lease_id(lease: Held) -> UUID | None:
+def _lease_id(lease: HeldLease) -> UUID | None:
     if lease is None:
         return None
     return lease.held_id if isinstance(lease, OpenLease) else to_uuid(lease)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 import capsule_registry as library
-from capsule_registry.cli.group import HISTORY_CORRUPT, LAST_REVISION, Moment, Target, pass_target
+from capsule_registry.api import json_shapes
+from capsule_registry.cli.exit_codes import HISTORY_CORRUPT
 from capsule_registry.cli.output import (
     Ticker,
     escape,
@@ -20,6 +21,7 @@ from capsule_registry.cli.output import (
     print_rows,
     text_format_option,
 )
+from capsule_registry.cli.target import LAST_REVISION, Moment, Target, pass_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,7 +65,7 @@ def log(target: Target, /, output_format: str, limit: int | None, **conditions: 
     with target.open_history() as registry:
         found = _paged(registry.history.list, limit, conditions)
         if output_format == "json":
-            print_json([one.model_dump(mode="json") for one in found])
+            print_json([*map(json_shapes.revision, found)])
         else:
             for one in found:
                 _print_revision(one)
@@ -126,7 +128,7 @@ def watch(
         follow = registry.history.watch(after=after, incarnation=incarnation, timeout=patience)
         for one in follow:
             if output_format == "json":
-                click.echo(json.dumps(one.model_dump(mode="json")))
+                click.echo(json.dumps(json_shapes.revision(one)))
             else:
                 changes = ", ".join(map(_sentence, one.events))
                 when = one.committed_at.isoformat()
@@ -173,7 +175,7 @@ def _differences(
         before, after = old.get((kind, name)), new.get((kind, name))
         if before != after:
             change = "added" if before is None else "removed" if after is None else "changed"
-            yield {"change": change, "kind": kind, "id": name, "before": before, "after": after}
+            yield json_shapes.difference(change, kind, name, before, after)
 
 
 @click.group
@@ -190,7 +192,7 @@ def verify(ctx: click.Context, anchor_file: Any, output_format: str) -> None:  #
     target: Target = ctx.obj
     with target.open_history() as registry:
         found = registry.history.verify(_read_anchor(anchor_file), progress=Ticker("revision"))
-    rows = [{"where": one.where, "problem": one.problem} for one in found.discrepancies]
+    rows = [*map(json_shapes.discrepancy, found.discrepancies)]
     if output_format != "table" or rows:
         print_rows(rows, ("where", "problem"), output_format)
     summary = f"{found.revision_count} revisions, {found.event_count} events"

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from capsule_registry.cli.group import pass_target
+from capsule_registry.api import json_shapes
 from capsule_registry.cli.output import format_option, print_rows
+from capsule_registry.cli.target import pass_target
 
 if TYPE_CHECKING:
     from capsule_registry import Lease
-    from capsule_registry.cli.group import Target
+    from capsule_registry.cli.target import Target
 
 _COLUMNS = ("id", "name", "host", "pid", "opened_at", "expires_at")
 
@@ -71,7 +72,7 @@ def reap(target: Target, output_format: str) -> None:
 
 
 def _print(found: list[Lease], output_format: str) -> None:
-    print_rows([lease.model_dump(mode="json") for lease in found], _COLUMNS, output_format)
+    print_rows([*map(json_shapes.lease, found)], _COLUMNS, output_format)
 
 
 def _seconds(number: float) -> timedelta:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import capsule_registry as library
-from capsule_registry.cli.group import NOT_FOUND, Target, at_option, pass_target
+from capsule_registry.api import json_shapes
+from capsule_registry.cli.exit_codes import NOT_FOUND
 from capsule_registry.cli.output import (
     STATES,
     escape,
@@ -17,21 +18,10 @@ from capsule_registry.cli.output import (
     print_text,
     text_format_option,
 )
+from capsule_registry.cli.target import Target, at_option, pass_target
 
 if TYPE_CHECKING:
     from capsule_registry import RegisteredCapsule
-
-_SUMMARY = {
-    "id",
-    "version",
-    "state",
-    "state_reason",
-    "generation",
-    "modified_revision",
-    "registered_at",
-    "source_dir",
-    "manifest_digest",
-}
 
 
 @click.command("list")
@@ -44,11 +34,7 @@ def list_capsules(
 ) -> None:
     """List the registered capsules, in the order of their registration."""
     with target.view(moment) as registry:
-        rows = [
-            capsule.model_dump(mode="json", include=_SUMMARY)
-            for capsule in registry.values()
-            if state in (None, capsule.state)
-        ]
+        rows = [*map(json_shapes.capsule_summary, registry.summaries(state=state))]
     print_rows(rows, ("id", "version", "state", "generation", "registered_at"), output_format)
 
 
@@ -66,13 +52,13 @@ def show(
     if capsule is None:
         raise library.CapsuleNotFoundError(capsule_id)
     if output_format == "json":
-        print_json(capsule.model_dump(mode="json", by_alias=True))
+        print_json(json_shapes.capsule(capsule))
     else:
         _print_capsule(capsule)
 
 
 def _print_capsule(capsule: RegisteredCapsule) -> None:
-    for name, value in capsule.model_dump(mode="json", include=_SUMMARY).items():
+    for name, value in json_shapes.capsule_summary(capsule).items():
         click.echo(f"{name.replace('_', ' ')}: {escape('' if value is None else str(value))}")
     click.echo("")
     print_text(capsule.manifest_text)
@@ -95,10 +81,7 @@ def uplinks(
     """List the uplinks, in the order of their registration."""
     with target.view(moment) as registry:
         found = registry.find_uplinks(**conditions)
-    rows = [
-        {"capsule_id": uplink.capsule_id, **uplink.descriptor.model_dump(mode="json")}
-        for uplink in found
-    ]
+    rows = [*map(json_shapes.uplink, found)]
     columns = ("capsule_id", "name", "platform", "profile", "id", "registered_at")
     print_rows(rows, columns, output_format)
 
@@ -114,7 +97,7 @@ def tools(
     """List the tools of all capsules, or every tool called NAME."""
     with target.view(moment) as registry:
         found = registry.tools() if name is None else registry.find_tool(name)
-    rows = [tool.model_dump(mode="json") for tool in found]
+    rows = [*map(json_shapes.tool, found)]
     print_rows(rows, ("name", "capsule_id", "description"), output_format)
 
 
@@ -128,7 +111,7 @@ def uuids(
 ) -> None:
     """List the session UUIDs, in the order in which they were filed."""
     with target.view(moment) as registry:
-        rows = [uuid.model_dump(mode="json") for uuid in registry.uuids(capsule_id)]
+        rows = [*map(json_shapes.session_uuid, registry.uuids(capsule_id))]
     print_rows(rows, ("uuid", "capsule_id", "lease_id", "registered_at"), output_format)
 
 

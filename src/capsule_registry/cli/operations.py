@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
-from capsule_registry.cli.group import PARTLY_FAILED, Target, pass_target
+from capsule_registry.api import json_shapes
+from capsule_registry.cli.exit_codes import PARTLY_FAILED, UNUSABLE_SCHEMA
 from capsule_registry.cli.output import escape, format_option, print_rows
-
-_UNUSABLE_SCHEMA = 6
+from capsule_registry.cli.target import Target, pass_target
 
 
 @click.group
@@ -44,10 +44,10 @@ def status(ctx: click.Context, output_format: str) -> None:
     target: Target = ctx.obj
     with target.administrate(read_only=True) as admin:
         found = admin.status()
-    row = {"found": found.found, "library": found.library, "is_usable": found.is_usable}
+    row = json_shapes.schema_status(found)
     print_rows([row], tuple(row), output_format)
     if not found.is_usable:
-        ctx.exit(_UNUSABLE_SCHEMA)
+        ctx.exit(UNUSABLE_SCHEMA)
 
 
 @db.command
@@ -142,10 +142,7 @@ def doctor(ctx: click.Context, output_format: str) -> None:
     target: Target = ctx.obj
     with target.administrate(read_only=True) as admin:
         findings = admin.findings()
-    rows = [
-        {"name": finding.name, "value": finding.value, "problem": finding.problem}
-        for finding in findings
-    ]
+    rows = [*map(json_shapes.finding, findings)]
     print_rows(rows, ("name", "value", "problem"), output_format)
     if any(finding.problem for finding in findings):
         ctx.exit(PARTLY_FAILED)
@@ -162,16 +159,7 @@ def namespaces_group() -> None:
 def list_namespaces(target: Target, output_format: str) -> None:
     """List the namespaces with the heads of their histories."""
     with target.administrate(read_only=True) as admin:
-        rows = [
-            {
-                "name": found.name,
-                "revision": found.revision,
-                "capsule_count": found.capsule_count,
-                "head_hash": found.head_hash,
-                "incarnation": str(found.incarnation),
-            }
-            for found in admin.namespaces()
-        ]
+        rows = [*map(json_shapes.namespace, admin.namespaces())]
     print_rows(rows, ("name", "revision", "capsule_count", "head_hash"), output_format)
 
 

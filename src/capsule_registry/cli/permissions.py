@@ -1,4 +1,4 @@
-"""The commands that ask who may do what, and who needs whom."""
+"""The commands that ask who may do what."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from capsule_registry.cli.group import NOT_PERMITTED, PARTLY_FAILED, at_option, pass_target
+from capsule_registry.api import json_shapes
+from capsule_registry.cli.exit_codes import NOT_PERMITTED
 from capsule_registry.cli.output import (
     escape,
     format_option,
@@ -14,14 +15,10 @@ from capsule_registry.cli.output import (
     print_rows,
     text_format_option,
 )
+from capsule_registry.cli.target import at_option, pass_target
 
 if TYPE_CHECKING:
-    from capsule_registry import Dependency
-    from capsule_registry.cli.group import Target
-
-
-#: What Mermaid reads as its own, or as HTML, and what it is written as; `#` first.
-_MERMAID = (("#", "#35;"), ("&", "#amp;"), ('"', "#quot;"), ("<", "#lt;"), (">", "#gt;"))
+    from capsule_registry.cli.target import Target
 
 
 @click.command
@@ -44,7 +41,7 @@ def check(  # noqa: PLR0913, PLR0917 - one for each argument and option
     with target.view(moment) as registry:
         decision = registry.check(uuid, capability, value)
     if output_format == "json":
-        print_json(decision.model_dump(mode="json"))
+        print_json(json_shapes.decision(decision))
     else:
         word = "allowed" if decision.allowed else "denied"
         of = f" {decision.capsule_id}" if decision.capsule_id else ""
@@ -70,115 +67,8 @@ def grants(
 ) -> None:
     """List what capsules may do, or who may do something."""
     with target.view(moment) as registry:
-        rows = [grant.model_dump(mode="json") for grant in registry.grants(**conditions)]
+        rows = [*map(json_shapes.grant, registry.grants(**conditions))]
     print_rows(rows, ("capability", "value", "capsule_id", "state"), output_format)
 
 
-@click.command
-@click.argument("topic")
-@at_option
-@format_option
-@pass_target
-def interceptors(
-    target: Target, topic: str, output_format: str, moment: dict[str, Any] | None
-) -> None:
-    """List the actions that an event of TOPIC calls for, of the capsules that are ready."""
-    with target.view(moment) as registry:
-        rows = [
-            {"capsule_id": found.capsule_id, "action": found.action}
-            for found in registry.interceptors(topic)
-        ]
-    print_rows(rows, ("capsule_id", "action"), output_format)
-
-
-@click.command
-@click.argument("capability")
-@at_option
-@format_option
-@pass_target
-def providers(
-    target: Target, capability: str, output_format: str, moment: dict[str, Any] | None
-) -> None:
-    """List all who offer what meets the requirement CAPABILITY, such as topic:llm.*."""
-    with target.view(moment) as registry:
-        rows = [found.model_dump(mode="json") for found in registry.providers(capability)]
-    print_rows(rows, ("capsule_id", "capability", "state"), output_format)
-
-
-@click.command("boot-order")
-@at_option
-@text_format_option
-@click.pass_context
-def boot_order(ctx: click.Context, output_format: str, moment: dict[str, Any] | None) -> None:
-    """Print the ids in the order in which capsules start; exit 1 if some wait in a circle."""
-    target: Target = ctx.obj
-    with target.view(moment) as registry:
-        found = registry.boot_order()
-    if output_format == "json":
-        print_json(found.model_dump(mode="json"))
-    else:
-        for capsule_id in found.order:
-            click.echo(capsule_id)
-    for one in found.unmet:
-        click.echo(f"unmet: {one.capsule_id} requires {escape(one.requirement)}", err=True)
-    if found.cycle:
-        click.echo(f"in a circle, or waiting for one: {', '.join(found.cycle)}", err=True)
-        ctx.exit(PARTLY_FAILED)
-
-
-@click.command
-@at_option
-@click.option(
-    "--format",
-    "language",
-    type=click.Choice(["dot", "mermaid"]),
-    default="dot",
-    show_default=True,
-    help="For Graphviz, or for Markdown.",
-)
-@pass_target
-def graph(target: Target, language: str, moment: dict[str, Any] | None) -> None:
-    """Draw who needs whom: an arrow from each capsule to all who provide what it requires."""
-    with target.view_at_once(moment) as registry:
-        capsule_ids, found = registry.list(), registry.dependencies()
-    for line in {"dot": _dot, "mermaid": _mermaid}[language](capsule_ids, found):
-        click.echo(line)
-
-
-def _dot(capsule_ids: list[Any], found: list[Dependency]) -> list[str]:
-    def quoted(text: str) -> str:
-        shown = escape(text).replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{shown}"'
-
-    lines = [f"  {quoted(one)};" for one in capsule_ids]
-    for one in found:
-        label = quoted(one.requirement)
-        lines += [
-            f"  {quoted(one.capsule_id)} -> {quoted(provider)} [label={label}];"
-            for provider in one.providers
-        ]
-        if not one.providers:
-            unmet = quoted(f"unmet {one.requirement}")
-            lines.append(f"  {unmet} [label={label}, style=dashed];")
-            lines.append(f"  {quoted(one.capsule_id)} -> {unmet} [style=dashed];")
-    return ["digraph capsules {", *lines, "}"]
-
-
-def _mermaid(capsule_ids: list[Any], found: list[Dependency]) -> list[str]:
-    def quoted(text: str) -> str:
-        shown = escape(text)
-        for character, code in _MERMAID:
-            shown = shown.replace(character, code)
-        return f'"{shown}"'
-
-    names = {one: f"c{number}" for number, one in enumerate(capsule_ids)}
-    lines = [f"  {name}[{quoted(one)}]" for one, name in names.items()]
-    for number, one in enumerate(found):
-        label, needing = quoted(one.requirement), names[one.capsule_id]
-        lines += [f"  {needing} -->|{label}| {names[provider]}" for provider in one.providers]
-        if not one.providers:
-            lines.append(f"  {needing} -.-> u{number}({label})")
-    return ["flowchart LR", *lines]
-
-
-commands = (check, grants, interceptors, providers, boot_order, graph)
+commands = (check, grants)

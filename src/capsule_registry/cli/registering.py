@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 import capsule_registry as library
-from capsule_registry.cli.group import PARTLY_FAILED, Target, exit_code, pass_target
+from capsule_registry.api import json_shapes
+from capsule_registry.cli import exit_codes
 from capsule_registry.cli.output import (
     PATIENCE_SECONDS,
     STATES,
@@ -23,6 +24,7 @@ from capsule_registry.cli.output import (
     print_json,
     text_format_option,
 )
+from capsule_registry.cli.target import Target, pass_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,7 +63,7 @@ def register(ctx: click.Context, paths: tuple[Path, ...], output_format: str) ->
     if output_format == "json":
         print_json(results)
     if any(result["error"] for result in results):
-        ctx.exit(PARTLY_FAILED)
+        ctx.exit(exit_codes.PARTLY_FAILED)
 
 
 def _report(result: dict[str, Any], *, as_text: bool) -> None:
@@ -79,7 +81,7 @@ def _registered(
     found = [manifest for path in paths for manifest in _manifests_at(path)]
     with _progress(len(found), shown=show_progress) as advance:
         for path, error in found:
-            yield _result(path, None, error) if error else register_one(path)
+            yield json_shapes.registration(path, None, error) if error else register_one(path)
             advance()
 
 
@@ -99,19 +101,10 @@ def _register_one(registry: CapsuleRegistry, path: Path) -> dict[str, Any]:
         found = _Found(manifest, path.parent.resolve())
         registry.register(found)
     except library.InvalidManifestError as error:
-        return _result(path, manifest, f"{error.message} [{error.rule}]")
+        return json_shapes.registration(path, manifest, f"{error.message} [{error.rule}]")
     except (library.InvalidInputError, library.ConflictError) as error:
-        return _result(path, manifest, str(error))
-    return _result(path, manifest, None)
-
-
-def _result(path: Path, manifest: CapsuleManifest | None, error: str | None) -> dict[str, Any]:
-    return {
-        "path": str(path),
-        "id": manifest.package.name if manifest else None,
-        "version": manifest.package.version if manifest else None,
-        "error": error,
-    }
+        return json_shapes.registration(path, manifest, str(error))
+    return json_shapes.registration(path, manifest, None)
 
 
 @contextmanager
@@ -158,7 +151,9 @@ def unregister(ctx: click.Context, capsule_ids: tuple[str, ...]) -> None:
             else:
                 click.echo(f"unregistered {capsule_id}")
     if errors:
-        ctx.exit(exit_code(errors[0]) if len(capsule_ids) == 1 else PARTLY_FAILED)
+        ctx.exit(
+            exit_codes.of_error(errors[0]) if len(capsule_ids) == 1 else exit_codes.PARTLY_FAILED
+        )
 
 
 @click.command
@@ -211,7 +206,7 @@ def wait_ready(ctx: click.Context, capsule_ids: tuple[str, ...], timeout: float)
     for capsule_id, status in found.items():
         click.echo(f"{capsule_id} {status}")
     if {*found.values()} != {library.ReadyStatus.READY}:
-        ctx.exit(PARTLY_FAILED)
+        ctx.exit(exit_codes.PARTLY_FAILED)
 
 
 @click.command("register-uuid")

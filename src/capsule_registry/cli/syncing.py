@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import capsule_registry as library
-from capsule_registry.cli.group import PARTLY_FAILED, pass_target
+from capsule_registry.api import json_shapes
+from capsule_registry.cli.exit_codes import PARTLY_FAILED
 from capsule_registry.cli.output import Ticker, escape, format_option, print_rows
+from capsule_registry.cli.target import pass_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from capsule_registry import CapsuleRegistry, SyncPlan
-    from capsule_registry.cli.group import Target
+    from capsule_registry.cli.target import Target
 
 _MARKS = {"register": "+", "replace": "~", "unregister": "-", "keep": " ", "refuse": "!"}
 
@@ -69,7 +71,7 @@ def _apply(
 
 def _print_plan(plan: SyncPlan, output_format: str) -> None:
     if output_format != "table":
-        rows = [step.model_dump(mode="json") for step in plan.steps]
+        rows = [*map(json_shapes.sync_step, plan.steps)]
         columns = ("action", "capsule_id", "path", "before", "after", "problem")
         print_rows(rows, columns, output_format)
     else:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from capsule_registry.database.dialects.dialect import Dialect, dialect_for_files, dialect_named
+from capsule_registry.database.dialects.known import FILE_URLS, FILES, URLS, dialect_named
 from capsule_registry.errors import InvalidDatabaseError
+
+if TYPE_CHECKING:
+    from capsule_registry.database.dialects.dialect import Dialect
 
 
 class Host(NamedTuple):
@@ -42,8 +45,8 @@ class Address:
 
     def __str__(self) -> str:
         """Return the address as it may be shown: without user, password and options."""
-        if self.dialect.upgrades_itself:
-            return f"sqlite:///{self.file}" if self.file else "sqlite://"
+        if self.dialect.is_file:
+            return f"{self.dialect.name}://" + (f"/{self.file}" if self.file else "")
         if self.hosts:
             names = ",".join(map(str, self.hosts))
             return f"{self.url.drivername}:///{self.url.database or ''}?host={names}"
@@ -81,15 +84,15 @@ def read_address(url: str | None) -> Address:
     """
     if url is None:
         file = default_file()
-        return Address(URL.create(_FILES.name, database=str(file)), _FILES, file)
+        return Address(URL.create(FILES.name, database=str(file)), FILES, file)
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # A port that is no number is a plain ValueError.
-        raise InvalidDatabaseError(_shown(url), _EXPECTED) from None
+        raise InvalidDatabaseError(_shown(url), URLS) from None
     dialect = dialect_named(parsed.drivername)
     if dialect is None:
-        raise InvalidDatabaseError(f"{parsed.drivername}://…", _EXPECTED)
-    if dialect.upgrades_itself:
+        raise InvalidDatabaseError(f"{parsed.drivername}://…", URLS)
+    if dialect.is_file:
         return Address(parsed, dialect, _file_of(parsed))
     if "@" in (parsed.host or ""):
         # What stands before it is the end of a password.
@@ -130,20 +133,13 @@ def _spread(url: URL, dialect: Dialect) -> URL:
 
 def _file_of(url: URL) -> Path | None:
     if url.query or url.host or url.username or "\0" in (url.database or ""):
-        raise InvalidDatabaseError(
-            f"{url.drivername}://…",
-            "a SQLite URL is sqlite:///relative/path, sqlite:////absolute/path or sqlite://",
-        )
+        raise InvalidDatabaseError(f"{url.drivername}://…", FILE_URLS)
     if url.database in (None, "", ":memory:"):
         return None
     try:
         return Path(url.database or "").resolve()
     except (OSError, RuntimeError) as error:  # A link that leads to itself.
-        raise InvalidDatabaseError(f"sqlite:///{url.database}", str(error)) from error
-
-
-_FILES = dialect_for_files()
-_EXPECTED = "use sqlite:///FILE, postgresql://… or mariadb://…"
+        raise InvalidDatabaseError(f"{url.drivername}:///{url.database}", str(error)) from error
 
 
 def _shown(url: str) -> str:

@@ -1,5 +1,5 @@
 """
-The engine, and the one place where transactions begin, end and are run again.
+One database, and the one place where transactions begin and end.
 
 A function elsewhere that takes a connection never begins or commits.
 """
@@ -9,12 +9,17 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InvalidRequestError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
-from capsule_registry.database import engines
 from capsule_registry.database.address import Address, read_address
+from capsule_registry.database.dialects.known import FILE_ENGINE
 from capsule_registry.database.dialects.sqlite_file import (
     BUSY_TIMEOUT_SECONDS,
     create_file,
@@ -22,31 +27,35 @@ from capsule_registry.database.dialects.sqlite_file import (
 )
 from capsule_registry.database.dialects.sqlite_write_queue import Turns
 from capsule_registry.database.driver_errors import (
+    FAILURES,
     UnconnectedError,
     UnknownOutcomeError,
-    commit,
+    raise_translated,
     translating,
 )
+from capsule_registry.database.engines import make_engines, reading_by, refuse_unsafe
 from capsule_registry.database.forking import Activity, abandoned, watch
-from capsule_registry.database.retries import persist
+from capsule_registry.database.retries import run_with_retries
 from capsule_registry.errors import (
     CapsuleRegistryError,
     InvalidDatabaseError,
     PermissionDeniedError,
     RegistryClosedError,
-    RegistryUnavailableError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, Transaction
 
 T = TypeVar("T")
 
+#: Says, beside a connection of the driver, that `connection_check` has passed.
+_CHECKED: Final = "capsule_registry.checked"
+
 
 class Database:
-    """One database, open: connections that have the settings the guarantees rest on."""
+    """One database, open: its connections have the settings that the guarantees rest on."""
 
     def __init__(
         self,
@@ -58,16 +67,16 @@ class Database:
         owns_engines: bool = True,
     ) -> None:
         self.engine = engine
-        #: Each statement by itself: one round trip, without a transaction around it.
+        #: Runs each statement by itself: one round trip, without a transaction around it.
         self.reader = reader
         self.address = address
         self.dialect = address.dialect
         self.read_only = read_only
         self.closed = False
-        #: Looks at each new connection before it is used; what it raises, the caller gets.
-        self.witness: Callable[[Connection], None] | None = None
+        #: Checks each new connection before it is used; what it raises, the caller gets.
+        self.connection_check: Callable[[Connection], None] | None = None
         self.owns_engines = owns_engines
-        self._turns = Turns(address.file)
+        self._turns = Turns(address.file, str(address))
         self._activity = Activity()
         watch(self)
 
@@ -86,8 +95,8 @@ class Database:
         """
         Open the database at *url*, which may be a standby if it *may_be_behind*.
 
-        A SQLite file that is missing is made if *create*. With an *engine*, which the caller made
-        and will dispose of, that is used instead.
+        A SQLite file that is missing is made if *create*. An *engine*, which the caller made and
+        will dispose of, is used instead of *url*.
 
         Raises:
             InvalidDatabaseError: *url* is of no supported database, or of a file on a network file
@@ -101,31 +110,33 @@ class Database:
             refuse_network_file_system(address.file)
         if address.file and create:
             create_file(address.file, with_directory=url is None)
-        options = engine_options or {}
-        writer, reader = engines.make_engines(
-            address, options, read_only=read_only, may_be_behind=may_be_behind
+        writer, reader = make_engines(
+            address, engine_options or {}, read_only=read_only, may_be_behind=may_be_behind
         )
         return cls(writer, reader, address, read_only=read_only)
 
     @classmethod
     def _over(cls, engine: Engine, *, read_only: bool) -> Self:
         address = read_address(engine.url.render_as_string(hide_password=False))
-        if address.dialect.upgrades_itself:
-            reason = "engine= takes an engine of a server; open a SQLite file by its URL"
-            raise InvalidDatabaseError(str(address), reason)
-        reader = engines.reading_by(engine, address)
+        if address.dialect.is_file:
+            raise InvalidDatabaseError(str(address), FILE_ENGINE)
+        reader = reading_by(engine, address)
         database = cls(engine, reader, address, read_only=read_only, owns_engines=False)
         try:
             with database.translating(), database.connected(engine) as conn:
-                engines.refuse_unsafe(conn, address)
+                refuse_unsafe(conn, address)
         except BaseException:
             database.close()
             raise
         return database
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """Return *work* of a connection: each statement sees all that has committed."""
-        with self.translating():
+        """
+        Return *work* of a connection, each of whose statements sees all that has committed.
+
+        It is run once more, on another connection, if that one turns out to be lost.
+        """
+        try:
             try:
                 with self.connected(self.reader) as conn:
                     return work(conn)
@@ -134,6 +145,8 @@ class Database:
                     raise
             with self.connected(self.reader) as conn:
                 return work(conn)
+        except FAILURES as error:
+            raise_translated(error, self.address)
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -142,6 +155,7 @@ class Database:
             transaction = conn.execution_options(**self.dialect.snapshot_options).begin()
             process = os.getpid()
             try:
+                _begin(conn, self.dialect.begin_snapshot)
                 yield conn
             finally:
                 if os.getpid() == process:
@@ -152,40 +166,31 @@ class Database:
         Return *work* of a connection in a transaction that excludes other writers.
 
         *work* is run again, as a whole and in a new transaction, after failures that are known to
-        be passing, and after a COMMIT of which nobody knows whether it took place: so it must look
+        pass, and after a COMMIT of which nobody knows whether it took place: so it must look
         whether it was done already.
 
         Raises:
             OutcomeUnknownError: Until the deadline it could not look.
         """
-        return self._persist(work, self.writing)
+        return run_with_retries(work, self.writing, self.is_passing, self.address)
 
     def amend(self, work: Callable[[Connection], T]) -> T:
-        """Return *work* as `write` does, which excludes nobody: it waits for no unit of ours."""
-        return self._persist(work, self._beside)
+        """Return *work* as `write` does, but exclude nobody: it waits for no unit of ours."""
+        return run_with_retries(work, self._beside, self.is_passing, self.address)
 
     def settle(self, work: Callable[[Connection], T], unsettled: UnknownOutcomeError) -> T:
         """Return *work* as `write` does, which is to find out what became of *unsettled*."""
-        return self._persist(work, self.writing, unsettled)
-
-    def _persist(
-        self,
-        work: Callable[[Connection], T],
-        begin: Callable[[], AbstractContextManager[Connection]],
-        unsettled: UnknownOutcomeError | None = None,
-    ) -> T:
-        with self.translating():
-            return persist(work, begin, self.is_passing, unsettled)
+        return run_with_retries(work, self.writing, self.is_passing, self.address, unsettled)
 
     def is_passing(self, error: BaseException | None) -> bool:
-        """Say whether what *error* tells of passes by itself."""
+        """Return whether the failure that *error* tells of passes by itself."""
         if isinstance(error, UnconnectedError):
             return bool(self.address.hosts)  # Another one is taking over.
         passing = ("busy", "lost", "unparsed") if self.address.hosts else ("busy", "lost")
         return isinstance(error, DBAPIError) and self.dialect.fault(error) in passing
 
     def peek(self, work: Callable[[Connection], T]) -> T | None:
-        """Return *work* of a connection if that can be had without waiting, else `None`."""
+        """Return *work* of a connection if one is idle, else `None`; nothing is waited for."""
         idle = getattr(self.engine.pool, "checkedin", int)()
         if self.closed or not idle:
             return None
@@ -201,6 +206,7 @@ class Database:
         Give a connection in a transaction: committed at the end, rolled back on any error.
 
         Raises:
+            PermissionDeniedError: The database was opened to be read only.
             UnknownOutcomeError: The connection broke at COMMIT.
         """
         if self.read_only:
@@ -216,15 +222,24 @@ class Database:
     @contextmanager
     def _in_transaction(self) -> Iterator[Connection]:
         with self.connected(self.engine) as conn:
-            transaction = conn.execution_options(begin=self.dialect.begin_write).begin()
+            transaction = conn.begin()
             process = os.getpid()
             try:
+                _begin(conn, self.dialect.begin_write)
                 yield conn
-                commit(transaction, self.dialect)
+                self._commit(transaction)
             except BaseException:
                 if os.getpid() == process:
                     transaction.rollback()
                 raise
+
+    def _commit(self, transaction: Transaction) -> None:
+        try:
+            transaction.commit()
+        except DBAPIError as error:
+            if self.dialect.fault(error) == "lost":
+                raise UnknownOutcomeError from error
+            raise
 
     def translating(self) -> AbstractContextManager[None]:
         """Turn a failure of the database into an error of ours; let a bug through as it is."""
@@ -233,21 +248,23 @@ class Database:
     @contextmanager
     def taking_turns(self) -> Iterator[None]:
         """Wait for the other threads and processes that write: one at a time could anyway."""
-        with self._activity.call():
-            try:
-                with self._turns.turn(BUSY_TIMEOUT_SECONDS):
-                    yield
-            except TimeoutError as error:
-                raise RegistryUnavailableError(str(self.address), str(error)) from error
+        activity = self._activity
+        call = activity.begin()
+        try:
+            with self._turns.turn(BUSY_TIMEOUT_SECONDS):
+                yield
+        finally:
+            activity.end(call)
 
     @contextmanager
     def connected(self, engine: Engine) -> Iterator[Connection]:
-        """Give a connection of *engine*; see `engines.connect`."""
+        """Give a connection of *engine*; see `connect`."""
         if self.closed:
             raise RegistryClosedError
-        with self._activity.call():
-            conn = engines.connect(engine, self.address, self.witness)
-            process = os.getpid()
+        activity, process = self._activity, os.getpid()
+        call = activity.begin()
+        try:
+            conn = self.connect(engine)
             try:
                 yield conn
             finally:
@@ -255,6 +272,47 @@ class Database:
                     conn.close()
                 else:
                     abandoned.append(conn)
+        finally:
+            activity.end(call)
+
+    def connect(self, engine: Engine) -> Connection:
+        """
+        Return a connection of *engine* that has passed `connection_check`, if there is one.
+
+        Raises:
+            InvalidDatabaseError: The driver does not know an option of the URL, or the server is of
+                another make.
+            UnconnectedError: The server cannot be reached, or does not let us in without saying why
+                in a code.
+            DBAPIError: Anything that has a code.
+        """
+        try:
+            conn = engine.connect()
+        except (DBAPIError, InvalidRequestError, TypeError, ValueError) as error:
+            failure = self._unconnected(error)
+            if failure is error:
+                raise
+            raise failure from error
+        if self.connection_check is not None and _CHECKED not in conn.info:
+            try:
+                self.connection_check(conn)
+                conn.rollback()
+            except BaseException:
+                conn.close()
+                raise
+            conn.info[_CHECKED] = True
+        return conn
+
+    def _unconnected(self, error: Exception) -> Exception:
+        """Return in our words why there is no connection, or *error* itself if it has a code."""
+        if not isinstance(error, DBAPIError):
+            return InvalidDatabaseError(str(self.address), str(error))
+        fault = self.dialect.fault(error)
+        if fault not in (None, "unavailable"):
+            return error
+        wrong = fault is None and isinstance(error, ProgrammingError)
+        kind = InvalidDatabaseError if wrong else UnconnectedError
+        return kind(str(self.address), str(error.orig).partition("\n")[0])
 
     def before_fork(self) -> None:
         """Wait for running calls, and close the connections to a file."""
@@ -271,7 +329,7 @@ class Database:
             abandoned.append(self._activity)
         self._activity = Activity()
         self._turns.forget()
-        if not self.dialect.upgrades_itself:
+        if not self.dialect.is_file:
             self.engine.dispose(close=False)
             self.reader.dispose(close=False)
 
@@ -287,3 +345,9 @@ class Database:
             message = f"unclosed registry on {self.address}"
             warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
             self.close()
+
+
+def _begin(conn: Connection, statement: str | None) -> None:
+    """Begin a transaction where the driver itself begins none, or too late."""
+    if statement is not None:
+        conn.exec_driver_sql(statement)

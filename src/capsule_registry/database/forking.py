@@ -10,13 +10,9 @@ server are left to the parent: the child forgets them without a word to the serv
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from threading import Condition, get_ident
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 from weakref import WeakSet
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 #: How long a fork waits for calls of other threads.
 _PATIENCE_SECONDS: Final = 30.0
@@ -45,21 +41,21 @@ class Activity:
         self._changed = Condition()
         self._calls: dict[int, int] = {}
         self._is_stopped = False
+        self._process = os.getpid()
 
-    @contextmanager
-    def call(self) -> Iterator[None]:
-        """Count a call as long as the body runs; while a fork is under way, wait to begin it."""
-        thread, process = get_ident(), os.getpid()
+    def begin(self) -> int:
+        """Count a call, and return whose it is; while a fork is under way, wait to begin it."""
+        thread = get_ident()
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_stopped or thread in self._calls)
+            while self._is_stopped and thread not in self._calls:
+                self._changed.wait()
             self._calls[thread] = self._calls.get(thread, 0) + 1
-        try:
-            yield
-        finally:
-            if os.getpid() == process:
-                self._end(thread)
+        return thread
 
-    def _end(self, thread: int) -> None:
+    def end(self, thread: int) -> None:
+        """End a call of *thread*, on whichever; in a forked child the parent's calls are left."""
+        if os.getpid() != self._process:
+            return
         with self._changed:
             self._calls[thread] -= 1
             if not self._calls[thread]:

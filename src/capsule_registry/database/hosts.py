@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 #: For how long a host that has failed is tried last.
 _AVOIDED_SECONDS: Final = 20.0
 #: What tells, beside a connection of the driver, where it leads, and since when.
-_NODE: Final = "capsule_registry.node"
+_ORIGIN: Final = "capsule_registry.origin"
 _NEVER: Final = float("-inf")
 
 
 @dataclass(slots=True)
-class Node:
+class HostState:
     """A host, and when it failed last."""
 
-    host: Host | None
+    address: Host | None
     failed_at: float = _NEVER
 
     def fail(self) -> None:
@@ -50,16 +50,16 @@ class Node:
 class _Origin:
     """To which host a connection is, since when, and whether nobody has been given it yet."""
 
-    node: Node
+    host: HostState
     made_at: float
     is_new: bool = True
 
 
-class Nodes:
+class Hosts:
     """Makes the driver's connections of an engine, to one host or the other."""
 
     def __init__(self, hosts: Sequence[Host], greet: Callable[[Any], None]) -> None:
-        self._nodes = [*map(Node, hosts)] or [Node(None)]
+        self._hosts = [*map(HostState, hosts)] or [HostState(None)]
         self._greet = greet
 
     def serve(self, engine: Engine) -> None:
@@ -69,24 +69,24 @@ class Nodes:
         event.listen(engine, "checkout", _refuse_of_failed)
 
     def _connect(self, dialect: Any, record: Any, args: Any, options: dict[str, Any]) -> Any:  # noqa: ANN401 - SQLAlchemy's own
-        *others, last = sorted(self._nodes, key=lambda node: node.disfavour)
-        for node in others:
+        *others, last = sorted(self._hosts, key=lambda host: host.disfavour)
+        for host in others:
             try:
-                return self._connect_to(node, dialect, record, args, options)
+                return self._connect_to(host, dialect, record, args, options)
             except dialect.loaded_dbapi.OperationalError:
-                node.fail()
+                host.fail()
         return self._connect_to(last, dialect, record, args, options)
 
     def _connect_to(
         self,
-        node: Node,
+        host: HostState,
         dialect: Any,  # noqa: ANN401 - as above
         record: Any,  # noqa: ANN401
         args: Any,  # noqa: ANN401
         options: dict[str, Any],
     ) -> Any:  # noqa: ANN401
-        if node.host is not None:
-            options = {**options, **node.host.options}
+        if host.address is not None:
+            options = {**options, **host.address.options}
         made_at = monotonic()
         connection = dialect.connect(*args, **options)
         try:
@@ -94,7 +94,7 @@ class Nodes:
         except BaseException:
             connection.close()
             raise
-        record.info[_NODE] = _Origin(node, made_at)
+        record.info[_ORIGIN] = _Origin(host, made_at)
         return connection
 
     @staticmethod
@@ -104,16 +104,16 @@ class Nodes:
 
 def note_failure(info: dict[Any, Any]) -> None:
     """Note that the host has failed that a connection with this *info* is to."""
-    if _NODE in info:
-        info[_NODE].node.fail()
+    if _ORIGIN in info:
+        info[_ORIGIN].host.fail()
 
 
 def _refuse_of_failed(connection: object, record: Any, proxy: object) -> None:  # noqa: ARG001, ANN401 - SQLAlchemy's own
     """Have the pool make another connection instead of one to a host that has failed since."""
-    origin: _Origin | None = record.info.get(_NODE)
+    origin: _Origin | None = record.info.get(_ORIGIN)
     if origin is None:
         return
     # One that has just been made has just been answered, whoever has failed meanwhile.
     is_new, origin.is_new = origin.is_new, False
-    if not is_new and origin.node.failed_at > origin.made_at:
+    if not is_new and origin.host.failed_at > origin.made_at:
         raise DisconnectionError

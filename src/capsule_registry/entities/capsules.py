@@ -1,44 +1,27 @@
-"""Capsules: registering and unregistering them, and finding them again."""
+"""Registered capsules, read."""
 
 from __future__ import annotations
 
-import logging
-from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
-from sqlalchemy import and_, bindparam, delete, select
+from sqlalchemy import and_, select
 
-from capsule_registry.entities import derived_rows as projections
-from capsule_registry.entities import session_uuids as uuids
-from capsule_registry.entities import uplinks
-from capsule_registry.entities.reservations import find_row
-from capsule_registry.entities.taken import Taken
-from capsule_registry.errors import (
-    CapsuleAlreadyRegisteredError,
-    CapsuleNotFoundError,
-    HistoryCorruptError,
-    StaleGenerationError,
-)
-from capsule_registry.identifiers import CapsuleId
+from capsule_registry.errors import CapsuleNotFoundError, HistoryCorruptError
+from capsule_registry.identifiers import known_id
 from capsule_registry.manifest.manifest import CapsuleManifest
-from capsule_registry.models.records import CapsuleState, RegisteredCapsule
+from capsule_registry.models.records import CapsuleState, CapsuleSummary, RegisteredCapsule
 from capsule_registry.schema.tables import capsules, manifests
-from capsule_registry.schema.tables import uplinks as uplinks_table
-from capsule_registry.schema.tables import uuid_mappings as uuids_table
 from capsule_registry.unit_of_work.queries import ORDER, Query, counting, matching, page, query
-from capsule_registry.unit_of_work.registered_objects import key, key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from uuid import UUID
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from capsule_registry.models.new_capsule import Candidate
-    from capsule_registry.unit_of_work.scope import LookupScope, Row, Scope
-    from capsule_registry.unit_of_work.unit import Unit
+    from capsule_registry.identifiers import CapsuleId
+    from capsule_registry.unit_of_work.queries import LookupScope, Row, Scope
 
-#: More than there can be.
-_ALL = 2**31 - 1
+#: More rows than there can be.
+_ALL: Final = 2**31 - 1
 _WITH_MANIFEST = (
     select(
         capsules,
@@ -54,6 +37,7 @@ _WITH_MANIFEST = (
     )
     .order_by(*(capsules.c[name] for name in ORDER[capsules.name]))
 )
+_SUMMARY: Final = tuple(CapsuleSummary.model_fields)
 
 
 def _whole(*by: str, among: tuple[str, ...] = ()) -> Query:
@@ -65,25 +49,43 @@ _all = _whole()
 _by_id = _whole("id")
 _among = _whole(among=("id",))
 _outlines = query(capsules, columns=("id", "manifest_digest", "source_dir"))
-_ids = page(capsules, columns=("id",))
-_in_state = page(capsules, "state", columns=("id",))
+_pages: Final = {
+    (columns, by): page(capsules, *by, columns=columns)
+    for columns in (("id",), _SUMMARY)
+    for by in ((), ("state",))
+}
 _place = query(capsules, "id", columns=("registered_revision", "position"), is_ordered=False)
 _states = query(capsules, among=("id",), columns=("id", "state"), is_ordered=False)
 _is_there = query(capsules, "id", columns=("id",), is_ordered=False)
 _count = counting(capsules)
-_reserved_too = (
-    select(capsules).where(capsules.c.namespace == bindparam("namespace")).order_by(capsules.c.id)
-)
 
 
 def get(scope: LookupScope, capsule_id: str) -> RegisteredCapsule | None:
-    """Return the registered capsule of that id."""
+    """Return the registered capsule of that id, or `None`."""
     row = scope.row(_by_id, id=capsule_id)
-    return None if row is None else _record(row)
+    return None if row is None else restored(row)
+
+
+def find_row(scope: LookupScope, capsule_id: str) -> Row | None:
+    """Return the row of the registered capsule of that id, with its manifest, or `None`."""
+    return scope.row(_by_id, id=capsule_id)
+
+
+def require_row(scope: LookupScope, capsule_id: str) -> Row:
+    """
+    Return the row of the registered capsule of that id, with its manifest.
+
+    Raises:
+        CapsuleNotFoundError: There is none.
+    """
+    row = scope.row(_by_id, id=capsule_id)
+    if row is None:
+        raise CapsuleNotFoundError(str(capsule_id))
+    return row
 
 
 def is_registered(scope: Scope, capsule_id: str) -> bool:
-    """Say whether a capsule of that id is registered."""
+    """Return whether a capsule of that id is registered."""
     return scope.row(_is_there, id=capsule_id) is not None
 
 
@@ -93,7 +95,27 @@ def ids(
     after: CapsuleId | None = None,
     most: int | None = None,
 ) -> list[CapsuleId]:
-    """Return the ids of registered capsules in order, of those in *state*, or *after* that one."""
+    """Return the ids of registered capsules in order: those in *state*, or *after* that one."""
+    return [known_id(row["id"]) for row in _page(scope, ("id",), state, after, most)]
+
+
+def summaries(
+    scope: Scope,
+    state: CapsuleState | None = None,
+    after: CapsuleId | None = None,
+    most: int | None = None,
+) -> list[CapsuleSummary]:
+    """Return the summaries of registered capsules in order, as `ids` does."""
+    return [_summary(row) for row in _page(scope, _SUMMARY, state, after, most)]
+
+
+def _page(
+    scope: Scope,
+    columns: tuple[str, ...],
+    state: CapsuleState | None,
+    after: CapsuleId | None,
+    most: int | None,
+) -> Sequence[Row]:
     place = None if after is None else scope.row(_place, id=after)
     if after is not None and place is None:
         raise CapsuleNotFoundError(str(after))
@@ -103,10 +125,8 @@ def ids(
         "most": most or _ALL,
     }
     if state is None:
-        found = scope.rows(_ids, **values)
-    else:
-        found = scope.rows(_in_state, **values, state=state.value)
-    return [CapsuleId(row["id"]) for row in found]
+        return scope.rows(_pages[columns, ()], **values)
+    return scope.rows(_pages[columns, ("state",)], **values, state=state.value)
 
 
 def states(scope: Scope, ids: Iterable[CapsuleId]) -> dict[str, CapsuleState]:
@@ -121,13 +141,13 @@ def outlines(scope: Scope) -> Sequence[Row]:
 
 
 def rows_of(scope: Scope, ids: Sequence[CapsuleId]) -> Sequence[Row]:
-    """Return the whole rows of the registered capsules of those *ids*, in order of registration."""
+    """Return the rows of the registered capsules of those *ids*, in order of registration."""
     return scope.rows(_among, id=list(ids))
 
 
 def values(scope: Scope) -> Iterator[RegisteredCapsule]:
     """Return the registered capsules, in order of registration, all as of now."""
-    return map(_record, scope.rows(_all))
+    return map(restored, scope.rows(_all))
 
 
 def count(scope: Scope) -> int:
@@ -135,159 +155,33 @@ def count(scope: Scope) -> int:
     return scope.count(_count)
 
 
-def register(
-    unit: Unit, candidates: Sequence[Candidate], new_uuid: Callable[[], UUID]
-) -> list[RegisteredCapsule]:
+def restored(row: Row) -> RegisteredCapsule:
     """
-    Register *candidates*, in order, with their tools, grants and declared uplinks.
+    Return the capsule of a row with its manifest.
 
-    A reservation of an id becomes the registration, and so what is filed under it is adopted.
+    Raises:
+        HistoryCorruptError: The row is not one that the registry wrote.
     """
-    declared = [[new_uuid() for _ in one.manifest.uplinks] for one in candidates]
-    taken = Taken.of(unit, candidates, chain.from_iterable(declared))
-    records = []
-    for candidate, uplink_ids in zip(candidates, declared, strict=True):
-        row = _register(unit, candidate, taken)
-        taken.take_uplinks(uplink_ids)
-        uplinks.declare(unit, candidate.id, candidate.manifest.uplinks, uplink_ids)
-        unit.log(logging.INFO, "Registered capsule", capsule_id=str(candidate.id))
-        records.append(_constructed(row, candidate.manifest))
-    return records
-
-
-def restore(unit: Unit, candidates: Sequence[Candidate]) -> None:
-    """Register *candidates* without their declared uplinks, which are filed as they were."""
-    taken = Taken.of(unit, candidates, ())
-    for candidate in candidates:
-        _register(unit, candidate, taken)
-
-
-def _register(unit: Unit, candidate: Candidate, taken: Taken) -> Row:
-    row = _new_row(unit, candidate)
-    taken.keep_manifest(unit, candidate)
-    old = find_row(unit, candidate.id) if candidate.id in taken.capsules else None
-    if old is None:
-        unit.insert(capsules, [row], "capsule.registered")
-    elif old["registered_at"] is not None:
-        raise CapsuleAlreadyRegisteredError(str(candidate.id))
-    else:
-        unit.update(capsules, old, row, "capsule.registered")
-    taken.capsules.add(candidate.id)
-    projections.write(unit, candidate)
-    return row
-
-
-def replace(
-    unit: Unit, candidate: Candidate, expected: int | None, new_uuid: Callable[[], UUID]
-) -> RegisteredCapsule:
-    """
-    Put *candidate* in the place of what is registered under its id, in the same place of the order.
-
-    Declared uplinks are those of the new manifest; what was filed by hand stays.
-    """
-    old = unit.row(_by_id, id=candidate.id)
-    found = None if old is None else old["generation"]
-    if expected is not None and found != expected:
-        raise StaleGenerationError(expected, found)
-    if old is None:
-        raise CapsuleNotFoundError(str(candidate.id))
-    uplinks.withdraw(unit, candidate.id)
-    uplink_ids = [new_uuid() for _ in candidate.manifest.uplinks]
-    taken = Taken.of(unit, [candidate], uplink_ids)
-    kept = ["registered_revision", "position"]
-    if candidate.state is None:  # Whoever has set it has not said that it is another now.
-        kept += ["state", "state_reason"]
-    row = _new_row(unit, candidate) | {name: old[name] for name in kept}
-    taken.keep_manifest(unit, candidate)
-    unit.update(capsules, old, row, "capsule.replaced")
-    projections.clear(unit, candidate.id)
-    projections.write(unit, candidate)
-    taken.take_uplinks(uplink_ids)
-    uplinks.declare(unit, candidate.id, candidate.manifest.uplinks, uplink_ids)
-    unit.unregistered.append(key(old["id"], old["generation"], old["registered_at"]))
-    unit.log(logging.INFO, "Replaced capsule", capsule_id=str(candidate.id))
-    return _constructed(row, candidate.manifest)
-
-
-def set_state(
-    unit: Unit, capsule_id: CapsuleId, state: CapsuleState, reason: str | None
-) -> RegisteredCapsule:
-    """Set the state of the registered capsule; the same one for the same reason changes nothing."""
-    row = unit.row(_by_id, id=capsule_id)
-    if row is None:
-        raise CapsuleNotFoundError(str(capsule_id))
-    changes: dict[str, Any] = {"state": state.value, "state_reason": reason}
-    if changes != {name: row[name] for name in changes}:
-        changes |= {"modified_revision": unit.revision}
-        unit.update(capsules, row, changes, "capsule.state_changed")
-    return _record({**row, **changes})
-
-
-def unregister(unit: Unit, capsule_id: CapsuleId) -> RegisteredCapsule:
-    """Remove the registered capsule and all that is filed under its id."""
-    row = unit.row(_by_id, id=capsule_id)
-    if row is None:
-        raise CapsuleNotFoundError(str(capsule_id))
-    record = _record(row)
-    unit.removed(uplinks_table, uplinks.rows(unit, capsule_id), "uplink.unregistered")
-    unit.removed(uuids_table, uuids.rows(unit, capsule_id), "uuid.unregistered")
-    unit.delete(capsules, [row], "capsule.unregistered")
-    _forget(unit, record)
-    return record
-
-
-def drain(unit: Unit) -> list[RegisteredCapsule]:
-    """Remove everything, reservations included; return the registered capsules in order."""
-    records = list(values(unit))
-    parameters = {"namespace": unit.namespace}
-    rows = unit.execute(_reserved_too, parameters).mappings().all()
-    unit.removed(uplinks_table, uplinks.rows(unit), "uplink.unregistered")
-    unit.removed(uuids_table, uuids.rows(unit), "uuid.unregistered")
-    for row in rows:
-        reserved = row["registered_at"] is None
-        unit.removed(capsules, [row], "capsule.released" if reserved else "capsule.unregistered")
-    unit.execute(delete(capsules).where(capsules.c.namespace == unit.namespace))
-    for record in records:
-        _forget(unit, record)
-    return records
-
-
-def _forget(unit: Unit, record: RegisteredCapsule) -> None:
-    unit.unregistered.append(key_of(record))
-    unit.log(logging.INFO, "Unregistered capsule", capsule_id=str(record.id))
-
-
-def _new_row(unit: Unit, candidate: Candidate) -> dict[str, Any]:
-    return {
-        "id": candidate.id,
-        "version": candidate.manifest.package.version,
-        "manifest": candidate.manifest_json,
-        "manifest_digest": candidate.digest,
-        "reported_tools": candidate.reported_json,
-        "source_dir": candidate.source_dir,
-        "state": (candidate.state or CapsuleState.READY).value,
-        "state_reason": candidate.state_reason,
-        "generation": unit.revision,
-        "registered_revision": unit.revision,
-        "position": unit.next_position,
-        "modified_revision": unit.revision,
-        "registered_at": unit.at,
-    }
-
-
-def _record(row: Row) -> RegisteredCapsule:
     try:
         manifest = CapsuleManifest.restore(
             row["manifest"], format=row["manifest_format"], text=row["manifest_text"]
         )
-        return _constructed(row, manifest)
+        return record_of(row, manifest)
     except (ValidationError, ValueError) as error:
         raise HistoryCorruptError(f"capsule {row['id']}", str(error)) from error
 
 
-def _constructed(row: Row, manifest: CapsuleManifest) -> RegisteredCapsule:
+def _summary(row: Row) -> CapsuleSummary:
+    try:
+        return CapsuleSummary(**{name: row[name] for name in _SUMMARY})
+    except ValidationError as error:
+        raise HistoryCorruptError(f"capsule {row['id']}", str(error)) from error
+
+
+def record_of(row: Row, manifest: CapsuleManifest) -> RegisteredCapsule:
+    """Return the capsule of a row and the manifest that it names."""
     return RegisteredCapsule.model_construct(
-        id=CapsuleId(row["id"]),
+        id=known_id(row["id"]),
         version=row["version"],
         manifest=manifest,
         manifest_text=manifest.text,

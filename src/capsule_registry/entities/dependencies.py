@@ -1,4 +1,4 @@
-"""Who needs whom: what capsules offer to each other and need, and in which order they start."""
+"""Who needs whom: requirements, who meets them, boot order, and whose actions an event calls."""
 
 from __future__ import annotations
 
@@ -8,20 +8,28 @@ from capsule_registry.entities import capsules
 from capsule_registry.errors import DependencyCycleError
 from capsule_registry.identifiers import CapsuleId
 from capsule_registry.manifest.boot_order import Node, order_of
-from capsule_registry.manifest.matching import Offers, capability_matches, split_capability
+from capsule_registry.manifest.matching import (
+    Offers,
+    capability_matches,
+    patterns_covering,
+    split_capability,
+    topic_matches,
+)
 from capsule_registry.models.records import BootOrder, CapsuleState, Dependency, Provision
-from capsule_registry.schema.tables import grants, provisions, requirements
+from capsule_registry.schema.tables import grants, interceptors, provisions, requirements
 from capsule_registry.unit_of_work.queries import derived, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from capsule_registry.unit_of_work.scope import Row, Scope
+    from capsule_registry.unit_of_work.queries import Row, Scope
 
 _provisions = derived(provisions)
 _of_kind = derived(provisions, "kind")
 _requirements = derived(requirements)
 _flags = derived(grants, "capability")
+_interceptors = derived(interceptors)
+_by_event = derived(interceptors, among=("event",))
 
 
 def providers(scope: Scope, requirement: str) -> list[Provision]:
@@ -87,3 +95,14 @@ def _by_capsule(rows: Iterable[Row]) -> dict[str, list[str]]:
     for row in rows:
         found.setdefault(row["capsule_id"], []).append(row["capability"])
     return found
+
+
+def called_by(scope: Scope, topic: str) -> list[Row]:
+    """Return the rows of ready capsules whose pattern covers *topic*, in order of registration."""
+    patterns = patterns_covering(topic)
+    found = scope.rows(_interceptors) if patterns is None else scope.rows(_by_event, event=patterns)
+    return [
+        row
+        for row in in_order(found)
+        if row["state"] == CapsuleState.READY and topic_matches(topic, row["event"])
+    ]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import and_, bindparam, delete
 
 from capsule_registry.manifest.matching import split_capability
-from capsule_registry.models.limits import MAX_CAPABILITY, MAX_GRANT
 from capsule_registry.models.new_capsule import grants_of, merged_tools
 from capsule_registry.schema.tables import grants, interceptors, provisions, requirements, tools
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from capsule_registry.manifest.manifest import CapsuleManifest
     from capsule_registry.manifest.parts import ToolDef
-    from capsule_registry.models.new_capsule import Candidate
+    from capsule_registry.models.new_capsule import NewCapsule
     from capsule_registry.unit_of_work.unit import Unit
 
     Values = Iterator[dict[str, Any]]
@@ -41,8 +40,6 @@ def _grants(manifest: CapsuleManifest, _: object) -> Values:
 
 def _interceptors(manifest: CapsuleManifest, _: object) -> Values:
     for position, interceptor in enumerate(manifest.interceptors):
-        if len(interceptor.event) > MAX_GRANT:
-            continue  # Registered before there was such a bound.
         yield {
             "position": position,
             "event": interceptor.event,
@@ -60,8 +57,6 @@ def _requirements(manifest: CapsuleManifest, _: object) -> Values:
 
 def _capabilities(found: Iterable[str]) -> Values:
     for position, capability in enumerate(found):
-        if len(capability) > MAX_CAPABILITY:
-            continue
         yield {
             "position": position,
             "kind": split_capability(capability)[0],
@@ -70,14 +65,14 @@ def _capabilities(found: Iterable[str]) -> Values:
 
 
 #: The tables, and what gives their rows of a manifest and of the tools that the object reported.
-_DERIVED: Final[dict[Table, Callable[[CapsuleManifest, Sequence[ToolDef]], Values]]] = {
+_MAKERS: Final[dict[Table, Callable[[CapsuleManifest, Sequence[ToolDef]], Values]]] = {
     tools: _tools,
     grants: _grants,
     interceptors: _interceptors,
     provisions: _provisions,
     requirements: _requirements,
 }
-PROJECTIONS: Final = tuple(_DERIVED)
+DERIVED: Final = tuple(_MAKERS)
 _of_capsule: Final = {
     table: delete(table).where(
         and_(
@@ -85,7 +80,7 @@ _of_capsule: Final = {
             table.c.capsule_id == bindparam("capsule_id"),
         )
     )
-    for table in PROJECTIONS
+    for table in DERIVED
 }
 
 
@@ -99,17 +94,15 @@ def derive(
     """Return the rows of *table* that follow from *manifest* and the tools that were *reported*."""
     return [
         {"namespace": namespace, "capsule_id": capsule_id, **values}
-        for values in _DERIVED[table](manifest, reported)
+        for values in _MAKERS[table](manifest, reported)
     ]
 
 
-def write(unit: Unit, candidate: Candidate) -> None:
+def write(unit: Unit, new: NewCapsule) -> None:
     """Write the rows of a capsule that is being registered."""
-    for table in PROJECTIONS:
-        rows = derive(
-            table, unit.namespace, candidate.id, candidate.manifest, candidate.reported_tools
-        )
-        unit.changes.insert(table, rows)
+    for table in DERIVED:
+        rows = derive(table, unit.namespace, new.id, new.manifest, new.reported_tools)
+        unit.buffer.insert(table, rows)
 
 
 def clear(unit: Unit, capsule_id: str) -> None:

@@ -14,12 +14,11 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from capsule_registry.canonical_json import canonical_json
-from capsule_registry.entities import capsules, uplinks
-from capsule_registry.entities import session_uuids as uuids
+from capsule_registry.entities import capsules, registration, session_uuids, uplinks
 from capsule_registry.errors import InvalidInputError, InvalidTextError
 from capsule_registry.identifiers import CapsuleId, to_uuid
 from capsule_registry.manifest.manifest import CapsuleManifest
-from capsule_registry.models.new_capsule import Candidate, tools_of_json
+from capsule_registry.models.new_capsule import NewCapsule, tools_of_json
 from capsule_registry.models.uplink import UplinkDescriptor
 from capsule_registry.unit_of_work.queries import batches
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from capsule_registry.manifest.parts import ToolDef
-    from capsule_registry.unit_of_work.scope import Reading, Row, Scope
+    from capsule_registry.unit_of_work.queries import Reading, Row, Scope
     from capsule_registry.unit_of_work.unit import Unit
 
     #: What restores lines of one kind, and what one of them says.
@@ -56,7 +55,7 @@ def lines(ask: Reading, namespace: str) -> Iterator[str]:
     for value in chain(
         map(_capsule_line, _rows(ask, capsules.ids, capsules.rows_of)),
         map(_uplink_line, _rows(ask, uplinks.ids, uplinks.rows_of)),
-        map(_uuid_line, _rows(ask, uuids.lasting, uuids.rows_of)),
+        map(_uuid_line, _rows(ask, session_uuids.lasting, session_uuids.rows_of)),
     ):
         count += 1
         yield canonical_json(value)
@@ -71,7 +70,7 @@ def _rows(
     """Yield the rows of all, of which only the ids are held in memory at once."""
     ids = ask(ids_in)
     for batch in batches(ids):
-        yield from ask(lambda scope, batch=batch: rows_of(scope, batch))  # type: ignore[misc]
+        yield from ask(rows_of, batch)
 
 
 def _capsule_line(row: Row) -> dict[str, Any]:
@@ -164,7 +163,7 @@ def _capsule(  # noqa: PLR0913 - one for each member of the line
     source_dir: str | None,
     state: str,
     state_reason: str | None,
-) -> Candidate:
+) -> NewCapsule:
     if manifest_format == "toml":
         manifest = CapsuleManifest.parse(manifest_text)
     elif manifest_format == "json" and manifest_text.startswith("{"):
@@ -172,10 +171,10 @@ def _capsule(  # noqa: PLR0913 - one for each member of the line
     else:
         raise ValueError(f"a manifest in the format {manifest_format!r}")
     tools = tools_of_json(None if reported_tools is None else json.dumps(reported_tools))
-    candidate = Candidate.of(_Exported(manifest, tools, state, state_reason, source_dir))
-    if candidate.id != id:
-        raise InvalidTextError("id", "id_mismatch", f"{id!r} is not {candidate.id!r}")
-    return candidate
+    new = NewCapsule.of(_Exported(manifest, tools, state, state_reason, source_dir))
+    if new.id != id:
+        raise InvalidTextError("id", "id_mismatch", f"{id!r} is not {new.id!r}")
+    return new
 
 
 def _uplink(*, capsule_id: str, declared: bool, descriptor: object) -> uplinks.Filed:
@@ -191,9 +190,9 @@ def _uuid(*, uuid: str, capsule_id: str) -> tuple[UUID, CapsuleId]:
 
 
 _KINDS: Final[dict[str, tuple[Callable[[Unit, Sequence[Any]], None], Callable[..., Any]]]] = {
-    "capsule": (capsules.restore, _capsule),
+    "capsule": (registration.restore, _capsule),
     "uplink": (uplinks.restore, _uplink),
-    "uuid": (uuids.restore, _uuid),
+    "uuid": (session_uuids.restore, _uuid),
 }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from capsule_registry.clocks import Moment
-    from capsule_registry.unit_of_work.scope import LookupScope, Row, Scope
+    from capsule_registry.unit_of_work.queries import LookupScope, Row, Scope
     from capsule_registry.unit_of_work.unit import Unit
 
 _MAX_HOST: Final = 255
@@ -95,7 +96,7 @@ def list_all(scope: Scope) -> list[Lease]:
     return [_record(row) for row in found if is_live(row, scope.clock.moment(row["now"]))]
 
 
-def open_one(unit: Unit, lease_id: UUID, name: str, ttl: timedelta, actor: str) -> Lease:
+def open_lease(unit: Unit, lease_id: UUID, name: str, ttl: timedelta, actor: str) -> Lease:
     """Open a lease of this process."""
     ttl_ms = ttl // timedelta(milliseconds=1)
     row = {
@@ -135,20 +136,18 @@ def renew(scope: Scope, lease_id: UUID) -> Lease:
 
 def hold(unit: Unit, lease_id: UUID) -> None:
     """
-    See that *unit* may write through the lease; it is looked at again when the unit ends.
+    Require that *unit* may write through the lease; it is looked at again when the unit ends.
 
     Raises:
         LeaseLostError: It has run out, or was closed.
     """
+    _require_live(unit, lease_id)
+    unit.before_close[lease_id] = partial(_require_live, unit, lease_id)
+
+
+def _require_live(unit: Unit, lease_id: UUID) -> None:
     if find(unit, lease_id) is None:
         raise LeaseLostError(lease_id)
-    unit.held.add(lease_id)
-
-
-def confirm(unit: Unit) -> None:
-    """Raise `LeaseLostError` if a lease that *unit* wrote through has run out since."""
-    for lease_id in unit.held:
-        hold(unit, lease_id)
 
 
 def close(unit: Unit, lease_id: UUID) -> None:
@@ -161,7 +160,7 @@ def close(unit: Unit, lease_id: UUID) -> None:
     row = find(unit, lease_id)
     if row is None:
         raise LeaseNotFoundError(lease_id)
-    unit.held.discard(lease_id)
+    unit.before_close.pop(lease_id, None)
     _remove(unit, row, "lease.closed")
 
 

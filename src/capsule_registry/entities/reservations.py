@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from capsule_registry.identifiers import CapsuleId
-    from capsule_registry.unit_of_work.scope import Row, Scope
+    from capsule_registry.unit_of_work.queries import Row, Scope
     from capsule_registry.unit_of_work.unit import Unit
 
 _of_id = select(capsules).where(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import and_, bindparam, select
 
 from capsule_registry.entities import leases
 from capsule_registry.entities.reservations import release, reserve
 from capsule_registry.errors import LeaseLostError, UuidHeldError
-from capsule_registry.identifiers import CapsuleId, stored_id
+from capsule_registry.identifiers import CapsuleId, known_id
 from capsule_registry.models.records import RegisteredUuid
+from capsule_registry.schema.tables import capsules, namespaces, uuid_mappings
 from capsule_registry.schema.tables import leases as leases_table
-from capsule_registry.schema.tables import namespaces, uuid_mappings
 from capsule_registry.unit_of_work.queries import (
     ORDER,
     Query,
@@ -24,11 +25,11 @@ from capsule_registry.unit_of_work.queries import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
     from uuid import UUID
 
     from capsule_registry.clocks import End
-    from capsule_registry.unit_of_work.scope import LookupScope, Row, Scope
+    from capsule_registry.unit_of_work.queries import LookupScope, Row, Scope
     from capsule_registry.unit_of_work.unit import Unit
 
 #: Rows with what tells whether their lease has run out.
@@ -59,20 +60,40 @@ _owner = Query(
     .where(matching(uuid_mappings, ("uuid",))),
 )
 #: Those that belong to no lease.
-plain = Query(
+PLAIN: Final = Query(
     uuid_mappings,
     ("uuid",),
     select(uuid_mappings.c.capsule_id).where(
         matching(uuid_mappings, ("uuid",)), uuid_mappings.c.lease_id.is_(None)
     ),
 )
+#: The row of a UUID, if there is one, beside the id of a capsule, if that is there or reserved.
+_with_capsule = Query(
+    uuid_mappings,
+    (),
+    select(uuid_mappings, *leases.ENDS, capsules.c.id.label("present_id"))
+    .select_from(namespaces)
+    .outerjoin(
+        uuid_mappings,
+        and_(
+            uuid_mappings.c.namespace == namespaces.c.name,
+            uuid_mappings.c.uuid == bindparam("uuid"),
+        ),
+    )
+    .outerjoin(leases_table, leases.OF_UUID)
+    .outerjoin(
+        capsules,
+        and_(capsules.c.namespace == namespaces.c.name, capsules.c.id == bindparam("capsule")),
+    )
+    .where(namespaces.c.name == bindparam("namespace")),
+)
 _lasting = query(uuid_mappings, columns=("uuid", "lease_id"))
 _among = query(uuid_mappings, among=("uuid",), is_ordered=False)
-_by_uuid = _filed("uuid")
+BY_UUID: Final = _filed("uuid")
 _filed_all = _filed_in_order()
 _filed_of_capsule = _filed_in_order("capsule_id")
-_all = query(uuid_mappings)
-_of_capsule = query(uuid_mappings, "capsule_id")
+ALL: Final = query(uuid_mappings)
+OF_CAPSULE: Final = query(uuid_mappings, "capsule_id")
 
 
 class Owner(NamedTuple):
@@ -90,7 +111,7 @@ def owner(scope: LookupScope, uuid: UUID) -> Owner | None:
     row = scope.row(_owner, uuid=uuid)
     if row is None:
         return None
-    capsule_id = stored_id(row["capsule_id"])
+    capsule_id = known_id(row["capsule_id"])
     if row["lease_id"] is None:
         return Owner(capsule_id)
     return Owner(capsule_id, not leases.stands(scope, row), row["lease_id"], leases.end_of(row))
@@ -100,13 +121,6 @@ def find(scope: LookupScope, uuid: UUID) -> CapsuleId | None:
     """Return the id that *uuid* is filed under, unless its lease has run out."""
     found = owner(scope, uuid)
     return None if found is None or found.is_gone else found.capsule_id
-
-
-def rows(scope: Scope, capsule_id: str | None = None) -> Sequence[Row]:
-    """Return the rows, or those of one capsule, those of leases that have run out included."""
-    if capsule_id is None:
-        return scope.rows(_all)
-    return scope.rows(_of_capsule, capsule_id=capsule_id)
 
 
 def lasting(scope: Scope) -> list[UUID]:
@@ -137,22 +151,52 @@ def register(unit: Unit, uuid: UUID, capsule_id: CapsuleId, lease_id: UUID | Non
     File *uuid* under *capsule_id*, taking it from where it was; filed there already: nothing.
 
     With a lease it belongs to that, and without one to the lease that it belonged to there.
+
+    Raises:
+        LeaseLostError: The lease has run out, or was closed.
+        UuidHeldError: Another live lease holds the UUID.
     """
-    _log(unit, uuid, capsule_id)
     if lease_id is not None:
         leases.hold(unit, lease_id)
-    old = _found(unit, uuid, lease_id)
+    found = unit.rows(_with_capsule, uuid=uuid, capsule=capsule_id)[0]
+    is_filed = found["uuid"] is not None
+    old = _unless_run_out(unit, found, lease_id) if is_filed else None
     if old is not None:
         if old["capsule_id"] == capsule_id and lease_id in (None, old["lease_id"]):
+            _log(unit, uuid, capsule_id)
             return
         if old["lease_id"] not in (None, lease_id):
             raise UuidHeldError(uuid, old["lease_id"])
-    reserve(unit, [capsule_id])
+    # What went with a lease that had run out may have been all that kept the id reserved.
+    if found["present_id"] is None or (is_filed and old is None):
+        reserve(unit, [capsule_id])
     if old is not None:
         unit.delete(uuid_mappings, [old], "uuid.unregistered")
-    _insert(unit, uuid, capsule_id, lease_id)
+    _insert(unit, [uuid], capsule_id, lease_id)
     if old is not None:
         release(unit, old["capsule_id"])
+
+
+def file(
+    unit: Unit,
+    uuids: Sequence[UUID],
+    capsule_id: CapsuleId,
+    lease_id: UUID | None,
+    existing: Container[UUID],
+) -> None:
+    """
+    File *uuids*, in order, under a capsule that is registered, the new ones together.
+
+    *existing* tells which of them are filed somewhere; those are moved as by `register`. Whoever
+    gives a lease has made sure that it is held.
+    """
+    is_filed = existing.__contains__
+    for filed, some in groupby(dict.fromkeys(uuids), key=is_filed):
+        if filed:
+            for uuid in some:
+                register(unit, uuid, capsule_id, lease_id)
+        else:
+            _insert(unit, [*some], capsule_id, lease_id)
 
 
 def restore(unit: Unit, filed: Sequence[tuple[UUID, CapsuleId]]) -> None:
@@ -164,14 +208,13 @@ def restore(unit: Unit, filed: Sequence[tuple[UUID, CapsuleId]]) -> None:
         if uuid in there:
             register(unit, uuid, capsule_id)
         else:
-            _log(unit, uuid, capsule_id)
-            _insert(unit, uuid, capsule_id, None)
+            _insert(unit, [uuid], capsule_id, None)
             there.add(uuid)
 
 
 def unregister(unit: Unit, uuid: UUID) -> bool:
-    """Remove *uuid*; say whether it was there."""
-    row = unit.row(_by_uuid, uuid=uuid)
+    """Remove *uuid*; return whether it was filed."""
+    row = unit.row(BY_UUID, uuid=uuid)
     if row is None or not leases.stands(unit, row):
         return False
     unit.delete(uuid_mappings, [row], "uuid.unregistered")
@@ -182,20 +225,28 @@ def unregister(unit: Unit, uuid: UUID) -> bool:
 def retire(unit: Unit, capsule_id: CapsuleId, kept: Sequence[UUID]) -> None:
     """Remove the UUIDs of a capsule but those *kept*."""
     staying = set(kept)
-    leaving = [row for row in rows(unit, capsule_id) if row["uuid"] not in staying]
+    found = unit.rows(OF_CAPSULE, capsule_id=capsule_id)
+    leaving = [row for row in found if row["uuid"] not in staying]
     unit.delete(uuid_mappings, leaving, "uuid.unregistered")
 
 
-def _insert(unit: Unit, uuid: UUID, capsule_id: CapsuleId, lease_id: UUID | None) -> None:
-    row = {
-        "uuid": uuid,
-        "capsule_id": capsule_id,
-        "lease_id": lease_id,
-        "registered_at": unit.at,
-        "created_revision": unit.revision,
-        "position": unit.next_position,
-    }
-    unit.insert(uuid_mappings, [row], "uuid.registered")
+def _insert(
+    unit: Unit, uuids: Sequence[UUID], capsule_id: CapsuleId, lease_id: UUID | None
+) -> None:
+    rows: list[dict[str, Any]] = [
+        {
+            "uuid": uuid,
+            "capsule_id": capsule_id,
+            "lease_id": lease_id,
+            "registered_at": unit.at,
+            "created_revision": unit.revision,
+            "position": position,
+        }
+        for position, uuid in enumerate(uuids, unit.next_position)
+    ]
+    unit.insert(uuid_mappings, rows, "uuid.registered")
+    for uuid in uuids:
+        _log(unit, uuid, capsule_id)
 
 
 def _log(unit: Unit, uuid: UUID, capsule_id: CapsuleId) -> None:
@@ -203,16 +254,15 @@ def _log(unit: Unit, uuid: UUID, capsule_id: CapsuleId) -> None:
     unit.log(logging.DEBUG, "Registered capsule UUID mapping", **fields)
 
 
-def _found(unit: Unit, uuid: UUID, lease_id: UUID | None) -> Row | None:
-    """Return the row of *uuid*; one whose lease, another than *lease_id*, ran out goes with it."""
-    row = unit.row(_by_uuid, uuid=uuid)
+def _unless_run_out(unit: Unit, row: Row, lease_id: UUID | None) -> Row | None:
+    """Return *row*; if its lease, another than *lease_id*, has run out, it goes with the lease."""
     # By the time of the unit, which is that of the event that says when the lease ran out.
-    if row is None or row["lease_id"] is None or leases.is_live(row, unit.began):
+    if row["lease_id"] is None or leases.is_live(row, unit.began):
         return row
     if lease_id is not None and row["lease_id"] == lease_id:
         raise LeaseLostError(lease_id)
     if not leases.expire(unit, row["lease_id"]):
         return row  # It has been renewed meanwhile.
-    if (left := unit.row(_by_uuid, uuid=uuid)) is not None:  # Its lease was not there at all.
+    if (left := unit.row(BY_UUID, uuid=row["uuid"])) is not None:  # Its lease was not there.
         unit.delete(uuid_mappings, [left], "uuid.unregistered")
     return None

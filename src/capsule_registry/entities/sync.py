@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from capsule_registry.entities import capsules
+from capsule_registry.entities import capsules, registration, session_uuids
 from capsule_registry.errors import CapsuleRegistryError, InvalidManifestError
 from capsule_registry.identifiers import CapsuleId, is_capsule_id
 from capsule_registry.manifest.discovery import dangling, discover
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.manifest.toml_document import parse_document, read_text
-from capsule_registry.models.new_capsule import Candidate
-from capsule_registry.models.uplink import UplinkSource
+from capsule_registry.models.new_capsule import NewCapsule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from os import PathLike
     from pathlib import Path
+    from uuid import UUID
 
-    from capsule_registry.unit_of_work.scope import Row, Scope
+    from capsule_registry.models.records import RegisteredCapsule
+    from capsule_registry.unit_of_work.queries import Row, Scope
+    from capsule_registry.unit_of_work.unit import Unit
 
 
 class SyncAction(StrEnum):
@@ -69,6 +73,15 @@ class SyncPlan(BaseModel):
         return all(step.problem is None for step in self.steps)
 
 
+@dataclass(slots=True)
+class Applied:
+    """What a sync has done: its plan, the capsules that it put there, and those that it removed."""
+
+    plan: SyncPlan
+    made: list[tuple[RegisteredCapsule, NewCapsule]] = field(default_factory=list)
+    removed: list[RegisteredCapsule] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True)
 class _Lying:
     """A capsule as it lies in a directory."""
@@ -82,14 +95,14 @@ class Desired:
     """What a directory says."""
 
     #: The capsules, by path.
-    candidates: dict[Path, Candidate] = field(default_factory=dict)
+    capsules: dict[Path, NewCapsule] = field(default_factory=dict)
     #: The manifests that cannot be used, why, and whose they are as far as that can be told.
     refused: dict[Path, tuple[str, CapsuleId | None]] = field(default_factory=dict)
 
     @property
-    def by_id(self) -> Mapping[str, Candidate]:
-        """The candidates by id."""
-        return {one.id: one for one in self.candidates.values()}
+    def by_id(self) -> Mapping[str, NewCapsule]:
+        """The capsules by id."""
+        return {one.id: one for one in self.capsules.values()}
 
 
 def read(directory: str | PathLike[str]) -> Desired:
@@ -103,10 +116,8 @@ def read(directory: str | PathLike[str]) -> Desired:
     for path in sorted({*discover(directory), *dangling(directory)}):
         try:
             manifest = CapsuleManifest.load(path)
-            found = Candidate.of(_Lying(manifest, path.parent.resolve()))
-            if manifest.uplinks:
-                UplinkSource.wasm(found.id)
-            desired.candidates[path] = replace(found, instance=manifest)
+            found = NewCapsule.of(_Lying(manifest, path.parent.resolve()))
+            desired.capsules[path] = replace(found, instance=manifest)
         except CapsuleRegistryError as error:
             desired.refused[path] = (str(error), _named(path))
     _refuse_duplicates(desired)
@@ -121,11 +132,31 @@ def plan(scope: Scope, desired: Desired, *, prune: bool) -> SyncPlan:
         for path, (problem, one) in desired.refused.items()
     ]
     removals = [*_removals(registered, desired)] if prune else []
-    wanted = [
-        _step(registered.get(candidate.id), path, candidate)
-        for path, candidate in desired.candidates.items()
-    ]
+    wanted = [_step(registered.get(new.id), path, new) for path, new in desired.capsules.items()]
     return SyncPlan(steps=(*refusals, *removals, *wanted))
+
+
+def apply(unit: Unit, desired: Desired, new_uuid: Callable[[], UUID], *, prune: bool) -> Applied:
+    """Do what `plan` returns."""
+    done, by_id = plan(unit, desired, prune=prune), desired.by_id
+    applied = Applied(done)
+    for action, steps in groupby(done.changes, key=attrgetter("action")):
+        ids = [CapsuleId(step.capsule_id or "") for step in steps]
+        if action is SyncAction.UNREGISTER:
+            applied.removed += [registration.unregister(unit, one) for one in ids]
+            continue
+        new = [by_id[one] for one in ids]
+        if action is SyncAction.REGISTER:
+            records = registration.register_many(unit, new, new_uuid)
+        else:
+            records = [_replace(unit, one, new_uuid) for one in new]
+        applied.made += zip(records, new, strict=True)
+    return applied
+
+
+def _replace(unit: Unit, new: NewCapsule, new_uuid: Callable[[], UUID]) -> RegisteredCapsule:
+    session_uuids.retire(unit, new.id, ())
+    return registration.replace(unit, new, None, new_uuid)
 
 
 def _named(path: Path) -> CapsuleId | None:
@@ -143,15 +174,15 @@ def _refuse_duplicates(desired: Desired) -> None:
     for path, (_, capsule_id) in desired.refused.items():
         if capsule_id is not None:
             paths.setdefault(capsule_id, []).append(path)
-    for path, candidate in desired.candidates.items():
-        paths.setdefault(candidate.id, []).append(path)
-    for path, candidate in [*desired.candidates.items()]:
-        others = ", ".join(str(other) for other in paths[candidate.id] if other != path)
+    for path, new in desired.capsules.items():
+        paths.setdefault(new.id, []).append(path)
+    for path, new in [*desired.capsules.items()]:
+        others = ", ".join(str(other) for other in paths[new.id] if other != path)
         if others:
-            problem = f"{candidate.id} is at {others} too"
+            problem = f"{new.id} is at {others} too"
             error = InvalidManifestError(path, "duplicate_id", problem)
-            desired.refused[path] = (str(error), candidate.id)
-            del desired.candidates[path]
+            desired.refused[path] = (str(error), new.id)
+            del desired.capsules[path]
 
 
 def _removals(registered: Mapping[str, Row], desired: Desired) -> Iterator[SyncStep]:
@@ -176,12 +207,10 @@ def _removals(registered: Mapping[str, Row], desired: Desired) -> Iterator[SyncS
         )
 
 
-def _step(row: Row | None, path: Path, candidate: Candidate) -> SyncStep:
-    before, after = row and row["manifest_digest"], candidate.digest
+def _step(row: Row | None, path: Path, new: NewCapsule) -> SyncStep:
+    before, after = row and row["manifest_digest"], new.digest
     if row is None:
         action = SyncAction.REGISTER
     else:
         action = SyncAction.KEEP if before == after else SyncAction.REPLACE
-    return SyncStep(
-        action=action, capsule_id=candidate.id, path=str(path), before=before, after=after
-    )
+    return SyncStep(action=action, capsule_id=new.id, path=str(path), before=before, after=after)

@@ -12,7 +12,7 @@ from capsule_registry.unit_of_work.queries import derived, in_order
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from capsule_registry.unit_of_work.scope import Row, Scope
+    from capsule_registry.unit_of_work.queries import Row, Scope
 
 _all = derived(tools)
 _named = derived(tools, "name")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
@@ -13,7 +13,7 @@ from capsule_registry.errors import HistoryCorruptError, UplinkAlreadyRegistered
 from capsule_registry.identifiers import MAX_ID_LENGTH, CapsuleId, UplinkId
 from capsule_registry.manifest.matching import normalize_platform
 from capsule_registry.manifest.parts import UplinkProfile
-from capsule_registry.models.limits import MAX_NAME, check_text
+from capsule_registry.models.limits import MAX_NAME, require_storable_text
 from capsule_registry.models.records import RegisteredUplink
 from capsule_registry.models.uplink import (
     UPLINK_FLAGS,
@@ -29,14 +29,13 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from capsule_registry.manifest.parts import UplinkDef
-    from capsule_registry.unit_of_work.queries import Query
-    from capsule_registry.unit_of_work.scope import Row, Scope
+    from capsule_registry.unit_of_work.queries import Query, Row, Scope
     from capsule_registry.unit_of_work.unit import Unit
 
 _RECEIVING = UplinkCapabilities.receive_only()
-_all = query(uplinks)
+ALL: Final = query(uplinks)
 _by_id = query(uplinks, "id", is_ordered=False)
-_of_capsule = query(uplinks, "capsule_id")
+OF_CAPSULE: Final = query(uplinks, "capsule_id")
 _first_of_platform = query(uplinks, "platform", limit=1)
 _ids = query(uplinks, columns=("id",))
 _among = query(uplinks, among=("id",), is_ordered=False)
@@ -75,7 +74,7 @@ def find_with_masks(scope: Scope, masks: Sequence[int]) -> list[UplinkDescriptor
 
 
 def find(
-    scope: Scope, *, masks: Sequence[int] | None, **values: str | None
+    scope: Scope, /, *, masks: Sequence[int] | None, **values: str | None
 ) -> list[RegisteredUplink]:
     """Return the uplinks with one of *masks*, if any are given, and *values* in their columns."""
     if masks is not None and not masks:
@@ -91,14 +90,7 @@ def find(
 
 def descriptors(scope: Scope) -> list[UplinkDescriptor]:
     """Return all uplinks, in order of registration."""
-    return [descriptor_of(row) for row in scope.rows(_all)]
-
-
-def rows(scope: Scope, capsule_id: str | None = None) -> Sequence[Row]:
-    """Return the rows, or those of one capsule, in order of registration."""
-    if capsule_id is None:
-        return scope.rows(_all)
-    return scope.rows(_of_capsule, capsule_id=capsule_id)
+    return [descriptor_of(row) for row in scope.rows(ALL)]
 
 
 def ids(scope: Scope) -> list[UUID]:
@@ -118,11 +110,11 @@ def count(scope: Scope) -> int:
 
 def storable(descriptor: UplinkDescriptor) -> UplinkDescriptor:
     """Return *descriptor* if every database can hold it."""
-    check_text("uplink name", descriptor.name, MAX_NAME)
-    check_text("platform", descriptor.platform, MAX_NAME)
-    check_text("source", descriptor.source.capsule_id, MAX_ID_LENGTH)
+    require_storable_text("uplink name", descriptor.name, MAX_NAME)
+    require_storable_text("platform", descriptor.platform, MAX_NAME)
+    require_storable_text("source", descriptor.source.capsule_id, MAX_ID_LENGTH)
     for item in descriptor.metadata.items():
-        check_text("metadata", "".join(item))
+        require_storable_text("metadata", "".join(item))
     return descriptor
 
 
@@ -160,7 +152,7 @@ def declare(
 
 def withdraw(unit: Unit, capsule_id: CapsuleId) -> None:
     """Remove the uplinks that the capsule's manifest declared, and none that were filed by hand."""
-    declared = [row for row in rows(unit, capsule_id) if row["declared"]]
+    declared = [row for row in _of_capsule(unit, capsule_id) if row["declared"]]
     unit.delete(uplinks, declared, "uplink.unregistered")
 
 
@@ -173,9 +165,13 @@ def unregister(unit: Unit, uplink_id: UUID) -> bool:
 
 def unregister_of_capsule(unit: Unit, capsule_id: CapsuleId) -> int:
     """Remove all uplinks filed under *capsule_id*, registered or not; return how many."""
-    found = rows(unit, capsule_id)
+    found = _of_capsule(unit, capsule_id)
     _delete(unit, found)
     return len(found)
+
+
+def _of_capsule(scope: Scope, capsule_id: str) -> Sequence[Row]:
+    return scope.rows(OF_CAPSULE, capsule_id=capsule_id)
 
 
 def _insert(unit: Unit, new: Sequence[Filed]) -> None:

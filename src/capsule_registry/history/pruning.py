@@ -13,22 +13,21 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import and_, bindparam, delete, exists, or_, select, update
 
-from capsule_registry.canonical_json import sha256_of_lines
 from capsule_registry.database.dialects.types import time_text
 from capsule_registry.errors import HistoryCorruptError
 from capsule_registry.schema.tables import events, revisions
 from capsule_registry.schema.tables import namespaces as namespaces_table
-from capsule_registry.unit_of_work.hash_chain import event_line
+from capsule_registry.unit_of_work.hash_chain import event_line, sha256_of_lines
 
 if TYPE_CHECKING:
-    from capsule_registry.models.anchors import Anchor
-    from capsule_registry.unit_of_work.scope import Scope
+    from capsule_registry.models.records import Anchor
+    from capsule_registry.unit_of_work.queries import Scope
     from capsule_registry.unit_of_work.unit import Unit
 
 #: The kind of the events that record prunings.
 PRUNED: Final = "history"
 #: How many revisions go in one unit, so that other writers can get in between.
-BATCH: Final = 50_000
+REVISIONS_PER_UNIT: Final = 50_000
 
 _old = and_(events.c.namespace == bindparam("namespace"), events.c.revision <= bindparam("through"))
 _later = events.alias("later")

@@ -11,21 +11,21 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, select
 
-from capsule_registry.canonical_json import sha256_of_lines
 from capsule_registry.history.pruning import PRUNED
+from capsule_registry.schema.row_images import UNREADABLE
 from capsule_registry.schema.tables import capsules, events, namespaces
 from capsule_registry.unit_of_work.hash_chain import (
     GENESIS_HASH,
-    UNREADABLE,
     event_line,
-    export_lines,
+    hash_lines,
+    sha256_of_lines,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from capsule_registry.unit_of_work.scope import Row, Scope
+    from capsule_registry.unit_of_work.queries import Row, Scope
 
 _NIL: Final = UUID(int=0)
 _DIGEST: Final = re.compile(r'"manifest_digest":"([0-9a-f]{64})"')
@@ -108,7 +108,7 @@ class Replay:
                 place = f"{event['kind']} {event['subject']}"
                 self.report(where, f"event {event['position']} does not continue {place}")
             self._apply(event)
-        if sha256_of_lines(export_lines(self.incarnation, revision, found)) != revision["hash"]:
+        if sha256_of_lines(hash_lines(self.incarnation, revision, found)) != revision["hash"]:
             self.report(where, "was changed: its hash is another")
 
     def _apply(self, event: Row) -> None:
@@ -122,23 +122,32 @@ class Replay:
         if key[0] == capsules.name and (digest := _DIGEST.search(event["new_row"])):
             self.digests.add(digest[1])
 
-    def check_pruning(self, compacted: int, hash_before: str) -> None:
+    def verify_pruning(self, compacted: int, hash_before: str) -> None:
         """Check what a pruning has left against what the history says of it."""
         image = self.state.pop((PRUNED, self.namespace), None)
         with self.reading("record of the pruning"):
-            self._check_kept(json.loads(image) if image else {"through": 0}, compacted, hash_before)
+            self._verify_kept(json_object(image or "{}"), compacted, hash_before)
 
-    def _check_kept(self, said: dict[str, Any], compacted: int, hash_before: str) -> None:
-        if said["through"] != compacted:
-            self.report("head", f"says pruned through {compacted}, history {said['through']}")
-        elif compacted and (said["kept_count"], said["kept_digest"]) != self.kept:
+    def _verify_kept(self, said: dict[str, Any], compacted: int, hash_before: str) -> None:
+        if said.get("through", 0) != compacted:
+            said_through = said.get("through", 0)
+            self.report("head", f"says pruned through {compacted}, history {said_through}")
+        elif compacted and (said.get("kept_count"), said.get("kept_digest")) != self.kept:
             self.report("pruned history", "what was kept of it was changed")
-        elif compacted and said["hash"] != hash_before:
+        elif compacted and said.get("hash") != hash_before:
             self.report("pruned history", "does not lead to what follows it")
+
+
+def json_object(image: str) -> dict[str, Any]:
+    """Return the JSON object that *image* is, or raise `ValueError`."""
+    found = json.loads(image)
+    if not isinstance(found, dict):
+        raise ValueError(f"{image[:100]} is no object")  # noqa: TRY004 - it is the value of a text
+    return found
 
 
 def _incarnation(image: str) -> UUID:
     try:
-        return UUID(json.loads(image)["incarnation"])
-    except (KeyError, TypeError, ValueError):
+        return UUID(str(json_object(image).get("incarnation")))
+    except ValueError:
         return _NIL

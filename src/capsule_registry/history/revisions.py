@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import RowMapping
 
-    from capsule_registry.unit_of_work.scope import Scope
+    from capsule_registry.unit_of_work.queries import Scope
 
     #: The row of a revision, and the rows of its events in order.
     WholeRow = tuple[RowMapping, list[RowMapping]]
 
 #: How many revisions are read at once.
-BATCH: Final = 200
+REVISIONS_AT_ONCE: Final = 200
 #: And at most so many of their events, but for a revision that has more.
 _MOST_EVENTS: Final = 2_000
 
@@ -35,7 +35,7 @@ _after = (
     .where(_in_namespace, revisions.c.revision > bindparam("after"))
     .order_by(revisions.c.revision)
 )
-_first_after = _after.limit(BATCH)
+_first_after = _after.limit(REVISIONS_AT_ONCE)
 _events = (
     select(events)
     .where(
@@ -167,13 +167,21 @@ def find(
 def incarnation_at(scope: Scope, revision: int) -> UUID:
     """Return the incarnation that the namespace had at *revision*; nil before the first."""
     image = scope.scalar(_incarnation, {"namespace": scope.namespace, "revision": revision})
-    return UUID(json.loads(image)["incarnation"]) if image else UUID(int=0)
+    return _incarnation_of(image) if image else UUID(int=0)
 
 
 def incarnation_after(of_revision: Sequence[RowMapping]) -> UUID | None:
     """Return the incarnation that these events give the namespace, if they do."""
     images = [event["new_row"] for event in of_revision if event["kind"] == namespaces.name]
-    return UUID(json.loads(images[-1])["incarnation"]) if images else None
+    return _incarnation_of(images[-1]) if images else None
+
+
+def _incarnation_of(image: str) -> UUID:
+    """Return the incarnation that *image*, of a row of namespaces, shows."""
+    try:
+        return UUID(str(json.loads(image)["incarnation"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise HistoryCorruptError("an image of a namespace", repr(error)) from error
 
 
 def at_time(scope: Scope, time: datetime) -> int:

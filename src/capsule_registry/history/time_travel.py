@@ -8,24 +8,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, func, select
 
-from capsule_registry.entities.derived_rows import PROJECTIONS, derive
+from capsule_registry.entities.derived_rows import DERIVED, derive
 from capsule_registry.errors import HistoryCorruptError
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.models.new_capsule import tools_of_json
-from capsule_registry.models.uplink import UPLINK_FLAGS
-from capsule_registry.permissions.checks import STANDING
+from capsule_registry.models.uplink import capability_mask
+from capsule_registry.schema.row_images import SUBJECTS, UNREADABLE, row_of_image
 from capsule_registry.schema.tables import (
     capsules,
     events,
-    grants,
     leases,
     manifests,
+    namespaces,
     uplinks,
     uuid_mappings,
 )
-from capsule_registry.unit_of_work.hash_chain import SUBJECTS, UNREADABLE, row_of_image
-from capsule_registry.unit_of_work.queries import ORDER, batches, put_in_order
-from capsule_registry.unit_of_work.scope import Scope
+from capsule_registry.unit_of_work.queries import ORDER, Scope, batches, put_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -33,8 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Table
 
-    from capsule_registry.unit_of_work.queries import Query
-    from capsule_registry.unit_of_work.scope import Row
+    from capsule_registry.unit_of_work.queries import Query, Row
 
 _until = (
     (events.c.namespace == bindparam("namespace"))
@@ -95,9 +92,11 @@ class PastScope(Scope):
 
     def rows(self, query: Query, **values: Any) -> Sequence[Row]:  # noqa: ANN401 - bound values
         """Return the rows that *query* would have found at that revision, in its order."""
-        if query is STANDING:
-            return self._standing(values)
-        if query.table in PROJECTIONS:
+        if query.in_parts is not None:
+            return query.in_parts(self, **values)
+        if query.table is namespaces:
+            return [{"revision": self.revision}]
+        if query.table in DERIVED:
             found: Iterable[Row] = self._derived(query.table, values)
         elif query.table is capsules:
             found = self._capsules(values, with_manifest=query.with_manifest)
@@ -122,9 +121,7 @@ class PastScope(Scope):
         for image in self._last_images(table, values):
             row = row_of_image(table, self.namespace, image)
             if table is uplinks:
-                row["capability_mask"] = sum(
-                    bool(row[flag]) << bit for bit, flag in enumerate(UPLINK_FLAGS)
-                )
+                row["capability_mask"] = capability_mask(row)
             yield row
 
     def _last_images(self, table: Table, values: dict[str, Any]) -> Iterable[str]:
@@ -183,24 +180,6 @@ class PastScope(Scope):
                     **{name: row[name] for name in ("state", "generation", "registered_at")},
                 }
 
-    def _standing(self, values: dict[str, Any]) -> list[Row]:
-        """Return what the live tables would have said of a UUID and a capability."""
-        nobody = dict.fromkeys(("capsule_id", "lease_id", "registered_revision", "state", "value"))
-        found: dict[str, Any] = {**nobody, "revision": self.revision}
-        for mapping in self._with_leases(uuid_mappings, values) if values["uuid"] else ():
-            found |= mapping
-        if found["capsule_id"] is None:
-            return [found]
-        of_capsule = {"id": found["capsule_id"]}
-        for capsule in self._capsules(of_capsule, with_manifest=False):
-            found |= {name: capsule[name] for name in ("registered_revision", "state")}
-        granted = [
-            {**found, "value": grant["value"]}
-            for grant in self._derived(grants, {"capsule_id": found["capsule_id"]})
-            if grant["capability"] == values["capability"]
-        ]
-        return [*granted] or [found]
-
     def _with_leases(self, table: Table, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the rows of UUIDs or leases with the times at which their leases were to end."""
         key = "id" if table is leases else "lease_id"
@@ -230,7 +209,7 @@ class PastScope(Scope):
             ends |= {row.id: row.expires_at for row in self.execute(_live_ends, parameters).all()}
             parameters |= {"ids": [str(lease_id) for lease_id in batch], "revision": self.revision}
             for image, later in self.execute(_endings, parameters).all():
-                row = row_of_image(leases, self.namespace, later or image or "")
+                row = row_of_image(leases, self.namespace, later or image)
                 ends[row["id"]] = row["expired_at"] or _NEVER
         return ends
 

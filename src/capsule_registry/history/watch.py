@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from capsule_registry.history.revisions import Revision
-    from capsule_registry.unit_of_work.scope import Reading, Scope
+    from capsule_registry.unit_of_work.queries import Reading, Scope
 
 #: How often the head is looked at while nothing happens.
 POLL_SECONDS: Final = 0.02
@@ -113,5 +113,5 @@ class Watch:
         if self._incarnation not in (None, head.incarnation):
             raise IncarnationChangedError(self._incarnation, head.incarnation)
         if self._revision is not None:
-            head.check(self._revision)
+            head.require_known(self._revision)
         return head

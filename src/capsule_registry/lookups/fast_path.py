@@ -6,21 +6,20 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from capsule_registry.api.inquiries import DEADLINE
-from capsule_registry.api.transacting import Transacting
 from capsule_registry.database.dialects.sqlite_wal_index import HEADER
 from capsule_registry.identifiers import CapsuleId, to_uuid
 from capsule_registry.lookups.memory import MOST_VERDICTS, keep
 from capsule_registry.permissions.checks import (
+    DEADLINE,
     UNKNOWN,
+    DecisionReason,
     Verdict,
-    Why,
     decide,
     decision,
     known_capability,
 )
+from capsule_registry.permissions.fault_log import FAULTS, log_denial
 from capsule_registry.permissions.rules import RULES
-from capsule_registry.unit_of_work.hash_chain import UNREADABLE
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -33,22 +32,40 @@ if TYPE_CHECKING:
 
 #: Stands where there is no entry, which is not the same as an entry that says there is nothing.
 _MISSING: Final[Any] = object()
-_GRANTED: Final = Why.GRANTED
-_UNREADABLE: Final = Verdict(Why.UNREADABLE)
+_GRANTED: Final = DecisionReason.GRANTED
+_UNREADABLE: Final = Verdict(DecisionReason.UNREADABLE)
 _DEADLINE_SECONDS: Final = DEADLINE.total_seconds()
 _LONGEST_VALUE: Final = 512
 
 
-class QuickReader(Transacting):
+class FastPath:
     """
-    Lookups that cost next to nothing: written for speed, and for nothing else.
+    What is asked on every message, answered from memory: written for speed and nothing else.
 
     An entry counts only if the header of the database is that of the entries; each hit looks at
-    it, and at the clock where the UUID belongs to a lease.
+    it, and at the clock where the UUID belongs to a lease. What memory cannot answer, the class
+    that comes after this one does.
     """
 
     _lookups: Lookups
     _clock: Clock
+    #: The threads that are inside a transaction of this registry.
+    _inside: set[int]
+
+    if TYPE_CHECKING:
+
+        def check(  # noqa: D102 - of the class that comes after this one
+            self,
+            uuid: UUID | str,
+            capability: str,
+            value: str | None = None,
+            *,
+            timeout: timedelta = DEADLINE,
+        ) -> Decision: ...
+
+        def _attached(self, record: RegisteredCapsule) -> RegisteredCapsule: ...
+
+        def _refuse_inside_transaction(self) -> None: ...
 
     def find_by_uuid(self, uuid: UUID | str) -> CapsuleId | None:
         """
@@ -64,8 +81,7 @@ class QuickReader(Transacting):
                 return found
             if found is not _MISSING and self._clock.is_before(found.end):
                 return found.capsule_id  # type: ignore[no-any-return]
-        if self._inside:
-            self._refuse_inside_transaction()
+        self._refuse_inside_transaction()
         return self._lookups.find(uuid if type(uuid) is UUID else to_uuid(uuid))
 
     def get(self, capsule_id: str) -> RegisteredCapsule | None:
@@ -93,7 +109,7 @@ class QuickReader(Transacting):
         *,
         timeout: timedelta = DEADLINE,
     ) -> bool:
-        """Say whether the sender may; see `PermissionReader.is_allowed`."""
+        """Return whether the sender may; see `Reads.is_allowed`."""
         began = time.monotonic()
         remembered = self._remembered(uuid, capability, value)
         if remembered is None:
@@ -130,18 +146,21 @@ class QuickReader(Transacting):
                 return None
             verdict = entries.verdicts.get((standing, capability, value), UNKNOWN)
             if verdict is UNKNOWN:
-                verdict = _decided(entries, standing, capability, value)
+                verdict = _decided(entries, owner, standing, capability, value)
         # Looked at last: then all that was read above is of one moment, which is now.
         if entries.memory[HEADER] != entries.header:
             return None
         return entries.revision, owner, verdict
 
 
-def _decided(entries: Entries, standing: Standing, capability: str, value: str | None) -> Verdict:
+def _decided(
+    entries: Entries, owner: CapsuleId, standing: Standing, capability: str, value: str | None
+) -> Verdict:
     """Return what is decided of a capsule, and keep it: it is of its standing alone."""
     try:
         verdict = decide(standing, known_capability(capability), value)
-    except UNREADABLE:
+    except FAULTS as fault:
+        log_denial(fault, owner)
         return _UNREADABLE
     if capability in RULES and len(value or "") <= _LONGEST_VALUE:
         keep(entries.verdicts, (standing, capability, value), verdict, MOST_VERDICTS)

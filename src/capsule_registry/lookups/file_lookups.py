@@ -12,11 +12,15 @@ from __future__ import annotations
 
 import os
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from capsule_registry.database import forking
-from capsule_registry.database.dialects.file_systems import network_file_system
-from capsule_registry.database.dialects.sqlite_file import connector
+from capsule_registry.database.dialects.sqlite import (
+    LOG_TRIGGERS,
+    count_log_triggers,
+    journal_mode_of,
+)
+from capsule_registry.database.dialects.sqlite_file import connector, network_file_system
 from capsule_registry.database.dialects.sqlite_library import sqlite_module
 from capsule_registry.database.dialects.sqlite_wal_index import (
     HEADER,
@@ -26,15 +30,13 @@ from capsule_registry.database.dialects.sqlite_wal_index import (
     inode,
     let_go,
 )
-from capsule_registry.database.driver_errors import translated
-from capsule_registry.database.engines import wrap
-from capsule_registry.entities import capsules
-from capsule_registry.entities import session_uuids as uuids
+from capsule_registry.database.driver_errors import translated, wrap
+from capsule_registry.entities import capsules, session_uuids
 from capsule_registry.errors import RegistryClosedError
-from capsule_registry.identifiers import CapsuleId, stored_id
+from capsule_registry.identifiers import CapsuleId, known_id
 from capsule_registry.lookups.lookups import Lookups, PooledLookups, ServerLookups
 from capsule_registry.lookups.memory import (
-    HEAD,
+    HEAD_AND_LOG,
     MOST_CAPSULES,
     MOST_UUIDS,
     NOTHING,
@@ -45,7 +47,7 @@ from capsule_registry.lookups.memory import (
     since,
 )
 from capsule_registry.permissions import checks
-from capsule_registry.unit_of_work.hash_chain import UNREADABLE
+from capsule_registry.permissions.fault_log import FAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,12 +62,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: How many triggers there are that fill the log.
-_TRIGGERS: Final = 14
-_COUNT_TRIGGERS: Final = (
-    "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name GLOB '*_logged'"
-)
-
 
 class FileLookups(Lookups):
     """On a connection of its own that is kept, beside what has been read before."""
@@ -76,7 +72,7 @@ class FileLookups(Lookups):
         self._lock = Lock()
         self._connection: Any = None
         self._scope: PreparedScope | None = None
-        self._plain = self._statements[uuids.plain.statement, 0].sql
+        self._plain = self._statements[session_uuids.PLAIN.statement, 0].sql
         self._run: Any = None
         self._index: WalIndex | None = None
         #: Why nothing is kept, once that is known.
@@ -114,11 +110,11 @@ class FileLookups(Lookups):
         # What most are is found out by the least that can be asked.
         plain = self._run(self._plain, (self._namespace, str(uuid))).fetchall()
         if plain:
-            capsule_id = stored_id(plain[0][0])
+            capsule_id = known_id(plain[0][0])
             if entries is not NOTHING:
                 keep(entries.owners, uuid.int, capsule_id, MOST_UUIDS)
             return capsule_id
-        owner = uuids.owner(scope, uuid)
+        owner = session_uuids.owner(scope, uuid)
         keep_owner(entries, uuid, owner)
         return None if owner is None or owner.is_gone else owner.capsule_id
 
@@ -151,8 +147,8 @@ class FileLookups(Lookups):
                     # What was read in turn is of one moment only if nothing has changed.
                     if entries.memory[HEADER] == entries.header:
                         return checks.decision(entries.revision, capsule_id, verdict)
-            except UNREADABLE:
-                return checks.Decision(allowed=False, why=checks.Why.UNREADABLE)
+            except FAULTS as fault:
+                return checks.denial(fault, uuid)
             return checks.check(scope, uuid, capability, value)
 
         return self.look_up(work)
@@ -163,7 +159,7 @@ class FileLookups(Lookups):
 
         def look(scope: PreparedScope) -> str | None:
             if self._index is not None:
-                _see_that_changes_are_logged(scope.cursor)
+                _require_log(scope.cursor)
             return self.distrust
 
         try:
@@ -193,7 +189,7 @@ class FileLookups(Lookups):
         self, scope: PreparedScope, entries: Entries, uuid: UUID | None
     ) -> tuple[CapsuleId | None, Standing | None]:
         """Return under which id *uuid* is filed, and what that capsule may do."""
-        owner = None if uuid is None else uuids.owner(scope, uuid)
+        owner = None if uuid is None else session_uuids.owner(scope, uuid)
         if uuid is not None:
             keep_owner(entries, uuid, owner)
         if owner is None or owner.is_gone:
@@ -222,7 +218,7 @@ class FileLookups(Lookups):
 
     def _trusted(self, cursor: Any, opened: Inode | None) -> WalIndex:  # noqa: ANN401 - the driver's own
         """Return the index, or raise `UntrustedIndexError`."""
-        [[mode]] = cursor.execute("PRAGMA journal_mode").fetchall()
+        mode = journal_mode_of(cursor)
         if mode != "wal":
             raise UntrustedIndexError(f"the journal mode is {mode}")
         if kind := network_file_system(self._file):
@@ -242,7 +238,7 @@ class FileLookups(Lookups):
         if entries.header == header:
             return entries
         try:
-            index.see_that_it_is_current()
+            index.require_current()
             self.entries = self._renewed(scope, index, header)
         except UntrustedIndexError as error:
             self.entries, self._index, self.distrust = NOTHING, None, str(error)
@@ -251,7 +247,7 @@ class FileLookups(Lookups):
     def _renewed(self, scope: PreparedScope, index: WalIndex, header: bytes) -> Entries:
         """Return entries of *header*: those of before it that nothing has happened to."""
         before, fresh = self.entries, Entries()
-        head = scope.row(HEAD, then=before.revision)
+        head = scope.row(HEAD_AND_LOG, then=before.revision)
         if head is None or not isinstance(head["revision"], int):
             return NOTHING
         self._clock.advance(head["last_commit_at"])
@@ -259,7 +255,7 @@ class FileLookups(Lookups):
         fresh.revision, fresh.hash = head["revision"], head["head_hash"]
         fresh.seen, fresh.schema = head["logged"] or 0, head["schema"]
         if before.schema != fresh.schema:
-            _see_that_changes_are_logged(scope.cursor)
+            _require_log(scope.cursor)
         # Where the file was put back from a backup, the log leads to something else.
         elif head["hash_then"] == before.hash:
             changes = since(scope, before.seen, fresh.seen)
@@ -281,13 +277,13 @@ def lookups_on(database: Database, namespace: str, clock: Clock) -> Lookups:
     if database.address.file is not None:
         return FileLookups(database, namespace, clock, database.address.file)
     # A database in memory has one connection, and how many a caller's engine may have is theirs.
-    is_shared = database.dialect.upgrades_itself or not database.owns_engines
+    is_shared = database.dialect.is_file or not database.owns_engines
     return (PooledLookups if is_shared else ServerLookups)(database, namespace, clock)
 
 
-def _see_that_changes_are_logged(cursor: Any) -> None:  # noqa: ANN401 - the driver's own
-    """Raise `UntrustedIndexError` where a trigger is missing that fills the log."""
-    [[found]] = cursor.execute(_COUNT_TRIGGERS).fetchall()
-    if found < _TRIGGERS:
-        reason = f"{_TRIGGERS - found} of the triggers are missing that log what changes"
+def _require_log(cursor: Any) -> None:  # noqa: ANN401 - the driver's own
+    """Raise `UntrustedIndexError` where a trigger is missing that fills the log of changes."""
+    found = count_log_triggers(cursor)
+    if found < LOG_TRIGGERS:
+        reason = f"{LOG_TRIGGERS - found} of the triggers are missing that log what changes"
         raise UntrustedIndexError(reason)

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from capsule_registry.database import forking
-from capsule_registry.database.engines import Cursor, connect
-from capsule_registry.entities import capsules
-from capsule_registry.entities import session_uuids as uuids
+from capsule_registry.database.driver_cursor import DriverCursor
+from capsule_registry.entities import capsules, session_uuids
 from capsule_registry.errors import CapsuleRegistryError
 from capsule_registry.lookups.memory import NOTHING, Entries
 from capsule_registry.permissions import checks
-from capsule_registry.unit_of_work.prepared_statements import PreparedScope, Statements
+from capsule_registry.unit_of_work.prepared_statements import PreparedScope, PreparedStatements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +46,7 @@ class Lookups(ABC):
         self._database = database
         self._namespace = namespace
         self._clock = clock
-        self._statements = Statements(database.reader.dialect)
+        self._statements = PreparedStatements(database.reader.dialect)
 
     @property
     @abstractmethod
@@ -60,7 +59,7 @@ class Lookups(ABC):
 
     def find(self, uuid: UUID) -> CapsuleId | None:
         """Return the id that *uuid* is filed under."""
-        return self.look_up(partial(uuids.find, uuid=uuid))
+        return self.look_up(partial(session_uuids.find, uuid=uuid))
 
     def get(
         self, capsule_id: str, attach: Callable[[RegisteredCapsule], RegisteredCapsule]
@@ -91,7 +90,7 @@ class PooledLookups(Lookups):
 
     def look_up(self, work: Callable[[PreparedScope], T]) -> T:
         """Return *work* of a scope, run again on another connection if that one was lost."""
-        return self._database.read(lambda conn: work(self._scope_on(Cursor(conn))))
+        return self._database.read(lambda conn: work(self._scope_on(DriverCursor(conn))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +161,12 @@ class ServerLookups(PooledLookups):
     def _open(self) -> _Kept | None:
         database = self._database
         try:
-            conn = connect(database.reader, database.address, database.witness)
+            conn = database.connect(database.reader)
         except (SQLAlchemyError, CapsuleRegistryError):
             self._idle.append(None)
             return None  # Whoever asks the pool is told why.
         conn.detach()
-        return _Kept(conn, self._scope_on(Cursor(conn)))
+        return _Kept(conn, self._scope_on(DriverCursor(conn)))
 
     def _give_up(self, kept: _Kept | None) -> None:
         if kept is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Integer, and_, bindparam, column, literal_column, select, table
+from sqlalchemy import and_, bindparam, select
 
+from capsule_registry.database.dialects.sqlite import LAST_LOGGED, SCHEMA_COOKIE
 from capsule_registry.entities.session_uuids import Owner
 from capsule_registry.schema.tables import cache_log, namespaces, revisions
 from capsule_registry.unit_of_work.queries import Query
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from capsule_registry.identifiers import CapsuleId
     from capsule_registry.models.records import RegisteredCapsule
     from capsule_registry.permissions.checks import Standing, Verdict
-    from capsule_registry.unit_of_work.scope import LookupScope, Row
+    from capsule_registry.unit_of_work.queries import LookupScope, Row
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -26,24 +27,17 @@ V = TypeVar("V")
 MOST_UUIDS: Final = 100_000
 MOST_CAPSULES: Final = 2_000
 MOST_VERDICTS: Final = 50_000
-#: Whoever has more to forget than that forgets all.
+#: With more than that to forget, all is forgotten.
 _MOST_CHANGES: Final = 1_000
-#: Where SQLite keeps the last number that the log has given.
-_numbers = table("sqlite_sequence", column("name"), column("seq", Integer))
-_counter = (
-    select(_numbers.c.seq).where(_numbers.c.name == literal_column("'cache_log'")).scalar_subquery()
-)
-#: Changes with every change of the schema: without the triggers nobody logs anything.
-_schema = table("pragma_schema_version", column("schema_version", Integer))
-HEAD: Final = Query(
+HEAD_AND_LOG: Final = Query(
     namespaces,
     (),
     select(
         namespaces.c.revision,
         namespaces.c.head_hash,
         namespaces.c.last_commit_at,
-        _counter.label("logged"),
-        select(_schema.c.schema_version).scalar_subquery().label("schema"),
+        LAST_LOGGED.label("logged"),
+        SCHEMA_COOKIE.label("schema"),
         revisions.c.hash.label("hash_then"),
     )
     .outerjoin(

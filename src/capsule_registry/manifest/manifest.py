@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationError
 
 from capsule_registry.canonical_json import canonical_json
 from capsule_registry.errors import InvalidManifestError
+from capsule_registry.manifest import rules
 from capsule_registry.manifest.first_error import first_error
 from capsule_registry.manifest.parts import (
     CapabilitiesDef,
@@ -29,7 +31,6 @@ from capsule_registry.manifest.parts import (
     TopicDef,
     UplinkDef,
 )
-from capsule_registry.manifest.rules import violations
 from capsule_registry.manifest.toml_document import parse_document, read_text
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class CapsuleManifest(ManifestPart):
     topics: tuple[TopicDef, ...] = Field(default=(), alias="topic")
 
     _source: tuple[Format, str] | None = PrivateAttr(default=None)
+    #: The values as canonical JSON when they were parsed: `env` and unknown keys are mutable.
+    _parsed: str | None = PrivateAttr(default=None)
 
     @classmethod
     def parse(
@@ -91,8 +94,9 @@ class CapsuleManifest(ManifestPart):
             manifest = cls.model_validate(document, by_alias=True, by_name=False)
         except ValidationError as error:
             raise InvalidManifestError(path, *first_error(error, document)) from error
-        manifest.check(path=path, runtime_version=runtime_version)
-        return manifest._with_source("toml", text)  # noqa: SLF001 - of its own class
+        manifest.require_valid(path=path, runtime_version=runtime_version)
+        manifest._parsed = canonical_json(manifest.to_json())  # noqa: SLF001 - of its own class
+        return manifest._with_source("toml", text)  # noqa: SLF001
 
     @classmethod
     def restore(cls, values: object, *, format: Format, text: str) -> Self:  # noqa: A002 - its name
@@ -105,16 +109,25 @@ class CapsuleManifest(ManifestPart):
         manifest = cls.model_validate(values, by_alias=True, by_name=False)
         return manifest._with_source(format, text)  # noqa: SLF001 - of its own class
 
-    def made_of(self, values: object) -> Self:
+    def as_stored(self, values: object) -> Self:
         """
-        Return the manifest that *values*, those of this one, make as JSON; it has the same text.
+        Return the manifest as it will be read back, if *values*, its own, were stored as JSON.
+
+        That is this very manifest if nothing has changed since it was parsed. One that was changed
+        forgets the text, which is not its own any more.
 
         Raises:
-            pydantic.ValidationError: They are no manifest: this one is a copy with other values.
+            InvalidManifestError: It breaks a rule.
+            pydantic.ValidationError: The values are no manifest: Pydantic checks no updated copy.
         """
         plain = canonical_json(values)
-        language, text = self._source or ("json", plain)
-        return self.restore(json.loads(plain), format=language, text=text)
+        if plain == self._parsed:
+            return self
+        own_text = self._source if self._parsed is None else None
+        language, text = own_text or ("json", plain)
+        stored = self.restore(json.loads(plain), format=language, text=text)
+        stored.require_valid()
+        return stored
 
     @classmethod
     def read_back(cls, text: str, *, format: Format) -> Self:  # noqa: A002 - its name
@@ -140,16 +153,22 @@ class CapsuleManifest(ManifestPart):
         """
         return cls.parse(read_text(path), path=path, runtime_version=runtime_version)
 
-    def check(
+    def require_valid(
         self, *, path: str | PathLike[str] | None = None, runtime_version: str | None = None
     ) -> None:
         """
-        Check the rules that no type can express, also on a manifest that was built in code.
+        Require the rules that no type can express, also of a manifest that was built in code.
 
         Raises:
             InvalidManifestError: The first rule that is broken.
         """
-        for rule, message in violations(self, runtime_version):
+        for rule, message in chain(
+            rules.of_package(self.package, runtime_version),
+            rules.of_publish_patterns(self.capabilities.ipc_publish),
+            rules.of_interceptors(self.interceptors),
+            rules.of_dependencies(self.dependencies, is_uplink=self.capabilities.uplink),
+            rules.of_topics(self.topics),
+        ):
             raise InvalidManifestError(path, rule, message)
 
     @property
@@ -190,7 +209,7 @@ class CapsuleManifest(ManifestPart):
         """Copy as Pydantic does; a changed copy forgets the text, which is not its own."""
         copy = super().model_copy(update=update, deep=deep)
         if update:
-            copy._source = None  # noqa: SLF001 - of its own class
+            copy._source = copy._parsed = None  # noqa: SLF001 - of its own class
         return copy
 
     def _with_source(self, language: Format, text: str) -> Self:

@@ -1,7 +1,8 @@
 """
-The rules that a manifest must keep once its shape is right; the first one broken is reported.
+The rules that a manifest must keep once its shape is right, a function for each of its parts.
 
-Source: astrid-capsule 0.2.0, manifest load, in the order and with the words of the original.
+The first one broken is reported. Source: astrid-capsule 0.2.0, manifest load, in the order and with
+the words of the original.
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ from capsule_registry.manifest.matching import has_valid_segments
 from capsule_registry.manifest.semver import Requirement, SemverError, Version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from capsule_registry.manifest.manifest import CapsuleManifest
-    from capsule_registry.manifest.parts import PackageDef, TopicDef
+    from capsule_registry.manifest.parts import (
+        DependenciesDef,
+        InterceptorDef,
+        PackageDef,
+        TopicDef,
+    )
 
+    #: The name of a rule that is broken, and a sentence.
+    Violation = tuple[str, str]
 
 _CAPABILITY_TYPES: Final = ("topic", "tool", "llm", "uplink")
 _EMPTY_SEGMENTS: Final = (
@@ -26,25 +33,30 @@ _EMPTY_SEGMENTS: Final = (
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]*", re.ASCII)
 
 
-def violations(
-    manifest: CapsuleManifest, runtime_version: str | None = None
-) -> Iterator[tuple[str, str]]:
-    """Yield each rule that *manifest* breaks, as its name and a sentence, in the fixed order."""
-    yield from _package(manifest.package, runtime_version)
-    for pattern in manifest.capabilities.ipc_publish:
+def of_publish_patterns(patterns: Iterable[str]) -> Iterator[Violation]:
+    """Yield what is wrong with the topics that a capsule publishes."""
+    for pattern in patterns:
         if not has_valid_segments(pattern):
             yield "empty_segments_ipc_publish", f"ipc_publish pattern '{pattern}' {_EMPTY_SEGMENTS}"
-    for interceptor in manifest.interceptors:
+
+
+def of_interceptors(interceptors: Iterable[InterceptorDef]) -> Iterator[Violation]:
+    """Yield what is wrong with the events of interceptors."""
+    for interceptor in interceptors:
         if not has_valid_segments(interceptor.event):
             yield (
                 "empty_segments_interceptor",
                 f"interceptor event pattern '{interceptor.event}' {_EMPTY_SEGMENTS}",
             )
-    for capability in manifest.dependencies.provides:
+
+
+def of_dependencies(dependencies: DependenciesDef, *, is_uplink: bool) -> Iterator[Violation]:
+    """Yield what is wrong with what a capsule provides and requires."""
+    for capability in dependencies.provides:
         yield from _capability("provides", capability)
-    for capability in manifest.dependencies.requires:
+    for capability in dependencies.requires:
         yield from _capability("requires", capability)
-    if manifest.capabilities.uplink and manifest.dependencies.requires:
+    if is_uplink and dependencies.requires:
         yield (
             "uplink_with_requires",
             (
@@ -52,10 +64,10 @@ def violations(
                 "(uplinks load before non-uplinks and cannot depend on them)"
             ),
         )
-    yield from _topics(manifest.topics)
 
 
-def _package(package: PackageDef, runtime_version: str | None) -> Iterator[tuple[str, str]]:
+def of_package(package: PackageDef, runtime_version: str | None) -> Iterator[Violation]:
+    """Yield what is wrong with the versions of `[package]`."""
     wanted = package.astrid_version
     if wanted is not None:
         try:
@@ -85,7 +97,7 @@ def _package(package: PackageDef, runtime_version: str | None) -> Iterator[tuple
         )
 
 
-def _capability(field: str, text: str) -> Iterator[tuple[str, str]]:
+def _capability(field: str, text: str) -> Iterator[Violation]:
     place = f"[dependencies].{field}"
     kind, colon, body = text.partition(":")
     if not text:
@@ -115,7 +127,8 @@ def _capability(field: str, text: str) -> Iterator[tuple[str, str]]:
         )
 
 
-def _topics(topics: tuple[TopicDef, ...]) -> Iterator[tuple[str, str]]:
+def of_topics(topics: Iterable[TopicDef]) -> Iterator[Violation]:
+    """Yield what is wrong with the topics that a capsule declares."""
     seen: set[tuple[str, str]] = set()
     for topic in topics:
         yield from _topic(topic)
@@ -128,7 +141,7 @@ def _topics(topics: tuple[TopicDef, ...]) -> Iterator[tuple[str, str]]:
         seen.add(pair)
 
 
-def _topic(topic: TopicDef) -> Iterator[tuple[str, str]]:
+def _topic(topic: TopicDef) -> Iterator[Violation]:
     name, schema = f"[[topic]] name '{topic.name}'", topic.schema_path
     if not has_valid_segments(topic.name):
         yield "topic_empty_segments", f"{name} {_EMPTY_SEGMENTS}"

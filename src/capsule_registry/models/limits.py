@@ -24,7 +24,7 @@ MAX_CAPABILITY: Final = 1024
 MAX_JSON_DEPTH: Final = 31
 
 
-def check_text(field: str, text: str | None, longest: int | None = None) -> None:
+def require_storable_text(field: str, text: str | None, longest: int | None = None) -> None:
     """
     Refuse a text that not every database can hold.
 
@@ -40,7 +40,7 @@ def check_text(field: str, text: str | None, longest: int | None = None) -> None
             raise InvalidTextError(field, rule, message)
 
 
-def check_json(part: ManifestPart) -> Any:  # noqa: ANN401 - any JSON value
+def storable_values(part: ManifestPart) -> Any:  # noqa: ANN401 - any JSON value
     """
     Return the values of *part*, under the names of the TOML file.
 

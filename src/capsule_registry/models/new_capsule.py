@@ -17,22 +17,24 @@ from pydantic import ValidationError
 
 from capsule_registry.canonical_json import canonical_json
 from capsule_registry.errors import InvalidManifestError, InvalidTextError
-from capsule_registry.identifiers import MAX_ID_LENGTH, CapsuleId
+from capsule_registry.identifiers import MAX_ID_LENGTH, known_id
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.manifest.parts import ToolDef
 from capsule_registry.models.limits import (
     MAX_CAPABILITY,
     MAX_GRANT,
     MAX_NAME,
-    check_json,
-    check_text,
+    require_storable_text,
+    storable_values,
     too_long,
 )
 from capsule_registry.models.records import CapsuleState
+from capsule_registry.models.uplink import UplinkSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from capsule_registry.identifiers import CapsuleId
     from capsule_registry.models.limits import Problem
 
 _PLACES: Final = ("net", "kv", "fs_read", "fs_write", "host_process", "net_bind")
@@ -44,7 +46,7 @@ CAPABILITIES: Final = (*_LISTED_CAPABILITIES, *_FLAG_CAPABILITIES)
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class NewCapsule:
     """A capsule that every database can hold."""
 
     id: CapsuleId
@@ -58,13 +60,14 @@ class Candidate:
     instance: object
 
     @classmethod
-    def of(cls, capsule: object) -> Candidate:
+    def of(cls, capsule: object) -> NewCapsule:
         """
         Read *capsule* (see `Capsule`), each of its members once.
 
         Raises:
             InvalidManifestError: The manifest breaks a rule, or holds what some database cannot.
             InvalidCapsuleIdError: The package name is no capsule id.
+            InvalidUplinkSourceError: It has uplinks, and its id begins or ends with a hyphen.
             InvalidTextError: The state, its reason or the directory is not what can be stored.
         """
         if isinstance(capsule, CapsuleManifest):
@@ -92,16 +95,15 @@ class Candidate:
 
 
 def _storable_manifest(manifest: object) -> CapsuleManifest:
-    """Return *manifest* as it will come back, if it keeps the rules and can be stored."""
+    """Return *manifest* as it will be read back, if it keeps the rules and can be stored."""
     if not isinstance(manifest, CapsuleManifest):
         message = f"the manifest is no CapsuleManifest but {type(manifest).__name__}"
         raise InvalidManifestError(None, "wrong_type", message)
-    values = check_json(manifest)
+    values = storable_values(manifest)
     try:
-        stored = manifest.made_of(values)
-    except ValidationError as error:  # Pydantic checks no copy that is updated.
+        stored = manifest.as_stored(values)
+    except ValidationError as error:
         raise InvalidManifestError(None, "wrong_type", str(error.errors()[0]["msg"])) from error
-    stored.check()
     for rule, message in _too_long_parts(stored):
         raise InvalidManifestError(None, rule, message)
     return stored
@@ -177,7 +179,10 @@ def _checked_id(manifest: CapsuleManifest, reported: object) -> CapsuleId:
     if reported is not None and str(reported) != name:
         message = f"the object's id is {str(reported)!r}, its manifest's package name {name!r}"
         raise InvalidManifestError(None, "id_mismatch", message)
-    return CapsuleId(name)
+    capsule_id = known_id(name)
+    if manifest.uplinks:
+        UplinkSource.wasm(capsule_id)  # What its uplinks will name as their source.
+    return capsule_id
 
 
 def _state(value: Any) -> CapsuleState | None:  # noqa: ANN401 - the caller's own object
@@ -199,7 +204,7 @@ def to_state(value: Any) -> CapsuleState:  # noqa: ANN401 - the caller's own obj
 
 def _text(field: str, value: object) -> str | None:
     text = None if value is None else str(value)
-    check_text(field, text)
+    require_storable_text(field, text)
     return text
 
 
@@ -210,7 +215,7 @@ def _directory(value: Any) -> str | None:  # noqa: ANN401 - the caller's own obj
         directory = os.fsdecode(value)
     except TypeError as error:
         raise InvalidTextError("source directory", "no_path", str(error)) from error
-    check_text("source directory", directory)
+    require_storable_text("source directory", directory)
     return directory
 
 
@@ -220,7 +225,7 @@ def _tool_def(tool: Any) -> ToolDef:  # noqa: ANN401 - a ToolDef, a mapping, or 
     except ValidationError as error:
         message = f"a tool that the object reports: {error.errors()[0]['msg']}"
         raise InvalidManifestError(None, "wrong_type", message) from error
-    check_json(checked)
+    storable_values(checked)
     for rule, message in too_long("tool name", checked.name, MAX_NAME):
         raise InvalidManifestError(None, rule, message)
     return checked

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, runtime_checkable
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, PrivateAttr
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
+from capsule_registry.canonical_json import canonical_json
+from capsule_registry.errors import InvalidTextError
 from capsule_registry.identifiers import CapsuleId
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.models.uplink import UplinkDescriptor
@@ -100,6 +102,22 @@ class RegisteredCapsule(BaseModel):
 
     def __getstate__(self) -> dict[Any, Any]:
         return {**super().__getstate__(), "__pydantic_private__": {"_instance": None}}
+
+
+class CapsuleSummary(BaseModel):
+    """A registered capsule without its manifest; the fields are those of `RegisteredCapsule`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: CapsuleId
+    version: str
+    manifest_digest: str
+    source_dir: str | None
+    state: CapsuleState
+    state_reason: str | None
+    generation: int
+    modified_revision: int
+    registered_at: AwareDatetime
 
 
 class RegisteredUplink(BaseModel):
@@ -202,3 +220,35 @@ class ReadyStatus(StrEnum):
     READY = "ready"
     TIMEOUT = "timeout"
     CRASHED = "crashed"
+
+
+class Anchor(BaseModel):
+    """
+    The hash that the whole history of a namespace up to `revision` leads to.
+
+    Kept elsewhere, it shows whether that history was rewritten or cut off since. As text it is one
+    line of JSON.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    namespace: str
+    incarnation: UUID
+    revision: int = Field(ge=1)
+    hash: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """
+        Return the anchor that `str` made *text* of.
+
+        Raises:
+            InvalidTextError: It is none.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise InvalidTextError("anchor", "grammar", error.errors()[0]["msg"]) from error
+
+    def __str__(self) -> str:
+        return canonical_json(self.model_dump(mode="json"))

@@ -18,10 +18,11 @@ from pydantic import (
     model_validator,
 )
 
-from capsule_registry.errors import InvalidUplinkSourceError
+from capsule_registry.errors import InvalidTextError, InvalidUplinkSourceError
 from capsule_registry.identifiers import UplinkId, quoted
 from capsule_registry.manifest.matching import normalize_platform
 from capsule_registry.manifest.parts import UplinkProfile
+from capsule_registry.models.limits import require_storable_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -80,7 +81,7 @@ class UplinkCapabilities(BaseModel):
     @property
     def mask(self) -> int:
         """The seven as bits of a number, `can_receive` first; what the database indexes."""
-        return sum(getattr(self, flag) << bit for bit, flag in enumerate(UPLINK_FLAGS))
+        return capability_mask(self.__dict__)
 
     @model_validator(mode="before")
     @classmethod
@@ -183,13 +184,19 @@ class UplinkDescriptor(BaseModel):
         return normalize_platform(platform) if info.mode == "python" else platform
 
 
-def masks_with(flags: Mapping[str, bool]) -> list[int] | None:
+def capability_mask(flags: Mapping[Any, Any]) -> int:
+    """Return the `mask` of the capabilities whose *flags* are given by name, such as by a row."""
+    return sum(bool(flags[flag]) << bit for bit, flag in enumerate(UPLINK_FLAGS))
+
+
+def masks_with(**flags: bool | None) -> list[int] | None:
     """Return the masks that have *flags* as given, or `None`, for any, if none is given."""
-    if not flags:
+    given = {name: bool(flag) for name, flag in flags.items() if flag is not None}
+    if not given:
         return None
-    wanted = UplinkCapabilities(**flags).mask
-    given = UplinkCapabilities(**dict.fromkeys(flags, True)).mask
-    return [mask for mask in range(1 << len(UPLINK_FLAGS)) if mask & given == wanted]
+    wanted = UplinkCapabilities(**given).mask
+    asked = UplinkCapabilities(**dict.fromkeys(given, True)).mask
+    return [mask for mask in range(1 << len(UPLINK_FLAGS)) if mask & asked == wanted]
 
 
 def masks_satisfying(predicate: Any) -> Iterator[int]:  # noqa: ANN401 - truthiness is asked
@@ -197,6 +204,31 @@ def masks_satisfying(predicate: Any) -> Iterator[int]:  # noqa: ANN401 - truthin
     for mask in range(1 << len(UPLINK_FLAGS)):
         if predicate(UplinkCapabilities.from_mask(mask)):
             yield mask
+
+
+def to_profile(value: UplinkProfile | str) -> UplinkProfile:
+    """
+    Return the profile of that name.
+
+    Raises:
+        InvalidTextError: There is none.
+    """
+    try:
+        return UplinkProfile(value)
+    except ValueError as error:
+        raise InvalidTextError("profile", "unknown", str(error)) from error
+
+
+def storable_platform(text: str) -> str:
+    """
+    Return the platform *text*, normalised.
+
+    Raises:
+        InvalidTextError: Not every database can hold it.
+    """
+    platform = normalize_platform(text)
+    require_storable_text("platform", platform)
+    return platform
 
 
 def _source_id(text: str) -> str:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from sqlalchemy.exc import DBAPIError
 
 from capsule_registry.clocks import Clock
 from capsule_registry.database.database import Database
 from capsule_registry.errors import (
     InvalidDatabaseError,
+    InvalidTextError,
     NamespaceInUseError,
     NamespaceNotFoundError,
+    PermissionDeniedError,
 )
 from capsule_registry.identifiers import to_namespace
 from capsule_registry.lookups.file_lookups import lookups_on
-from capsule_registry.models.limits import MAX_ACTOR, check_text
+from capsule_registry.models.limits import require_storable_text
 from capsule_registry.operations.database_roles import grant_statements
 from capsule_registry.operations.doctor import Finding, diagnose
-from capsule_registry.operations.inspection import run_query
-from capsule_registry.schema import version as schema
+from capsule_registry.schema.upgrade import backup, upgrade, upgrade_sql
+from capsule_registry.schema.version import SCHEMA_VERSION, find_schema
 from capsule_registry.unit_of_work import namespaces
-from capsule_registry.unit_of_work.actors import default_actor
+from capsule_registry.unit_of_work.runner import default_actor, require_recordable
 from capsule_registry.unit_of_work.unit import close_unit, open_unit
 
 if TYPE_CHECKING:
@@ -31,7 +36,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from capsule_registry.database.dialects.shells import Shell
+    from capsule_registry.database.dialects.dialect import Shell
+
+#: The read-only connection is the fence; this keeps out what could take it down.
+_READING: Final = ("SELECT", "WITH", "VALUES", "TABLE", "SHOW", "EXPLAIN", "DESCRIBE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +98,8 @@ class RegistryAdmin:
 
     def status(self) -> SchemaStatus:
         """Return the schema version found and the library's."""
-        found = self._database.read(schema.find)
-        return SchemaStatus(found.version, schema.SCHEMA_VERSION, found.is_usable)
+        found = self._database.read(find_schema)
+        return SchemaStatus(found.version, SCHEMA_VERSION, found.is_usable)
 
     def upgrade(self) -> Path | None:
         """
@@ -103,11 +111,11 @@ class RegistryAdmin:
         Raises:
             SchemaVersionError: The schema is newer than this library; nothing was changed.
         """
-        return schema.upgrade(self._database)
+        return upgrade(self._database)
 
     def print_upgrade(self) -> None:
         """Print the SQL that makes the schema in an empty database of this kind."""
-        schema.upgrade_sql(self._database)
+        upgrade_sql(self._database)
 
     def backup(self, target: str | PathLike[str]) -> None:
         """
@@ -117,15 +125,15 @@ class RegistryAdmin:
             InvalidDatabaseError: The database is on a server, which has its own tool for that.
             FileExistsError: *target* exists.
         """
-        if not self._database.dialect.upgrades_itself:
-            reason = "use the server's own tool (pg_dump, mariadb-dump)"
+        if tool := self._database.dialect.backup_tool:
+            reason = f"use the server's own tool ({tool})"
             raise InvalidDatabaseError(str(self._database.address), reason)
-        schema.backup(self._database, Path(target))
+        backup(self._database, Path(target))
 
     def namespaces(self) -> list[NamespaceStatus]:
         """Return the namespaces, by name."""
-        self._check_schema()
-        return [NamespaceStatus(*row) for row in self._database.read(namespaces.list_all)]
+        self._require_schema()
+        return [NamespaceStatus(**row) for row in self._database.read(namespaces.list_all)]
 
     def create_namespace(self, name: str, *, actor: str | None = None) -> None:
         """
@@ -134,8 +142,8 @@ class RegistryAdmin:
         Raises:
             InvalidTextError: *name* is not 1 to 63 characters of `a-z`, `0-9` and `-`.
         """
-        self._check_schema()
-        check_text("actor", actor, MAX_ACTOR)
+        self._require_schema()
+        require_recordable(actor, None)
 
         def create(conn: Connection) -> None:
             unit = namespaces.create(conn, to_namespace(name), self._clock, self._database.dialect)
@@ -155,20 +163,20 @@ class RegistryAdmin:
             NamespaceNotFoundError: There is none of that name.
             NamespaceInUseError: Capsules are registered in it, and *force* is not set.
         """
-        self._check_schema()
+        self._require_schema()
         to_namespace(name)
         last: NamespaceStatus | None = None
 
         def drop(conn: Connection) -> NamespaceStatus:
             nonlocal last
             try:
-                unit = open_unit(conn, name, self._clock)
+                unit = open_unit(conn, name, self._clock, self._database.dialect)
             except NamespaceNotFoundError:
                 if last is None:
                     raise
                 return last  # It was dropped, by a COMMIT that was not answered.
-            found = next(row for row in namespaces.list_all(conn) if row[0] == name)
-            last = NamespaceStatus(*found)
+            found = next(row for row in namespaces.list_all(conn) if row["name"] == name)
+            last = NamespaceStatus(**found)
             if last.capsule_count and not force:
                 raise NamespaceInUseError(name, last.capsule_count)
             namespaces.drop(unit)
@@ -189,7 +197,7 @@ class RegistryAdmin:
         Raises:
             InvalidDatabaseError: The database is a file, which has no roles.
         """
-        self._check_schema()
+        self._require_schema()
         with self._database.translating(), self._database.connected(self._database.engine) as conn:
             return [
                 *grant_statements(
@@ -213,7 +221,7 @@ class RegistryAdmin:
         """
         database = self._database
         with database.translating(), database.connected(database.engine) as conn:
-            return run_query(database, conn, statement)
+            return _run_query(database, conn, statement)
 
     def accept_restore(self, *, actor: str | None = None, reason: str | None = None) -> None:
         """
@@ -222,19 +230,18 @@ class RegistryAdmin:
         It is recorded in each history. Watches and views that were open on what was there before
         end with `IncarnationChangedError`, instead of taking other changes for those they know.
         """
-        self._check_schema()
-        check_text("actor", actor, MAX_ACTOR)
-        check_text("reason", reason)
+        self._require_schema()
+        require_recordable(actor, reason)
         for name in [found.name for found in self.namespaces()]:
 
             def renew(conn: Connection, name: str = name) -> None:
-                unit = namespaces.renew(open_unit(conn, name, self._clock))
+                unit = namespaces.renew(open_unit(conn, name, self._clock, self._database.dialect))
                 close_unit(unit, actor=actor or default_actor(), reason=reason)
 
             self._database.write(renew)
 
-    def _check_schema(self) -> None:
-        self._database.read(schema.find).check(self._database)
+    def _require_schema(self) -> None:
+        self._database.read(find_schema).require_usable(self._database)
 
     def findings(self) -> list[Finding]:
         """Return what was read back of the database, its settings and its namespaces, in order."""
@@ -256,3 +263,29 @@ class RegistryAdmin:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _run_query(
+    database: Database, conn: Connection, statement: str
+) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Return the names of the columns that *statement* gives, and its rows as the driver does."""
+    require_storable_text("SQL", statement)
+    first = re.match(r"[\s(]*(\w*)", statement)
+    if first is None or first[1].upper() not in _READING:
+        reason = f"a query begins with {', '.join(_READING)}"
+        raise PermissionDeniedError(str(database.address), reason)
+    driver: Any = database.engine.dialect.dbapi
+    cursor: Any = conn.connection.cursor()
+    try:
+        database.dialect.run_one(cursor, statement)
+        names = [column[0] for column in cursor.description or ()]
+        return names, [tuple(row) for row in cursor.fetchall()] if names else []
+    except (driver.Error, driver.Warning) as error:
+        wrapped = DBAPIError(statement, None, error)
+        if database.dialect.fault(wrapped) in (None, "corrupt", "unparsed"):
+            reason = str(error.args[-1] if error.args else error).partition("\n")[0]
+            raise InvalidTextError("SQL", "refused", reason) from error
+        raise wrapped from error
+    finally:
+        cursor.close()
+        conn.connection.rollback()

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import inspect
 
-from capsule_registry.entities.derived_rows import PROJECTIONS
+from capsule_registry.entities.derived_rows import DERIVED
 from capsule_registry.errors import InvalidDatabaseError, InvalidTextError
-from capsule_registry.models.limits import check_text
+from capsule_registry.models.limits import require_storable_text
 from capsule_registry.schema.tables import (
     capsules,
     events,
@@ -20,6 +20,7 @@ from capsule_registry.schema.tables import (
     uplinks,
     uuid_mappings,
 )
+from capsule_registry.schema.version import VERSION_TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,7 +36,7 @@ _HISTORY: Final = frozenset({events.name, revisions.name, "audit_log", "capsule_
 _WRITER: Final = {
     "INSERT, UPDATE": (namespaces,),
     "INSERT": (events, revisions, manifests),
-    "INSERT, UPDATE, DELETE": (capsules, *PROJECTIONS, uplinks, uuid_mappings, leases),
+    "INSERT, UPDATE, DELETE": (capsules, *DERIVED, uplinks, uuid_mappings, leases),
 }
 
 
@@ -57,9 +58,9 @@ def grant_statements(
         InvalidDatabaseError: The database is a file, which has no roles.
         InvalidTextError: A role is none.
     """
-    if database.dialect.upgrades_itself:
+    if database.dialect.is_file:
         raise InvalidDatabaseError(str(database.address), "a file has no roles: use its modes")
-    names = [*metadata.tables, "capsule_registry_version", *inspect(conn).get_view_names()]
+    names = [*metadata.tables, VERSION_TABLE, *inspect(conn).get_view_names()]
     present = sorted(name for name in names if name not in _HISTORY)
     for role in readers:
         yield from _granting(database, "SELECT", present, role)
@@ -76,7 +77,7 @@ def _granting(database: Database, rights: str, names: Iterable[str], role: str) 
     def quote(name: str) -> str:
         return f"{mark}{name.replace(mark, 2 * mark)}{mark}"
 
-    check_text("role", role)
+    require_storable_text("role", role)
     parts = role.split("@") if database.dialect.grants_singly else [role]
     if not all(parts) or len(parts) > _MOST_PARTS:
         raise InvalidTextError("role", "grammar", f"{role!r} is no role")

@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from sqlalchemy import ForeignKeyConstraint, and_, exists, func, select
 
 from capsule_registry._version import __version__
-from capsule_registry.database.dialects.sqlite_file import log_size
-from capsule_registry.database.dialects.sqlite_library import (
-    has_wal_reset_race,
-    journal_mode,
-    sqlite_module,
-)
-from capsule_registry.schema import version as schema
 from capsule_registry.schema.tables import metadata
+from capsule_registry.schema.version import SCHEMA_VERSION, find_schema
 from capsule_registry.unit_of_work import namespaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from sqlalchemy import Connection
 
     from capsule_registry.database.database import Database
-
-#: A log beyond this says that some reader has kept it from being used again.
-_LARGEST_LOG: Final = 256 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +39,8 @@ def diagnose(database: Database, conn: Connection) -> Iterator[Finding]:
         value = str(conn.exec_driver_sql(probe.statement).scalar())
         yield Finding(probe.name, value, probe.problem(value))
     yield from _isolation(database, conn)
-    if database.address.file is not None:
-        yield from _file(database.address.file, conn)
+    for detail in database.dialect.details(conn, database.address.file):
+        yield Finding(detail.name, detail.value, detail.problem)
     yield Finding("pool", database.engine.pool.status())
     yield from _schema(database, conn)
 
@@ -61,9 +51,6 @@ def _libraries(database: Database) -> Iterator[Finding]:
     driver: Any = database.engine.dialect.dbapi
     version = getattr(driver, "sqlite_version", None) or driver.__version__
     yield Finding("driver", f"{driver.__name__} {version}")
-    if database.dialect.upgrades_itself:
-        race = has_wal_reset_race(sqlite_module.sqlite_version_info)
-        yield Finding("WAL-reset race", "yes, so no write-ahead log is used" if race else "no")
 
 
 def _isolation(database: Database, conn: Connection) -> Iterator[Finding]:
@@ -72,33 +59,19 @@ def _isolation(database: Database, conn: Connection) -> Iterator[Finding]:
     yield Finding("isolation", found, None if found == wanted else f"{wanted} is needed")
 
 
-def _file(file: Path, conn: Connection) -> Iterator[Finding]:
-    found = str(conn.exec_driver_sql("PRAGMA journal_mode").scalar())
-    wanted = journal_mode()
-    yield Finding("journal_mode", found, None if found == wanted else f"{wanted} is needed")
-    pages = conn.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar()
-    yield Finding("checkpoint every", f"{pages} pages")
-    size = log_size(file)
-    held = "a reader that never ends keeps the log from being used again"
-    yield Finding("log size", f"{size} bytes", held if size > _LARGEST_LOG else None)
-    mode = file.stat().st_mode & 0o777
-    open_to_others = "others can open the file" if mode & 0o077 else None
-    yield Finding("file mode", f"{mode:04o}", open_to_others)
-    mode = file.parent.stat().st_mode & 0o7777
-    replaceable = "others can replace the file" if mode & 0o022 and not mode & 0o1000 else None
-    yield Finding("directory mode", f"{mode:04o}", replaceable)
-
-
 def _schema(database: Database, conn: Connection) -> Iterator[Finding]:
-    found = schema.find(conn)
-    remedy = f"needs {schema.SCHEMA_VERSION}: {schema.upgrade_command(database)}"
+    found = find_schema(conn)
+    remedy = f"needs {SCHEMA_VERSION}: {found.remedy(database)}"
     yield Finding("schema version", found.version or "none", None if found.is_usable else remedy)
     if not found.is_usable:
         return
     orphans = count_orphans(conn)
     yield Finding("foreign keys", f"{orphans} broken", "rows lack parents" if orphans else None)
-    for name, _, revision, _, capsule_count in namespaces.list_all(conn):
-        yield Finding(f"namespace {name}", f"revision {revision}, {capsule_count} capsules")
+    for found_namespace in namespaces.list_all(conn):
+        state = (
+            f"revision {found_namespace['revision']}, {found_namespace['capsule_count']} capsules"
+        )
+        yield Finding(f"namespace {found_namespace['name']}", state)
 
 
 def count_orphans(conn: Connection) -> int:

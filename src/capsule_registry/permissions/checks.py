@@ -8,6 +8,7 @@ all read in one statement. Every failure denies.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
@@ -15,7 +16,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import and_, bindparam, select
 
-from capsule_registry.entities import leases
+from capsule_registry.entities import leases, session_uuids
 from capsule_registry.errors import (
     HistoryCorruptError,
     InvalidUuidError,
@@ -23,19 +24,19 @@ from capsule_registry.errors import (
 )
 from capsule_registry.identifiers import CapsuleId, to_uuid
 from capsule_registry.models.records import CapsuleState
+from capsule_registry.permissions.fault_log import FAULTS, log_denial
 from capsule_registry.permissions.rules import RULES, covering, is_understood, plain_text
 from capsule_registry.schema.tables import capsules, grants, namespaces, uuid_mappings
 from capsule_registry.schema.tables import leases as leases_table
-from capsule_registry.unit_of_work.hash_chain import UNREADABLE
-from capsule_registry.unit_of_work.queries import Query
+from capsule_registry.unit_of_work.queries import Query, query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from capsule_registry.unit_of_work.scope import LookupScope, Row
+    from capsule_registry.unit_of_work.queries import LookupScope, Row
 
 
-class Why(StrEnum):
+class DecisionReason(StrEnum):
     """What a decision rests on."""
 
     GRANTED = "granted"
@@ -57,6 +58,10 @@ class Why(StrEnum):
     TOO_LATE = "too_late"
 
 
+#: The name of `DecisionReason` before, for those who import it.
+Why = DecisionReason
+
+
 class Decision(BaseModel):
     """
     Whether the sender may, why, and as of which revision.
@@ -68,14 +73,45 @@ class Decision(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     allowed: bool
-    why: Why
+    why: DecisionReason
     capsule_id: CapsuleId | None = None
     grant: str | None = None
     revision: int | None = None
 
 
+#: An answer that took longer is not acted upon.
+DEADLINE: Final = timedelta(seconds=2)
+
+_revision = Query(
+    namespaces,
+    (),
+    select(namespaces.c.revision).where(namespaces.c.name == bindparam("namespace")),
+)
+_capsule = query(capsules, "id", columns=("registered_revision", "state"), is_ordered=False)
+_granted = query(grants, "capsule_id", "capability", columns=("value",), is_ordered=False)
+
+
+def _standing_in_parts(
+    scope: LookupScope, *, uuid: UUID | None, capability: str | None
+) -> list[Row]:
+    """Return what `_standing_of` finds, by a query for each of the rows that it joins."""
+    nobody = dict.fromkeys(("capsule_id", "lease_id", "registered_revision", "state", "value"))
+    head = {**nobody, **scope.rows(_revision)[0]}
+    filed = None if uuid is None else scope.row(session_uuids.BY_UUID, uuid=uuid)
+    if filed is None:
+        return [head]
+    capsule = scope.row(_capsule, id=filed["capsule_id"]) or {}
+    found = {
+        **head,
+        **filed,
+        **{name: capsule.get(name) for name in ("registered_revision", "state")},
+    }
+    granted = scope.rows(_granted, capsule_id=filed["capsule_id"], capability=capability)
+    return [{**found, "value": grant["value"]} for grant in granted] or [found]
+
+
 #: The head, and as far as there are any: the UUID, its lease, its capsule, and that one's grants.
-STANDING: Final = Query(
+_standing_of: Final = Query(
     uuid_mappings,
     ("uuid",),
     select(
@@ -112,6 +148,7 @@ STANDING: Final = Query(
     )
     .where(namespaces.c.name == bindparam("namespace"))
     .order_by(grants.c.position),
+    in_parts=_standing_in_parts,
 )
 
 
@@ -147,11 +184,11 @@ class Standing:
 class Verdict(NamedTuple):
     """What is decided of a capsule, and the entry that allows it."""
 
-    why: Why
+    why: DecisionReason
     grant: str | None = None
 
 
-UNKNOWN: Final = Verdict(Why.UNKNOWN_UUID)
+UNKNOWN: Final = Verdict(DecisionReason.UNKNOWN_UUID)
 
 
 def check(scope: LookupScope, uuid: object, capability: object, value: object) -> Decision:
@@ -163,12 +200,18 @@ def check(scope: LookupScope, uuid: object, capability: object, value: object) -
     """
     known = known_capability(capability)
     try:
-        rows = scope.rows(STANDING, uuid=asked_uuid(uuid), capability=known)
+        rows = scope.rows(_standing_of, uuid=asked_uuid(uuid), capability=known)
         if not rows:
             raise NamespaceNotFoundError(scope.namespace)
         return _decide(scope, rows, known, value)
-    except UNREADABLE:
-        return Decision(allowed=False, why=Why.UNREADABLE)
+    except FAULTS as fault:
+        return denial(fault, uuid)
+
+
+def denial(fault: Exception, uuid: object) -> Decision:
+    """Return the denial of what the sender *uuid* asked, for a *fault* that is logged."""
+    log_denial(fault, uuid)
+    return Decision(allowed=False, why=DecisionReason.UNREADABLE)
 
 
 def standing(scope: LookupScope, capsule_id: str) -> Standing:
@@ -185,22 +228,22 @@ def standing(scope: LookupScope, capsule_id: str) -> Standing:
 def decide(standing: Standing, capability: str | None, value: object) -> Verdict:
     """Decide whether a capsule may do that; `None` is a capability that there is not."""
     if not standing.is_registered:
-        return Verdict(Why.NOT_REGISTERED)
+        return Verdict(DecisionReason.NOT_REGISTERED)
     if standing.state != CapsuleState.READY:
-        return Verdict(Why.NOT_READY)
+        return Verdict(DecisionReason.NOT_READY)
     if capability is None:
-        return Verdict(Why.UNKNOWN_CAPABILITY)
+        return Verdict(DecisionReason.UNKNOWN_CAPABILITY)
     grant = covering(capability, standing.grants.get(capability, ()), value)
     if grant is not None:
-        return Verdict(Why.GRANTED, grant)
+        return Verdict(DecisionReason.GRANTED, grant)
     understood = is_understood(capability, value)
-    return Verdict(Why.NOT_GRANTED if understood else Why.MALFORMED_VALUE)
+    return Verdict(DecisionReason.NOT_GRANTED if understood else DecisionReason.MALFORMED_VALUE)
 
 
 def decision(revision: int, capsule_id: CapsuleId | None, verdict: Verdict) -> Decision:
     """Return the decision on the sender that *verdict* is."""
     return Decision(
-        allowed=verdict.why is Why.GRANTED,
+        allowed=verdict.why is DecisionReason.GRANTED,
         why=verdict.why,
         capsule_id=capsule_id,
         grant=verdict.grant,

@@ -5,15 +5,17 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from capsule_registry.errors import InvalidTextError
 from capsule_registry.identifiers import CapsuleId
+from capsule_registry.models.limits import require_storable_text
 from capsule_registry.models.new_capsule import CAPABILITIES
 from capsule_registry.models.records import CapsuleState, Grant
-from capsule_registry.permissions.rules import asking
+from capsule_registry.permissions.rules import RULES, asking, is_understood
 from capsule_registry.schema.tables import grants
 from capsule_registry.unit_of_work.queries import Query, derived
 
 if TYPE_CHECKING:
-    from capsule_registry.unit_of_work.scope import Row, Scope
+    from capsule_registry.unit_of_work.queries import Row, Scope
 
 
 @cache
@@ -29,6 +31,20 @@ def _place(row: Row) -> tuple[int, ...]:
     """Return what rows are ordered by: registration, then the manifest."""
     in_manifest = (CAPABILITIES.index(row["capability"]), row["position"])
     return (row["registered_revision"], row["capsule_position"], *in_manifest)
+
+
+def require_askable(capability: str | None, value: str | None) -> None:
+    """
+    Refuse what can never be found, which would read as that nobody may.
+
+    Raises:
+        InvalidTextError: There is no such *capability*, or *value* cannot be asked for with it.
+    """
+    if capability is not None and capability not in RULES:
+        raise InvalidTextError("capability", "unknown", f"there is no {capability!r}")
+    if capability is not None and value is not None and not is_understood(capability, value):
+        raise InvalidTextError("value", "malformed", f"{value!r} is none of {capability}")
+    require_storable_text("value", value)
 
 
 def find(

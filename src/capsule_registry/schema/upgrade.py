@@ -1,12 +1,22 @@
-"""A transaction that may change tables, one process at a time."""
+"""Bringing the schema of a database to this library's version, one process at a time."""
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from itertools import chain, count
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import inspect
 
 from capsule_registry.database.dialects.dialect import LOCK_TIMEOUT_SECONDS
+from capsule_registry.database.dialects.sqlite_library import sqlite_module
+from capsule_registry.database.retries import RETRY_SECONDS, Backoff
 from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableError
+from capsule_registry.schema.tables import metadata
+from capsule_registry.schema.version import SCHEMA_VERSION, VERSION_TABLE, find_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,38 +25,94 @@ if TYPE_CHECKING:
 
     from capsule_registry.database.database import Database
 
+#: Alembic keeps its context in module globals, so one thread at a time.
+_alembic_lock: Final = Lock()
+
+
+def prepare(database: Database, *, migrate: bool | None) -> None:
+    """
+    Make sure that this library can run on the schema, upgrading it where that is wanted.
+
+    Raises:
+        SchemaVersionError: It cannot, and nothing was changed.
+    """
+    wanted = database.dialect.upgrades_itself if migrate is None else migrate
+    found = database.read(find_schema)
+    if wanted and found.is_older and not database.read_only:
+        upgrade(database)
+    else:
+        found.require_usable(database)
+
+
+def upgrade(database: Database) -> Path | None:
+    """
+    Bring the schema to this library's version, in one transaction where the database can.
+
+    A SQLite file that has anything in it is copied first. Any number of processes may do this at
+    once: one upgrades, the others wait and find it done.
+
+    Returns:
+        The path of the copy, if one was made.
+
+    Raises:
+        SchemaVersionError: The schema is newer than this library, or from before its first version;
+            nothing was changed.
+    """
+    backoff = Backoff(RETRY_SECONDS)
+    while True:
+        try:
+            return _upgrade_once(database)
+        except RegistryUnavailableError as error:
+            # Processes that write meanwhile lock the tables in another order.
+            if not (database.is_passing(error.__cause__) and backoff.pause()):
+                raise
+
+
+def _upgrade_once(database: Database) -> Path | None:
+    with _alembic_lock, migrating(database) as conn:
+        found = find_schema(conn)
+        if not found.is_older:
+            found.require_usable(database)
+            return None
+        _refuse_foreign_tables(conn, database)
+        copy = _copy_before_upgrade(database, conn)
+        _run_alembic("upgrade", SCHEMA_VERSION, connection=conn)
+    return copy
+
 
 @contextmanager
 def migrating(database: Database) -> Iterator[Connection]:
     """
     Give a connection in a transaction that may change tables, and hold the lock on the schema.
 
-    On SQLite foreign keys are off, since the children of a table that is rebuilt would be deleted,
-    and are checked before the commit.
+    Where a migration rebuilds tables, foreign keys are not enforced meanwhile, since the children
+    of such a table would be deleted; they are checked before the commit.
     """
+    dialect = database.dialect
     with (
         database.translating(),
         database.taking_turns(),
         database.connected(database.engine) as conn,
     ):
-        _set_foreign_keys(database, conn, on=False)
+        _run_alone(conn, dialect.stop_foreign_keys)
         try:
-            begun = conn.execution_options(begin=database.dialect.begin_write)
-            with _cluster_locked(database, conn), begun.begin(), _schema_locked(database, begun):
-                yield begun
-                _refuse_orphans(database, begun)
+            with _cluster_locked(database, conn), conn.begin(), _schema_locked(database, conn):
+                yield conn
+                _refuse_orphans(database, conn)
         finally:
-            _set_foreign_keys(database, conn.execution_options(begin=None), on=True)
+            _run_alone(conn, dialect.start_foreign_keys)
+
+
+def _run_alone(conn: Connection, statement: str | None) -> None:
+    """Run *statement* outside of any transaction."""
+    if statement is not None:
+        conn.exec_driver_sql(statement)
+        conn.rollback()
 
 
 @contextmanager
 def _cluster_locked(database: Database, conn: Connection) -> Iterator[None]:
     """Keep out those who change the schema on another node, where there are several that write."""
-    with conn.begin():
-        is_cluster = database.dialect.is_cluster(conn)
-    if not is_cluster or database.dialect.lock_cluster is None:
-        yield
-        return
     with database.dialect.lock_cluster(conn, LOCK_TIMEOUT_SECONDS) as taken:
         if not taken:
             reason = "another process has been changing the schema for too long (see"
@@ -58,27 +124,89 @@ def _cluster_locked(database: Database, conn: Connection) -> Iterator[None]:
 
 @contextmanager
 def _schema_locked(database: Database, conn: Connection) -> Iterator[None]:
-    if database.dialect.lock_schema:
-        held = conn.exec_driver_sql(database.dialect.lock_schema).scalar()
-        if held == 0:
-            reason = "another process has been changing the schema for too long"
-            raise RegistryUnavailableError(str(database.address), reason)
+    dialect = database.dialect
+    if dialect.begin_write:
+        conn.exec_driver_sql(dialect.begin_write)
+    if dialect.lock_schema and conn.exec_driver_sql(dialect.lock_schema).scalar() == 0:
+        reason = "another process has been changing the schema for too long"
+        raise RegistryUnavailableError(str(database.address), reason)
     try:
         yield
     finally:
-        if database.dialect.unlock_schema:
-            conn.exec_driver_sql(database.dialect.unlock_schema)
-
-
-def _set_foreign_keys(database: Database, conn: Connection, *, on: bool) -> None:
-    if database.dialect.upgrades_itself:
-        conn.exec_driver_sql(f"PRAGMA foreign_keys = {int(on)}")
-        conn.rollback()
+        if dialect.unlock_schema:
+            conn.exec_driver_sql(dialect.unlock_schema)
 
 
 def _refuse_orphans(database: Database, conn: Connection) -> None:
-    if not database.dialect.upgrades_itself:
+    if database.dialect.find_orphans is None:
         return
-    if orphans := conn.exec_driver_sql("PRAGMA foreign_key_check").all():
+    if orphans := conn.exec_driver_sql(database.dialect.find_orphans).all():
         reason = f"{len(orphans)} rows would be left without their parents: {orphans[:3]}"
         raise InvalidDatabaseError(str(database.address), reason)
+
+
+def _refuse_foreign_tables(conn: Connection, database: Database) -> None:
+    """Refuse a database in which somebody else's tables have our names."""
+    names = set(inspect(conn).get_table_names())
+    taken = sorted(names & set(metadata.tables))
+    if taken and VERSION_TABLE not in names:
+        reason = f"it has a table {taken[0]} that is not the registry's: use another database"
+        raise InvalidDatabaseError(str(database.address), reason)
+
+
+def upgrade_sql(database: Database) -> None:
+    """Print the statements that bring an empty database to this library's version."""
+    with _alembic_lock:
+        _run_alembic("upgrade", SCHEMA_VERSION, dialect_name=database.engine.dialect.name, sql=True)
+
+
+def backup(database: Database, target: Path) -> None:
+    """
+    Copy a SQLite database to *target*, consistent though others write, for its owner only.
+
+    Raises:
+        FileExistsError: *target* exists.
+    """
+    os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+    copy = sqlite_module.connect(target)
+    try:
+        database.read(lambda conn: _source(conn).backup(copy))
+    except BaseException:
+        target.unlink()
+        raise
+    finally:
+        copy.close()
+
+
+def _source(conn: Connection) -> Any:  # noqa: ANN401 - the module is chosen at run time
+    return conn.connection.driver_connection
+
+
+def _copy_before_upgrade(database: Database, conn: Connection) -> Path | None:
+    """Copy the file beside itself, while *conn* keeps other writers out, if anything is in it."""
+    file = database.address.file
+    if file is None or not inspect(conn).get_table_names():
+        return None
+    name = f"{file.name}.before-{SCHEMA_VERSION}"
+    numbered = (file.with_name(f"{name}.{number}") for number in count(1))
+    copy = next(path for path in chain([file.with_name(name)], numbered) if not path.exists())
+    backup(database, copy)
+    return copy
+
+
+def _run_alembic(command: str, target: str, *, sql: bool = False, **attributes: Any) -> None:  # noqa: ANN401 - handed to env.py
+    # Alembic takes half a second to import, and only this function needs it.
+    from alembic import command as alembic_command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations_directory()).replace("%", "%%"))
+    config.attributes.update(attributes)
+    getattr(alembic_command, command)(config, target, sql=sql)
+
+
+def migrations_directory() -> Path:
+    """Return where the migrations are: in the package, or beside `src` in a checkout."""
+    package = Path(__file__).parents[1]
+    packaged = package / "migrations"
+    return packaged if packaged.is_dir() else package.parents[1] / "migrations"

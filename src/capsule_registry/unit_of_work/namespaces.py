@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from sqlalchemy import bindparam, delete, func, select, update
@@ -13,7 +13,6 @@ from capsule_registry.canonical_json import canonical_json
 from capsule_registry.database.dialects.expressions import DatabaseNow
 from capsule_registry.errors import (
     FutureRevisionError,
-    HistoryCorruptError,
     NamespaceNotFoundError,
     RevisionCompactedError,
 )
@@ -26,7 +25,7 @@ from capsule_registry.schema.tables import (
     revisions,
 )
 from capsule_registry.unit_of_work.hash_chain import GENESIS_HASH
-from capsule_registry.unit_of_work.unit import open_unit
+from capsule_registry.unit_of_work.unit import open_unit, require_numbers
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
     from capsule_registry.clocks import Clock
     from capsule_registry.database.dialects.dialect import Dialect
-    from capsule_registry.unit_of_work.scope import Scope
+    from capsule_registry.unit_of_work.queries import Scope
     from capsule_registry.unit_of_work.unit import Unit
 
 #: Before any clock: the first unit sets the time.
@@ -50,7 +49,8 @@ _listing = (
         .where(
             capsules.c.namespace == namespaces.c.name, capsules.c.registered_revision.is_not(None)
         )
-        .scalar_subquery(),
+        .scalar_subquery()
+        .label("capsule_count"),
     )
     .where(namespaces.c.revision > 0)
     .order_by(namespaces.c.name)
@@ -58,7 +58,7 @@ _listing = (
 _head = select(
     namespaces.c.incarnation,
     namespaces.c.revision,
-    namespaces.c.head_hash,
+    namespaces.c.head_hash.label("hash"),
     namespaces.c.compacted_revision,
     namespaces.c.last_commit_at,
     DatabaseNow().label("now"),
@@ -73,14 +73,14 @@ class Head:
     incarnation: UUID
     revision: int
     hash: str
-    compacted: int
+    compacted_revision: int
     last_commit_at: datetime
     #: What the database's clock said when this was read, if it has one.
     now: datetime | None
 
-    def check(self, revision: int) -> None:
+    def require_known(self, revision: int) -> None:
         """
-        Check that the state at *revision* can be told.
+        Require that the state at *revision* can be told.
 
         Raises:
             FutureRevisionError: It lies beyond the head.
@@ -88,8 +88,8 @@ class Head:
         """
         if revision > self.revision:
             raise FutureRevisionError(revision, self.revision)
-        if revision < self.compacted:
-            raise RevisionCompactedError(revision, self.compacted)
+        if revision < self.compacted_revision:
+            raise RevisionCompactedError(revision, self.compacted_revision)
 
 
 def create(conn: Connection, namespace: str, clock: Clock, dialect: Dialect) -> Unit:
@@ -107,7 +107,7 @@ def create(conn: Connection, namespace: str, clock: Clock, dialect: Dialect) -> 
         "last_commit_at": _BEGINNING,
     }
     conn.execute(dialect.insert_if_missing(namespaces), row)
-    unit = open_unit(conn, namespace, clock)
+    unit = open_unit(conn, namespace, clock, dialect)
     if unit.revision == 1:
         unit.file("namespace.created", namespaces.name, None, image(unit))
     return unit
@@ -145,17 +145,16 @@ def head(scope: Scope) -> Head:
         NamespaceNotFoundError: It was dropped.
         HistoryCorruptError: The row is none that the registry wrote.
     """
-    row = scope.execute(_head, {"namespace": scope.namespace}).one_or_none()
+    row = scope.execute(_head, {"namespace": scope.namespace}).mappings().one_or_none()
     if row is None:
         raise NamespaceNotFoundError(scope.namespace)
-    if not (isinstance(row.revision, int) and isinstance(row.compacted_revision, int)):
-        raise HistoryCorruptError(f"namespace {scope.namespace}", "its revisions are no numbers")
-    return Head(*row)
+    require_numbers(scope.namespace, {**row})
+    return Head(**row)
 
 
-def list_all(conn: Connection) -> list[tuple[str, UUID, int, str, int]]:
-    """Return name, incarnation, revision, head hash and count of capsules of each, by name."""
-    return [(*row,) for row in conn.execute(_listing)]
+def list_all(conn: Connection) -> list[dict[str, Any]]:
+    """Return name, incarnation, revision, head_hash and capsule_count of each, by name."""
+    return [{**row} for row in conn.execute(_listing).mappings()]
 
 
 def drop(unit: Unit) -> None:

@@ -1,8 +1,8 @@
 """
-Statements that SQLAlchemy compiles once, and the driver runs.
+Statements that SQLAlchemy compiles once and the driver runs.
 
-What makes a statement through SQLAlchemy several times as slow as the driver's own is done once per
-statement here: compiling it, and finding out how each value is to be converted.
+Compiling a statement, and finding out how each value is converted, is what makes SQLAlchemy several
+times as slow as the driver itself. Here that is done once per statement.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Executable, SelectBase
+from sqlalchemy import Executable, SelectBase, bindparam, insert
 
-from capsule_registry.database.dialects.bulk_insert import Insertion
-from capsule_registry.unit_of_work.scope import LookupScope
+from capsule_registry.unit_of_work.queries import LookupScope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
     from capsule_registry.clocks import Clock
-    from capsule_registry.unit_of_work.queries import Query
-    from capsule_registry.unit_of_work.scope import Row
+    from capsule_registry.unit_of_work.queries import Query, Row
 
     _Processor = Callable[[Any], Any] | None
     _Columns = Mapping[str, tuple[int, _Processor]]
@@ -34,8 +32,8 @@ if TYPE_CHECKING:
 _STATEMENTS: Final = "capsule_registry.statements"
 
 
-class Prepared:
-    """A statement as the driver takes it; each parameter that is a list has the same length."""
+class PreparedStatement:
+    """A statement as the driver takes it; parameters that are lists all have the same length."""
 
     def __init__(self, statement: Any, dialect: Dialect, length: int) -> None:  # noqa: ANN401 - any Executable
         compiled = statement.compile(dialect=dialect)
@@ -47,26 +45,29 @@ class Prepared:
         self._lists: Mapping[str, Sequence[str]] = {
             name: state.parameter_expansion[name] for name, bind in binds.items() if bind.expanding
         }
-        #: What the statement itself says of its parameters, such as a limit.
-        self._said = {name: bind.value for name, bind in binds.items() if not bind.required}
+        #: Values that the statement itself has, such as a limit.
+        self._own_values = {name: bind.value for name, bind in binds.items() if not bind.required}
         processors: dict[str, _Processor] = {}
         for name, bind in binds.items():
-            processor = _impl(bind, dialect).bind_processor(dialect)
+            processor = bind.type.dialect_impl(dialect).bind_processor(dialect)
             processors |= dict.fromkeys(self._lists.get(name, [name]), processor)
         self._binds = [(name, processors[name]) for name in state.positiontup or processors]
-        #: Of the values, where the driver takes them by name.
+        #: The names of the values, where the driver takes them by name.
         self._names = None if state.positiontup is not None else [*processors]
         self.columns: _Columns = {}
         if isinstance(statement, SelectBase):
             self.columns = {
-                column.name: (index, _impl(column, dialect).result_processor(dialect, None))
+                column.name: (
+                    index,
+                    column.type.dialect_impl(dialect).result_processor(dialect, None),
+                )
                 for index, column in enumerate(statement.selected_columns)
             }
 
     def parameters(self, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - what the driver takes
         """Return *values* as the driver takes them; lists are filled up with nulls."""
-        if self._lists or self._said:
-            values = {**self._said, **values, **dict(self._expanded(values))}
+        if self._lists or self._own_values:
+            values = {**self._own_values, **values, **dict(self._expanded(values))}
         taken = [
             process(values[name]) if process else values[name] for name, process in self._binds
         ]
@@ -77,8 +78,44 @@ class Prepared:
             yield from zip_longest(expanded, values[name])
 
 
-def _impl(element: Any, dialect: Dialect) -> Any:  # noqa: ANN401 - of any type
-    return element.type.dialect_impl(dialect)
+class Insertion:
+    """
+    The statement that inserts one row into a table, as the driver takes it.
+
+    Its parameters are named for the table and *number*, so that several can be one statement.
+    """
+
+    def __init__(self, table: Table, number: int, dialect: Dialect) -> None:
+        columns = {
+            f"{table.name}_{number}_{column.name}": column
+            for column in table.c
+            if column.computed is None
+        }
+        binds = {column: bindparam(name, type_=column.type) for name, column in columns.items()}
+        compiled = insert(table).values(binds).compile(dialect=dialect)
+        self.sql = str(compiled)
+        self.table = dialect.identifier_preparer.quote(table.name)
+        self.columns: Sequence[str] = [
+            dialect.identifier_preparer.quote(column.name) for column in columns.values()
+        ]
+        self._names = [*columns]
+        self._binds = [
+            (column.name, column.type.dialect_impl(dialect).bind_processor(dialect))
+            for column in columns.values()
+        ]
+        #: Returns the values of a row as the driver takes them.
+        self.parameters: Callable[[Mapping[str, Any]], Any] = (
+            self.named_values if compiled.positiontup is None else self.values
+        )
+
+    def values(self, row: Mapping[str, Any]) -> list[Any]:
+        """Return the values of *row* in order; what it lacks is null."""
+        get = row.get
+        return [process(get(key)) if process else get(key) for key, process in self._binds]
+
+    def named_values(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the same by the names of the parameters."""
+        return dict(zip(self._names, self.values(row), strict=True))
 
 
 class _Row(Mapping[str, Any]):
@@ -102,7 +139,7 @@ class _Row(Mapping[str, Any]):
         return len(self._columns)
 
 
-class Statements(dict[tuple[Executable, int], Prepared]):
+class PreparedStatements(dict[tuple[Executable, int], PreparedStatement]):
     """
     Statements by the length of their lists, each compiled when it is first asked for.
 
@@ -115,18 +152,18 @@ class Statements(dict[tuple[Executable, int], Prepared]):
         self._insertions: dict[tuple[Table, int], Insertion] = {}
 
     @classmethod
-    def of(cls, conn: Connection) -> Statements:
+    def of(cls, conn: Connection) -> PreparedStatements:
         """Return the statements that are kept beside the driver's connection."""
         kept = conn.info.get(_STATEMENTS)
         if kept is None:
             conn.info[_STATEMENTS] = kept = cls(conn.dialect)
         return kept
 
-    def __missing__(self, key: tuple[Executable, int]) -> Prepared:
-        self[key] = prepared = Prepared(key[0], self._dialect, key[1])
+    def __missing__(self, key: tuple[Executable, int]) -> PreparedStatement:
+        self[key] = prepared = PreparedStatement(key[0], self._dialect, key[1])
         return prepared
 
-    def fitting(self, statement: Executable, lists: Iterable[Sequence[Any]]) -> Prepared:
+    def fitting(self, statement: Executable, lists: Iterable[Sequence[Any]]) -> PreparedStatement:
         """Return *statement* for *lists*, which are some of its parameters."""
         longest = max(map(len, lists), default=0)
         return self[statement, 1 << (longest - 1).bit_length() if longest else 0]
@@ -141,10 +178,10 @@ class Statements(dict[tuple[Executable, int], Prepared]):
 
 @dataclass(frozen=True, slots=True)
 class PreparedScope(LookupScope):
-    """Where something is looked up with a cursor of the driver, each statement by itself."""
+    """The live tables of one namespace, asked with a cursor of the driver."""
 
     cursor: Any
-    statements: Statements
+    statements: PreparedStatements
     namespace: str
     clock: Clock
 

@@ -1,14 +1,15 @@
 """
-What can be looked up, said once.
+What can be looked up, said once, and the scopes that answer it.
 
 A query names a table and the columns that must have given values. A scope answers it: from the live
-tables by its statement, or from the history as it was at some revision.
+tables by the query's statement, or from the history as of some revision.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -23,31 +24,40 @@ from sqlalchemy import (
     select,
 )
 
+from capsule_registry.database.dialects.expressions import DatabaseNow
 from capsule_registry.schema.tables import capsules, leases, uplinks, uuid_mappings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from sqlalchemy import Connection, CursorResult, Executable
+
+    from capsule_registry.clocks import Clock, Moment
+
+    Row = Mapping[Any, Any]
+
+P = ParamSpec("P")
 T = TypeVar("T")
 
-#: How many values a statement is given at once.
-BATCH: Final = 500
-#: The columns that say in which order rows were registered.
+#: How many values one statement takes.
+MAX_VALUES: Final = 500
+#: The columns that give the order of registration.
 ORDER: Final[dict[str, tuple[str, ...]]] = {
     capsules.name: ("registered_revision", "position"),
     uplinks.name: ("created_revision", "position"),
     uuid_mappings.name: ("created_revision", "position"),
     leases.name: ("opened_revision",),
 }
+_now = select(DatabaseNow())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
     """
-    Rows of `table` in a namespace whose columns `by` have the values of the parameters so named.
+    Rows of `table` in a namespace whose columns `by` equal the parameters of the same names.
 
-    A parameter of a column in `among` is a list, and the column has one of its values. Of capsules
-    the registered ones alone. In order of registration, the first `limit` if that is set.
+    A parameter of a column in `among` is a list, and the column must have one of its values. Of
+    capsules, only registered ones. Rows come in order of registration, the first `limit` if set.
     """
 
     table: Table
@@ -55,10 +65,13 @@ class Query:
     statement: Select[*tuple[Any, ...]] | CompoundSelect[*tuple[Any, ...]]
     among: tuple[str, ...] = ()
     limit: int | None = None
-    #: Only what comes after the place `after_revision`, `after_position`, and at most `most` rows.
+    #: Only rows after the place `after_revision`, `after_position`, and at most `most` of them.
     is_page: bool = False
-    #: Rows of capsules come with their manifests' format and text.
+    #: Rows of capsules come with the format and text of their manifests.
     with_manifest: bool = False
+    #: Gives the same rows by asking simpler queries, where the statement joins what a scope other
+    #: than the live tables keeps apart.
+    in_parts: Callable[..., Sequence[Row]] | None = None
 
 
 def matching(table: Table, by: Iterable[str], among: Iterable[str] = ()) -> ColumnElement[bool]:
@@ -82,8 +95,8 @@ def query(
     """
     Return a query for whole rows, or for some *columns* where no more is needed.
 
-    Not *is_ordered*, the caller puts the rows in order: an index that has the order would tempt
-    the database to walk the whole namespace instead of looking up what is asked for.
+    If not *is_ordered*, the caller sorts the rows: an index that has the order would tempt the
+    database to walk the whole namespace instead of looking up what is asked for.
     """
     wanted = [table.c[name] for name in columns or table.c.keys()]
     statement = select(*wanted).where(matching(table, by, among)).limit(limit)
@@ -95,7 +108,7 @@ def query(
 def page(table: Table, *by: str, columns: tuple[str, ...]) -> Query:
     """Return a query for some of the rows at a time, in order."""
     revision, position = (table.c[name] for name in ORDER[table.name])
-    # Said so that each database walks the index from there on.
+    # Worded so that each database walks the index from there on.
     is_after = and_(
         revision >= bindparam("after_revision"),
         or_(revision > bindparam("after_revision"), position > bindparam("after_position")),
@@ -110,27 +123,16 @@ def page(table: Table, *by: str, columns: tuple[str, ...]) -> Query:
 
 
 def counting(table: Table) -> Query:
-    """Return a query for how many rows there are, as the column `count`."""
+    """Return a query for the number of rows, as the column `count`."""
     statement = select(func.count().label("count")).select_from(table).where(matching(table, ()))
     return Query(table, (), statement)
 
 
-def put_in_order(table: Table, rows: Iterable[Mapping[Any, Any]]) -> list[Mapping[Any, Any]]:
-    """Return rows of *table* in the order in which they were registered."""
-    return sorted(rows, key=lambda row: [row[name] for name in ORDER[table.name]])
-
-
-def batches(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield *values* in parts that a statement takes."""
-    for start in range(0, len(values), BATCH):
-        yield values[start : start + BATCH]
-
-
 def derived(table: Table, *by: str, among: tuple[str, ...] = ()) -> Query:
     """
-    Return a query for rows that follow from manifests, with what tells of their capsules.
+    Return a query for rows derived from manifests, with the columns of their capsules that order.
 
-    The caller puts them in order (see `in_order`): ordered by the database, it would walk all
+    The caller sorts them (see `in_order`): to sort them itself, the database would walk all
     capsules for a few rows.
     """
     of_capsule = and_(
@@ -147,9 +149,78 @@ def derived(table: Table, *by: str, among: tuple[str, ...] = ()) -> Query:
     return Query(table, by, statement.where(matching(table, by, among)), among)
 
 
-def in_order(rows: Iterable[Mapping[Any, Any]]) -> list[Mapping[Any, Any]]:
+def in_order(rows: Iterable[Row]) -> list[Row]:
     """Return derived rows in the order of their capsules' registration, then of the manifest."""
     return sorted(
         rows,
         key=lambda row: (row["registered_revision"], row["capsule_position"], row["position"]),
     )
+
+
+def put_in_order(table: Table, rows: Iterable[Row]) -> list[Row]:
+    """Return rows of *table* in order of registration."""
+    return sorted(rows, key=lambda row: [row[name] for name in ORDER[table.name]])
+
+
+def batches(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield *values* in parts that one statement takes."""
+    for start in range(0, len(values), MAX_VALUES):
+        yield values[start : start + MAX_VALUES]
+
+
+class LookupScope(ABC):
+    """What a lookup needs: something that answers queries, for one namespace, and a clock."""
+
+    __slots__ = ()
+    namespace: str
+    clock: Clock
+
+    @abstractmethod
+    def rows(self, query: Query, **values: Any) -> Sequence[Row]:  # noqa: ANN401 - bound values
+        """Return the rows that *query* finds for *values*, in its order."""
+
+    def row(self, query: Query, **values: Any) -> Row | None:  # noqa: ANN401 - bound values
+        """Return the first row that *query* finds for *values*, or `None`."""
+        found = self.rows(query, **values)
+        return found[0] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope(LookupScope):
+    """The live tables of one namespace, on a connection."""
+
+    conn: Connection
+    namespace: str
+    clock: Clock
+
+    def rows(self, query: Query, **values: Any) -> Sequence[Row]:  # noqa: ANN401 - bound values
+        """Return the rows that *query* finds for *values*, in its order."""
+        values["namespace"] = self.namespace
+        return self.execute(query.statement, values).mappings().all()
+
+    def execute(
+        self, statement: Executable, values: Mapping[str, Any] | None = None
+    ) -> CursorResult[*tuple[Any, ...]]:
+        """Run *statement* with *values*."""
+        return self.conn.execute(statement, values)
+
+    def scalar(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - any column's value
+        """Return the first column of the first row, or `None`."""
+        return self.execute(statement, values).scalar()
+
+    def moment(self) -> Moment:
+        """Return the time now."""
+        return self.clock.moment(self.scalar(_now))
+
+    def count(self, query: Query) -> int:
+        """Return the number that *query* (see `counting`) gives."""
+        return int(self.rows(query)[0]["count"])
+
+
+class Reading(Protocol):
+    """How a registry reads: strictly, and not inside its own transaction."""
+
+    def __call__(
+        self, work: Callable[Concatenate[Scope, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Return `work(scope, *args, **kwargs)`."""

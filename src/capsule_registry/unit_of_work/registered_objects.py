@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
     from capsule_registry.models.records import RegisteredCapsule
-    from capsule_registry.unit_of_work.unit import Registration, Unit
+    from capsule_registry.unit_of_work.unit import Unit
+
+    #: Id, generation and time: they name one registration. The time is part of it since a
+    #: namespace that was dropped and made again, or restored, gives generations anew.
+    Registration = tuple[str, int, datetime]
 
 
-def key_of(record: RegisteredCapsule) -> Registration:
-    """Return what names the registration *record*, and no other."""
-    return key(record.id, record.generation, record.registered_at)
-
-
-def key(capsule_id: str, generation: int, registered_at: datetime) -> Registration:
-    """
-    Return what names one registration, and no other.
-
-    The time is part of it: in a namespace that was dropped and made again, or brought back from a
-    backup, generations are given anew.
-    """
-    return (str(capsule_id), generation, registered_at)
-
-
-class Instances:
+class RegisteredObjects:
     """
     Objects by the registration that they were given with.
 
@@ -41,31 +30,29 @@ class Instances:
 
     def add(self, unit: Unit, record: RegisteredCapsule, instance: object) -> None:
         """Keep *instance* for the registration *record*, made in *unit*."""
-        registration = key_of(record)
-        unit.registered.append(registration)
-        if registration in unit.unregistered:  # Made, removed and made again in one unit.
-            unit.unregistered.remove(registration)
+        registration = registration_of(record)
+        unit.on_commit.append(partial(self._keep_only, registration, instance))
+        unit.on_rollback.append(partial(self._let_go, registration))
         self._objects.setdefault(record.id, {})[registration] = instance
+
+    def remove(self, unit: Unit, record: RegisteredCapsule) -> None:
+        """Let go of the object of the registration *record*, which *unit* removes."""
+        unit.on_commit.append(partial(self._let_go, registration_of(record)))
 
     def of(self, registration: Registration) -> object | None:
         """Return the object of that registration, if it was made in this process."""
         return self._objects.get(registration[0], {}).get(registration)
 
-    def committed(self, unit: Unit) -> None:
-        """Let go of the registrations that *unit* removed, or that stood before its own."""
-        for registration in unit.registered:
-            of_id = self._objects.get(registration[0], {})
-            if registration in of_id:
-                self._objects[registration[0]] = {registration: of_id[registration]}
-        self._let_go(unit.unregistered)
+    def _keep_only(self, registration: Registration, instance: object) -> None:
+        self._objects[registration[0]] = {registration: instance}
 
-    def rolled_back(self, unit: Unit | None) -> None:
-        """Let go of the registrations that *unit*, if there was one, would have made."""
-        self._let_go(unit.registered if unit else ())
+    def _let_go(self, registration: Registration) -> None:
+        of_id = self._objects.get(registration[0], {})
+        of_id.pop(registration, None)
+        if not of_id:
+            self._objects.pop(registration[0], None)
 
-    def _let_go(self, registrations: Iterable[Registration]) -> None:
-        for registration in registrations:
-            of_id = self._objects.get(registration[0], {})
-            of_id.pop(registration, None)
-            if not of_id:
-                self._objects.pop(registration[0], None)
+
+def registration_of(record: RegisteredCapsule) -> Registration:
+    """Return what names the registration *record*, and no other."""
+    return str(record.id), record.generation, record.registered_at

@@ -1,19 +1,22 @@
-"""How units are run: begun, ended, run again, and looked up where COMMIT was not answered."""
+"""Running units: begun, ended, run again, and looked up where COMMIT was not answered."""
 
 from __future__ import annotations
 
+import getpass
 import logging
+import os
+import socket
 from contextlib import contextmanager
-from copy import copy
+from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
+from capsule_registry.database.database import Database
 from capsule_registry.database.driver_errors import UnknownOutcomeError
-from capsule_registry.entities import leases
 from capsule_registry.errors import NamespaceNotFoundError, RegistryUnavailableError
+from capsule_registry.models.limits import MAX_ACTOR, require_storable_text
 from capsule_registry.unit_of_work import namespaces
-from capsule_registry.unit_of_work.actors import default_actor
-from capsule_registry.unit_of_work.high_water_mark import Seen, Sighting
-from capsule_registry.unit_of_work.scope import Scope
+from capsule_registry.unit_of_work.high_water_mark import HighWaterMark, Position
+from capsule_registry.unit_of_work.queries import Scope
 from capsule_registry.unit_of_work.unit import Unit, close_unit, is_committed, open_unit
 
 if TYPE_CHECKING:
@@ -22,153 +25,191 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from capsule_registry.clocks import Clock
-    from capsule_registry.database.database import Database
-    from capsule_registry.unit_of_work.registered_objects import Instances
+    from capsule_registry.schema.version import FoundSchema
 
 T = TypeVar("T")
 logger = logging.getLogger("capsule_registry")
 
 
-class Units:
-    """The units of one registry: on one namespace, by one actor, with one clock."""
+class UnitRunner:
+    """Runs the units of one registry: on one namespace, by one actor, with one clock."""
 
-    def __init__(  # noqa: PLR0913 - what every unit of the registry has
+    def __init__(
         self,
         database: Database,
         namespace: str,
-        instances: Instances,
+        clock: Clock,
         *,
         actor: str | None,
         reason: str | None,
-        clock: Clock,
     ) -> None:
-        self._database = database
-        self._namespace = namespace
-        self._instances = instances
+        require_recordable(actor, reason)
+        self.database = database
+        self.namespace = namespace
+        self.clock = clock
         self._actor = actor
         self._reason = reason
-        self._clock = clock
-        self.seen = Seen(namespace)
-
-    def ensure_namespace(self) -> None:
-        """Make the namespace if it is missing, which is its revision 1."""
-
-        def create(conn: Connection) -> None:
-            self._close(
-                namespaces.create(conn, self._namespace, self._clock, self._database.dialect),
-                None,
-                None,
-            )
-
-        if self._database.read(lambda conn: namespaces.exists(self.scope(conn))):
-            return
-        if self._database.read_only:
-            raise NamespaceNotFoundError(self._namespace)
-        self._database.write(create)
-
-    def watch_out(self) -> None:
-        """From now on refuse a server that knows less of the namespace than was seen of it."""
-        database = self._database
-        if not database.dialect.upgrades_itself:
-            database.witness = self.seen.look
-            with database.translating(), database.connected(database.reader):
-                pass  # It is looked at as it is given.
-
-    def on(self, database: Database) -> Units:
-        """Return the same on another *database*."""
-        other = copy(self)
-        other._database = database  # noqa: SLF001 - of its own class
-        return other
-
-    @property
-    def database(self) -> Database:
-        """Where they are."""
-        return self._database
-
-    @property
-    def namespace(self) -> str:
-        """The namespace that they change."""
-        return self._namespace
+        self.seen = HighWaterMark(namespace)
+        #: What the schema said when it was last found to be usable.
+        self._usable: FoundSchema | None = None
 
     @property
     def actor(self) -> str:
         """Who is recorded where nobody else is named."""
         return self._actor or default_actor()
 
-    def scope(self, conn: Connection) -> Scope:
-        """Return the scope in which *conn* reads."""
-        return Scope(conn, self._namespace, self._clock)
+    def start(self) -> None:
+        """
+        Make the namespace if it is missing, which is its revision 1.
+
+        From now on a server that knows less of it than was seen is refused.
+
+        Raises:
+            NamespaceNotFoundError: It is missing, and the database was opened to be read only.
+        """
+        database = self.database
+        if not database.read(lambda conn: namespaces.exists(self._scope(conn))):
+            if database.read_only:
+                raise NamespaceNotFoundError(self.namespace)
+            database.write(self._create_namespace)
+        if not database.dialect.is_file:
+            database.connection_check = self.seen.look
+            database.read(lambda _: None)  # A connection is checked before it is given.
+
+    def _scope(self, conn: Connection) -> Scope:
+        return Scope(conn, self.namespace, self.clock)
+
+    def _create_namespace(self, conn: Connection) -> None:
+        unit = namespaces.create(conn, self.namespace, self.clock, self.database.dialect)
+        self._close(unit, None, None)
+
+    def on_standby(self, url: str) -> UnitRunner:
+        """Return what runs on the standby at *url*, which may be behind and is only read."""
+        standby = Database.open(url, create=False, read_only=True, may_be_behind=True)
+        return UnitRunner(
+            standby, self.namespace, self.clock, actor=self._actor, reason=self._reason
+        )
 
     def run(
         self, work: Callable[[Unit], T], *, reason: str | None = None, actor: str | None = None
     ) -> T:
-        """Return *work* of a unit, which is run again, as a whole, after passing failures."""
+        """
+        Return *work* of a unit, which is run again, as a whole, after failures that pass.
+
+        Args:
+            work: What to do; it must have no effects but on the unit.
+            reason: Recorded with the revision, instead of the registry's own.
+            actor: Recorded likewise.
+
+        Raises:
+            InvalidTextError: *reason* or *actor* is a text that not every database can hold.
+        """
+        require_recordable(actor, reason)
         tried: Unit | None = None
         written: str | None = None
         result: T
 
-        def one_unit(conn: Connection) -> tuple[Unit, T]:
+        def attempt(conn: Connection) -> tuple[Unit, T]:
             nonlocal tried, result, written
-            unit = self._hold(conn)
-            if tried is not None and is_committed(unit, tried):
-                return tried, result
-            unit.schema.check(self._database)
-            self._instances.rolled_back(tried)
+            unit = self._open(conn)
+            if tried is not None:
+                if is_committed(unit, tried):
+                    return tried, result
+                tried.roll_back()
+            self._require_usable(unit.schema)
             tried = unit
             result = work(unit)
             written = self._close(unit, reason, actor)
             return unit, result
 
         try:
-            unit, result = self._database.write(one_unit)
+            unit, result = self.database.write(attempt)
         except BaseException:
-            self._instances.rolled_back(tried)
+            if tried is not None:
+                tried.roll_back()
             raise
         self._committed(unit, written)
         return result
 
     @contextmanager
     def once(self, *, reason: str | None, actor: str | None) -> Iterator[Unit]:
-        """Give a unit to a body that cannot be run again."""
+        """
+        Give a unit to a body that cannot be run again; see `run`.
+
+        Raises:
+            RegistryUnavailableError: The connection broke at COMMIT, and nothing was written.
+        """
+        require_recordable(actor, reason)
         unit: Unit | None = None
         written: str | None = None
         is_done = False
-        with self._database.translating():
+        with self.database.translating():
             try:
-                with self._database.writing() as conn:
-                    unit = self._hold(conn)
-                    unit.schema.check(self._database)
+                with self.database.writing() as conn:
+                    unit = self._open(conn)
+                    self._require_usable(unit.schema)
                     yield unit
                     written = self._close(unit, reason, actor)
                 is_done = True
             except UnknownOutcomeError as error:
                 is_done = unit is not None and self._took_place(unit, error)
             finally:
-                if not is_done:
-                    self._instances.rolled_back(unit)
+                if unit is not None and not is_done:
+                    unit.roll_back()
         if unit is not None:
             self._committed(unit, written)
 
     def _took_place(self, unit: Unit, error: UnknownOutcomeError) -> bool:
         """Return if *unit* committed all the same, and raise if it did not."""
-        database = self._database
-        if not database.settle(lambda conn: is_committed(self._hold(conn), unit), error):
+        database = self.database
+        if not database.settle(lambda conn: is_committed(self._open(conn), unit), error):
             reason = "the connection broke at COMMIT, and nothing was written"
             raise RegistryUnavailableError(str(database.address), reason) from error
         return True
 
-    def _hold(self, conn: Connection) -> Unit:
-        unit = open_unit(conn, self._namespace, self._clock)
-        self.seen.last.check(Sighting(unit.revision - 1, unit.incarnation, unit.previous_hash))
+    def _open(self, conn: Connection) -> Unit:
+        unit = open_unit(conn, self.namespace, self.clock, self.database.dialect)
+        found = Position(unit.revision - 1, unit.incarnation, unit.previous_hash)
+        self.seen.last.require_not_behind(found)
         return unit
 
+    def _require_usable(self, schema: FoundSchema) -> None:
+        if schema is not self._usable:
+            schema.require_usable(self.database)
+            self._usable = schema
+
     def _close(self, unit: Unit, reason: str | None, actor: str | None) -> str | None:
-        leases.confirm(unit)
         return close_unit(unit, actor=actor or self.actor, reason=reason or self._reason)
 
     def _committed(self, unit: Unit, written: str | None) -> None:
         if written is not None:
-            self.seen.note(Sighting(unit.revision, unit.incarnation, written))
-        self._instances.committed(unit)
+            self.seen.note(Position(unit.revision, unit.incarnation, written))
+        for note in unit.on_commit:
+            note()
         for level, message, fields in unit.messages:
             logger.log(level, message, extra=fields)
+
+
+def require_recordable(actor: str | None, reason: str | None) -> None:
+    """
+    Refuse an *actor* or a *reason* that not every database can hold.
+
+    Raises:
+        InvalidTextError: One of them is such a text.
+    """
+    require_storable_text("actor", actor, MAX_ACTOR)
+    require_storable_text("reason", reason)
+
+
+def default_actor() -> str:
+    """Return `user@host pid N` of this process."""
+    return f"{_user_at_host()} pid {os.getpid()}"
+
+
+@cache
+def _user_at_host() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # An account without a name, as in many containers.
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"[:200]

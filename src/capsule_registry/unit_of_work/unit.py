@@ -8,185 +8,40 @@ namespace are serial, revisions have no gaps, and commit order is revision order
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import bindparam, select, update
 
-from capsule_registry.canonical_json import canonical_json, sha256_of_lines
+from capsule_registry.canonical_json import canonical_json
 from capsule_registry.database.dialects.expressions import DatabaseNow, DatabaseUser
+from capsule_registry.database.driver_cursor import DriverCursor
 from capsule_registry.errors import (
     HistoryCorruptError,
     NamespaceNotFoundError,
     OutcomeUnknownError,
 )
 from capsule_registry.identifiers import uuid7
+from capsule_registry.schema.row_images import SUBJECTS, row_image
 from capsule_registry.schema.tables import capsules, events, namespaces, revisions
-from capsule_registry.schema.version import FoundSchema, schema_columns
-from capsule_registry.unit_of_work.hash_chain import SUBJECTS, export_lines, row_image
-from capsule_registry.unit_of_work.queries import Query
-from capsule_registry.unit_of_work.scope import Scope
-from capsule_registry.unit_of_work.write_buffer import Changes
+from capsule_registry.schema.version import FoundSchema, found_schema, schema_columns
+from capsule_registry.unit_of_work.hash_chain import hash_lines, sha256_of_lines
+from capsule_registry.unit_of_work.prepared_statements import PreparedScope, PreparedStatements
+from capsule_registry.unit_of_work.queries import Query, Scope
+from capsule_registry.unit_of_work.write_buffer import WriteBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
     from sqlalchemy import Connection, CursorResult, Executable, Table
 
     from capsule_registry.clocks import Clock, Moment
-    from capsule_registry.unit_of_work.scope import Row
+    from capsule_registry.database.dialects.dialect import Dialect
+    from capsule_registry.unit_of_work.queries import Row
 
-    #: Id, generation and time of a registration.
-    Registration = tuple[str, int, datetime]
-
+P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Writing(Protocol):
-    """How a registry has something done in a unit of its own, not inside its own transaction."""
-
-    def __call__(self, work: Callable[[Unit], T]) -> T:
-        """Return *work* of a unit."""
-
-
-_move_head = (
-    update(namespaces)
-    .where(
-        namespaces.c.name == bindparam("namespace"),
-        namespaces.c.revision == bindparam("old_revision"),
-    )
-    .values(
-        revision=bindparam("new_revision"),
-        head_hash=bindparam("new_hash"),
-        last_commit_at=bindparam("at"),
-    )
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Unit(Scope):
-    """
-    A transaction that holds the head of its namespace.
-
-    `revision` is the one that it will have if it changes anything, `at` its one time. Rows with a
-    history are changed through `insert`, `update` and `delete`, which file the events; the rest of
-    the tables are projections, and written by `changes`.
-    """
-
-    changes: Changes
-    revision: int
-    began: Moment
-    incarnation: UUID
-    previous_hash: str
-    compacted_revision: int
-    #: What the schema said of itself when the head was locked.
-    schema: FoundSchema
-    database_user: str | None
-    #: Names this attempt in the history, so that a COMMIT whose answer was lost can be looked up.
-    request_id: UUID = field(default_factory=uuid7)
-    events: list[dict[str, Any]] = field(default_factory=list)
-    #: The leases that it wrote through.
-    held: set[UUID] = field(default_factory=set)
-    #: What to log once the unit has committed: level, message, fields.
-    messages: list[tuple[int, str, dict[str, object]]] = field(default_factory=list)
-    #: The registrations made and removed in this unit, each by its key (see `instances`).
-    registered: list[Registration] = field(default_factory=list)
-    unregistered: list[Registration] = field(default_factory=list)
-
-    @property
-    def at(self) -> datetime:
-        """The time at which the unit began to hold the head, which its revision will have."""
-        return self.began.time
-
-    @property
-    def next_position(self) -> int:
-        """The position that the next event of this unit will have."""
-        return len(self.events)
-
-    def rows(self, query: Query, **values: Any) -> Sequence[Row]:  # noqa: ANN401 - bound values
-        """Return the rows that *query* finds for *values*, those that this unit wrote included."""
-        return self.changes.rows(query, values)
-
-    def execute(
-        self, statement: Executable, values: Mapping[str, Any] | None = None
-    ) -> CursorResult[*tuple[Any, ...]]:
-        """Return what *statement* gives for *values*, after all that this unit wrote before."""
-        self.changes.write()
-        return self.conn.execute(statement, values)
-
-    def insert(self, table: Table, rows: Sequence[dict[str, Any]], action: str) -> None:
-        """Insert *rows* and file *action* for each."""
-        for row in rows:
-            row["namespace"] = self.namespace
-            self._file(action, table, old=None, new=row)
-        self.changes.insert(table, rows)
-
-    def update(self, table: Table, old: Row, changes: dict[str, Any], action: str) -> None:
-        """Change the row *old* and file *action*."""
-        self._file(action, table, old=old, new=dict(old) | changes)
-        self.changes.update(table, old[SUBJECTS[table].name], changes)
-
-    def delete(self, table: Table, rows: Sequence[Row], action: str) -> None:
-        """Delete *rows*, and by cascade what hangs on them, and file *action* for each."""
-        self.removed(table, rows, action)
-        self.changes.delete(table, [row[SUBJECTS[table].name] for row in rows])
-
-    def removed(self, table: Table, rows: Sequence[Row], action: str) -> None:
-        """File *action* for rows that go by the cascade of another row's deletion."""
-        for row in rows:
-            self._file(action, table, old=row, new=None)
-
-    def file(self, action: str, kind: str, old_row: str | None, new: Mapping[str, Any]) -> None:
-        """File *action* of the namespace itself, which is now as *new* says."""
-        self._append(action, kind, self.namespace, old_row=old_row, new_row=canonical_json(new))
-
-    def log(self, level: int, message: str, **fields: object) -> None:
-        """Log *message* once the unit has committed, and never if it does not."""
-        self.messages.append((level, message, fields))
-
-    def _file(
-        self,
-        action: str,
-        table: Table,
-        *,
-        old: Row | None,
-        new: Mapping[str, Any] | None,
-    ) -> None:
-        row: Mapping[Any, Any] = new or old or {}
-        self._append(
-            action,
-            table.name,
-            str(row[SUBJECTS[table].name]),
-            capsule_id=row["id"] if table is capsules else row.get("capsule_id"),
-            old_row=row_image(table, old),
-            new_row=row_image(table, new),
-        )
-
-    def _append(  # noqa: PLR0913 - one for each column of an event
-        self,
-        action: str,
-        kind: str,
-        subject: str,
-        *,
-        capsule_id: str | None = None,
-        old_row: str | None = None,
-        new_row: str | None = None,
-    ) -> None:
-        self.events.append(
-            {
-                "namespace": self.namespace,
-                "revision": self.revision,
-                "position": self.next_position,
-                "action": action,
-                "kind": kind,
-                "subject": subject,
-                "capsule_id": capsule_id,
-                "old_row": old_row,
-                "new_row": new_row,
-            }
-        )
-
 
 #: Locks the head, and then reads the time and who is connected: the lock is taken in a subquery, so
 #: that the time is read once it is held.
@@ -203,9 +58,148 @@ _lock_head = Query(
         DatabaseUser().label("database_user"),
     ),
 )
+_move_head = (
+    update(namespaces)
+    .where(
+        namespaces.c.name == bindparam("namespace"),
+        namespaces.c.revision == bindparam("old_revision"),
+    )
+    .values(
+        revision=bindparam("new_revision"),
+        head_hash=bindparam("new_hash"),
+        last_commit_at=bindparam("at"),
+    )
+)
+_committed = select(revisions.c.revision).where(revisions.c.request_id == bindparam("request_id"))
 
 
-def open_unit(conn: Connection, namespace: str, clock: Clock) -> Unit:
+class Writing(Protocol):
+    """How a registry writes: in a unit of its own, and not inside its own transaction."""
+
+    def __call__(
+        self, work: Callable[Concatenate[Unit, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Return `work(unit, *args, **kwargs)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit(Scope):
+    """
+    A transaction that holds the head of its namespace.
+
+    `revision` is the one that it will have if it changes anything, `at` its one time. Rows with a
+    history are changed through `insert`, `update` and `delete`, which file the events; rows of the
+    other tables are derived, and written by `buffer`.
+    """
+
+    prepared: PreparedScope
+    buffer: WriteBuffer
+    revision: int
+    began: Moment
+    incarnation: UUID
+    previous_hash: str
+    compacted_revision: int
+    #: What the schema said of itself when the head was locked.
+    schema: FoundSchema
+    database_user: str | None
+    #: Names this attempt in the history, so that a COMMIT whose answer was lost can be looked up.
+    request_id: UUID = field(default_factory=uuid7)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    #: Run before the unit ends, each under a key that names what it is for; may raise.
+    before_close: dict[Hashable, Callable[[], None]] = field(default_factory=dict)
+    #: Run in order once the unit has committed, or once it is known that it has not.
+    on_commit: list[Callable[[], None]] = field(default_factory=list)
+    on_rollback: list[Callable[[], None]] = field(default_factory=list)
+    #: What to log once the unit has committed: level, message, fields.
+    messages: list[tuple[int, str, dict[str, object]]] = field(default_factory=list)
+
+    @property
+    def at(self) -> datetime:
+        """The time at which the unit began to hold the head, which its revision will have."""
+        return self.began.time
+
+    @property
+    def next_position(self) -> int:
+        """The position of the next event of this unit."""
+        return len(self.events)
+
+    def rows(self, query: Query, **values: Any) -> Sequence[Row]:  # noqa: ANN401 - bound values
+        """Return the rows that *query* finds for *values*, those that this unit wrote included."""
+        self.buffer.flush()
+        return self.prepared.rows(query, **values)
+
+    def execute(
+        self, statement: Executable, values: Mapping[str, Any] | None = None
+    ) -> CursorResult[*tuple[Any, ...]]:
+        """Run *statement* with *values*, after all that this unit wrote before."""
+        self.buffer.flush()
+        return self.conn.execute(statement, values)
+
+    def insert(self, table: Table, rows: Sequence[dict[str, Any]], action: str) -> None:
+        """Insert *rows* and file *action* for each."""
+        for row in rows:
+            row["namespace"] = self.namespace
+            self._file(action, table, old=None, new=row)
+        self.buffer.insert(table, rows)
+
+    def update(self, table: Table, old: Row, changes: dict[str, Any], action: str) -> None:
+        """Change the row *old* and file *action*."""
+        self._file(action, table, old=old, new=dict(old) | changes)
+        self.buffer.update(table, old[SUBJECTS[table].name], changes)
+
+    def delete(self, table: Table, rows: Sequence[Row], action: str) -> None:
+        """Delete *rows*, and by cascade what hangs on them, and file *action* for each."""
+        self.removed(table, rows, action)
+        self.buffer.delete(table, [row[SUBJECTS[table].name] for row in rows])
+
+    def removed(self, table: Table, rows: Sequence[Row], action: str) -> None:
+        """File *action* for rows that go by the cascade of another row's deletion."""
+        for row in rows:
+            self._file(action, table, old=row, new=None)
+
+    def file(self, action: str, kind: str, old_row: str | None, new: Mapping[str, Any]) -> None:
+        """File *action* of the namespace itself, which is now as *new* says."""
+        self._append(
+            action=action,
+            kind=kind,
+            subject=self.namespace,
+            capsule_id=None,
+            old_row=old_row,
+            new_row=canonical_json(new),
+        )
+
+    def log(self, level: int, message: str, **fields: object) -> None:
+        """Log *message* once the unit has committed, and never if it does not."""
+        self.messages.append((level, message, fields))
+
+    def roll_back(self) -> None:
+        """Undo, in the memory of this process, what the unit has done: it has not committed."""
+        for undo in self.on_rollback:
+            undo()
+
+    def _file(
+        self, action: str, table: Table, *, old: Row | None, new: Mapping[str, Any] | None
+    ) -> None:
+        row: Mapping[Any, Any] = new or old or {}
+        self._append(
+            action=action,
+            kind=table.name,
+            subject=str(row[SUBJECTS[table].name]),
+            capsule_id=row["id"] if table is capsules else row.get("capsule_id"),
+            old_row=row_image(table, old),
+            new_row=row_image(table, new),
+        )
+
+    def _append(self, **event: Any) -> None:  # noqa: ANN401 - the columns of an event
+        event |= {
+            "namespace": self.namespace,
+            "revision": self.revision,
+            "position": len(self.events),
+        }
+        self.events.append(event)
+
+
+def open_unit(conn: Connection, namespace: str, clock: Clock, dialect: Dialect) -> Unit:
     """
     Lock the head of *namespace* and return the unit that holds it.
 
@@ -213,39 +207,52 @@ def open_unit(conn: Connection, namespace: str, clock: Clock) -> Unit:
 
     Raises:
         NamespaceNotFoundError: There is no such namespace.
-        HistoryCorruptError: Its row is none that the registry wrote.
+        HistoryCorruptError: Its row is not one that the registry wrote.
     """
-    changes = Changes(conn, namespace, clock)
-    found = changes.rows(_lock_head, {})
-    if not found:
+    statements = PreparedStatements.of(conn)
+    prepared = PreparedScope(DriverCursor(conn), statements, namespace, clock)
+    head = prepared.row(_lock_head)
+    if head is None:
         raise NamespaceNotFoundError(namespace)
-    head = found[0]
-    if not (isinstance(head["revision"], int) and isinstance(head["compacted_revision"], int)):
-        raise HistoryCorruptError(f"namespace {namespace}", "its revisions are no numbers")
+    found = {**head}
+    require_numbers(namespace, found)
     return Unit(
         conn,
         namespace,
         clock,
-        changes,
-        revision=head["revision"] + 1,
-        began=clock.moment(head["now"]).not_before(head["last_commit_at"]),
-        incarnation=head["incarnation"],
-        previous_hash=head["head_hash"],
-        compacted_revision=head["compacted_revision"],
-        schema=FoundSchema.of(head),
-        database_user=head["database_user"],
+        prepared,
+        WriteBuffer(prepared, dialect.bulk_insert),
+        revision=found["revision"] + 1,
+        began=clock.moment(found["now"]).not_before(found["last_commit_at"]),
+        incarnation=found["incarnation"],
+        previous_hash=found["head_hash"],
+        compacted_revision=found["compacted_revision"],
+        schema=found_schema(
+            found["migrated_version"], found["recorded_version"], found["oldest_compatible"]
+        ),
+        database_user=found["database_user"],
     )
+
+
+def require_numbers(namespace: str, head: Mapping[str, Any]) -> None:
+    """
+    Refuse a row of `namespaces` whose revisions are no numbers.
+
+    Raises:
+        HistoryCorruptError: They are none.
+    """
+    if not (isinstance(head["revision"], int) and isinstance(head["compacted_revision"], int)):
+        raise HistoryCorruptError(f"namespace {namespace}", "its revisions are no numbers")
 
 
 def is_committed(unit: Unit, earlier: Unit) -> bool:
     """
-    Say whether the revision of the *earlier* unit is there, now that *unit* holds the head.
+    Return whether the revision of the *earlier* unit is there, now that *unit* holds the head.
 
     Raises:
         OutcomeUnknownError: Its place in the history was pruned meanwhile, or is of another one.
     """
-    found = select(revisions.c.revision).where(revisions.c.request_id == bindparam("request_id"))
-    if unit.scalar(found, {"request_id": earlier.request_id}) is not None:
+    if unit.scalar(_committed, {"request_id": earlier.request_id}) is not None:
         return True
     if unit.compacted_revision >= earlier.revision or unit.incarnation != earlier.incarnation:
         reason = f"revision {earlier.revision}, which would tell, is gone"
@@ -257,11 +264,13 @@ def close_unit(unit: Unit, *, actor: str, reason: str | None) -> str | None:
     """
     Write the unit's events and its revision, and move the head; return the revision's hash.
 
-    Nothing changed makes no revision, and `None`.
+    A unit that changed nothing makes no revision, and returns `None`.
 
     Raises:
         HistoryCorruptError: Somebody moved the head though this unit holds it.
     """
+    for check in [*unit.before_close.values()]:
+        check()
     if not unit.events:
         return None
     revision: dict[str, Any] = {
@@ -275,10 +284,10 @@ def close_unit(unit: Unit, *, actor: str, reason: str | None) -> str | None:
         "event_count": len(unit.events),
         "previous_hash": unit.previous_hash,
     }
-    revision["hash"] = sha256_of_lines(export_lines(unit.incarnation, revision, unit.events))
-    unit.changes.insert(events, unit.events)
-    unit.changes.insert(revisions, [revision])
-    moved = unit.changes.finish(
+    revision["hash"] = sha256_of_lines(hash_lines(unit.incarnation, revision, unit.events))
+    unit.buffer.insert(events, unit.events)
+    unit.buffer.insert(revisions, [revision])
+    moved = unit.buffer.finish(
         _move_head,
         {
             "namespace": unit.namespace,

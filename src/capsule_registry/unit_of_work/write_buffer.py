@@ -1,50 +1,48 @@
 """
-What a unit writes: gathered as long as nobody looks.
+What a unit writes: rows gather until somebody looks.
 
-Then it is written, by as few statements as can be, whatever the number of rows.
+Then they are written, by as few statements as possible, whatever their number.
 """
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, bindparam, delete, update
 
-from capsule_registry.database.dialects.dialect import dialect_named
-from capsule_registry.database.engines import Cursor
+from capsule_registry.schema.row_images import SUBJECTS
 from capsule_registry.schema.tables import metadata
-from capsule_registry.unit_of_work.hash_chain import SUBJECTS
-from capsule_registry.unit_of_work.prepared_statements import PreparedScope, Statements
 from capsule_registry.unit_of_work.queries import batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Delete, Executable, Table, Update
+    from sqlalchemy import ColumnElement, Delete, Executable, Table, Update
 
-    from capsule_registry.clocks import Clock
-    from capsule_registry.database.dialects.bulk_insert import Statement
-    from capsule_registry.unit_of_work.queries import Query
-    from capsule_registry.unit_of_work.scope import Row
+    from capsule_registry.database.dialects.bulk_insert import BulkInsert, Statement
+    from capsule_registry.unit_of_work.prepared_statements import PreparedScope
 
 #: Rows are written before those that refer to them.
 _ORDER: Final = {table: place for place, table in enumerate(metadata.sorted_tables)}
 
 
-class Changes:
-    """The changes of one namespace on one connection."""
+class WriteBuffer:
+    """
+    The changes of one unit.
 
-    def __init__(self, conn: Connection, namespace: str, clock: Clock) -> None:
-        dialect = dialect_named(conn.dialect.name)
-        if dialect is None:
-            raise TypeError(conn.dialect.name)
-        self._write = dialect.write
-        self._scope = PreparedScope(Cursor(conn), Statements.of(conn), namespace, clock)
+    Args:
+        scope: Where they are written.
+        bulk_insert: Inserts the rows of several tables, if the database can do so at once.
+    """
+
+    def __init__(self, scope: PreparedScope, bulk_insert: BulkInsert | None) -> None:
+        self._scope = scope
+        self._bulk_insert = bulk_insert
         self._waiting: dict[Table, list[dict[str, Any]]] = {}
 
     def insert(self, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-        """Insert *rows* before anything is read, or at the latest when all is written."""
+        """Insert *rows* before anything is read, or at the latest when the unit ends."""
         if rows:
             self._waiting.setdefault(table, []).extend(rows)
 
@@ -58,28 +56,33 @@ class Changes:
         for some in batches(keys):
             self._run(_delete(table), {"keys": some}, some)
 
-    def rows(self, query: Query, values: dict[str, Any]) -> Sequence[Row]:
-        """Return the rows that *query* finds for *values*, what was inserted included."""
-        self.write()
-        return self._scope.rows(query, **values)
-
-    def write(self, last: Statement | None = None) -> int:
-        """Write what waits, and run the *last* statement; return how many rows that changed."""
+    def flush(self, last: Statement | None = None) -> int:
+        """Write what waits, then run *last*, if any; return how many rows that has changed."""
         if not self._waiting and last is None:
             return 0
         waiting, self._waiting = self._waiting, {}
-        tables = sorted(waiting, key=_ORDER.__getitem__)
-        numbered = self._scope.statements.insertion
-        given = [(partial(numbered, table), waiting[table]) for table in tables]
-        return self._write(self._scope.cursor, given, last)
+        tables = sorted(waiting.items(), key=lambda item: _ORDER[item[0]])
+        cursor, insertion_into = self._scope.cursor, self._scope.statements.insertion
+        if self._bulk_insert is not None:
+            return self._bulk_insert(cursor, insertion_into, tables, last)
+        for table, rows in tables:
+            insertion = insertion_into(table, 0)
+            if len(rows) == 1:
+                cursor.execute(insertion.sql, insertion.parameters(rows[0]))
+            else:
+                cursor.executemany(insertion.sql, [*map(insertion.parameters, rows)])
+        if last is None:
+            return 0
+        cursor.execute(*last)
+        return int(cursor.rowcount)
 
     def finish(self, statement: Executable, values: dict[str, Any]) -> int:
-        """Write what waits, and run *statement*; return how many rows that has changed."""
+        """Write what waits, then run *statement*; return how many rows that has changed."""
         prepared = self._scope.statements[statement, 0]
-        return self.write((prepared.sql, prepared.parameters(values)))
+        return self.flush((prepared.sql, prepared.parameters(values)))
 
     def _run(self, statement: Executable, values: dict[str, Any], *lists: Sequence[Any]) -> None:
-        self.write()
+        self.flush()
         prepared = self._scope.statements.fitting(statement, lists)
         values["of_namespace"] = self._scope.namespace
         self._scope.cursor.execute(prepared.sql, prepared.parameters(values))

@@ -1,5 +1,5 @@
 """
-What a connection to PostgreSQL leads to: the server itself, a standby, or a pooler before them.
+PostgreSQL: the server itself, a standby of it, or a pooler before them.
 
 A standby may be behind, so nothing is decided from it. A pooler gives each transaction another
 session, in which a statement that was prepared under some name may be another program's.
@@ -7,24 +7,139 @@ session, in which a statement that was prepared under some name may be another p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
+from sqlalchemy.exc import DataError
+
+from capsule_registry.database.dialects.bulk_insert import insert_with_one_statement
+from capsule_registry.database.dialects.dialect import (
+    LOCK_TIMEOUT_SECONDS,
+    READ_COMMITTED,
+    REPEATABLE_READ,
+    SERVER_OPTIONS,
+    Dialect,
+    Fault,
+    Probe,
+    Shell,
+)
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Insert, Table
+    from sqlalchemy.engine import URL
+    from sqlalchemy.exc import DBAPIError
+
+#: SQLSTATEs, and below them their classes. Source: PostgreSQL 15, appendix A.
+_FAULTS: Final[dict[str, Fault]] = {
+    "25006": "permission",  # read_only_sql_transaction
+    "40001": "busy",  # serialization_failure
+    "40P01": "busy",  # deadlock_detected
+    "42501": "permission",  # insufficient_privilege
+    "42703": "corrupt",  # undefined_column
+    "42804": "corrupt",  # datatype_mismatch: somebody changed the type of a column
+    "42883": "corrupt",  # undefined_function: the same, where two columns are compared
+    "42P01": "corrupt",  # undefined_table
+    "55P03": "busy",  # lock_not_available
+    "57014": "unavailable",  # query_canceled: a statement timeout
+    "08": "lost",  # connection exceptions
+    "23": "corrupt",  # integrity constraints: conflicts are looked for first, under the lock
+    "28": "permission",  # invalid authorization
+    "3D": "unavailable",  # invalid catalog name
+    "53": "unavailable",  # insufficient resources
+    "57": "lost",  # operator intervention
+    "58": "unavailable",  # system error
+    "XX": "corrupt",  # internal error
+}
 
 
+_ON: Final = frozenset({"on"})
+_NONE: Final = frozenset({"0"})
+_YES: Final = frozenset({"yes"})
+_LOSES: Final = "commits that were acknowledged can be lost: set it on the server"
+
+_PROBES: Final = (
+    Probe("server", "SHOW server_version"),
+    Probe(
+        "supported",
+        "SELECT CASE WHEN current_setting('server_version_num')::int >= 140000"
+        " THEN 'yes' ELSE 'no' END",
+        _YES,
+        "PostgreSQL 14 or newer is needed",
+    ),
+    Probe("user", "SELECT session_user"),
+    Probe("fsync", "SHOW fsync", _ON, _LOSES),
+    Probe("full_page_writes", "SHOW full_page_writes", _ON, _LOSES),
+    Probe(
+        "synchronous_commit",
+        "SHOW synchronous_commit",
+        frozenset({"on", "local", "remote_write", "remote_apply"}),
+        _LOSES,
+    ),
+    Probe("encoding", "SHOW server_encoding", frozenset({"UTF8"}), "some texts cannot be held"),
+    Probe("session_replication_role", "SHOW session_replication_role", frozenset({"origin"})),
+    Probe(
+        "columns of another collation than C",
+        "SELECT count(*) FROM information_schema.columns"
+        " WHERE table_schema = current_schema() AND data_type = 'character varying'"
+        " AND table_name IN ('capsules', 'events', 'namespaces', 'uplinks', 'uuid_mappings')"
+        " AND collation_name IS DISTINCT FROM 'C'",
+        _NONE,
+        "texts that differ may compare as equal",
+    ),
+    Probe("lock_timeout", "SHOW lock_timeout"),
+    Probe("statement_timeout", "SHOW statement_timeout"),
+    Probe(
+        "standby",
+        "SELECT CASE WHEN pg_is_in_recovery() THEN 'yes' ELSE 'no' END",
+        frozenset({"no"}),
+        "a standby may be behind: decide nothing from it",
+    ),
+    Probe(
+        "bytes received and not applied",
+        "SELECT CASE WHEN pg_is_in_recovery() THEN"
+        " pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text"
+        " ELSE 'no standby' END",
+    ),
+    Probe("synchronous_standby_names", "SHOW synchronous_standby_names"),
+    Probe(
+        "standbys",
+        "SELECT CASE WHEN pg_is_in_recovery() THEN 'not asked' ELSE (SELECT"
+        " coalesce(string_agg(concat_ws(' ', application_name, state, sync_state,"
+        " pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn), 'bytes behind'), '; '), 'none')"
+        " FROM pg_stat_replication) END",
+    ),
+    Probe(
+        "TLS",
+        "SELECT coalesce((SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()), 'no')",
+    ),
+)
+
+
+#: A limit that the caller set, by the URL or for the role, stands.
+_LIMIT_WAITING: Final = (
+    f"SELECT set_config('lock_timeout', '{LOCK_TIMEOUT_SECONDS}s', false)"
+    " WHERE current_setting('lock_timeout') = '0'"
+)
 _is_standby = text("SELECT pg_is_in_recovery()")
 _WHAT_TO_DO = "it is a standby, which may be behind: give it as replica_url"
 
 
-def outdated(conn: Connection) -> str | None:
+def fault(error: DBAPIError) -> Fault | None:
+    """Return what the SQLSTATE of PostgreSQL means."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state is None:
+        # The driver's own: what the server sent is no value of Python's, such as a time `infinity`.
+        is_unreadable = isinstance(error, DataError)
+        return "lost" if error.connection_invalidated else "corrupt" if is_unreadable else None
+    return _FAULTS.get(state, _FAULTS.get(state[:2]))
+
+
+def _outdated(conn: Connection) -> str | None:
     """Return why *conn* may read what is outdated."""
     return _WHAT_TO_DO if conn.scalar(_is_standby) else None
 
 
-def greet(connection: Any) -> bool:  # noqa: ANN401 - the driver's own
+def _greet(connection: Any) -> bool:  # noqa: ANN401 - the driver's own
     """
     Say whether *connection* has a session of its own, and prepare nothing in it if it has not.
 
@@ -39,7 +154,7 @@ def greet(connection: Any) -> bool:  # noqa: ANN401 - the driver's own
     return is_own
 
 
-def admit(connection: Any) -> None:  # noqa: ANN401 - the driver's own
+def _admit(connection: Any) -> None:  # noqa: ANN401 - the driver's own
     """
     Refuse *connection* if it is to a standby.
 
@@ -56,3 +171,54 @@ def admit(connection: Any) -> None:  # noqa: ANN401 - the driver's own
         from psycopg import OperationalError  # noqa: PLC0415 - only what is in use is loaded
 
         raise OperationalError(_WHAT_TO_DO)
+
+
+def _insert_if_missing(table: Table) -> Insert:
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - only what is in use is loaded
+
+    return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def _run_one(cursor: Any, statement: str) -> object:  # noqa: ANN401 - the driver's own
+    """Run it as a prepared statement: the other protocol would take several."""
+    return cursor.execute(statement, prepare=True)
+
+
+def _shell(url: URL) -> Shell:
+    place = url.set(drivername="postgresql", password=None)
+    password = {"PGPASSWORD": str(url.password)} if url.password else {}
+    options = {"PGOPTIONS": "-c default_transaction_read_only=on"}
+    return Shell(("psql", place.render_as_string()), {**options, **password})
+
+
+POSTGRESQL: Final = Dialect(
+    name="postgresql",
+    driver="psycopg",
+    fault=fault,
+    isolation=READ_COMMITTED,
+    snapshot_options=REPEATABLE_READ,
+    switches_autocommit_freely=True,
+    engine_options=SERVER_OPTIONS,
+    settings=(_LIMIT_WAITING,),
+    read_only_settings=("SET default_transaction_read_only = on",),
+    greet=_greet,
+    admit=_admit,
+    outdated=_outdated,
+    driver_takes_hosts=True,
+    limits_of_hosts={
+        "target_session_attrs": "read-write",
+        "connect_timeout": "3",
+        "keepalives_idle": "5",
+        "keepalives_interval": "2",
+        "keepalives_count": "2",
+        "tcp_user_timeout": "10000",
+    },
+    insert_if_missing=_insert_if_missing,
+    bulk_insert=insert_with_one_statement,
+    run_one=_run_one,
+    # The number is the word "capsules" in ASCII; it means the same lock to every process.
+    lock_schema="SELECT pg_advisory_xact_lock(7161128523689387379)",
+    shell=_shell,
+    backup_tool="pg_dump",
+    probes=_PROBES,
+)

@@ -10,11 +10,11 @@ import errno
 import os
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.pool import QueuePool
 
-from capsule_registry.database.dialects.file_systems import network_file_system
 from capsule_registry.database.dialects.sqlite_library import journal_mode, sqlite_module
 from capsule_registry.errors import (
     InvalidDatabaseError,
@@ -24,7 +24,6 @@ from capsule_registry.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 #: How long a statement waits for another process's lock before it gives up.
 BUSY_TIMEOUT_SECONDS: Final = 30.0
@@ -46,6 +45,27 @@ _SETTINGS: Final = {
     "journal_size_limit": _LARGEST_IDLE_LOG,
 }
 
+#: File systems that reach over a network. Source: https://sqlite.org/howtocorrupt.html §2.
+_NETWORK: Final = frozenset(
+    {
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "fuse.glusterfs",
+        "fuse.sshfs",
+        "glusterfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "smb3",
+        "smbfs",
+    }
+)
+_MOUNTS: Final = Path("/proc/self/mounts")
+
 
 def refuse_network_file_system(path: Path) -> None:
     """Raise `InvalidDatabaseError` if *path* is where locks cannot be trusted."""
@@ -59,7 +79,7 @@ def refuse_network_file_system(path: Path) -> None:
 
 def create_file(path: Path, *, with_directory: bool = False) -> None:
     """Make an empty file at *path*, and its directory if asked, for its owner only, if missing."""
-    with _naming(path):
+    with named_errors(path):
         if with_directory:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileExistsError):
@@ -67,7 +87,7 @@ def create_file(path: Path, *, with_directory: bool = False) -> None:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def named_errors(path: Path) -> Iterator[None]:
     """Turn an error of the file system into one of ours."""
     shown = f"sqlite:///{path}"
     try:
@@ -121,7 +141,7 @@ def connect_file_read_only(path: Path) -> Any:  # noqa: ANN401 - the module is c
         InvalidDatabaseError: Nobody can write there, and commits are left in a log beside the
             file, which SQLite could not read.
     """
-    with _naming(path):
+    with named_errors(path):
         frozen = os.statvfs(path.parent).f_flag & os.ST_RDONLY
         writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
     if frozen and log_size(path):
@@ -154,7 +174,7 @@ def log_size(path: Path) -> int:
 
 
 def _connect(path: Path, mode: str) -> Any:  # noqa: ANN401 - the module is chosen at run time
-    with _naming(path):
+    with named_errors(path):
         if not path.exists():
             raise RegistryUnavailableError(f"sqlite:///{path}", "the database does not exist")
         if not path.is_file():
@@ -195,3 +215,34 @@ def file_options(path: Path | None, *, read_only: bool) -> dict[str, Any]:
         # The database lives as long as its one connection; the pool makes threads take turns.
         return {**options, "creator": connect_memory, "pool_size": 1, "max_overflow": 0}
     return {**options, "creator": partial(connector(read_only=read_only), path)}
+
+
+def network_file_system(path: Path) -> str | None:
+    """Return the type of the network file system that *path* is on, or `None` on a local one."""
+    kind = file_system_of(path, _mounts())
+    return kind if kind in _NETWORK else None
+
+
+def file_system_of(path: Path, mounts: str) -> str | None:
+    """Return the type of the file system that *path* is on by a table of *mounts* (see fstab)."""
+    best, kind = -1, None
+    for line in mounts.splitlines():
+        fields = line.split()
+        point = PurePosixPath(_unescaped(fields[1]))
+        if path.is_relative_to(point) and len(point.parts) >= best:
+            best, kind = len(point.parts), fields[2]
+    return kind
+
+
+def _unescaped(text: str) -> str:
+    """Undo the escapes of blanks and backslashes in the table of mounts."""
+    for escaped, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(escaped, character)
+    return text
+
+
+def _mounts() -> str:
+    try:
+        return _MOUNTS.read_text()
+    except OSError:  # A system that has no such table is not asked.
+        return ""

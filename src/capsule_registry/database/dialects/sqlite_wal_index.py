@@ -77,12 +77,12 @@ class WalIndex:
         [found] = struct.unpack("=I", index.memory[:4])
         if found != _FORMAT:
             raise UntrustedIndexError(f"its format is {found}, and {_FORMAT} is known")
-        index.see_that_it_is_current()
+        index.require_current()
         return index
 
-    def see_that_it_is_current(self) -> None:
+    def require_current(self) -> None:
         """
-        See that the files at the path are those that were opened.
+        Require that the files at the path are those that were opened.
 
         Raises:
             UntrustedIndexError: They are others.

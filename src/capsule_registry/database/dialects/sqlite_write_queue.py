@@ -13,9 +13,12 @@ import fcntl
 import os
 import random
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Final
+
+from capsule_registry.database.dialects.sqlite_file import named_errors
+from capsule_registry.errors import RegistryUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,34 +42,43 @@ class WriteQueue:
         self._turn = file.with_name(f"{file.name}-turn")
         self._descriptors: set[int] = set()
 
-    @contextmanager
-    def turn(self, timeout: float) -> Iterator[None]:
+    def take(self, timeout: float, shown: str) -> int:
         """
-        Wait for the turn, and have it.
+        Wait for the turn, and return what to give back.
 
         Raises:
-            TimeoutError: It did not come within *timeout* seconds.
-            OSError: The directory cannot be written.
+            RegistryUnavailableError: It did not come within *timeout* seconds, or a file cannot
+                be made; the database is named as *shown*.
+            PermissionDeniedError: The directory cannot be written.
         """
         deadline = time.monotonic() + timeout
-        with self._opened(self._turn) as turn:
-            with self._opened(self._next) as first:
+        turn = self._open(self._turn)
+        try:
+            first = self._open(self._next)
+            try:
                 _wait(first, deadline, _QUEUE_PAUSE_SECONDS)
                 _wait(turn, deadline, _NEXT_PAUSE_SECONDS)
-            yield
+            finally:
+                self.give_back(first)
+        except BaseException as error:
+            self.give_back(turn)
+            if isinstance(error, TimeoutError):
+                raise RegistryUnavailableError(shown, str(error)) from error
+            raise
+        return turn
 
-    @contextmanager
-    def _opened(self, path: Path) -> Iterator[int]:
-        """Give a descriptor of the file at *path*; closing it gives up its lock."""
+    def give_back(self, descriptor: int) -> None:
+        """Close *descriptor*, which gives up its lock; in a forked child it is closed already."""
+        if descriptor in self._descriptors:
+            self._descriptors.remove(descriptor)
+            os.close(descriptor)
+
+    def _open(self, path: Path) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
+        with named_errors(path):
+            descriptor = os.open(path, flags, 0o600)
         self._descriptors.add(descriptor)
-        try:
-            yield descriptor
-        finally:
-            if descriptor in self._descriptors:
-                self._descriptors.remove(descriptor)
-                os.close(descriptor)
+        return descriptor
 
     def forget(self) -> None:
         """Close, in a forked child, what the parent had open: its locks are the parent's alone."""
@@ -75,6 +87,7 @@ class WriteQueue:
 
 
 def _wait(descriptor: int, deadline: float, pause: float) -> None:
+    """Lock the file of *descriptor*; past the *deadline* raise `TimeoutError`."""
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -91,10 +104,15 @@ class Turns:
     Whose turn it is to write: the threads of this process first, then the processes.
 
     Threads wait here, and not for a connection, so that waiting writers keep none from readers.
+
+    Args:
+        file: The file that is written, if it is one.
+        shown: The database, as errors name it.
     """
 
-    def __init__(self, file: Path | None) -> None:
+    def __init__(self, file: Path | None, shown: str) -> None:
         self._lock = Lock()
+        self._shown = shown
         self._queue = WriteQueue(file) if file else None
 
     @contextmanager
@@ -103,14 +121,21 @@ class Turns:
         Wait for the turn, and have it.
 
         Raises:
-            TimeoutError: It did not come within *timeout* seconds; says who kept it.
+            RegistryUnavailableError: It did not come within *timeout* seconds; says who kept it.
         """
         lock = self._lock
         if not lock.acquire(timeout=timeout):
-            raise TimeoutError("another thread of this process keeps it locked")
+            reason = "another thread of this process keeps it locked"
+            raise RegistryUnavailableError(self._shown, reason)
         try:
-            with self._queue.turn(timeout) if self._queue else nullcontext():
+            if self._queue is None:
                 yield
+                return
+            taken = self._queue.take(timeout, self._shown)
+            try:
+                yield
+            finally:
+                self._queue.give_back(taken)
         finally:
             lock.release()
 

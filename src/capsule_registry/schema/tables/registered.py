@@ -29,13 +29,19 @@ from capsule_registry.database.dialects.types import (
     ShortText,
     UtcDateTime,
 )
-from capsule_registry.models.uplink import UPLINK_FLAGS
 from capsule_registry.schema.tables.metadata import NOT_IMAGED, metadata
 
 CAPSULES_KEY: Final = ["capsules.namespace", "capsules.id"]
 _STATES: Final = "'unloaded', 'loading', 'ready', 'failed', 'unloading'"
-_MASK: Final = " + ".join(
-    f"CASE WHEN {flag} THEN {1 << bit} ELSE 0 END" for bit, flag in enumerate(UPLINK_FLAGS)
+#: The flags of an uplink as bits of a number, as `models.uplink` computes it.
+_MASK: Final = (
+    "CASE WHEN can_receive THEN 1 ELSE 0 END"
+    " + CASE WHEN can_send THEN 2 ELSE 0 END"
+    " + CASE WHEN can_approve THEN 4 ELSE 0 END"
+    " + CASE WHEN can_elicit THEN 8 ELSE 0 END"
+    " + CASE WHEN supports_rich_media THEN 16 ELSE 0 END"
+    " + CASE WHEN supports_threads THEN 32 ELSE 0 END"
+    " + CASE WHEN supports_buttons THEN 64 ELSE 0 END"
 )
 
 

@@ -1,0 +1,108 @@
+"""What a command works on: a registry, opened as the options before the command's name say."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+import capsule_registry as library
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from capsule_registry import CapsuleRegistry, RegistryAdmin, RegistryReader
+
+#: A number of more digits is no revision.
+_MANY_DIGITS: Final = 19
+LAST_REVISION: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the options before the command's name say."""
+
+    database: str | None
+    namespace: str
+    actor: str | None
+    reason: str | None
+    allow_network_file_system: bool
+
+    def open(self) -> CapsuleRegistry:
+        """Open the registry to change it."""
+        return self._open(self.database)
+
+    def open_history(self) -> CapsuleRegistry:
+        """Open the registry to read what has happened: one that is not there has no history."""
+        return self._open(self.database, read_only=True)
+
+    def open_to_read(self) -> CapsuleRegistry:
+        """Open the registry to read it; the default database reads as empty while there is none."""
+        if self.database is None and not library.default_file().exists():
+            return self._open("sqlite://")
+        return self._open(self.database, read_only=True)
+
+    @contextmanager
+    def view(self, moment: dict[str, Any] | None) -> Iterator[RegistryReader]:
+        """Give what is there to be read, now or at *moment*."""
+        with self.open_to_read() as registry:
+            yield registry.at(**moment) if moment else registry
+
+    @contextmanager
+    def view_at_once(self, moment: dict[str, Any] | None) -> Iterator[RegistryReader]:
+        """Give what is there to be read, all as of one moment."""
+        with self.open_to_read() as registry:
+            if moment:
+                yield registry.at(**moment)
+                return
+            with registry.snapshot() as view:
+                yield view
+
+    def _open(self, database: str | None, *, read_only: bool = False) -> CapsuleRegistry:
+        return library.CapsuleRegistry.open(
+            database,
+            namespace=self.namespace,
+            actor=self.actor,
+            reason=self.reason,
+            read_only=read_only,
+            allow_network_file_system=self.allow_network_file_system,
+        )
+
+    def administrate(self, *, read_only: bool = False) -> RegistryAdmin:
+        """Open the database itself."""
+        return library.RegistryAdmin.open(
+            self.database,
+            read_only=read_only,
+            allow_network_file_system=self.allow_network_file_system,
+        )
+
+
+class Moment(click.ParamType[dict[str, Any]]):
+    """A revision, or a time in ISO 8601 with a zone."""
+
+    name = "revision or time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> dict[str, Any]:  # noqa: ANN401 - click's own
+        """Return the argument of `CapsuleRegistry.at` that *value* says."""
+        if isinstance(value, dict):
+            return value
+        if value.isascii() and value.isdigit() and len(value) < _MANY_DIGITS:
+            return {"revision": int(value)}
+        try:
+            time = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a revision nor a time", param, ctx)
+        if time.tzinfo is None:
+            wanted = f"{time.isoformat()}Z"
+            self.fail(f"{value!r} has no zone: write {wanted} for UTC", param, ctx)
+        return {"time": time}
+
+
+at_option = click.option(
+    "--at", "moment", type=Moment(), metavar="MOMENT", help="As it was at this revision or time."
+)
+
+pass_target = click.make_pass_decorator(Target)

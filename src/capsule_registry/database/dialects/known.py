@@ -1,0 +1,43 @@
+"""The databases that are supported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from capsule_registry.database.dialects.mariadb import MARIADB
+from capsule_registry.database.dialects.postgresql import POSTGRESQL
+from capsule_registry.database.dialects.sqlite import SQLITE
+
+if TYPE_CHECKING:
+    from capsule_registry.database.dialects.dialect import Dialect
+
+_DIALECTS: Final = {
+    "sqlite": SQLITE,
+    "postgresql": POSTGRESQL,
+    "mariadb": MARIADB,
+    "mysql": MARIADB,
+}
+#: The dialect of a file of the user's own.
+FILES: Final = SQLITE
+#: What to write instead of a URL that is not understood.
+URLS: Final = "use sqlite:///FILE, postgresql://… or mariadb://…"
+FILE_ENGINE: Final = "engine= takes an engine of a server; open a SQLite file by its URL"
+FILE_URLS: Final = "a SQLite URL is sqlite:///relative/path, sqlite:////absolute/path or sqlite://"
+
+
+def dialect_named(name: str) -> Dialect | None:
+    """Return the dialect of the first word of a database URL, or `None` if it is unknown."""
+    return _DIALECTS.get(name.partition("+")[0])
+
+
+def dialect_of(name: str) -> Dialect:
+    """
+    Return the dialect of a connection or engine of SQLAlchemy's, by its dialect's name.
+
+    Raises:
+        TypeError: It is not supported.
+    """
+    found = dialect_named(name)
+    if found is None:
+        raise TypeError(f"{name} is not supported")
+    return found

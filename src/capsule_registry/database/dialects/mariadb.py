@@ -1,0 +1,207 @@
+"""MariaDB; what is different on a node of a cluster is in `galera`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from capsule_registry.database.dialects import galera
+from capsule_registry.database.dialects.dialect import (
+    LOCK_TIMEOUT_SECONDS,
+    READ_COMMITTED,
+    REPEATABLE_READ,
+    SERVER_OPTIONS,
+    Dialect,
+    Fault,
+    Probe,
+    Shell,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import Insert, Table
+    from sqlalchemy.engine import URL
+    from sqlalchemy.exc import DBAPIError
+
+#: SERVER_STATUS_IN_TRANS. Source: MariaDB, "OK_Packet".
+_IN_TRANSACTION: Final = 1
+
+#: Error numbers. Source: MariaDB error codes; 1205 to 1213 are the ones worth a retry.
+_FAULTS: Final[dict[int, Fault]] = {
+    1020: "busy",  # ER_CHECKREAD: the row has changed
+    1021: "unavailable",  # ER_DISK_FULL
+    1030: "unavailable",  # ER_GET_ERRNO: an error of the storage engine
+    1040: "unavailable",  # ER_CON_COUNT_ERROR
+    1044: "permission",  # ER_DBACCESS_DENIED_ERROR
+    1045: "permission",  # ER_ACCESS_DENIED_ERROR
+    1047: "lost",  # ER_UNKNOWN_COM_ERROR: the node has left its cluster
+    1048: "corrupt",  # ER_BAD_NULL_ERROR
+    1049: "unavailable",  # ER_BAD_DB_ERROR
+    1054: "corrupt",  # ER_BAD_FIELD_ERROR
+    1062: "corrupt",  # ER_DUP_ENTRY: conflicts are looked for first, under the lock
+    1064: "unparsed",  # ER_PARSE_ERROR
+    1114: "unavailable",  # ER_RECORD_FILE_FULL
+    1142: "permission",  # ER_TABLEACCESS_DENIED_ERROR
+    1143: "permission",  # ER_COLUMNACCESS_DENIED_ERROR
+    1146: "corrupt",  # ER_NO_SUCH_TABLE
+    1053: "lost",  # ER_SERVER_SHUTDOWN
+    1180: "lost",  # ER_ERROR_DURING_COMMIT: nobody knows what the other nodes made of it
+    1205: "busy",  # ER_LOCK_WAIT_TIMEOUT
+    1213: "busy",  # ER_LOCK_DEADLOCK
+    1227: "permission",  # ER_SPECIFIC_ACCESS_DENIED_ERROR
+    1290: "permission",  # ER_OPTION_PREVENTS_STATEMENT: the server is read only
+    1317: "unavailable",  # ER_QUERY_INTERRUPTED
+    1370: "permission",  # ER_PROCACCESS_DENIED_ERROR
+    1451: "corrupt",  # ER_ROW_IS_REFERENCED_2
+    1452: "corrupt",  # ER_NO_REFERENCED_ROW_2
+    1698: "permission",  # ER_ACCESS_DENIED_NO_PASSWORD_ERROR
+    1792: "permission",  # ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
+    1927: "lost",  # ER_CONNECTION_KILLED
+    1969: "unavailable",  # ER_STATEMENT_TIMEOUT
+    2002: "unavailable",  # CR_CONNECTION_ERROR
+    2003: "unavailable",  # CR_CONN_HOST_ERROR
+    2006: "lost",  # CR_SERVER_GONE_ERROR
+    2013: "lost",  # CR_SERVER_LOST
+    4025: "corrupt",  # ER_CONSTRAINT_FAILED
+}
+
+
+_ONE: Final = frozenset({"1"})
+_NONE: Final = frozenset({"0"})
+_YES: Final = frozenset({"yes"})
+_LOSES: Final = "commits that were acknowledged can be lost: set it on the server"
+
+_PROBES: Final = (
+    Probe("server", "SELECT VERSION()"),
+    Probe(
+        "supported",
+        "SELECT IF(SUBSTRING_INDEX(VERSION(), '.', 1) + 0 > 10"
+        " OR SUBSTRING_INDEX(VERSION(), '.', 2) = '10.11', 'yes', 'no')",
+        _YES,
+        "MariaDB 10.11 or newer is needed",
+    ),
+    Probe("user", "SELECT CURRENT_USER()"),
+    Probe(
+        "innodb_flush_log_at_trx_commit", "SELECT @@innodb_flush_log_at_trx_commit", _ONE, _LOSES
+    ),
+    Probe("innodb_doublewrite", "SELECT @@innodb_doublewrite", _ONE, _LOSES),
+    Probe(
+        "binary log",
+        "SELECT IF(@@log_bin, IF(@@sync_binlog = 1, 'synchronous', 'not synchronous'), 'off')",
+        frozenset({"off", "synchronous"}),
+        "set sync_binlog = 1: a replica can have what this server lost",
+    ),
+    Probe("foreign_key_checks", "SELECT @@foreign_key_checks", _ONE),
+    Probe(
+        "strict",
+        "SELECT IF(FIND_IN_SET('STRICT_ALL_TABLES', @@sql_mode), 'yes', 'no')",
+        _YES,
+        "texts may be cut short",
+    ),
+    Probe(
+        "tables of another engine than InnoDB",
+        "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE()"
+        " AND table_type = 'BASE TABLE' AND engine <> 'InnoDB'",
+        _NONE,
+        "nothing that is done to them can be rolled back",
+    ),
+    Probe(
+        "columns of another collation than utf8mb4_nopad_bin",
+        "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE()"
+        " AND data_type = 'varchar'"
+        " AND table_name IN ('capsules', 'events', 'namespaces', 'uplinks', 'uuid_mappings')"
+        " AND collation_name <> 'utf8mb4_nopad_bin'",
+        _NONE,
+        "texts that differ may compare as equal",
+    ),
+    Probe("innodb_lock_wait_timeout in s", "SELECT @@innodb_lock_wait_timeout"),
+    Probe("max_statement_time in s", "SELECT @@max_statement_time"),
+    Probe("cluster", "SELECT IF(@@wsrep_on, 'yes', 'no')"),
+    Probe(
+        "cluster status",
+        "SELECT IF(@@wsrep_on, (SELECT variable_value FROM information_schema.global_status"
+        " WHERE variable_name = 'wsrep_cluster_status'), 'no cluster')",
+        frozenset({"Primary", "no cluster"}),
+        "the node is in a minority, and answers nothing",
+    ),
+    Probe(
+        "cluster size",
+        "SELECT IF(@@wsrep_on, (SELECT variable_value FROM information_schema.global_status"
+        " WHERE variable_name = 'wsrep_cluster_size'), 'no cluster')",
+    ),
+    Probe(
+        "wsrep_sync_wait",
+        "SELECT IF(@@wsrep_on, @@wsrep_sync_wait & 1, 'no cluster')",
+        frozenset({"1", "no cluster"}),
+        "reads would miss what other nodes have acknowledged",
+    ),
+    Probe(
+        "TLS",
+        "SELECT IF(variable_value = '', 'no', variable_value)"
+        " FROM information_schema.session_status WHERE variable_name = 'Ssl_version'",
+    ),
+)
+
+
+def fault(error: DBAPIError) -> Fault | None:
+    """Return what the error number of MariaDB means."""
+    number = next(iter(getattr(error.orig, "args", ())), None)
+    if not isinstance(number, int) or number == 0:
+        return "lost" if error.connection_invalidated else None
+    return _FAULTS.get(number)
+
+
+def _is_in_transaction(connection: Any) -> bool:  # noqa: ANN401 - the driver's own
+    """Return what the server said last; an error says nothing, and then it is still in one."""
+    return bool(connection.server_status & _IN_TRANSACTION)
+
+
+def _insert_if_missing(table: Table) -> Insert:
+    from sqlalchemy.dialects import mysql  # noqa: PLC0415 - only what is in use is loaded
+
+    key = next(iter(table.primary_key))
+    return mysql.insert(table).on_duplicate_key_update({key.name: key})
+
+
+def _shell(url: URL) -> Shell:
+    given = {
+        "host": url.host,
+        "port": url.port,
+        "user": url.username,
+        "database": url.database,
+        "init-command": "SET SESSION TRANSACTION READ ONLY",
+    }
+    arguments = (f"--{name}={value}" for name, value in given.items() if value is not None)
+    password = {"MYSQL_PWD": str(url.password)} if url.password else {}
+    return Shell(("mariadb", *arguments), password)
+
+
+MARIADB: Final = Dialect(
+    name="mariadb",
+    driver="pymysql",
+    fault=fault,
+    isolation=READ_COMMITTED,
+    snapshot_options=REPEATABLE_READ,
+    is_in_transaction=_is_in_transaction,
+    engine_options={**SERVER_OPTIONS, "pool_reset_on_return": None},
+    settings=(
+        f"SET innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, {LOCK_TIMEOUT_SECONDS})",
+        "SET time_zone = '+00:00'",
+        # Whatever the server's own mode: no text is ever cut short without an error.
+        "SET sql_mode = 'TRADITIONAL'",
+    ),
+    read_only_settings=("SET SESSION TRANSACTION READ ONLY",),
+    greet=galera.greet,
+    outdated=galera.outdated,
+    limits_of_hosts={"connect_timeout": "3", "read_timeout": "10", "write_timeout": "10"},
+    # Less than the driver waits for an answer: a lock that is held is no server that is gone.
+    settings_of_hosts=("SET innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, 5)",),
+    insert_if_missing=_insert_if_missing,
+    lock_schema=(
+        f"SELECT GET_LOCK(CONCAT('capsule-registry ', DATABASE()), {LOCK_TIMEOUT_SECONDS})"
+    ),
+    unlock_schema="SELECT RELEASE_LOCK(CONCAT('capsule-registry ', DATABASE()))",
+    lock_cluster=galera.schema_locked,
+    shell=_shell,
+    backup_tool="mariadb-dump",
+    grants_singly=True,
+    probes=_PROBES,
+)

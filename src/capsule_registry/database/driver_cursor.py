@@ -1,0 +1,83 @@
+"""The driver's cursor, for statements that are compiled already."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self
+
+from capsule_registry.database.driver_errors import fault_of, wrap
+from capsule_registry.database.hosts import note_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Connection
+    from sqlalchemy.exc import DBAPIError
+
+
+class DriverCursor:
+    """
+    A cursor of the driver on a connection of SQLAlchemy's, which learns of what goes wrong.
+
+    Every method raises `DBAPIError`, as SQLAlchemy does.
+    """
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self._dialect = conn.dialect
+        self._error = self._dialect.loaded_dbapi.Error
+        self.of_driver: Any = conn.connection.cursor()
+
+    def execute(self, statement: str, parameters: Any = ()) -> None:  # noqa: ANN401 - what the driver takes
+        """Run *statement*."""
+        try:
+            self._dialect.do_execute(self.of_driver, statement, parameters)
+        except self._error as error:
+            raise self._failed(error) from error
+
+    def executemany(self, statement: str, parameters: Sequence[Any]) -> None:
+        """Run *statement* with each of *parameters*."""
+        try:
+            self._dialect.do_executemany(self.of_driver, statement, parameters)
+        except self._error as error:
+            raise self._failed(error) from error
+
+    def copy(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Give *rows* to a COPY."""
+        try:
+            with self.of_driver.copy(statement) as copying:
+                for row in rows:
+                    copying.write_row(row)
+        except self._error as error:
+            raise self._failed(error) from error
+
+    def raw(self) -> Self:
+        """Return a cursor that takes statements as the server does."""
+        raw = copy(self)
+        raw.of_driver = self._dialect.loaded_dbapi.RawCursor(self.of_driver.connection)
+        return raw
+
+    def fetchall(self) -> Sequence[Sequence[Any]]:
+        """Return all rows of the last statement."""
+        try:
+            return self.of_driver.fetchall()  # type: ignore[no-any-return]
+        except self._error as error:
+            raise self._failed(error) from error
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the last statement has changed."""
+        return int(self.of_driver.rowcount)
+
+    def _failed(self, error: Exception) -> DBAPIError:
+        wrapped = wrap(error, self._conn.engine, self._conn.connection)
+        # A statement left half run would be reset whenever the garbage collector comes, and on
+        # SQLite under whoever is given the same statement by then.
+        self.of_driver.close()
+        if fault_of(wrapped, self._dialect.name) in ("lost", "unparsed"):
+            note_failure(self._conn.info)
+        if wrapped.connection_invalidated:
+            self._conn.invalidate(error)
+        else:
+            self.of_driver = self._conn.connection.cursor()
+        return wrapped

@@ -1,0 +1,296 @@
+"""Registering, replacing and unregistering capsules, with all that hangs on them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from itertools import chain, zip_longest
+from typing import TYPE_CHECKING, Any, Final, Self
+from uuid import UUID
+
+from sqlalchemy import String, bindparam, cast, delete, literal_column, select, union_all
+
+from capsule_registry.entities import capsules, derived_rows, session_uuids, uplinks
+from capsule_registry.entities.reservations import find_row
+from capsule_registry.errors import (
+    CapsuleAlreadyRegisteredError,
+    CapsuleNotFoundError,
+    StaleGenerationError,
+    UplinkAlreadyRegisteredError,
+)
+from capsule_registry.models.records import CapsuleState
+from capsule_registry.schema import tables
+from capsule_registry.unit_of_work.queries import Query, batches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from sqlalchemy import Column, ColumnElement, Select
+
+    from capsule_registry.identifiers import CapsuleId
+    from capsule_registry.models.new_capsule import NewCapsule
+    from capsule_registry.models.records import RegisteredCapsule
+    from capsule_registry.unit_of_work.queries import Row
+    from capsule_registry.unit_of_work.unit import Unit
+
+    NewUuid = Callable[[], UUID]
+
+
+def _existing(kind: ColumnElement[str], key: Column[Any]) -> Select[str, str]:
+    name = key.table.name
+    return select(kind.label("kind"), cast(key, String(128)).label("key")).where(
+        key.table.c.namespace == bindparam("namespace"),
+        key.in_(bindparam(name, expanding=True)),
+    )
+
+
+_KINDS: Final = ("capsules", "manifests", "uplinks", "uuid_mappings")
+_existing_keys: Final = Query(
+    tables.capsules,
+    (),
+    union_all(
+        _existing(literal_column("'capsules'", String), tables.capsules.c.id),
+        _existing(literal_column("'manifests'", String), tables.manifests.c.digest),
+        _existing(literal_column("'uplinks'", String), tables.uplinks.c.id),
+        _existing(literal_column("'uuid_mappings'", String), tables.uuid_mappings.c.uuid),
+    ),
+    among=_KINDS,
+)
+_reserved_too = (
+    select(tables.capsules)
+    .where(tables.capsules.c.namespace == bindparam("namespace"))
+    .order_by(tables.capsules.c.id)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingKeys:
+    """Which keys of new capsules already exist, in one query; whoever takes one adds it."""
+
+    #: Ids, reserved ones included.
+    capsules: set[str] = field(default_factory=set)
+    manifests: set[str] = field(default_factory=set)
+    uplinks: set[UUID] = field(default_factory=set)
+    uuid_mappings: set[UUID] = field(default_factory=set)
+
+    @classmethod
+    def find(
+        cls,
+        unit: Unit,
+        new: Sequence[NewCapsule],
+        uplink_ids: Iterable[UUID] = (),
+        uuids: Sequence[UUID] = (),
+    ) -> Self:
+        """Return which ids and digests of *new* exist, and which of *uplink_ids* and *uuids*."""
+        existing = cls()
+        lists: tuple[Sequence[object], ...] = (
+            [one.id for one in new],
+            [one.digest for one in new],
+            [*uplink_ids],
+            uuids,
+        )
+        for some in zip_longest(*[batches(given) for given in lists], fillvalue=()):
+            for row in unit.rows(_existing_keys, **dict(zip(_KINDS, some, strict=True))):
+                existing._add(row["kind"], row["key"])
+        return existing
+
+    def _add(self, kind: str, key: str) -> None:
+        match kind:
+            case "capsules":
+                self.capsules.add(key)
+            case "manifests":
+                self.manifests.add(key)
+            case "uplinks":
+                self.uplinks.add(UUID(key))
+            case _:
+                self.uuid_mappings.add(UUID(key))
+
+    def take_uplinks(self, ids: Iterable[UUID]) -> None:
+        """
+        Add *ids*.
+
+        Raises:
+            UplinkAlreadyRegisteredError: One of them exists.
+        """
+        for uplink_id in ids:
+            if uplink_id in self.uplinks:
+                raise UplinkAlreadyRegisteredError(uplink_id)
+            self.uplinks.add(uplink_id)
+
+
+def register(
+    unit: Unit,
+    new: NewCapsule,
+    new_uuid: NewUuid,
+    uuids: Sequence[UUID] = (),
+    lease_id: UUID | None = None,
+) -> RegisteredCapsule:
+    """Register *new* as `register_many` does, and file *uuids* under it."""
+    uplink_ids = [new_uuid() for _ in new.manifest.uplinks]
+    existing = ExistingKeys.find(unit, [new], uplink_ids, uuids)
+    record = _register(unit, new, uplink_ids, existing)
+    session_uuids.file(unit, uuids, new.id, lease_id, existing.uuid_mappings)
+    return record
+
+
+def register_many(
+    unit: Unit, new: Sequence[NewCapsule], new_uuid: NewUuid
+) -> list[RegisteredCapsule]:
+    """
+    Register *new*, in order, with their tools, grants and declared uplinks.
+
+    A reservation of an id becomes the registration, and so what is filed under it is adopted.
+    """
+    declared = [[new_uuid() for _ in one.manifest.uplinks] for one in new]
+    existing = ExistingKeys.find(unit, new, chain.from_iterable(declared))
+    return [
+        _register(unit, one, uplink_ids, existing)
+        for one, uplink_ids in zip(new, declared, strict=True)
+    ]
+
+
+def restore(unit: Unit, new: Sequence[NewCapsule]) -> None:
+    """Register *new* without their declared uplinks, which are filed as they were."""
+    existing = ExistingKeys.find(unit, new)
+    for one in new:
+        _insert(unit, one, existing)
+
+
+def _register(
+    unit: Unit, new: NewCapsule, uplink_ids: Sequence[UUID], existing: ExistingKeys
+) -> RegisteredCapsule:
+    row = _insert(unit, new, existing)
+    _declare_uplinks(unit, new, uplink_ids, existing)
+    unit.log(logging.INFO, "Registered capsule", capsule_id=str(new.id))
+    return capsules.record_of(row, new.manifest)
+
+
+def _insert(unit: Unit, new: NewCapsule, existing: ExistingKeys) -> Row:
+    row = _new_row(unit, new)
+    _keep_manifest(unit, new, existing)
+    old = find_row(unit, new.id) if new.id in existing.capsules else None
+    if old is None:
+        unit.insert(tables.capsules, [row], "capsule.registered")
+    elif old["registered_at"] is not None:
+        raise CapsuleAlreadyRegisteredError(str(new.id))
+    else:
+        unit.update(tables.capsules, old, row, "capsule.registered")
+    existing.capsules.add(new.id)
+    derived_rows.write(unit, new)
+    return row
+
+
+def _declare_uplinks(
+    unit: Unit, new: NewCapsule, uplink_ids: Sequence[UUID], existing: ExistingKeys
+) -> None:
+    if uplink_ids:
+        existing.take_uplinks(uplink_ids)
+        uplinks.declare(unit, new.id, new.manifest.uplinks, uplink_ids)
+
+
+def _keep_manifest(unit: Unit, new: NewCapsule, existing: ExistingKeys) -> None:
+    """Keep the text of the manifest, unless it is kept already."""
+    if new.digest not in existing.manifests:
+        row = {
+            "namespace": unit.namespace,
+            "digest": new.digest,
+            "format": new.manifest.format,
+            "text": new.manifest.text,
+        }
+        unit.buffer.insert(tables.manifests, [row])
+        existing.manifests.add(new.digest)
+
+
+def replace(
+    unit: Unit, new: NewCapsule, expected_generation: int | None, new_uuid: NewUuid
+) -> RegisteredCapsule:
+    """
+    Put *new* in the place of what is registered under its id, in the same place of the order.
+
+    Declared uplinks are those of the new manifest; uplinks filed by hand stay.
+    """
+    old = capsules.find_row(unit, new.id)
+    found = None if old is None else old["generation"]
+    if expected_generation is not None and found != expected_generation:
+        raise StaleGenerationError(expected_generation, found)
+    if old is None:
+        raise CapsuleNotFoundError(str(new.id))
+    uplinks.withdraw(unit, new.id)
+    uplink_ids = [new_uuid() for _ in new.manifest.uplinks]
+    existing = ExistingKeys.find(unit, [new], uplink_ids)
+    kept = ["registered_revision", "position"]
+    if new.state is None:  # Whoever set the state has not said that it is another now.
+        kept += ["state", "state_reason"]
+    row = _new_row(unit, new) | {name: old[name] for name in kept}
+    _keep_manifest(unit, new, existing)
+    unit.update(tables.capsules, old, row, "capsule.replaced")
+    derived_rows.clear(unit, new.id)
+    derived_rows.write(unit, new)
+    _declare_uplinks(unit, new, uplink_ids, existing)
+    unit.log(logging.INFO, "Replaced capsule", capsule_id=str(new.id))
+    return capsules.record_of(row, new.manifest)
+
+
+def set_state(
+    unit: Unit, capsule_id: CapsuleId, state: CapsuleState, reason: str | None
+) -> RegisteredCapsule:
+    """Set the state of the registered capsule; the same one for the same reason changes nothing."""
+    row = capsules.require_row(unit, capsule_id)
+    changes: dict[str, Any] = {"state": state.value, "state_reason": reason}
+    if changes != {name: row[name] for name in changes}:
+        changes |= {"modified_revision": unit.revision}
+        unit.update(tables.capsules, row, changes, "capsule.state_changed")
+    return capsules.restored({**row, **changes})
+
+
+def unregister(unit: Unit, capsule_id: CapsuleId) -> RegisteredCapsule:
+    """Remove the registered capsule, and by cascade all that is filed under its id."""
+    row = capsules.require_row(unit, capsule_id)
+    record = capsules.restored(row)
+    of_capsule = {"capsule_id": capsule_id}
+    filed = unit.rows(uplinks.OF_CAPSULE, **of_capsule)
+    unit.removed(tables.uplinks, filed, "uplink.unregistered")
+    filed = unit.rows(session_uuids.OF_CAPSULE, **of_capsule)
+    unit.removed(tables.uuid_mappings, filed, "uuid.unregistered")
+    unit.delete(tables.capsules, [row], "capsule.unregistered")
+    _log_unregistered(unit, record)
+    return record
+
+
+def drain(unit: Unit) -> list[RegisteredCapsule]:
+    """Remove everything, reservations included; return the registered capsules in order."""
+    records = [*capsules.values(unit)]
+    of_namespace = {"namespace": unit.namespace}
+    rows = unit.execute(_reserved_too, of_namespace).mappings().all()
+    unit.removed(tables.uplinks, unit.rows(uplinks.ALL), "uplink.unregistered")
+    unit.removed(tables.uuid_mappings, unit.rows(session_uuids.ALL), "uuid.unregistered")
+    for row in rows:
+        reserved = row["registered_at"] is None
+        action = "capsule.released" if reserved else "capsule.unregistered"
+        unit.removed(tables.capsules, [row], action)
+    unit.execute(delete(tables.capsules).where(tables.capsules.c.namespace == unit.namespace))
+    for record in records:
+        _log_unregistered(unit, record)
+    return records
+
+
+def _log_unregistered(unit: Unit, record: RegisteredCapsule) -> None:
+    unit.log(logging.INFO, "Unregistered capsule", capsule_id=str(record.id))
+
+
+def _new_row(unit: Unit, new: NewCapsule) -> dict[str, Any]:
+    return {
+        "id": new.id,
+        "version": new.manifest.package.version,
+        "manifest": new.manifest_json,
+        "manifest_digest": new.digest,
+        "reported_tools": new.reported_json,
+        "source_dir": new.source_dir,
+        "state": (new.state or CapsuleState.READY).value,
+        "state_reason": new.state_reason,
+        "generation": unit.revision,
+        "registered_revision": unit.revision,
+        "position": unit.next_position,
+        "modified_revision": unit.revision,
+        "registered_at": unit.at,
+    }

@@ -1,0 +1,115 @@
+"""
+Rows as the history shows them: one canonical text each, the same on every database.
+
+A row image is canonical JSON of every column but the namespace and those marked `imaged: False`.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from capsule_registry.canonical_json import canonical_json
+from capsule_registry.database.dialects.types import (
+    CanonicalJson,
+    CanonicalUuid,
+    UtcDateTime,
+    time_text,
+)
+from capsule_registry.errors import HistoryCorruptError
+from capsule_registry.schema.tables import capsules, leases, uplinks, uuid_mappings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sqlalchemy import Column, Table
+
+#: The tables whose rows have events, and the column that names a row.
+SUBJECTS: Final[dict[Table, Column[Any]]] = {
+    capsules: capsules.c.id,
+    leases: leases.c.id,
+    uplinks: uplinks.c.id,
+    uuid_mappings: uuid_mappings.c.uuid,
+}
+#: What reading a row can raise if somebody else wrote it.
+UNREADABLE: Final = (HistoryCorruptError, OverflowError, RecursionError, TypeError, ValueError)
+#: How images write values that JSON does not have.
+_WRITERS: Final[dict[type, Callable[[Any], str]]] = {
+    CanonicalJson: canonical_json,
+    CanonicalUuid: str,
+    UtcDateTime: time_text,
+}
+#: How such values are read back.
+_READERS: Final[dict[type, Callable[[str], Any]]] = {
+    CanonicalJson: json.loads,
+    CanonicalUuid: UUID,
+    UtcDateTime: datetime.fromisoformat,
+}
+
+
+def row_image(table: Table, row: Mapping[Any, Any] | None) -> str | None:
+    """
+    Return *row* as canonical JSON, as events hold it; `None` of no row.
+
+    Times and UUIDs are texts, and JSON columns the texts that they hold, so that only strings,
+    integers, booleans and nulls are left.
+    """
+    if row is None:
+        return None
+    get = row.get
+    image = {name: get(name) for name in _imaged(table)}
+    for name, write in _written(table):
+        if image[name] is not None:
+            image[name] = write(image[name])
+    return canonical_json(image)
+
+
+def row_of_image(table: Table, namespace: str, image: object) -> dict[str, Any]:
+    """
+    Return the row that *image* shows, with the Python values that the table gives.
+
+    Raises:
+        HistoryCorruptError: It is not the image of a row of *table*.
+    """
+    try:
+        values = json.loads(image) if isinstance(image, str) else None
+        if not isinstance(values, dict) or not values.keys() >= {*_imaged(table)}:
+            raise ValueError("it lacks columns")
+        row = {name: _value_of(table.c[name].type, values[name]) for name in _imaged(table)}
+    except UNREADABLE as error:
+        raise HistoryCorruptError(f"an image of {table.name}", repr(error)) from error
+    return {"namespace": namespace, **row}
+
+
+@cache
+def _imaged(table: Table) -> Sequence[str]:
+    """Return the names of the columns that images show."""
+    return [
+        column.name
+        for column in table.c
+        if column.name != "namespace" and column.info.get("imaged", True)
+    ]
+
+
+@cache
+def _written(table: Table) -> Sequence[tuple[str, Callable[[Any], str]]]:
+    """Return those of the columns whose values JSON does not have, each with its writer."""
+    columns = [table.c[name] for name in _imaged(table)]
+    return [
+        (column.name, write)
+        for column in columns
+        for kind, write in _WRITERS.items()
+        if isinstance(column.type, kind)
+    ]
+
+
+def _value_of(kind: object, value: Any) -> Any:  # noqa: ANN401 - any column's value
+    read = _READERS.get(type(kind))
+    if value is None or read is None:
+        return value
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return read(value)
