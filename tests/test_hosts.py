@@ -130,7 +130,7 @@ def test_a_host_that_fails_again_and_again_is_asked_all_the_same(
     """A connection that has just been made is used, though others fail meanwhile."""
     with CapsuleRegistry.open(url) as registry:
         with registry._database.reader.connect() as connection:
-            connection.info["capsule_registry.node"].node.failed_at = float("inf")
+            connection.info["capsule_registry.origin"].host.failed_at = float("inf")
 
         assert [[], [], []] == [registry.list() for _ in range(3)]
         registry.register(make_manifest())

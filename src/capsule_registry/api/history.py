@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
@@ -184,8 +183,7 @@ class History:
         gone = 0
         while (done := self._read(namespaces.head).compacted_revision) < through.revision:
             next_one = min(done + REVISIONS_PER_UNIT, through.revision)
-            work = partial(prune, anchor=through, through=next_one)
-            gone += self._runner.run(work, reason=reason, actor=actor)
+            gone += self._runner.run(prune, reason, actor, through, next_one)
         return gone
 
     def export(self, *, after: int | None = None) -> Iterator[str]:

@@ -11,7 +11,7 @@ from capsule_registry.history.watch import POLL_SECONDS, Watch
 from capsule_registry.identifiers import CapsuleId
 from capsule_registry.models.records import CapsuleState, ReadyStatus
 from capsule_registry.schema.tables import capsules as capsules_table
-from capsule_registry.unit_of_work.queries import batches
+from capsule_registry.unit_of_work.prepared_statements import batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -27,7 +27,6 @@ from capsule_registry.models.uplink import (
 )
 from capsule_registry.permissions import checks, grants
 from capsule_registry.permissions.checks import DEADLINE, Decision, DecisionReason
-from capsule_registry.unit_of_work.registered_objects import registration_of
 
 if TYPE_CHECKING:
     import builtins
@@ -82,7 +81,7 @@ class Reads(ABC):
 
     def _attached(self, record: RegisteredCapsule) -> RegisteredCapsule:
         """Return *record* with its `instance`, where this process has it."""
-        return record.attach(self._objects.of(registration_of(record)))
+        return self._objects.attach(record)
 
     # Capsules
 

@@ -94,7 +94,7 @@ class CapsuleRegistry(FastPath, Writes):
 
         Args:
             namespace: 1 to 63 characters of `a-z`, `0-9` and `-`.
-            url: `sqlite:///FILE`, `postgresql://…` or `mariadb://…`; else a file of the user's own.
+            url: `sqlite:///FILE`, `sqlite://` (memory), `postgresql://…`, `mariadb://…`, or none.
             actor: Recorded as who made the changes; else user, host and process.
             reason: Recorded with each change for which no other is given.
             migrate: Whether to upgrade the schema; by default on SQLite only.
@@ -264,7 +264,7 @@ class CapsuleRegistry(FastPath, Writes):
                 return work(transaction)
 
         self._refuse_inside_transaction()
-        return self._runner.run(in_unit, reason=reason, actor=actor)
+        return self._runner.run(in_unit, reason, actor)
 
     @contextmanager
     def _joined(self, unit: Unit) -> Iterator[Transaction]:
@@ -302,7 +302,7 @@ class CapsuleRegistry(FastPath, Writes):
         self, work: Callable[Concatenate[Unit, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         self._refuse_inside_transaction()
-        return self._runner.run(lambda unit: work(unit, *args, **kwargs))
+        return self._runner.run(work, None, None, *args, **kwargs)
 
     def _amend(
         self, work: Callable[Concatenate[Scope, P], T], *args: P.args, **kwargs: P.kwargs

@@ -50,7 +50,6 @@ class Transaction(Writes):
         self._database = database
         self._new_uuid = new_uuid
         self._objects = objects
-        self._records: list[RegisteredCapsule] = []
         self._error: BaseException | None = None
         self._ended = False
         self._process = os.getpid()
@@ -81,14 +80,11 @@ class Transaction(Writes):
             self._busy.release()
 
     def _attached(self, record: RegisteredCapsule) -> RegisteredCapsule:
-        self._records.append(record)
-        return super()._attached(record)
+        return self._objects.attach(record, self._unit)
 
     def abandon(self) -> None:
-        """Refuse any further use, and take the objects back from the records given out."""
+        """Refuse any further use: it will not commit."""
         self._ended = True
-        for record in self._records:
-            record.attach(None)
 
     def end(self) -> None:
         """Refuse any further use, and raise `TransactionDoomedError` after an error inside."""

@@ -94,14 +94,7 @@ class Writes(Reads):
         if lease_id is not None:
             leases.hold(unit, lease_id)
         record = registration.register(unit, new, self._new_uuid, sessions, lease_id)
-        return self._registered(unit, record, new)
-
-    def _registered(
-        self, unit: Unit, record: RegisteredCapsule, new: NewCapsule
-    ) -> RegisteredCapsule:
-        """Return *record* of *new*, whose object is kept once the unit has committed."""
-        self._objects.add(unit, record, new.instance)
-        return self._attached(record)
+        return self._objects.add(unit, record, new.instance)
 
     def register_many(
         self, given: Iterable[Capsule | CapsuleManifest]
@@ -127,7 +120,8 @@ class Writes(Reads):
     ) -> builtins.list[RegisteredCapsule]:
         records = registration.register_many(unit, new, self._new_uuid)
         return [
-            self._registered(unit, record, one) for record, one in zip(records, new, strict=True)
+            self._objects.add(unit, record, one.instance)
+            for record, one in zip(records, new, strict=True)
         ]
 
     def replace(
@@ -172,7 +166,7 @@ class Writes(Reads):
                 session_uuids.retire(unit, new.id, sessions)
             for uuid in sessions:
                 session_uuids.register(unit, uuid, new.id, lease_id)
-            return self._registered(unit, record, new)
+            return self._objects.add(unit, record, new.instance)
 
         return self._write(work)
 
@@ -205,19 +199,14 @@ class Writes(Reads):
         return self._write(self._unregister, CapsuleId(capsule_id))
 
     def _unregister(self, unit: Unit, capsule_id: CapsuleId) -> RegisteredCapsule:
-        return self._removed(unit, registration.unregister(unit, capsule_id))
-
-    def _removed(self, unit: Unit, record: RegisteredCapsule) -> RegisteredCapsule:
-        """Return *record*, whose object is let go of once the unit has committed."""
-        self._objects.remove(unit, record)
-        return self._attached(record)
+        return self._objects.remove(unit, registration.unregister(unit, capsule_id))
 
     def drain(self) -> builtins.list[RegisteredCapsule]:
         """Remove everything but leases in one revision, and return the capsules."""
         return self._write(self._drain)
 
     def _drain(self, unit: Unit) -> builtins.list[RegisteredCapsule]:
-        return [self._removed(unit, record) for record in registration.drain(unit)]
+        return [self._objects.remove(unit, record) for record in registration.drain(unit)]
 
     # Session UUIDs
 
@@ -329,9 +318,9 @@ class Writes(Reads):
     def _sync(self, unit: Unit, desired: Desired, *, prune: bool) -> SyncPlan:
         applied = sync.apply(unit, desired, self._new_uuid, prune=prune)
         for record in applied.removed:
-            self._removed(unit, record)
+            self._objects.remove(unit, record)
         for record, new in applied.made:
-            self._registered(unit, record, new)
+            self._objects.add(unit, record, new.instance)
         return applied.plan
 
 

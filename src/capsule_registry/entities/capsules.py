@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from sqlalchemy import and_, select
 
 from capsule_registry.errors import CapsuleNotFoundError, HistoryCorruptError
-from capsule_registry.identifiers import known_id
+from capsule_registry.identifiers import CapsuleId, known_id
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.models.records import CapsuleState, CapsuleSummary, RegisteredCapsule
 from capsule_registry.schema.tables import capsules, manifests
@@ -17,7 +17,6 @@ from capsule_registry.unit_of_work.queries import ORDER, Query, counting, matchi
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from capsule_registry.identifiers import CapsuleId
     from capsule_registry.unit_of_work.queries import LookupScope, Row, Scope
 
 #: More rows than there can be.
@@ -78,10 +77,10 @@ def require_row(scope: LookupScope, capsule_id: str) -> Row:
     Raises:
         CapsuleNotFoundError: There is none.
     """
-    row = scope.row(_by_id, id=capsule_id)
-    if row is None:
+    found = scope.rows(_by_id, id=capsule_id)
+    if not found:
         raise CapsuleNotFoundError(str(capsule_id))
-    return row
+    return found[0]
 
 
 def is_registered(scope: Scope, capsule_id: str) -> bool:
@@ -96,7 +95,8 @@ def ids(
     most: int | None = None,
 ) -> list[CapsuleId]:
     """Return the ids of registered capsules in order: those in *state*, or *after* that one."""
-    return [known_id(row["id"]) for row in _page(scope, ("id",), state, after, most)]
+    wanted, values = _page(scope, ("id",), state, after, most)
+    return [known_id(row["id"]) for row in scope.rows(wanted, **values)]
 
 
 def summaries(
@@ -106,7 +106,8 @@ def summaries(
     most: int | None = None,
 ) -> list[CapsuleSummary]:
     """Return the summaries of registered capsules in order, as `ids` does."""
-    return [_summary(row) for row in _page(scope, _SUMMARY, state, after, most)]
+    wanted, values = _page(scope, _SUMMARY, state, after, most)
+    return [_summary(row) for row in scope.rows(wanted, **values)]
 
 
 def _page(
@@ -115,7 +116,8 @@ def _page(
     state: CapsuleState | None,
     after: CapsuleId | None,
     most: int | None,
-) -> Sequence[Row]:
+) -> tuple[Query, dict[str, Any]]:
+    """Return the query for a page, and the values that it is asked with."""
     place = None if after is None else scope.row(_place, id=after)
     if after is not None and place is None:
         raise CapsuleNotFoundError(str(after))
@@ -125,8 +127,8 @@ def _page(
         "most": most or _ALL,
     }
     if state is None:
-        return scope.rows(_pages[columns, ()], **values)
-    return scope.rows(_pages[columns, ("state",)], **values, state=state.value)
+        return _pages[columns, ()], values
+    return _pages[columns, ("state",)], {**values, "state": state.value}
 
 
 def states(scope: Scope, ids: Iterable[CapsuleId]) -> dict[str, CapsuleState]:
@@ -180,8 +182,9 @@ def _summary(row: Row) -> CapsuleSummary:
 
 def record_of(row: Row, manifest: CapsuleManifest) -> RegisteredCapsule:
     """Return the capsule of a row and the manifest that it names."""
+    capsule_id = row["id"]
     return RegisteredCapsule.model_construct(
-        id=known_id(row["id"]),
+        id=capsule_id if type(capsule_id) is CapsuleId else known_id(capsule_id),
         version=row["version"],
         manifest=manifest,
         manifest_text=manifest.text,

@@ -11,7 +11,7 @@ from capsule_registry.models.new_capsule import grants_of, merged_tools
 from capsule_registry.schema.tables import grants, interceptors, provisions, requirements, tools
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Table
 
@@ -20,48 +20,49 @@ if TYPE_CHECKING:
     from capsule_registry.models.new_capsule import NewCapsule
     from capsule_registry.unit_of_work.unit import Unit
 
-    Values = Iterator[dict[str, Any]]
+    Values = list[dict[str, Any]]
 
 
 def _tools(manifest: CapsuleManifest, reported: Sequence[ToolDef]) -> Values:
-    for position, tool in enumerate(merged_tools(manifest.tools, reported)):
-        yield {
+    return [
+        {
             "position": position,
             "name": tool.name,
             "description": tool.description,
             "input_schema": tool.input_schema,
         }
+        for position, tool in enumerate(merged_tools(manifest.tools, reported))
+    ]
 
 
 def _grants(manifest: CapsuleManifest, _: object) -> Values:
-    for capability, position, value in grants_of(manifest):
-        yield {"capability": capability, "position": position, "value": value}
+    return [
+        {"capability": capability, "position": position, "value": value}
+        for capability, position, value in grants_of(manifest)
+    ]
 
 
 def _interceptors(manifest: CapsuleManifest, _: object) -> Values:
-    for position, interceptor in enumerate(manifest.interceptors):
-        yield {
-            "position": position,
-            "event": interceptor.event,
-            "action": interceptor.action,
-        }
+    return [
+        {"position": position, "event": interceptor.event, "action": interceptor.action}
+        for position, interceptor in enumerate(manifest.interceptors)
+    ]
 
 
 def _provisions(manifest: CapsuleManifest, _: object) -> Values:
-    yield from _capabilities(manifest.effective_provides)
+    return _capabilities(manifest.effective_provides)
 
 
 def _requirements(manifest: CapsuleManifest, _: object) -> Values:
-    yield from _capabilities(manifest.dependencies.requires)
+    return _capabilities(manifest.dependencies.requires)
 
 
-def _capabilities(found: Iterable[str]) -> Values:
-    for position, capability in enumerate(found):
-        yield {
-            "position": position,
-            "kind": split_capability(capability)[0],
-            "capability": capability,
-        }
+def _capabilities(found: Sequence[str]) -> Values:
+    parts = [*map(split_capability, found)]
+    return [
+        {"position": position, "kind": kind, "capability": found[position]}
+        for position, (kind, _) in enumerate(parts)
+    ]
 
 
 #: The tables, and what gives their rows of a manifest and of the tools that the object reported.
@@ -100,9 +101,11 @@ def derive(
 
 def write(unit: Unit, new: NewCapsule) -> None:
     """Write the rows of a capsule that is being registered."""
+    rows = {}
     for table in DERIVED:
-        rows = derive(table, unit.namespace, new.id, new.manifest, new.reported_tools)
-        unit.buffer.insert(table, rows)
+        rows[table] = derive(table, unit.namespace, new.id, new.manifest, new.reported_tools)
+    for table in DERIVED:
+        unit.buffer.insert(table, rows[table])
 
 
 def clear(unit: Unit, capsule_id: str) -> None:

@@ -20,7 +20,7 @@ from capsule_registry.identifiers import CapsuleId, to_uuid
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.models.new_capsule import NewCapsule, tools_of_json
 from capsule_registry.models.uplink import UplinkDescriptor
-from capsule_registry.unit_of_work.queries import batches
+from capsule_registry.unit_of_work.prepared_statements import batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

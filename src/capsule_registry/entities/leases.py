@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 _MAX_HOST: Final = 255
 #: What tells, beside a row of a lease, whether it has run out.
 TIMES: Final = (namespaces.c.last_commit_at, DatabaseNow().label("now"))
-#: What tells it beside a row of a UUID, and how the lease of that is found.
-ENDS: Final = (leases.c.expires_at, leases.c.boot_id, leases.c.expires_uptime_ms, *TIMES)
+#: When the lease of a UUID ends, beside a row of that; what tells whether it has; how it is found.
+ENDINGS: Final = (leases.c.expires_at, leases.c.boot_id, leases.c.expires_uptime_ms)
+ENDS: Final = (*ENDINGS, *TIMES)
 OF_UUID: Final = and_(
     leases.c.namespace == uuid_mappings.c.namespace, leases.c.id == uuid_mappings.c.lease_id
 )

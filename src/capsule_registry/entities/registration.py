@@ -20,7 +20,8 @@ from capsule_registry.errors import (
 )
 from capsule_registry.models.records import CapsuleState
 from capsule_registry.schema import tables
-from capsule_registry.unit_of_work.queries import Query, batches
+from capsule_registry.unit_of_work.prepared_statements import batches
+from capsule_registry.unit_of_work.queries import Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -247,11 +248,10 @@ def unregister(unit: Unit, capsule_id: CapsuleId) -> RegisteredCapsule:
     """Remove the registered capsule, and by cascade all that is filed under its id."""
     row = capsules.require_row(unit, capsule_id)
     record = capsules.restored(row)
-    of_capsule = {"capsule_id": capsule_id}
-    filed = unit.rows(uplinks.OF_CAPSULE, **of_capsule)
+    filed = unit.rows(uplinks.OF_CAPSULE, capsule_id=capsule_id)
+    sessions = unit.rows(session_uuids.OF_CAPSULE, capsule_id=capsule_id)
     unit.removed(tables.uplinks, filed, "uplink.unregistered")
-    filed = unit.rows(session_uuids.OF_CAPSULE, **of_capsule)
-    unit.removed(tables.uuid_mappings, filed, "uuid.unregistered")
+    unit.removed(tables.uuid_mappings, sessions, "uuid.unregistered")
     unit.delete(tables.capsules, [row], "capsule.unregistered")
     _log_unregistered(unit, record)
     return record

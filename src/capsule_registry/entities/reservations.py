@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, exists, or_, select
 
 from capsule_registry.schema.tables import capsules, uplinks, uuid_mappings
-from capsule_registry.unit_of_work.queries import Query, batches
+from capsule_registry.unit_of_work.prepared_statements import batches
+from capsule_registry.unit_of_work.queries import Query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

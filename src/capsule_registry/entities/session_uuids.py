@@ -15,14 +15,8 @@ from capsule_registry.identifiers import CapsuleId, known_id
 from capsule_registry.models.records import RegisteredUuid
 from capsule_registry.schema.tables import capsules, namespaces, uuid_mappings
 from capsule_registry.schema.tables import leases as leases_table
-from capsule_registry.unit_of_work.queries import (
-    ORDER,
-    Query,
-    batches,
-    matching,
-    put_in_order,
-    query,
-)
+from capsule_registry.unit_of_work.prepared_statements import batches
+from capsule_registry.unit_of_work.queries import ORDER, Query, matching, put_in_order, query
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -32,6 +26,7 @@ if TYPE_CHECKING:
     from capsule_registry.unit_of_work.queries import LookupScope, Row, Scope
     from capsule_registry.unit_of_work.unit import Unit
 
+_REGISTERED: Final = "Registered capsule UUID mapping"
 #: Rows with what tells whether their lease has run out.
 _WITH_LEASE = (
     select(uuid_mappings, *leases.ENDS)
@@ -71,7 +66,7 @@ PLAIN: Final = Query(
 _with_capsule = Query(
     uuid_mappings,
     (),
-    select(uuid_mappings, *leases.ENDS, capsules.c.id.label("present_id"))
+    select(uuid_mappings, *leases.ENDINGS, capsules.c.id.label("present_id"))
     .select_from(namespaces)
     .outerjoin(
         uuid_mappings,
@@ -163,7 +158,7 @@ def register(unit: Unit, uuid: UUID, capsule_id: CapsuleId, lease_id: UUID | Non
     old = _unless_run_out(unit, found, lease_id) if is_filed else None
     if old is not None:
         if old["capsule_id"] == capsule_id and lease_id in (None, old["lease_id"]):
-            _log(unit, uuid, capsule_id)
+            unit.log(logging.DEBUG, _REGISTERED, uuid=str(uuid), capsule_id=str(capsule_id))
             return
         if old["lease_id"] not in (None, lease_id):
             raise UuidHeldError(uuid, old["lease_id"])
@@ -233,6 +228,7 @@ def retire(unit: Unit, capsule_id: CapsuleId, kept: Sequence[UUID]) -> None:
 def _insert(
     unit: Unit, uuids: Sequence[UUID], capsule_id: CapsuleId, lease_id: UUID | None
 ) -> None:
+    start = unit.next_position
     rows: list[dict[str, Any]] = [
         {
             "uuid": uuid,
@@ -242,22 +238,20 @@ def _insert(
             "created_revision": unit.revision,
             "position": position,
         }
-        for position, uuid in enumerate(uuids, unit.next_position)
+        for position, uuid in enumerate(uuids, start)
     ]
     unit.insert(uuid_mappings, rows, "uuid.registered")
     for uuid in uuids:
-        _log(unit, uuid, capsule_id)
-
-
-def _log(unit: Unit, uuid: UUID, capsule_id: CapsuleId) -> None:
-    fields = {"uuid": str(uuid), "capsule_id": str(capsule_id)}
-    unit.log(logging.DEBUG, "Registered capsule UUID mapping", **fields)
+        unit.log(logging.DEBUG, _REGISTERED, uuid=str(uuid), capsule_id=str(capsule_id))
 
 
 def _unless_run_out(unit: Unit, row: Row, lease_id: UUID | None) -> Row | None:
     """Return *row*; if its lease, another than *lease_id*, has run out, it goes with the lease."""
     # By the time of the unit, which is that of the event that says when the lease ran out.
-    if row["lease_id"] is None or leases.is_live(row, unit.began):
+    if row["lease_id"] is None:
+        return row
+    end = leases.end_of(row)
+    if end is not None and end.is_after(unit.began):
         return row
     if lease_id is not None and row["lease_id"] == lease_id:
         raise LeaseLostError(lease_id)

@@ -22,7 +22,8 @@ from capsule_registry.models.uplink import (
     UplinkSource,
 )
 from capsule_registry.schema.tables import uplinks
-from capsule_registry.unit_of_work.queries import batches, counting, put_in_order, query
+from capsule_registry.unit_of_work.prepared_statements import batches
+from capsule_registry.unit_of_work.queries import counting, put_in_order, query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -23,7 +23,8 @@ from capsule_registry.schema.tables import (
     uplinks,
     uuid_mappings,
 )
-from capsule_registry.unit_of_work.queries import ORDER, Scope, batches, put_in_order
+from capsule_registry.unit_of_work.prepared_statements import batches
+from capsule_registry.unit_of_work.queries import ORDER, Scope, put_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -236,7 +236,7 @@ def _compare_row(replay: Replay, table: Table, row: Row) -> None:
     if expected is None:
         replay.report(f"{table.name} {subject}", "is there, and the history knows nothing of it")
     elif expected != found:
-        difference = _difference(json_object(expected), json_object(found or "{}"))
+        difference = _difference(json_object(expected), json_object(found))
         replay.report(f"{table.name} {subject}", difference)
 
 

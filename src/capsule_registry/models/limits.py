@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 from capsule_registry.errors import InvalidManifestError, InvalidTextError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from capsule_registry.manifest.parts import ManifestPart
 
     #: A rule that is broken, and how.
     Problem = tuple[str, str]
+    #: What a text is, the text, and how many characters it may have.
+    Bounded = tuple[str, str, int]
 
 #: The longest name (of an uplink, a platform, a tool), actor, grant or event, and capability that
 #: every database holds, and how deep JSON may nest in the one that allows the least (MariaDB).
@@ -35,9 +37,8 @@ def require_storable_text(field: str, text: str | None, longest: int | None = No
         return
     if problem := _unstorable_text(text):
         raise InvalidTextError(field, *problem)
-    if longest is not None:
-        for rule, message in too_long(field, text, longest):
-            raise InvalidTextError(field, rule, message)
+    if longest is not None and (problem := _too_long(field, text, longest)):
+        raise InvalidTextError(field, *problem)
 
 
 def storable_values(part: ManifestPart) -> Any:  # noqa: ANN401 - any JSON value
@@ -100,7 +101,19 @@ def _unstorable_text(text: str) -> Problem | None:
     return None
 
 
-def too_long(what: str, text: str, longest: int) -> Iterator[Problem]:
-    """Yield the rule that *text* breaks if it has more than *longest* characters."""
-    if len(text) > longest:
-        yield "too_long", f"{what} has {len(text)} characters, at most {longest} can be stored"
+def require_short(texts: Iterable[Bounded]) -> None:
+    """
+    Refuse the first of *texts* that is too long.
+
+    Raises:
+        InvalidManifestError: Rule `too_long`.
+    """
+    for what, text, longest in texts:
+        _refuse(_too_long(what, text, longest))
+
+
+def _too_long(what: str, text: str, longest: int) -> Problem | None:
+    """Return the rule that *text* breaks if it has more than *longest* characters."""
+    if len(text) <= longest:
+        return None
+    return "too_long", f"{what} has {len(text)} characters, at most {longest} can be stored"

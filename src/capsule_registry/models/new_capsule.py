@@ -24,18 +24,16 @@ from capsule_registry.models.limits import (
     MAX_CAPABILITY,
     MAX_GRANT,
     MAX_NAME,
+    require_short,
     require_storable_text,
     storable_values,
-    too_long,
 )
 from capsule_registry.models.records import CapsuleState
 from capsule_registry.models.uplink import UplinkSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from capsule_registry.identifiers import CapsuleId
-    from capsule_registry.models.limits import Problem
+    from capsule_registry.models.limits import Bounded
 
 _PLACES: Final = ("net", "kv", "fs_read", "fs_write", "host_process", "net_bind")
 _LISTED_CAPABILITIES: Final = (*_PLACES, "ipc_publish", "ipc_subscribe", "identity")
@@ -57,6 +55,8 @@ class NewCapsule:
     state_reason: str | None
     source_dir: str | None
     reported_tools: tuple[ToolDef, ...]
+    #: The same as they are stored, if there are any.
+    reported_json: str | None
     instance: object
 
     @classmethod
@@ -75,6 +75,7 @@ class NewCapsule:
         else:
             members = {name: _member(capsule, name) for name in _MEMBERS}
         manifest = _storable_manifest(members.get("manifest"))
+        reported = tuple(map(_tool_def, _listed(members.get("tools"))))
         return cls(
             id=_checked_id(manifest, members.get("id")),
             manifest=manifest,
@@ -83,15 +84,12 @@ class NewCapsule:
             state=_state(members.get("state")),
             state_reason=_text("state reason", members.get("state_reason")),
             source_dir=_directory(members.get("source_dir")),
-            reported_tools=tuple(map(_tool_def, _listed(members.get("tools")))),
+            reported_tools=reported,
+            reported_json=canonical_json([one.model_dump(mode="json") for one in reported])
+            if reported
+            else None,
             instance=capsule,
         )
-
-    @property
-    def reported_json(self) -> str | None:
-        """The tools that the object reported, as they are stored, if there are any."""
-        tools = [tool.model_dump(mode="json") for tool in self.reported_tools]
-        return canonical_json(tools) if tools else None
 
 
 def _storable_manifest(manifest: object) -> CapsuleManifest:
@@ -104,34 +102,32 @@ def _storable_manifest(manifest: object) -> CapsuleManifest:
         stored = manifest.as_stored(values)
     except ValidationError as error:
         raise InvalidManifestError(None, "wrong_type", str(error.errors()[0]["msg"])) from error
-    for rule, message in _too_long_parts(stored):
-        raise InvalidManifestError(None, rule, message)
+    require_short(_bounded_texts(stored))
     return stored
 
 
-def _too_long_parts(manifest: CapsuleManifest) -> Iterator[Problem]:
-    yield from too_long("capsule id", manifest.package.name, MAX_ID_LENGTH)
+def _bounded_texts(manifest: CapsuleManifest) -> list[Bounded]:
+    """Return what each of the texts is, the text, and how long it may be."""
+    capabilities = (*manifest.dependencies.requires, *manifest.effective_provides)
+    found = [("capsule id", manifest.package.name, MAX_ID_LENGTH)]
     for uplink in manifest.uplinks:
-        yield from too_long("uplink name", uplink.name, MAX_NAME)
-        yield from too_long("platform", uplink.platform, MAX_NAME)
-    for tool in manifest.tools:
-        yield from too_long("tool name", tool.name, MAX_NAME)
-    for capability, _, value in grants_of(manifest):
-        yield from too_long(f"value of {capability}", value, MAX_GRANT)
-    for interceptor in manifest.interceptors:
-        yield from too_long("event of an interceptor", interceptor.event, MAX_GRANT)
-    for capability in (*manifest.dependencies.requires, *manifest.effective_provides):
-        yield from too_long("capability", capability, MAX_CAPABILITY)
+        found += [("uplink name", uplink.name, MAX_NAME), ("platform", uplink.platform, MAX_NAME)]
+    found += [("tool name", tool.name, MAX_NAME) for tool in manifest.tools]
+    found += [(f"value of {one}", value, MAX_GRANT) for one, _, value in grants_of(manifest)]
+    found += [("event of an interceptor", one.event, MAX_GRANT) for one in manifest.interceptors]
+    found += [("capability", capability, MAX_CAPABILITY) for capability in capabilities]
+    return found
 
 
-def grants_of(manifest: CapsuleManifest) -> Iterator[tuple[str, int, str]]:
-    """Yield what *manifest* asks to be allowed: capability, position in its list, value."""
-    for capability in _LISTED_CAPABILITIES:
-        for position, value in enumerate(getattr(manifest.capabilities, capability)):
-            yield capability, position, value
-    for capability in _FLAG_CAPABILITIES:
-        if getattr(manifest.capabilities, capability):
-            yield capability, 0, "true"
+def grants_of(manifest: CapsuleManifest) -> list[tuple[str, int, str]]:
+    """Return what *manifest* asks to be allowed: capability, position in its list, value."""
+    asked = manifest.capabilities
+    listed = [
+        (capability, position, value)
+        for capability in _LISTED_CAPABILITIES
+        for position, value in enumerate(getattr(asked, capability))
+    ]
+    return listed + [(flag, 0, "true") for flag in _FLAG_CAPABILITIES if getattr(asked, flag)]
 
 
 def merged_tools(declared: Iterable[ToolDef], reported: Iterable[ToolDef]) -> tuple[ToolDef, ...]:
@@ -203,8 +199,9 @@ def to_state(value: Any) -> CapsuleState:  # noqa: ANN401 - the caller's own obj
 
 
 def _text(field: str, value: object) -> str | None:
-    text = None if value is None else str(value)
-    require_storable_text(field, text)
+    if value is None:
+        return None
+    require_storable_text(field, text := str(value))
     return text
 
 
@@ -226,6 +223,5 @@ def _tool_def(tool: Any) -> ToolDef:  # noqa: ANN401 - a ToolDef, a mapping, or 
         message = f"a tool that the object reports: {error.errors()[0]['msg']}"
         raise InvalidManifestError(None, "wrong_type", message) from error
     storable_values(checked)
-    for rule, message in too_long("tool name", checked.name, MAX_NAME):
-        raise InvalidManifestError(None, rule, message)
+    require_short([("tool name", checked.name, MAX_NAME)])
     return checked

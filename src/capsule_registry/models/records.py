@@ -87,11 +87,6 @@ class RegisteredCapsule(BaseModel):
         """The object that this process registered, or `None` if another process did."""
         return self._instance
 
-    def attach(self, instance: object) -> RegisteredCapsule:
-        """Set `instance`, and return this very record."""
-        self._instance = instance
-        return self
-
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RegisteredCapsule):
             return NotImplemented

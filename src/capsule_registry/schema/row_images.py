@@ -50,15 +50,13 @@ _READERS: Final[dict[type, Callable[[str], Any]]] = {
 }
 
 
-def row_image(table: Table, row: Mapping[Any, Any] | None) -> str | None:
+def row_image(table: Table, row: Mapping[Any, Any]) -> str:
     """
-    Return *row* as canonical JSON, as events hold it; `None` of no row.
+    Return *row* as canonical JSON, as events hold it.
 
     Times and UUIDs are texts, and JSON columns the texts that they hold, so that only strings,
     integers, booleans and nulls are left.
     """
-    if row is None:
-        return None
     get = row.get
     image = {name: get(name) for name in _imaged(table)}
     for name, write in _written(table):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import Executable, SelectBase, bindparam, insert
 
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     _Processor = Callable[[Any], Any] | None
     _Columns = Mapping[str, tuple[int, _Processor]]
 
+T = TypeVar("T")
+
+#: How many values one statement takes.
+MAX_VALUES: Final = 500
 #: Where statements are kept beside a connection.
 _STATEMENTS: Final = "capsule_registry.statements"
 
@@ -72,6 +76,13 @@ class PreparedStatement:
             process(values[name]) if process else values[name] for name, process in self._binds
         ]
         return taken if self._names is None else dict(zip(self._names, taken, strict=True))
+
+    def converted(self, row: Sequence[Any]) -> dict[str, Any]:
+        """Return a row of the driver with the values that the columns give."""
+        return {
+            name: process(row[index]) if process else row[index]
+            for name, (index, process) in self.columns.items()
+        }
 
     def _expanded(self, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         for name, expanded in self._lists.items():
@@ -140,11 +151,7 @@ class _Row(Mapping[str, Any]):
 
 
 class PreparedStatements(dict[tuple[Executable, int], PreparedStatement]):
-    """
-    Statements by the length of their lists, each compiled when it is first asked for.
-
-    A length is a power of two, so that there are few.
-    """
+    """Statements by the length of their lists (`padded_length`), compiled when first asked for."""
 
     def __init__(self, dialect: Dialect) -> None:
         super().__init__()
@@ -163,17 +170,24 @@ class PreparedStatements(dict[tuple[Executable, int], PreparedStatement]):
         self[key] = prepared = PreparedStatement(key[0], self._dialect, key[1])
         return prepared
 
-    def fitting(self, statement: Executable, lists: Iterable[Sequence[Any]]) -> PreparedStatement:
-        """Return *statement* for *lists*, which are some of its parameters."""
-        longest = max(map(len, lists), default=0)
-        return self[statement, 1 << (longest - 1).bit_length() if longest else 0]
-
     def insertion(self, table: Table, number: int) -> Insertion:
         """Return what inserts the row *number* of those that one statement inserts."""
         key = table, number
         if key not in self._insertions:
             self._insertions[key] = Insertion(table, number, self._dialect)
         return self._insertions[key]
+
+
+def batches(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield *values* in parts that one statement takes."""
+    for start in range(0, len(values), MAX_VALUES):
+        yield values[start : start + MAX_VALUES]
+
+
+def padded_length(lists: Iterable[Sequence[Any]]) -> int:
+    """Return the length of the longest of *lists*, raised to a power of two so that few differ."""
+    longest = max(map(len, lists), default=0)
+    return 1 << (longest - 1).bit_length() if longest else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +201,15 @@ class PreparedScope(LookupScope):
 
     def rows(self, query: Query, **values: Any) -> Sequence[Row]:  # noqa: ANN401 - bound values
         """Return the rows that *query* finds for *values*, in its order."""
+        prepared, found = self.fetch(query, values)
+        return [_Row(prepared.columns, row) for row in found]
+
+    def fetch(
+        self, query: Query, values: dict[str, Any]
+    ) -> tuple[PreparedStatement, Sequence[Sequence[Any]]]:
+        """Return the statement of *query*, and the driver's rows that it finds for *values*."""
         values["namespace"] = self.namespace
-        lists = [values[name] for name in query.among]
-        prepared = self.statements.fitting(query.statement, lists)
+        length = padded_length([values[name] for name in query.among])
+        prepared = self.statements[query.statement, length]
         self.cursor.execute(prepared.sql, prepared.parameters(values))
-        return [_Row(prepared.columns, row) for row in self.cursor.fetchall()]
+        return prepared, self.cursor.fetchall()

@@ -28,7 +28,7 @@ from capsule_registry.database.dialects.expressions import DatabaseNow
 from capsule_registry.schema.tables import capsules, leases, uplinks, uuid_mappings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection, CursorResult, Executable
 
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: How many values one statement takes.
-MAX_VALUES: Final = 500
 #: The columns that give the order of registration.
 ORDER: Final[dict[str, tuple[str, ...]]] = {
     capsules.name: ("registered_revision", "position"),
@@ -162,12 +160,6 @@ def put_in_order(table: Table, rows: Iterable[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: [row[name] for name in ORDER[table.name]])
 
 
-def batches(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield *values* in parts that one statement takes."""
-    for start in range(0, len(values), MAX_VALUES):
-        yield values[start : start + MAX_VALUES]
-
-
 class LookupScope(ABC):
     """What a lookup needs: something that answers queries, for one namespace, and a clock."""
 
@@ -196,7 +188,7 @@ class Scope(LookupScope):
     def rows(self, query: Query, **values: Any) -> Sequence[Row]:  # noqa: ANN401 - bound values
         """Return the rows that *query* finds for *values*, in its order."""
         values["namespace"] = self.namespace
-        return self.execute(query.statement, values).mappings().all()
+        return self.conn.execute(query.statement, values).mappings().all()
 
     def execute(
         self, statement: Executable, values: Mapping[str, Any] | None = None

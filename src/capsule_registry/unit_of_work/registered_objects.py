@@ -28,16 +28,25 @@ class RegisteredObjects:
         #: By id, the registrations of it that may stand, and the object of each.
         self._objects: dict[str, dict[Registration, object]] = {}
 
-    def add(self, unit: Unit, record: RegisteredCapsule, instance: object) -> None:
-        """Keep *instance* for the registration *record*, made in *unit*."""
+    def add(self, unit: Unit, record: RegisteredCapsule, instance: object) -> RegisteredCapsule:
+        """Keep *instance* for *record*, which *unit* registers; return *record* with it."""
         registration = registration_of(record)
         unit.on_commit.append(partial(self._keep_only, registration, instance))
         unit.on_rollback.append(partial(self._let_go, registration))
         self._objects.setdefault(record.id, {})[registration] = instance
+        return self.attach(record, unit)
 
-    def remove(self, unit: Unit, record: RegisteredCapsule) -> None:
-        """Let go of the object of the registration *record*, which *unit* removes."""
+    def remove(self, unit: Unit, record: RegisteredCapsule) -> RegisteredCapsule:
+        """Let go of the object of *record*, which *unit* removes; return *record* with it."""
         unit.on_commit.append(partial(self._let_go, registration_of(record)))
+        return self.attach(record, unit)
+
+    def attach(self, record: RegisteredCapsule, unit: Unit | None = None) -> RegisteredCapsule:
+        """Return *record* with its `instance`, which is taken back if *unit* does not commit."""
+        record._instance = self.of(registration_of(record))  # noqa: SLF001 - nobody else sets it
+        if unit is not None:
+            unit.on_rollback.append(partial(setattr, record, "_instance", None))
+        return record
 
     def of(self, registration: Registration) -> object | None:
         """Return the object of that registration, if it was made in this process."""

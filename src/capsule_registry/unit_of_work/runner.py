@@ -8,7 +8,7 @@ import os
 import socket
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from capsule_registry.database.database import Database
 from capsule_registry.database.driver_errors import UnknownOutcomeError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from capsule_registry.clocks import Clock
     from capsule_registry.schema.version import FoundSchema
 
+P = ParamSpec("P")
 T = TypeVar("T")
 logger = logging.getLogger("capsule_registry")
 
@@ -81,7 +82,7 @@ class UnitRunner:
 
     def _create_namespace(self, conn: Connection) -> None:
         unit = namespaces.create(conn, self.namespace, self.clock, self.database.dialect)
-        self._close(unit, None, None)
+        close_unit(unit, actor=self.actor, reason=self._reason)
 
     def on_standby(self, url: str) -> UnitRunner:
         """Return what runs on the standby at *url*, which may be behind and is only read."""
@@ -91,20 +92,28 @@ class UnitRunner:
         )
 
     def run(
-        self, work: Callable[[Unit], T], *, reason: str | None = None, actor: str | None = None
+        self,
+        work: Callable[Concatenate[Unit, P], T],
+        reason: str | None,
+        actor: str | None,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
         """
-        Return *work* of a unit, which is run again, as a whole, after failures that pass.
+        Return `work(unit, *args, **kwargs)`, run again, as a whole, after failures that pass.
 
         Args:
             work: What to do; it must have no effects but on the unit.
-            reason: Recorded with the revision, instead of the registry's own.
+            reason: Recorded with the revision; `None` for the registry's own.
             actor: Recorded likewise.
+            *args: For *work*.
+            **kwargs: For *work*.
 
         Raises:
             InvalidTextError: *reason* or *actor* is a text that not every database can hold.
         """
-        require_recordable(actor, reason)
+        if actor is not None or reason is not None:
+            require_recordable(actor, reason)
         tried: Unit | None = None
         written: str | None = None
         result: T
@@ -116,10 +125,13 @@ class UnitRunner:
                 if is_committed(unit, tried):
                     return tried, result
                 tried.roll_back()
-            self._require_usable(unit.schema)
+            if unit.schema is not self._usable:
+                self._require_usable(unit.schema)
             tried = unit
-            result = work(unit)
-            written = self._close(unit, reason, actor)
+            result = work(unit, *args, **kwargs)
+            written = close_unit(
+                unit, actor=actor or self._actor or default_actor(), reason=reason or self._reason
+            )
             return unit, result
 
         try:
@@ -149,7 +161,11 @@ class UnitRunner:
                     unit = self._open(conn)
                     self._require_usable(unit.schema)
                     yield unit
-                    written = self._close(unit, reason, actor)
+                    written = close_unit(
+                        unit,
+                        actor=actor or self._actor or default_actor(),
+                        reason=reason or self._reason,
+                    )
                 is_done = True
             except UnknownOutcomeError as error:
                 is_done = unit is not None and self._took_place(unit, error)
@@ -169,17 +185,15 @@ class UnitRunner:
 
     def _open(self, conn: Connection) -> Unit:
         unit = open_unit(conn, self.namespace, self.clock, self.database.dialect)
+        last = self.seen.last
         found = Position(unit.revision - 1, unit.incarnation, unit.previous_hash)
-        self.seen.last.require_not_behind(found)
+        if found != last:
+            last.require_not_behind(found)
         return unit
 
     def _require_usable(self, schema: FoundSchema) -> None:
-        if schema is not self._usable:
-            schema.require_usable(self.database)
-            self._usable = schema
-
-    def _close(self, unit: Unit, reason: str | None, actor: str | None) -> str | None:
-        return close_unit(unit, actor=actor or self.actor, reason=reason or self._reason)
+        schema.require_usable(self.database)
+        self._usable = schema
 
     def _committed(self, unit: Unit, written: str | None) -> None:
         if written is not None:

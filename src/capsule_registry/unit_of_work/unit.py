@@ -87,7 +87,8 @@ class Unit(Scope):
     """
     A transaction that holds the head of its namespace.
 
-    `revision` is the one that it will have if it changes anything, `at` its one time. Rows with a
+    `revision` is the one that it will have if it changes anything, `at` its one time, at which it
+    began to hold the head. Rows with a
     history are changed through `insert`, `update` and `delete`, which file the events; rows of the
     other tables are derived, and written by `buffer`.
     """
@@ -96,6 +97,7 @@ class Unit(Scope):
     buffer: WriteBuffer
     revision: int
     began: Moment
+    at: datetime
     incarnation: UUID
     previous_hash: str
     compacted_revision: int
@@ -114,19 +116,16 @@ class Unit(Scope):
     messages: list[tuple[int, str, dict[str, object]]] = field(default_factory=list)
 
     @property
-    def at(self) -> datetime:
-        """The time at which the unit began to hold the head, which its revision will have."""
-        return self.began.time
-
-    @property
     def next_position(self) -> int:
         """The position of the next event of this unit."""
         return len(self.events)
 
     def rows(self, query: Query, **values: Any) -> Sequence[Row]:  # noqa: ANN401 - bound values
         """Return the rows that *query* finds for *values*, those that this unit wrote included."""
-        self.buffer.flush()
-        return self.prepared.rows(query, **values)
+        if self.buffer.waiting:
+            self.buffer.flush()
+        prepared, found = self.prepared.fetch(query, values)
+        return [*map(prepared.converted, found)]
 
     def execute(
         self, statement: Executable, values: Mapping[str, Any] | None = None
@@ -186,8 +185,8 @@ class Unit(Scope):
             kind=table.name,
             subject=str(row[SUBJECTS[table].name]),
             capsule_id=row["id"] if table is capsules else row.get("capsule_id"),
-            old_row=row_image(table, old),
-            new_row=row_image(table, new),
+            old_row=old and row_image(table, old),
+            new_row=new and row_image(table, new),
         )
 
     def _append(self, **event: Any) -> None:  # noqa: ANN401 - the columns of an event
@@ -211,11 +210,12 @@ def open_unit(conn: Connection, namespace: str, clock: Clock, dialect: Dialect) 
     """
     statements = PreparedStatements.of(conn)
     prepared = PreparedScope(DriverCursor(conn), statements, namespace, clock)
-    head = prepared.row(_lock_head)
-    if head is None:
+    statement, heads = prepared.fetch(_lock_head, {})
+    if not heads:
         raise NamespaceNotFoundError(namespace)
-    found = {**head}
+    found = statement.converted(heads[0])
     require_numbers(namespace, found)
+    began = clock.moment(found["now"]).not_before(found["last_commit_at"])
     return Unit(
         conn,
         namespace,
@@ -223,7 +223,8 @@ def open_unit(conn: Connection, namespace: str, clock: Clock, dialect: Dialect) 
         prepared,
         WriteBuffer(prepared, dialect.bulk_insert),
         revision=found["revision"] + 1,
-        began=clock.moment(found["now"]).not_before(found["last_commit_at"]),
+        began=began,
+        at=began.time,
         incarnation=found["incarnation"],
         previous_hash=found["head_hash"],
         compacted_revision=found["compacted_revision"],

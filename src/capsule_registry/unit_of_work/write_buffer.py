@@ -13,7 +13,7 @@ from sqlalchemy import and_, bindparam, delete, update
 
 from capsule_registry.schema.row_images import SUBJECTS
 from capsule_registry.schema.tables import metadata
-from capsule_registry.unit_of_work.queries import batches
+from capsule_registry.unit_of_work.prepared_statements import batches, padded_length
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,12 +39,13 @@ class WriteBuffer:
     def __init__(self, scope: PreparedScope, bulk_insert: BulkInsert | None) -> None:
         self._scope = scope
         self._bulk_insert = bulk_insert
-        self._waiting: dict[Table, list[dict[str, Any]]] = {}
+        #: Rows that are not written yet, by table.
+        self.waiting: dict[Table, list[dict[str, Any]]] = {}
 
     def insert(self, table: Table, rows: Sequence[dict[str, Any]]) -> None:
         """Insert *rows* before anything is read, or at the latest when the unit ends."""
         if rows:
-            self._waiting.setdefault(table, []).extend(rows)
+            self.waiting.setdefault(table, []).extend(rows)
 
     def update(self, table: Table, key: object, changes: dict[str, Any]) -> None:
         """Change the row of that *key*."""
@@ -58,9 +59,9 @@ class WriteBuffer:
 
     def flush(self, last: Statement | None = None) -> int:
         """Write what waits, then run *last*, if any; return how many rows that has changed."""
-        if not self._waiting and last is None:
+        if not self.waiting and last is None:
             return 0
-        waiting, self._waiting = self._waiting, {}
+        waiting, self.waiting = self.waiting, {}
         tables = sorted(waiting.items(), key=lambda item: _ORDER[item[0]])
         cursor, insertion_into = self._scope.cursor, self._scope.statements.insertion
         if self._bulk_insert is not None:
@@ -83,7 +84,7 @@ class WriteBuffer:
 
     def _run(self, statement: Executable, values: dict[str, Any], *lists: Sequence[Any]) -> None:
         self.flush()
-        prepared = self._scope.statements.fitting(statement, lists)
+        prepared = self._scope.statements[statement, padded_length(lists)]
         values["of_namespace"] = self._scope.namespace
         self._scope.cursor.execute(prepared.sql, prepared.parameters(values))
 

@@ -11,7 +11,7 @@ import os
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from sqlalchemy.pool import QueuePool
 
@@ -88,20 +88,33 @@ def create_file(path: Path, *, with_directory: bool = False) -> None:
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Turn an error of the file system into one of ours."""
-    shown = f"sqlite:///{path}"
+    """Turn an error of the file system into one of ours, which names *path*."""
     try:
         yield
-    except FileNotFoundError:
-        raise RegistryUnavailableError(
-            shown, f"the directory {path.parent} does not exist"
-        ) from None
-    except (NotADirectoryError, IsADirectoryError) as error:
-        raise InvalidDatabaseError(shown, str(error.strerror)) from error
     except OSError as error:
-        denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
-        kind = PermissionDeniedError if denied else RegistryUnavailableError
-        raise kind(shown, str(error.strerror)) from error
+        raise_named(error, path)
+
+
+def raise_named(error: OSError, path: Path) -> NoReturn:
+    """
+    Raise what *error* of the file system is to our callers.
+
+    Raises:
+        RegistryUnavailableError: The directory does not exist, or anything else.
+        InvalidDatabaseError: *path* leads to no file.
+        PermissionDeniedError: It may not be opened, or made.
+    """
+    shown = f"sqlite:///{path}"
+    match error:
+        case FileNotFoundError():
+            reason = f"the directory {path.parent} does not exist"
+            raise RegistryUnavailableError(shown, reason) from None
+        case NotADirectoryError() | IsADirectoryError():
+            raise InvalidDatabaseError(shown, str(error.strerror)) from error
+        case OSError(errno=errno.EACCES | errno.EPERM | errno.EROFS):
+            raise PermissionDeniedError(shown, str(error.strerror)) from error
+        case _:
+            raise RegistryUnavailableError(shown, str(error.strerror)) from error
 
 
 def connect_memory() -> Any:  # noqa: ANN401 - the module is chosen at run time

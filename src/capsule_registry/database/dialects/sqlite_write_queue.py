@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from capsule_registry.database.dialects.sqlite_file import named_errors
+from capsule_registry.database.dialects.sqlite_file import raise_named
 from capsule_registry.errors import RegistryUnavailableError
 
 if TYPE_CHECKING:
@@ -75,8 +75,10 @@ class WriteQueue:
 
     def _open(self, path: Path) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        with named_errors(path):
+        try:
             descriptor = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise_named(error, path)
         self._descriptors.add(descriptor)
         return descriptor
 
