@@ -12,28 +12,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pydantic import BaseModel
+
     from capsule_registry import (
-        BootOrder,
         CapsuleManifest,
         CapsuleSummary,
-        Decision,
         Discrepancy,
         Finding,
-        Grant,
         Interceptor,
-        Lease,
         NamespaceStatus,
-        Provision,
         RegisteredCapsule,
         RegisteredUplink,
-        RegisteredUuid,
-        Revision,
         SchemaStatus,
-        SyncStep,
-        Tool,
     )
 
     Json = dict[str, Any]
+
+
+def by_fields(found: BaseModel) -> Json:
+    """
+    Return a value whose members are its fields, as most are.
+
+    A tool, a session UUID, a lease, a decision, a grant, a provision, a boot order, a revision, and
+    a step of a sync.
+    """
+    return found.model_dump(mode="json")
 
 
 def capsule_summary(found: CapsuleSummary | RegisteredCapsule) -> Json:
@@ -51,49 +54,9 @@ def uplink(found: RegisteredUplink) -> Json:
     return {"capsule_id": found.capsule_id, **found.descriptor.model_dump(mode="json")}
 
 
-def tool(found: Tool) -> Json:
-    """Return a tool and the capsule that offers it."""
-    return found.model_dump(mode="json")
-
-
-def session_uuid(found: RegisteredUuid) -> Json:
-    """Return a session UUID, the capsule that it is filed under, and its lease."""
-    return found.model_dump(mode="json")
-
-
-def lease(found: Lease) -> Json:
-    """Return a lease."""
-    return found.model_dump(mode="json")
-
-
-def decision(found: Decision) -> Json:
-    """Return whether a sender may, why, and as of which revision."""
-    return found.model_dump(mode="json")
-
-
-def grant(found: Grant) -> Json:
-    """Return one thing that a capsule may do."""
-    return found.model_dump(mode="json")
-
-
 def interceptor(found: Interceptor) -> Json:
     """Return an action that an event calls for."""
     return {"capsule_id": found.capsule_id, "action": found.action}
-
-
-def provision(found: Provision) -> Json:
-    """Return a capability that a capsule offers to others."""
-    return found.model_dump(mode="json")
-
-
-def boot_order(found: BootOrder) -> Json:
-    """Return in which order capsules start, what nobody provides, and any circle."""
-    return found.model_dump(mode="json")
-
-
-def revision(found: Revision) -> Json:
-    """Return a revision with its events."""
-    return found.model_dump(mode="json")
 
 
 def difference(change: str, kind: str, name: str, before: str | None, after: str | None) -> Json:
@@ -114,11 +77,6 @@ def registration(path: Path, manifest: CapsuleManifest | None, error: str | None
         "version": manifest.package.version if manifest else None,
         "error": error,
     }
-
-
-def sync_step(found: SyncStep) -> Json:
-    """Return what becomes of one capsule in a sync."""
-    return found.model_dump(mode="json")
 
 
 def schema_status(found: SchemaStatus) -> Json:

@@ -8,17 +8,13 @@ import click
 
 from capsule_registry.api import json_shapes
 from capsule_registry.cli.exit_codes import PARTLY_FAILED
-from capsule_registry.cli.output import (
-    escape,
-    format_option,
-    print_json,
-    print_rows,
-    text_format_option,
-)
-from capsule_registry.cli.target import at_option, pass_target
+from capsule_registry.cli.output import escape, print_json, text_format_option
+from capsule_registry.cli.target import at_option, listing, pass_target
 
 if TYPE_CHECKING:
-    from capsule_registry import Dependency
+    from collections.abc import Iterator
+
+    from capsule_registry import Dependency, RegistryReader
     from capsule_registry.cli.target import Target
 
 
@@ -28,30 +24,18 @@ _MERMAID = (("#", "#35;"), ("&", "#amp;"), ('"', "#quot;"), ("<", "#lt;"), (">",
 
 @click.command
 @click.argument("topic")
-@at_option
-@format_option
-@pass_target
-def interceptors(
-    target: Target, topic: str, output_format: str, moment: dict[str, Any] | None
-) -> None:
+@listing("capsule_id", "action")
+def interceptors(registry: RegistryReader, topic: str) -> Iterator[dict[str, Any]]:
     """List the actions that an event of TOPIC calls for, of the capsules that are ready."""
-    with target.view(moment) as registry:
-        rows = [*map(json_shapes.interceptor, registry.interceptors(topic))]
-    print_rows(rows, ("capsule_id", "action"), output_format)
+    return map(json_shapes.interceptor, registry.interceptors(topic))
 
 
 @click.command
 @click.argument("capability")
-@at_option
-@format_option
-@pass_target
-def providers(
-    target: Target, capability: str, output_format: str, moment: dict[str, Any] | None
-) -> None:
+@listing("capsule_id", "capability", "state")
+def providers(registry: RegistryReader, capability: str) -> Iterator[dict[str, Any]]:
     """List all who offer what meets the requirement CAPABILITY, such as topic:llm.*."""
-    with target.view(moment) as registry:
-        rows = [*map(json_shapes.provision, registry.providers(capability))]
-    print_rows(rows, ("capsule_id", "capability", "state"), output_format)
+    return map(json_shapes.by_fields, registry.providers(capability))
 
 
 @click.command("boot-order")
@@ -64,7 +48,7 @@ def boot_order(ctx: click.Context, output_format: str, moment: dict[str, Any] | 
     with target.view(moment) as registry:
         found = registry.boot_order()
     if output_format == "json":
-        print_json(json_shapes.boot_order(found))
+        print_json(json_shapes.by_fields(found))
     else:
         for capsule_id in found.order:
             click.echo(capsule_id)

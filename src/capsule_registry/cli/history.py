@@ -65,7 +65,7 @@ def log(target: Target, /, output_format: str, limit: int | None, **conditions: 
     with target.open_history() as registry:
         found = _paged(registry.history.list, limit, conditions)
         if output_format == "json":
-            print_json([*map(json_shapes.revision, found)])
+            print_json([*map(json_shapes.by_fields, found)])
         else:
             for one in found:
                 _print_revision(one)
@@ -128,7 +128,7 @@ def watch(
         follow = registry.history.watch(after=after, incarnation=incarnation, timeout=patience)
         for one in follow:
             if output_format == "json":
-                click.echo(json.dumps(json_shapes.revision(one)))
+                click.echo(json.dumps(json_shapes.by_fields(one)))
             else:
                 changes = ", ".join(map(_sentence, one.events))
                 when = one.committed_at.isoformat()

@@ -72,7 +72,7 @@ def reap(target: Target, output_format: str) -> None:
 
 
 def _print(found: list[Lease], output_format: str) -> None:
-    print_rows([*map(json_shapes.lease, found)], _COLUMNS, output_format)
+    print_rows([*map(json_shapes.by_fields, found)], _COLUMNS, output_format)
 
 
 def _seconds(number: float) -> timedelta:

@@ -12,30 +12,24 @@ from capsule_registry.cli.exit_codes import NOT_FOUND
 from capsule_registry.cli.output import (
     STATES,
     escape,
-    format_option,
     print_json,
-    print_rows,
     print_text,
     text_format_option,
 )
-from capsule_registry.cli.target import Target, at_option, pass_target
+from capsule_registry.cli.target import Target, at_option, listing, pass_target
 
 if TYPE_CHECKING:
-    from capsule_registry import RegisteredCapsule
+    from collections.abc import Iterator
+
+    from capsule_registry import RegisteredCapsule, RegistryReader
 
 
 @click.command("list")
 @click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
-@at_option
-@format_option
-@pass_target
-def list_capsules(
-    target: Target, output_format: str, moment: dict[str, Any] | None, state: str | None
-) -> None:
+@listing("id", "version", "state", "generation", "registered_at")
+def list_capsules(registry: RegistryReader, state: str | None) -> Iterator[dict[str, Any]]:
     """List the registered capsules, in the order of their registration."""
-    with target.view(moment) as registry:
-        rows = [*map(json_shapes.capsule_summary, registry.summaries(state=state))]
-    print_rows(rows, ("id", "version", "state", "generation", "registered_at"), output_format)
+    return map(json_shapes.capsule_summary, registry.summaries(state=state))
 
 
 @click.command
@@ -68,51 +62,27 @@ def _print_capsule(capsule: RegisteredCapsule) -> None:
 @click.option("--platform", help="Of this platform only, however it is written.")
 @click.option("--profile", type=click.Choice(["chat", "interactive", "notify", "bridge"]))
 @click.option("--capsule", "capsule_id", metavar="ID", help="Of this capsule only.")
-@at_option
-@format_option
-@pass_target
-def uplinks(
-    target: Target,
-    /,
-    output_format: str,
-    moment: dict[str, Any] | None,
-    **conditions: Any,  # noqa: ANN401 - passed on as they are
-) -> None:
+@listing("capsule_id", "name", "platform", "profile", "id", "registered_at")
+def uplinks(registry: RegistryReader, **conditions: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - passed on
     """List the uplinks, in the order of their registration."""
-    with target.view(moment) as registry:
-        found = registry.find_uplinks(**conditions)
-    rows = [*map(json_shapes.uplink, found)]
-    columns = ("capsule_id", "name", "platform", "profile", "id", "registered_at")
-    print_rows(rows, columns, output_format)
+    return map(json_shapes.uplink, registry.find_uplinks(**conditions))
 
 
 @click.command
 @click.argument("name", required=False)
-@at_option
-@format_option
-@pass_target
-def tools(
-    target: Target, name: str | None, output_format: str, moment: dict[str, Any] | None
-) -> None:
+@listing("name", "capsule_id", "description")
+def tools(registry: RegistryReader, name: str | None) -> Iterator[dict[str, Any]]:
     """List the tools of all capsules, or every tool called NAME."""
-    with target.view(moment) as registry:
-        found = registry.tools() if name is None else registry.find_tool(name)
-    rows = [*map(json_shapes.tool, found)]
-    print_rows(rows, ("name", "capsule_id", "description"), output_format)
+    found = registry.tools() if name is None else registry.find_tool(name)
+    return map(json_shapes.by_fields, found)
 
 
 @click.command
 @click.option("--capsule", "capsule_id", metavar="ID", help="Of this capsule only.")
-@at_option
-@format_option
-@pass_target
-def uuids(
-    target: Target, capsule_id: str | None, output_format: str, moment: dict[str, Any] | None
-) -> None:
+@listing("uuid", "capsule_id", "lease_id", "registered_at")
+def uuids(registry: RegistryReader, capsule_id: str | None) -> Iterator[dict[str, Any]]:
     """List the session UUIDs, in the order in which they were filed."""
-    with target.view(moment) as registry:
-        rows = [*map(json_shapes.session_uuid, registry.uuids(capsule_id))]
-    print_rows(rows, ("uuid", "capsule_id", "lease_id", "registered_at"), output_format)
+    return map(json_shapes.by_fields, registry.uuids(capsule_id))
 
 
 @click.command

@@ -8,16 +8,13 @@ import click
 
 from capsule_registry.api import json_shapes
 from capsule_registry.cli.exit_codes import NOT_PERMITTED
-from capsule_registry.cli.output import (
-    escape,
-    format_option,
-    print_json,
-    print_rows,
-    text_format_option,
-)
-from capsule_registry.cli.target import at_option, pass_target
+from capsule_registry.cli.output import escape, print_json, text_format_option
+from capsule_registry.cli.target import at_option, listing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from capsule_registry import RegistryReader
     from capsule_registry.cli.target import Target
 
 
@@ -41,7 +38,7 @@ def check(  # noqa: PLR0913, PLR0917 - one for each argument and option
     with target.view(moment) as registry:
         decision = registry.check(uuid, capability, value)
     if output_format == "json":
-        print_json(json_shapes.decision(decision))
+        print_json(json_shapes.by_fields(decision))
     else:
         word = "allowed" if decision.allowed else "denied"
         of = f" {decision.capsule_id}" if decision.capsule_id else ""
@@ -55,20 +52,10 @@ def check(  # noqa: PLR0913, PLR0917 - one for each argument and option
 @click.option("--capability", help="Such as ipc_publish.")
 @click.option("--value", help="That cover this topic, host, path, command line …")
 @click.option("--capsule", "capsule_id", metavar="ID", help="Of this capsule only.")
-@at_option
-@format_option
-@pass_target
-def grants(
-    target: Target,
-    /,
-    output_format: str,
-    moment: dict[str, Any] | None,
-    **conditions: Any,  # noqa: ANN401 - passed on as they are
-) -> None:
+@listing("capability", "value", "capsule_id", "state")
+def grants(registry: RegistryReader, **conditions: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - passed on
     """List what capsules may do, or who may do something."""
-    with target.view(moment) as registry:
-        rows = [*map(json_shapes.grant, registry.grants(**conditions))]
-    print_rows(rows, ("capability", "value", "capsule_id", "state"), output_format)
+    return map(json_shapes.by_fields, registry.grants(**conditions))
 
 
 commands = (check, grants)

@@ -71,7 +71,7 @@ def _apply(
 
 def _print_plan(plan: SyncPlan, output_format: str) -> None:
     if output_format != "table":
-        rows = [*map(json_shapes.sync_step, plan.steps)]
+        rows = [*map(json_shapes.by_fields, plan.steps)]
         columns = ("action", "capsule_id", "path", "before", "after", "problem")
         print_rows(rows, columns, output_format)
     else:

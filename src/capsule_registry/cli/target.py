@@ -5,14 +5,16 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 import capsule_registry as library
+from capsule_registry.cli.output import format_option, print_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from capsule_registry import CapsuleRegistry, RegistryAdmin, RegistryReader
 
@@ -106,3 +108,32 @@ at_option = click.option(
 )
 
 pass_target = click.make_pass_decorator(Target)
+
+
+def listing(
+    *columns: str,
+) -> Callable[[Callable[..., Iterable[Mapping[str, Any]]]], Callable[..., None]]:
+    """
+    Make a command of a function that returns rows of a registry, as JSON shapes.
+
+    It takes `--at` and `--format`, and prints the *columns* of the rows, or all of them as JSON.
+    """
+
+    def decorate(rows_of: Callable[..., Iterable[Mapping[str, Any]]]) -> Callable[..., None]:
+        @at_option
+        @format_option
+        @pass_target
+        def command(
+            target: Target,
+            /,
+            output_format: str,
+            moment: dict[str, Any] | None,
+            **arguments: Any,  # noqa: ANN401 - of the function's own options
+        ) -> None:
+            with target.view(moment) as registry:
+                rows = [*rows_of(registry, **arguments)]
+            print_rows(rows, columns, output_format)
+
+        return update_wrapper(command, rows_of)
+
+    return decorate

@@ -68,12 +68,7 @@ class FastPath:
         def _refuse_inside_transaction(self) -> None: ...
 
     def find_by_uuid(self, uuid: UUID | str) -> CapsuleId | None:
-        """
-        Return the id that *uuid* is filed under, registered or not, or `None`.
-
-        Raises:
-            InvalidUuidError: *uuid* is a text that is no UUID.
-        """
+        """Return the id that *uuid* is filed under, or `None`; see `Reads.find_by_uuid`."""
         entries = self._lookups.entries
         if type(uuid) is UUID and entries.memory[HEADER] == entries.header and not self._inside:
             found: Any = entries.owners.get(uuid.int, _MISSING)
@@ -86,12 +81,9 @@ class FastPath:
 
     def get(self, capsule_id: str) -> RegisteredCapsule | None:
         """
-        Return the capsule registered under *capsule_id*, or `None`.
+        Return the capsule registered under *capsule_id*, or `None`; see `Reads.get`.
 
         The record may be one that others were given too: what is in it is not to be changed.
-
-        Raises:
-            InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
         """
         entries = self._lookups.entries
         if entries.memory[HEADER] == entries.header and not self._inside:
