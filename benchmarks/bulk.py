@@ -9,17 +9,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from capsule_registry import CapsuleRegistry
-from capsules import manifest
-from comparison import Finding, Target, each, in_turn, timed
-from raw import connect
-from rows import Rows, head_revision, without_triggers, write_many
+from support.capsules import manifest
+from support.comparison import Finding, Target, each, in_turn, timed
+from support.raw import connect
+from support.rows import Rows, head_revision, without_triggers, write_many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from comparison import Pairs
-    from databases import Databases
-    from setting import Setting
+    from support.comparison import Pairs
+    from support.databases import Databases
+    from support.setting import Setting
 
 _CAPSULES: Final = 10_000
 _ON_SERVERS: Final = 2_000

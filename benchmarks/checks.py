@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from capsule_registry import CapsuleRegistry
-from capsules import fresh, session
-from comparison import each, for_a_while, in_turn
 from lookups import selecting
-from raw import connect
-from setting import MIDDLE
+from support.capsules import fresh, session
+from support.comparison import each, for_a_while, in_turn
+from support.raw import connect
+from support.setting import MIDDLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from uuid import UUID
 
-    from comparison import Finding, Loop
-    from setting import Setting
+    from support.comparison import Finding, Loop
+    from support.setting import Setting
 
     Question = tuple[UUID, str]
 

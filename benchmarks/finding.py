@@ -7,16 +7,16 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from capsule_registry import CapsuleRegistry
-from capsules import capsule_id
-from comparison import Finding, each, in_turn, timed
-from setting import SMALL, platform
+from support.capsules import capsule_id
+from support.comparison import Finding, each, in_turn, timed
+from support.setting import SMALL, platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from capsule_registry import UplinkCapabilities, UplinkDescriptor
-    from comparison import Round
-    from setting import Setting
+    from support.comparison import Round
+    from support.setting import Setting
 
     #: Asks a registry about something.
     Verb = Callable[[CapsuleRegistry, Any], object]

@@ -17,16 +17,16 @@ from capsule_registry import CapsuleRegistry
 from capsule_registry.schema.tables import namespaces
 from capsule_registry.unit_of_work import runner as units
 from capsule_registry.unit_of_work import unit
-from capsules import manifest, session
-from comparison import batches, each, in_turn, nothing, timed
-from raw import connect
+from support.capsules import manifest, session
+from support.comparison import batches, each, in_turn, nothing, timed
+from support.raw import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from comparison import Finding
-    from raw import Raw
-    from setting import Setting
+    from support.comparison import Finding
+    from support.raw import Raw
+    from support.setting import Setting
 
 _EVENTS = 20_000
 

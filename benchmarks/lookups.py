@@ -6,21 +6,21 @@ from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from capsule_registry import CapsuleRegistry
-from capsules import fresh, session
-from comparison import Finding, Target, each, for_a_while, in_turn
-from neighbour import COMMITS_A_SECOND, neighbour
-from orm import find_by_session
-from raw import Raw, RawServer, RawSqlite, connect
-from setting import LARGE, MIDDLE
+from support.capsules import fresh, session
+from support.comparison import Finding, Target, each, for_a_while, in_turn
+from support.neighbour import COMMITS_A_SECOND, neighbour
+from support.orm import find_by_session
+from support.raw import Raw, RawServer, RawSqlite, connect
+from support.setting import LARGE, MIDDLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from uuid import UUID
 
-    from comparison import Pairs, Round
-    from databases import Databases
-    from neighbour import Neighbour
-    from setting import Setting
+    from support.comparison import Pairs, Round
+    from support.databases import Databases
+    from support.neighbour import Neighbour
+    from support.setting import Setting
 
 _WARM: Final = 12
 _A_SECOND: Final = 2_000_000

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from capsule_registry import CapsuleRegistry
-from capsules import capsule_id, fresh, manifest, session
-from comparison import Finding, Target, batches, each, for_a_while, in_turn, nothing, timed
+from support.capsules import capsule_id, fresh, manifest, session
+from support.comparison import Finding, Target, batches, each, for_a_while, in_turn, nothing, timed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from comparison import Round
-    from setting import Setting
+    from support.comparison import Round
+    from support.setting import Setting
 
 _SCRIPTS: Final = Path(__file__).with_name("peer_scripts")
 #: How many capsules stand there when it begins.

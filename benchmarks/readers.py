@@ -10,16 +10,16 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
 
 from capsule_registry import CapsuleRegistry
-from capsules import fresh, session
-from comparison import Finding, Target, each, for_a_while, in_turn
-from neighbour import neighbour
-from setting import MIDDLE
+from support.capsules import fresh, session
+from support.comparison import Finding, Target, each, for_a_while, in_turn
+from support.neighbour import neighbour
+from support.setting import MIDDLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from comparison import Round
-    from setting import Setting
+    from support.comparison import Round
+    from support.setting import Setting
 
 _NAME: Final = "find_by_uuid beside a writer, 2 reader processes / 1"
 

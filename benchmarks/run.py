@@ -31,20 +31,18 @@ import finding
 import history
 import lookups
 import peers
-import plot
 import readers
-import record
 import startup
-import table
 import writes
-from comparison import Finding
-from databases import Databases
-from setting import Setting
+from support import plot, record, table
+from support.comparison import Finding
+from support.databases import Databases
+from support.setting import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from setting import Group
+    from support.setting import Group
 
 GROUPS: Final[dict[str, Group]] = {
     "lookups": lookups.findings,

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from capsule_registry import CapsuleRegistry
-from capsules import manifest
-from comparison import in_turn, timed
+from support.capsules import manifest
+from support.comparison import in_turn, timed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from comparison import Finding, Round
-    from setting import Setting
+    from support.comparison import Finding, Round
+    from support.setting import Setting
 
 _PYTHON: Final = (sys.executable, "-c")
 

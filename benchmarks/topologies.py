@@ -22,8 +22,8 @@ from capsule_registry import CapsuleManifest, CapsuleRegistry
 
 sys.path.append(str(Path(__file__).parents[1] / "stress"))
 
-from cluster import Cluster
-from replication import Pair
+from support.cluster import Cluster
+from support.replication import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable

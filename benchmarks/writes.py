@@ -6,20 +6,20 @@ from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from capsule_registry import CapsuleRegistry
-from capsules import capsule_id, manifest, session
-from comparison import Finding, Pairs, Target, batches, each, in_turn, timed
-from orm import registering
-from raw import connect
-from rows import Rows, head_revision, without_triggers, write
-from setting import SMALL
+from support.capsules import capsule_id, manifest, session
+from support.comparison import Finding, Pairs, Target, batches, each, in_turn, timed
+from support.orm import registering
+from support.raw import connect
+from support.rows import Rows, head_revision, without_triggers, write
+from support.setting import SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from capsule_registry import CapsuleManifest
-    from comparison import Round
-    from databases import Databases
-    from setting import Setting
+    from support.comparison import Round
+    from support.databases import Databases
+    from support.setting import Setting
 
 _AT_ONCE: Final = 20
 _RAW_WRITES: Final = "BEGIN, head lock, a statement a table, head update, COMMIT"

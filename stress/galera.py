@@ -50,15 +50,15 @@ from capsule_registry import (
 )
 from capsule_registry.database.address import read_address
 from capsule_registry.database.dialects import galera
-from cluster import Cluster, wait_until_whole
 from linearizability import record, report
 from restarts import head, until_it_exists, wait_for_load
+from support.cluster import Cluster, wait_until_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from checker import Call
-    from cluster import Node
+    from support.checker import Call
+    from support.cluster import Node
 
 _PROCESSES: Final = 6
 #: Longer than the nodes wait before they go on without one that is silent (5 s).

@@ -20,8 +20,8 @@ import sys
 import time
 from uuid import uuid4
 
-import controls
 from capsule_registry import CapsuleManifest, CapsuleRegistry, Finding, RegistryAdmin
+from support import controls
 
 _WRITER = "--as-writer"
 

@@ -42,7 +42,6 @@ from uuid import UUID, uuid5
 
 from sqlalchemy import select
 
-import controls
 from capsule_registry import (
     CapsuleManifest,
     CapsuleRegistry,
@@ -53,6 +52,7 @@ from capsule_registry import (
 )
 from capsule_registry.database.address import read_address
 from capsule_registry.database.dialects.expressions import DatabaseNow
+from support import controls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

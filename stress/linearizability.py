@@ -21,7 +21,6 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid5
 
-import controls
 from capsule_registry import (
     CapsuleAlreadyRegisteredError,
     CapsuleManifest,
@@ -30,7 +29,8 @@ from capsule_registry import (
     OutcomeUnknownError,
     RegistryUnavailableError,
 )
-from checker import Call, is_linearizable, with_stale_read
+from support import controls
+from support.checker import Call, is_linearizable, with_stale_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable

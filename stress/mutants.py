@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from mutations import Mutant, mutants_of
+from support.mutations import Mutant, mutants_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,7 +62,7 @@ _LOADED: Final = (
     *("sqlalchemy.dialects.mysql", "sqlalchemy.dialects.postgresql", "sqlalchemy.dialects.sqlite"),
 )
 #: Changes that change nothing, as they are printed, below the reason of each group.
-_LIST: Final = Path(__file__).with_name("equivalent_mutants.txt")
+_LIST: Final = Path(__file__).with_name("support") / "equivalent_mutants.txt"
 EQUIVALENT: Final = {
     line
     for line in _LIST.read_text(encoding="utf-8").splitlines()

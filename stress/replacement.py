@@ -40,7 +40,6 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid5
 
-import controls
 from capsule_registry import (
     CapsuleAlreadyRegisteredError,
     CapsuleManifest,
@@ -50,6 +49,7 @@ from capsule_registry import (
     UplinkDescriptor,
 )
 from capsule_registry.entities import derived_rows as projections
+from support import controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Final
 
 from capsule_registry import CapsuleRegistry, RegistryAdmin, RegistryUnavailableError
 from linearizability import record, report
-from servers import SERVERS
+from support.servers import SERVERS
 
 if TYPE_CHECKING:
-    from servers import Server
+    from support.servers import Server
 
 #: So much must be done between two restarts.
 _LEAST_UNITS: Final = 50

@@ -30,13 +30,13 @@ from uuid import uuid4
 from capsule_registry import CapsuleManifest, CapsuleRegistry, IncarnationChangedError
 from galera import gaps, missing
 from linearizability import record, report
-from replication import Pair
 from restarts import until_it_exists, wait_for_load
+from support.replication import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from checker import Call
+    from support.checker import Call
 
 _PROCESSES: Final = 6
 

@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Final
 from unittest.mock import ANY
 from uuid import UUID
 
-import edits
 from capsule_registry import (
     Anchor,
     CapsuleManifest,
@@ -38,6 +37,7 @@ from capsule_registry import (
     sqlite_module,
 )
 from capsule_registry.history import replay, verification
+from support import edits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -39,7 +39,7 @@ from capsule_registry import (
 from capsule_registry.api import history as history_module
 from capsule_registry.history.watch import Watch
 from capsule_registry.unit_of_work import namespaces
-from streams import Stream, digest
+from support.streams import Stream, digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,8 +18,8 @@ from functools import partial
 from multiprocessing import get_context
 from uuid import uuid4
 
-import controls
 from capsule_registry import CapsuleRegistry
+from support import controls
 
 
 def write(number: int, *, url: str, seconds: float, without: str | None) -> list[float]:

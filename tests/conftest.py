@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from backends import MORE_NAMES, NAMES, Backend, ServerBackend, SqliteBackend, make_backend
 from capsule_registry import CapsuleRegistry
-from sql_writer import Writer
+from support.backends import MORE_NAMES, NAMES, Backend, ServerBackend, SqliteBackend, make_backend
+from support.sql_writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +33,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames:
         wanted = metafunc.config.getoption("--backend")
         names = wanted or NAMES
-        on_files_alone = not wanted and metafunc.module.__name__ in ON_FILES_ALONE
-        if on_files_alone or "sqlite" in metafunc.fixturenames:
+        is_marked = metafunc.definition.get_closest_marker("files_alone") is not None
+        if (is_marked and not wanted) or "sqlite" in metafunc.fixturenames:
             names = ["sqlite"]
         metafunc.parametrize("backend", names, indirect=True, scope="session")
 
@@ -42,30 +42,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 # No example is late because the machine is busy.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
-
-#: Tests that run on the servers where `--backend` asks for them: together they take too long.
-ON_FILES_ALONE = {
-    f"test_{name}"
-    for name in (
-        "bulk",
-        "check_faults",
-        "check_outages",
-        "check_questions",
-        "checks",
-        "command_more",
-        "command_transfer",
-        "dependencies",
-        "lease_history",
-        "lease_holders",
-        "readiness",
-        "replacement",
-        "stress_replacement",
-        "sync",
-        "sync_refusals",
-        "transfer",
-        "transfer_lines",
-    )
-}
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 

@@ -1,0 +1,106 @@
+"""What one run of the suite measures on: databases, sizes, peers."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from support.capsules import manifest
+from support.comparison import Finding
+from support.databases import Databases
+from support.population import Population
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.population import Changes
+
+#: What measures some rows of the table.
+Group = Callable[["Setting"], Iterator[Finding]]
+
+#: The sizes that the targets name.
+SMALL: Final = 1_000
+MIDDLE: Final = 10_000
+LARGE: Final = 1_000_000
+#: One in so many uplinks can approve.
+RARE: Final = 100
+PLATFORMS: Final = 100
+
+
+@dataclass
+class Setting:
+    """
+    Directory, databases, sizes and peers; files that were built once are used again.
+
+    *peers* maps the name of a peer to the Python that has what its script imports.
+    """
+
+    directory: Path
+    servers: tuple[Databases, ...] = ()
+    peers: Mapping[str, str] = field(default_factory=dict)
+    is_quick: bool = False
+    _built: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def files(self) -> Databases:
+        """SQLite files, in a directory of their own each time."""
+        directory = self.directory / f"files-{time.monotonic_ns()}"
+        directory.mkdir()
+        return Databases(directory)
+
+    @property
+    def large(self) -> int:
+        """What stands for 1,000,000 in a quick run."""
+        return MIDDLE if self.is_quick else LARGE
+
+    def rounds(self, usual: int) -> int:
+        """Return how many rounds to measure."""
+        return max(3, usual // 3) if self.is_quick else usual
+
+    def sessions(self, count: int) -> str:
+        """Return the URL of a registry with *count* session UUIDs, ten a capsule."""
+        return self._build(f"sessions-{count}", Population(count // 10))
+
+    def uplinks(self, count: int) -> str:
+        """
+        Return the URL of a registry with *count* capsules with an uplink each, without a history.
+
+        One in a hundred can approve; they are of a hundred platforms.
+        """
+        first = manifest(0, uplinks=1, tools=0)
+        population = Population(count, first, 0, has_history=False, changes=_of_uplinks)
+        return self._build(f"uplinks-{count}", population)
+
+    def _build(self, name: str, population: Population) -> str:
+        file = self.directory / f"{name}.db"
+        if name not in self._built:
+            began = time.monotonic()
+            self._built[name] = population.build(file)
+            seconds = time.monotonic() - began
+            if seconds > 1:
+                print(f"  (built {name} in {seconds:.0f} s)", flush=True)
+        read_through(file)
+        return self._built[name]
+
+
+def read_through(file: Path) -> None:
+    """
+    Have the operating system keep the file, so that no disk is measured.
+
+    In another process: closing a file gives up the locks that SQLite has on it in this one.
+    """
+    subprocess.run(["cat", str(file)], check=True, stdout=subprocess.DEVNULL)  # noqa: S603, S607 - our own file
+
+
+def platform(number: int) -> str:
+    """Return the platform of an uplink."""
+    return f"platform-{number % PLATFORMS}"
+
+
+def _of_uplinks(number: int) -> Changes:
+    changed: dict[str, Any] = {"platform": platform(number)}
+    changed["can_approve"] = number % RARE == 0
+    return {"uplinks": changed}

@@ -1,0 +1,122 @@
+"""What `doctor` reads back, and that it sees what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+from click.testing import CliRunner
+
+import capsule_registry
+from capsule_registry import CapsuleRegistry, RegistryAdmin
+from capsule_registry.cli.main import capsule_registry as command
+from capsule_registry.operations.doctor import count_orphans
+from support.backends import ServerBackend
+from support.factories import TELEGRAM, make_manifest
+
+if TYPE_CHECKING:
+    from support.backends import Backend, SqliteBackend
+
+EVERYWHERE = {
+    "database",
+    "library",
+    "driver",
+    "isolation",
+    "lookups",
+    "pool",
+    "schema version",
+    "foreign keys",
+    "namespace default",
+}
+
+
+def doctor(url: str) -> tuple[int, dict[str, str | None]]:
+    """Return the exit code of the command, and the problems by name."""
+    result = CliRunner().invoke(command, ["--database", url, "doctor", "--format", "json"])
+    return result.exit_code, {row["name"]: row["problem"] for row in json.loads(result.stdout)}
+
+
+def test_a_database_that_is_well_has_no_problems(backend: Backend, url: str) -> None:
+    """Everything that a guarantee rests on is read back, and the exit code is 0."""
+    code, problems = doctor(url)
+
+    assert (0, []) == (code, [*filter(None, problems.values())])
+    assert EVERYWHERE | backend.read_back <= set(problems)
+
+
+def test_a_guarantee_that_is_switched_off_is_seen(backend: Backend, url: str) -> None:
+    """The value is shown with what is needed, and the exit code is 1."""
+    if not isinstance(backend, ServerBackend):
+        pytest.skip("a connection to a file is refused where a setting cannot be had")
+    careless, name = backend.careless(url)
+    code, problems = doctor(careless)
+
+    assert 1 == code
+    assert [name] == [found for found, problem in problems.items() if problem]
+
+
+def test_how_lookups_are_answered_is_said(backend: Backend, url: str) -> None:
+    """From memory where that can be trusted; where it cannot, why not."""
+    if isinstance(backend, ServerBackend):
+        assert "each asks the database, by one statement" == _way(url)
+        return
+    assert "from memory, until somebody commits" == _way(url)
+    backend.rows(url, "DROP TRIGGER grants_insert_logged")
+    reason = "1 of the triggers are missing that log what changes"
+    assert f"each asks the file: {reason}" == _way(url)
+
+
+def _way(url: str) -> str:
+    with RegistryAdmin.open(url) as admin:
+        return next(found.value for found in admin.findings() if found.name == "lookups")
+
+
+def test_a_file_that_others_can_open_is_seen(sqlite: SqliteBackend) -> None:
+    """Modes of the file and its directory are part of the diagnosis."""
+    url = sqlite.new_url()
+    Path(url.removeprefix("sqlite:///")).chmod(0o644)
+
+    assert (1, "others can open the file") == (doctor(url)[0], doctor(url)[1]["file mode"])
+
+
+def test_a_schema_that_is_missing_is_seen(backend: Backend) -> None:
+    """The finding says which command makes it."""
+    url = backend.empty_url()
+    backend.rows(url, "CREATE TABLE diary (entry INTEGER)")
+    code, problems = doctor(url)
+
+    assert 1 == code
+    assert "db upgrade" in (problems["schema version"] or "")
+
+
+def test_rows_without_parents_are_counted(registry: CapsuleRegistry, backend: Backend) -> None:
+    """Whatever took the parent away, each child that names it counts once."""
+    registry.register(make_manifest(uplink=[TELEGRAM]), uuids=[uuid4(), uuid4()])
+    with registry._database.reader.connect() as connection:
+        assert 0 == count_orphans(connection)
+        connection.exec_driver_sql(backend.forget_keys)
+        connection.exec_driver_sql("DELETE FROM capsules")
+        # Two UUIDs, the uplink, and that the capsule provides it.
+        assert 4 == count_orphans(connection)
+        connection.invalidate()
+
+
+def test_the_diagnosis_of_a_server_that_is_down_is_an_exit_code() -> None:
+    """A probe sees 7, and one line that says why."""
+    pytest.importorskip("psycopg")
+    url = "postgresql://user:canary@127.0.0.1:1/db"
+    result = CliRunner().invoke(command, ["--database", url, "doctor"])
+
+    assert (7, "") == (result.exit_code, result.stdout)
+    assert "canary" not in result.stderr
+
+
+def test_findings_are_values(url: str) -> None:
+    """The library gives what the command prints."""
+    with RegistryAdmin.open(url, read_only=True) as admin:
+        findings = admin.findings()
+
+    assert all(isinstance(finding, capsule_registry.Finding) for finding in findings)

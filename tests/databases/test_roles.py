@@ -1,0 +1,147 @@
+"""Roles of a server with the rights that `db grants` prints: each does its part, and no more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+
+from capsule_registry import (
+    CapsuleRegistry,
+    InvalidDatabaseError,
+    InvalidTextError,
+    PermissionDeniedError,
+    RegistryAdmin,
+)
+from support.factories import TELEGRAM, make_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.backends import Backend, ServerBackend, SqliteBackend
+
+
+@pytest.fixture
+def filled(server: ServerBackend, url: str) -> Iterator[CapsuleRegistry]:
+    """What the owner of the database has registered."""
+    with CapsuleRegistry.open(url) as registry:
+        registry.register(make_manifest("before", uplink=[TELEGRAM]), uuids=[uuid4()])
+        yield registry
+
+
+def role(server: ServerBackend, url: str, kind: str) -> str:
+    """Return the URL for a new user that has the printed rights of a *kind*."""
+    mine = server.as_user(url, "")
+    name = sa.make_url(mine).username
+    with RegistryAdmin.open(url, read_only=True) as admin:
+        for statement in admin.grants(**{kind: [name]}):  # type: ignore[arg-type]
+            server.rows(url, statement)
+    return mine
+
+
+def test_a_writer_only_adds_to_the_history(
+    filled: CapsuleRegistry, server: ServerBackend, url: str
+) -> None:
+    """Every verb works for it, in a namespace of its own too; pruning and editing do not."""
+    mine = role(server, url, "writers")
+    with CapsuleRegistry.open(mine) as writer:
+        writer.register(make_manifest("after", uplink=[TELEGRAM]), uuids=[uuid4()])
+        writer.unregister("before")
+        assert ["after"] == writer.list() == filled.list()
+        assert writer.history.verify().ok
+        with pytest.raises(PermissionDeniedError):
+            writer.history.prune(writer.history.anchor())
+        assert 1 == writer.history.list()[0].revision
+        writer.drain()
+    CapsuleRegistry.open(mine, namespace="of-its-own").close()
+    with RegistryAdmin.open(mine) as admin, pytest.raises(PermissionDeniedError):
+        admin.drop_namespace("of-its-own")
+    for statement in ("UPDATE events SET subject = 'x'", "DELETE FROM revisions"):
+        with pytest.raises(sa.exc.DBAPIError, match=r"(denied|permission)"):
+            server.rows(mine, statement)
+
+
+def test_a_reader_sees_what_is_registered(
+    filled: CapsuleRegistry, server: ServerBackend, url: str
+) -> None:
+    """Reads and views, without who did what; it changes nothing."""
+    mine = role(server, url, "readers")
+    with CapsuleRegistry.open(mine, read_only=True) as reader:
+        assert ["before"] == reader.list()
+        assert filled.find_uplinks() == reader.find_uplinks()
+        with pytest.raises(PermissionDeniedError):
+            reader.history.list()
+    with CapsuleRegistry.open(mine) as reader, pytest.raises(PermissionDeniedError):
+        reader.unregister("before")
+    assert [("before",)] == server.rows(mine, "SELECT id FROM registered_capsules")
+
+
+def test_an_auditor_sees_everything(
+    filled: CapsuleRegistry, server: ServerBackend, url: str
+) -> None:
+    """It reads and verifies the history, and changes nothing."""
+    mine = role(server, url, "auditors")
+    with CapsuleRegistry.open(mine, read_only=True) as auditor:
+        assert auditor.history.verify(filled.history.anchor()).ok
+        assert filled.history.list() == auditor.history.list()
+        assert ["before"] == auditor.at(revision=2).list()
+    with CapsuleRegistry.open(mine) as auditor, pytest.raises(PermissionDeniedError):
+        auditor.register(make_manifest())
+
+
+def test_a_file_has_no_roles(sqlite: SqliteBackend) -> None:
+    """The error says what to use instead."""
+    with (
+        RegistryAdmin.open(sqlite.new_url()) as admin,
+        pytest.raises(InvalidDatabaseError, match="modes"),
+    ):
+        admin.grants(readers=["r"])
+
+
+def test_a_query_of_ones_own_only_reads(
+    registry: CapsuleRegistry, backend: Backend, url: str
+) -> None:
+    """It gives names and rows; what would write is not permitted, and is not done."""
+    registry.register(make_manifest())
+    with RegistryAdmin.open(url, read_only=True) as admin:
+        assert (["id", "n"], [("alpha", 1)]) == admin.query(
+            "SELECT id, 1 AS n FROM capsules WHERE id LIKE 'al%'"
+        )
+        for statement in (
+            "DELETE FROM capsules",
+            "UPDATE capsules SET state = 'failed'",
+            "INSERT INTO schema_versions SELECT * FROM schema_versions",
+            "DROP TABLE uplinks",
+            "CREATE TABLE mine (x INTEGER)",
+            "PRAGMA journal_mode = delete",
+            "BEGIN NOT ATOMIC START TRANSACTION READ WRITE; DELETE FROM capsules; COMMIT; END",
+            "SELEC",
+            "",
+        ):
+            with pytest.raises(PermissionDeniedError):
+                admin.query(statement)
+        for statement in (
+            "SELECT 1; DELETE FROM capsules",
+            "SELECT FROM",
+            "SELECT x FROM y",
+            "SELECT '\0'",
+        ):
+            with pytest.raises(InvalidTextError):
+                admin.query(statement)
+    assert ["alpha"] == registry.list()
+    assert registry.history.verify().ok
+
+
+def test_the_shell_of_the_database_reads_only(backend: Backend, url: str) -> None:
+    """Its arguments name the database and not the password."""
+    shown = sa.make_url(url).set(password="canary") if backend.is_server else url  # noqa: S106 - it is looked for
+    text = shown if isinstance(shown, str) else shown.render_as_string(hide_password=False)
+    with RegistryAdmin.open(text, read_only=True) as admin:
+        shell = admin.shell()
+
+    assert shell.arguments[0] in ("sqlite3", "psql", "mariadb")
+    assert any(str(sa.make_url(url).database) in argument for argument in shell.arguments)
+    assert "canary" not in " ".join(shell.arguments)
+    assert backend.is_server == ("canary" in shell.environment.values())

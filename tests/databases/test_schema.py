@@ -1,0 +1,282 @@
+"""The schema: made by the migrations alone, and what they make is what the tables say."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+from sqlalchemy.schema import CreateTable
+
+from capsule_registry import (
+    CapsuleRegistry,
+    RegistryAdmin,
+    RegistryUnavailableError,
+    SchemaVersionError,
+)
+from capsule_registry.database.database import Database
+from capsule_registry.schema.tables import cache_log, metadata
+from capsule_registry.schema.upgrade import migrating, migrations_directory
+from capsule_registry.schema.version import SCHEMA_VERSION
+from support.factories import TELEGRAM, make_manifest
+
+if TYPE_CHECKING:
+    from support.backends import SqliteBackend
+
+CHECKOUT = Path(__file__).parents[2]
+SCRIPTS = ScriptDirectory(str(migrations_directory()))
+
+
+pytestmark = pytest.mark.usefixtures("sqlite")
+
+
+def migrate(database: Database, to: str, verb: str = "upgrade") -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrations_directory()))
+    with migrating(database) as connection:
+        config.attributes["connection"] = connection
+        getattr(command, verb)(config, to)
+
+
+def definitions(backend: SqliteBackend, url: str) -> dict[str, str]:
+    """Return the statements that made the tables, without layout and in no particular order."""
+    query = "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    return {name: normalized(sql) for name, sql in backend.rows(url, query)}
+
+
+def normalized(sql: str) -> str:
+    return " ".join(sorted(re.findall(r"[^\s,]+", sql.replace('"', ""))))
+
+
+def test_the_migrations_make_what_the_tables_say(backend: SqliteBackend, url: str) -> None:
+    """Each statement that made a table is the one that the metadata would give."""
+    dialect = create_engine(url).dialect
+    made = definitions(backend, url)
+    version_table = made.pop("capsule_registry_version")
+
+    assert "version_num" in version_table
+    assert {
+        table.name: normalized(str(CreateTable(table).compile(dialect=dialect)))
+        for table in (*metadata.sorted_tables, cache_log)
+    } == made
+
+
+def test_names_fit_into_every_database() -> None:
+    """No constraint or index has a name over 60 characters, and none is without a name."""
+    named: list[Any] = [
+        item for table in metadata.sorted_tables for item in (*table.constraints, *table.indexes)
+    ]
+
+    assert all(isinstance(item.name, str) for item in named)
+    assert 60 >= max(len(str(item.name)) for item in named)
+
+
+def test_each_step_goes_down_and_up_again(backend: SqliteBackend) -> None:
+    """After each step down nothing of it is left, and up again makes the same."""
+    url = backend.empty_url()
+    database = Database.open(url)
+    before: dict[str, str] = {}
+    for script in reversed([*SCRIPTS.walk_revisions()]):
+        migrate(database, script.revision)
+        after = definitions(backend, url)
+        assert [(script.revision,)] == backend.rows(url, "SELECT max(version) FROM schema_versions")
+        migrate(database, "-1", "downgrade")
+        left = definitions(backend, url)
+        left.pop("capsule_registry_version")
+        assert before == left
+        migrate(database, script.revision)
+        assert after == definitions(backend, url)
+        before = {name: sql for name, sql in after.items() if name != "capsule_registry_version"}
+    database.close()
+
+
+def test_upgrading_again_keeps_the_data(registry: CapsuleRegistry, url: str) -> None:
+    """What was registered is there after an upgrade that finds nothing to do."""
+    record = registry.register(make_manifest(uplink=[TELEGRAM]))
+    with RegistryAdmin.open(url) as admin:
+        assert admin.upgrade() is None
+        assert SCHEMA_VERSION == admin.status().found
+
+    assert record == registry.get("alpha")
+
+
+def test_migrations_are_numbered_linear_and_stand_alone() -> None:
+    """One head, numbers in a row, and nothing of the library in them."""
+    scripts = [*SCRIPTS.walk_revisions()]
+    assert [f"v{number:04d}" for number in range(len(scripts), 0, -1)] == [
+        script.revision for script in scripts
+    ]
+    assert SCHEMA_VERSION == scripts[0].revision
+    for script in scripts:
+        tree = ast.parse(Path(script.path).read_text())
+        modules = {
+            name.split(".")[0]
+            for node in ast.walk(tree)
+            for name in (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+        }
+        assert modules <= {"alembic", "json", "sqlalchemy"}
+
+
+def set_version(backend: SqliteBackend, url: str, version: str, oldest: str) -> None:
+    backend.rows(
+        url,
+        "UPDATE schema_versions SET version = ?, oldest_compatible = ? WHERE version = ?",
+        [version, oldest, SCHEMA_VERSION],
+    )
+    backend.rows(url, "UPDATE capsule_registry_version SET version_num = ?", [version])
+
+
+def test_a_schema_from_the_future_is_refused(backend: SqliteBackend, url: str) -> None:
+    """A schema that says it is too new for this library is not touched, and says what to do."""
+    set_version(backend, url, "v9999", "v9998")
+    before = Path(url.removeprefix("sqlite:///")).read_bytes()
+
+    with pytest.raises(SchemaVersionError, match="install a newer") as caught:
+        CapsuleRegistry.open(url)
+    with RegistryAdmin.open(url) as admin, pytest.raises(SchemaVersionError):
+        admin.upgrade()
+
+    assert ("v9999", SCHEMA_VERSION) == (caught.value.found, caught.value.required)
+    assert before == Path(url.removeprefix("sqlite:///")).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE capsule_registry_version SET version_num = 'v9999'",
+        f"UPDATE schema_versions SET version = 'v9999' WHERE version = '{SCHEMA_VERSION}'",
+        "DELETE FROM schema_versions",
+        "DROP TABLE schema_versions",
+    ],
+)
+def test_records_of_the_version_that_disagree_are_refused(
+    backend: SqliteBackend, url: str, statement: str
+) -> None:
+    """Where Alembic's record and ours differ, nothing is known, so nothing is done."""
+    backend.rows(url, statement)
+
+    with pytest.raises(SchemaVersionError):
+        CapsuleRegistry.open(url)
+
+
+def test_a_newer_schema_that_is_compatible_is_used(backend: SqliteBackend, url: str) -> None:
+    """A rolling upgrade: the library runs on a newer schema that still serves it."""
+    set_version(backend, url, "v9999", SCHEMA_VERSION)
+
+    with CapsuleRegistry.open(url) as registry:
+        registry.register(make_manifest())
+        assert ["alpha"] == registry.list()
+
+
+def test_an_upgrade_past_the_library_stops_an_open_registry(
+    registry: CapsuleRegistry, backend: SqliteBackend, url: str
+) -> None:
+    """A registry that is open when the schema leaves it behind writes nothing more."""
+    set_version(backend, url, "v9999", "v9998")
+
+    with pytest.raises(SchemaVersionError):
+        registry.register(make_manifest())
+    assert [] == backend.rows(url, "SELECT * FROM capsules")
+
+
+def test_migrating_can_be_left_to_the_operator(backend: SqliteBackend) -> None:
+    """With `migrate=False` a database without a schema is refused, and nothing is made."""
+    url = backend.empty_url()
+    with pytest.raises(RegistryUnavailableError, match="does not exist"):
+        CapsuleRegistry.open(url, migrate=False)
+    backend.rows(url, "SELECT 1")
+    with pytest.raises(SchemaVersionError, match=f"--database {url} db upgrade"):
+        CapsuleRegistry.open(url, migrate=False)
+
+    assert {} == definitions(backend, url)
+
+
+def test_a_file_with_anything_in_it_is_copied_before_an_upgrade(backend: SqliteBackend) -> None:
+    """The copy has what was there; the upgraded file has it too, beside the registry's tables."""
+    url = backend.empty_url()
+    backend.rows(url, "CREATE TABLE diary (entry TEXT)")
+    backend.rows(url, "INSERT INTO diary VALUES ('mine')")
+    with RegistryAdmin.open(url) as admin:
+        copy = admin.upgrade()
+
+    assert copy is not None
+    assert 0o600 == copy.stat().st_mode & 0o777
+    for place in (url, f"sqlite:///{copy}"):
+        assert [("mine",)] == backend.rows(place, "SELECT entry FROM diary")
+    assert {"diary"} == set(definitions(backend, f"sqlite:///{copy}"))
+
+
+def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=CHECKOUT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_alembic_itself_upgrades_from_a_checkout(backend: SqliteBackend) -> None:
+    """`alembic upgrade head` with the environment's URL makes a database that can be opened."""
+    url = backend.empty_url()
+    result = run_python("-m", "alembic", "upgrade", "head", CAPSULE_REGISTRY_DATABASE=url)
+
+    assert 0 == result.returncode, result.stderr
+    with CapsuleRegistry.open(url, migrate=False) as registry:
+        assert [] == registry.list()
+
+
+def test_alembic_without_a_database_says_what_to_set() -> None:
+    """The message names the variable, and there is no traceback."""
+    result = run_python("-m", "alembic", "upgrade", "head")
+
+    assert 1 == result.returncode
+    assert "set CAPSULE_REGISTRY_DATABASE" in result.stderr
+
+
+@pytest.fixture(scope="session")
+def wheel_contents(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The names of the files in the wheel."""
+    import zipfile
+
+    from hatchling.build import build_wheel
+
+    directory = tmp_path_factory.mktemp("wheel")
+    previous = Path.cwd()
+    os.chdir(CHECKOUT)
+    try:
+        name = build_wheel(str(directory))
+    finally:
+        os.chdir(previous)
+    with zipfile.ZipFile(directory / name) as wheel:
+        return set(wheel.namelist())
+
+
+def test_the_wheel_carries_the_migrations(wheel_contents: set[str]) -> None:
+    """A wheel has every migration, the environment and the mark of a typed package."""
+    expected: set[Any] = {
+        "capsule_registry/migrations/env.py",
+        "capsule_registry/py.typed",
+        *(
+            f"capsule_registry/migrations/versions/{Path(script.path).name}"
+            for script in SCRIPTS.walk_revisions()
+        ),
+    }
+
+    assert expected <= wheel_contents

@@ -1,0 +1,122 @@
+"""Real manifests, with the verdicts of the original code."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from click.testing import CliRunner
+
+from capsule_registry import CapsuleManifest, CapsuleRegistry, InvalidManifestError
+from capsule_registry.cli.main import capsule_registry
+from support.vector_files import known_part
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.backends import Backend
+
+
+def index(corpus: Path) -> list[dict[str, str]]:
+    with (corpus / "index.tsv").open(newline="") as file:
+        return [*csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
+
+
+def verdict(path: Path, runtime_version: str | None) -> str:
+    try:
+        CapsuleManifest.load(path, runtime_version=runtime_version)
+    except InvalidManifestError as error:
+        return error.rule
+    return "accept"
+
+
+def test_every_real_manifest_has_the_original_verdict(corpus: Path) -> None:
+    """With a runtime version the verdict is 0.2.0's; without, `astrid-version` is not enforced."""
+    entries = index(corpus)
+    paths = {row["id"]: corpus / "manifests" / row["id"] / "Capsule.toml" for row in entries}
+
+    assert 195 == len(entries)
+    assert {row["id"]: row["v020_reason"] or "accept" for row in entries} == {
+        name: verdict(path, "0.2.0") for name, path in paths.items()
+    }
+    assert {row["id"]: row["v020_if_astrid_version_ignored"] for row in entries} == {
+        name: verdict(path, None) for name, path in paths.items()
+    }
+
+
+def without_unknown_keys(given: Any, source: Any, expected: Any) -> Any:
+    """Return *given* without the keys that stand in *source* too but not in *expected*."""
+    if isinstance(given, dict) and isinstance(expected, dict):
+        source = source if isinstance(source, dict) else {}
+        return {
+            key: without_unknown_keys(value, source.get(key), expected.get(key))
+            for key, value in given.items()
+            if key in expected or key not in source
+        }
+    if isinstance(given, list) and isinstance(expected, list) and len(given) == len(expected):
+        sources = source if isinstance(source, list) else [None] * len(given)
+        return [without_unknown_keys(*item) for item in zip(given, sources, expected, strict=True)]
+    return given
+
+
+def test_every_accepted_manifest_is_parsed_as_by_the_original(corpus: Path) -> None:
+    """The JSON form is the original's plus the unknown keys; effective provides are the same."""
+    accepted = 0
+    for row in index(corpus):
+        answer = json.loads((corpus / "expected" / f"{row['id']}.json").read_text())
+        if answer["verdict"] != "accept":
+            continue
+        accepted += 1
+        path = corpus / "manifests" / row["id"] / "Capsule.toml"
+        manifest = CapsuleManifest.load(path)
+        found = manifest.to_json()
+        document = tomllib.loads(path.read_text())
+
+        assert answer["manifest"] == without_unknown_keys(found, document, answer["manifest"])
+        assert document == known_part(with_file_key(found), document), row["id"]
+        assert answer["effective_provides"] == list(manifest.effective_provides)
+    assert 110 == accepted
+
+
+def with_file_key(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return *manifest* with `entrypoint` beside `file`, so that either name is found in it."""
+    components = [
+        {**component, "entrypoint": component["file"]} for component in manifest["component"]
+    ]
+    return {**manifest, "component": components}
+
+
+def test_every_loading_manifest_comes_back_unchanged(corpus: Path, backend: Backend) -> None:
+    """Registered from the shell, each in a namespace of its own, `show` gives the exact text."""
+    url, runner, registered = backend.new_url(), CliRunner(), 0
+    for number, row in enumerate(index(corpus)):
+        if row["v020_if_astrid_version_ignored"] != "accept":
+            continue
+        path = corpus / "manifests" / row["id"] / "Capsule.toml"
+        options = ["--database", url, "--namespace", f"n{number}"]
+        result = runner.invoke(capsule_registry, [*options, "register", str(path)])
+        assert 0 == result.exit_code, result.stderr
+        shown = runner.invoke(
+            capsule_registry, [*options, "show", row["package.name"], "--format", "json"]
+        )
+        assert path.read_bytes() == json.loads(shown.stdout)["manifest_text"].encode()
+        registered += 1
+
+    assert 177 == registered
+
+
+def test_a_directory_of_real_manifests_registers_what_it_can(
+    corpus: Path, registry: CapsuleRegistry, url: str
+) -> None:
+    """The good ones of a directory are registered, the bad ones named, and the exit code is 1."""
+    result = CliRunner().invoke(
+        capsule_registry, ["--database", url, "register", str(corpus / "manifests")]
+    )
+
+    assert 1 == result.exit_code
+    assert 195 == len(result.stdout.splitlines()) + len(result.stderr.splitlines())
+    assert len(result.stdout.splitlines()) == len(registry)
+    refused = [line for line in result.stderr.splitlines() if line.endswith("]")]
+    assert 18 == len(refused)

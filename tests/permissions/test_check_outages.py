@@ -1,0 +1,321 @@
+"""Outages: where the database cannot be asked, or not in time, nobody is allowed anything."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from datetime import timedelta
+from functools import partial
+from itertools import chain, count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from capsule_registry import (
+    CapsuleRegistry,
+    CapsuleRegistryError,
+    Decision,
+    InvalidDatabaseError,
+    NamespaceNotFoundError,
+    PermissionDeniedError,
+    RegistryAdmin,
+    RegistryClosedError,
+    RegistryUnavailableError,
+    TransactionInProgressError,
+    Why,
+)
+from capsule_registry.database.driver_cursor import DriverCursor
+from capsule_registry.unit_of_work.prepared_statements import PreparedScope
+from support.standing import PAST, QUESTION, VERBS, WAYS, Standing, is_no, is_yes, stand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import sqlalchemy as sa
+
+    from support.backends import Backend, ServerBackend, SqliteBackend
+
+pytestmark = pytest.mark.files_alone
+
+
+#: What each code becomes.
+CODES: dict[str, dict[Any, Why | type[CapsuleRegistryError]]] = {
+    "sqlite": {
+        1: Why.UNREADABLE,
+        5: RegistryUnavailableError,
+        6: RegistryUnavailableError,
+        261: RegistryUnavailableError,
+        517: RegistryUnavailableError,
+        8: PermissionDeniedError,
+        10: RegistryUnavailableError,
+        11: Why.UNREADABLE,
+        13: RegistryUnavailableError,
+        14: RegistryUnavailableError,
+        23: PermissionDeniedError,
+        26: InvalidDatabaseError,
+    },
+    "postgresql": {
+        "08006": RegistryUnavailableError,
+        "25006": PermissionDeniedError,
+        "40001": RegistryUnavailableError,
+        "40P01": RegistryUnavailableError,
+        "42501": PermissionDeniedError,
+        "42P01": Why.UNREADABLE,
+        "53300": RegistryUnavailableError,
+        "55P03": RegistryUnavailableError,
+        "57014": RegistryUnavailableError,
+        "57P01": RegistryUnavailableError,
+        "58030": RegistryUnavailableError,
+        "XX001": Why.UNREADABLE,
+    },
+    "mariadb": {
+        1020: RegistryUnavailableError,
+        1047: RegistryUnavailableError,
+        1053: RegistryUnavailableError,
+        1142: PermissionDeniedError,
+        1146: Why.UNREADABLE,
+        1205: RegistryUnavailableError,
+        1213: RegistryUnavailableError,
+        1317: RegistryUnavailableError,
+        1927: RegistryUnavailableError,
+        1969: RegistryUnavailableError,
+        2006: RegistryUnavailableError,
+        2013: RegistryUnavailableError,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def outage_url(backend: Backend) -> Iterator[str]:
+    """The URL of a database in which the check is allowed, for all of them."""
+    url = backend.empty_url()
+    CapsuleRegistry.open(url, migrate=True).close()
+    made = stand(url)
+    yield url
+    made.close()
+
+
+@pytest.fixture
+def standing(outage_url: str) -> Iterator[Standing]:
+    """A registry in which the check is allowed, which is the control of each fault."""
+    options = {"pool_size": 2, "max_overflow": 0, "pool_timeout": 0.02}
+    registry = CapsuleRegistry.open(outage_url, engine_options=options)
+    made = Standing(registry, registry.history.revision)
+    made.assert_allowed()
+    yield made
+    made.close()
+
+
+def engines_of(standing: Standing) -> list[sa.Engine]:
+    database = standing.registry._database
+    return [*dict.fromkeys((database.engine, database.reader))]
+
+
+class Failing:
+    """Makes statements fail: all of them, or the one at a place."""
+
+    def __init__(self, standing: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self._at: int | None = None
+        self._error: Exception | None = None
+        for dialect in dict.fromkeys(engine.dialect for engine in engines_of(standing)):
+            for name in ("do_execute", "do_execute_no_params"):
+                monkeypatch.setattr(dialect, name, self._counting(getattr(dialect, name)))
+        monkeypatch.setattr(PreparedScope, "rows", self._of_lookups(PreparedScope.rows))
+        self._standing = standing
+
+    def arm(self, error: Exception | None, at: int | None = None) -> None:
+        """Raise *error* instead of every statement, or of number *at* from now on."""
+        self._standing.forget()
+        self.count, self._error, self._at = 0, error, at
+
+    def _of_lookups(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Count what is looked up outside of transactions, whose cursors are counted already."""
+        counting = self._counting(original)
+
+        def look_up(scope: PreparedScope, *args: Any, **values: Any) -> Any:
+            inside = isinstance(scope.cursor, DriverCursor)
+            return (original if inside else counting)(scope, *args, **values)
+
+        return look_up
+
+    def _counting(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def execute(*args: Any, **options: Any) -> Any:
+            self.count += 1
+            if self._error is not None and self._at in (None, self.count - 1):
+                raise self._error
+            return original(*args, **options)
+
+        return execute
+
+
+def test_a_statement_that_fails_denies(
+    standing: Standing, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the code, passing or not, it is a typed error, also where it leaves the verb."""
+    failing = Failing(standing, monkeypatch)
+    for code, expected in CODES[backend.name].items():
+        failing.arm(backend.error(code))
+        standing.assert_denied(expected)
+    failing.arm(None)
+
+    standing.assert_allowed()
+
+
+def test_whichever_statement_fails_nothing_is_made_up(
+    standing: Standing, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first, the second …: a typed error, or the answer of a second try; never half a one."""
+    failing = Failing(standing, monkeypatch)
+    for way in WAYS:
+        failing.arm(None)
+        standing.ask(way, "check")
+        steps = failing.count
+        assert 0 < steps
+        for at in range(steps):
+            failing.arm(backend.error(backend.passing[0]), at)
+            answer = standing.ask(way, "check")
+            assert isinstance(answer, RegistryUnavailableError), (way, at, answer)
+
+
+def test_a_server_that_is_gone_denies(
+    server: ServerBackend, standing: Standing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All connections are broken and new ones refused: it cannot be asked, so nobody may."""
+    url = standing.registry._database.engine.url.render_as_string(hide_password=False)
+    for engine in engines_of(standing):
+        nowhere = partial(engine.dialect.connect, host="127.0.0.1", port=1)
+        monkeypatch.setattr(
+            engine.dialect,
+            "connect",
+            lambda *_, nowhere=nowhere, **options: nowhere(
+                **{name: options[name] for name in options if name not in ("host", "port")}
+            ),
+        )
+    server.break_connections(url)
+
+    standing.assert_denied(RegistryUnavailableError)
+
+
+def test_connections_that_broke_once_are_made_again(
+    server: ServerBackend, standing: Standing
+) -> None:
+    """The control: where the server is back, the decision is that of its rows."""
+    url = standing.registry._database.engine.url.render_as_string(hide_password=False)
+    server.break_connections(url)
+
+    assert is_yes(standing.ask("registry", "check"))
+
+
+def test_a_connection_that_breaks_inside_a_block_denies(
+    server: ServerBackend, standing: Standing
+) -> None:
+    """A snapshot or a transaction cannot go on elsewhere: a typed error leaves the verb."""
+    url = standing.registry._database.engine.url.render_as_string(hide_password=False)
+    for way in ("snapshot", "transaction"):
+        for verb in VERBS:
+            with pytest.raises(CapsuleRegistryError), standing.reading(way) as reader:
+                server.break_connections(url)
+                with pytest.raises(RegistryUnavailableError):
+                    getattr(reader, verb)(*QUESTION)
+                raise RegistryClosedError
+
+
+def test_a_pool_that_is_exhausted_denies(standing: Standing) -> None:
+    """No connection becomes free: it cannot be asked, and afterwards it can."""
+    with ExitStack() as held:
+        for engine in engines_of(standing):
+            for _ in range(2):
+                held.enter_context(engine.connect())
+        # What looks up has a connection of its own.
+        standing.assert_denied(RegistryUnavailableError, WAYS[1:])
+
+    standing.assert_allowed()
+
+
+def test_a_registry_that_is_closed_denies(standing: Standing) -> None:
+    """Nothing is answered from memory, neither by it nor by a view that it gave."""
+    past = standing.registry.at(revision=standing.revision)
+    with standing.registry.snapshot() as snapshot:
+        pass
+    with standing.registry.transaction() as transaction:
+        pass
+    standing.close()
+
+    standing.assert_denied(RegistryClosedError)
+    for reader in (past, snapshot, transaction):
+        with pytest.raises(RegistryClosedError):
+            reader.is_allowed(*QUESTION)
+
+
+def test_inside_its_own_transaction_the_registry_denies(standing: Standing) -> None:
+    """It would not see what the transaction has done, so it refuses to be asked."""
+    with standing.registry.transaction() as transaction:
+        assert transaction.is_allowed(*QUESTION)
+        standing.assert_denied(TransactionInProgressError, ("registry", "snapshot", *PAST))
+
+
+def test_a_namespace_that_was_dropped_denies(url: str) -> None:
+    """There is nobody left to be asked, in any way."""
+    with closing(stand(url)) as standing, RegistryAdmin.open(url) as admin:
+        standing.assert_allowed()
+        standing.registry.unregister("alpha")
+        standing.registry.unregister("beta")
+        admin.drop_namespace("default")
+
+        standing.assert_denied(NamespaceNotFoundError)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 1e-9])
+def test_an_answer_that_comes_too_late_denies(standing: Standing, seconds: float) -> None:
+    """However it was going to be; an hour is time enough."""
+    in_time, late = timedelta(hours=1), timedelta(seconds=seconds)
+
+    assert all(is_yes(answer) for _, answer in standing.answers(timeout=in_time))
+    standing.assert_denied(Why.TOO_LATE, timeout=late)
+
+
+def test_a_slow_answer_is_late_by_the_clock_that_nobody_sets(
+    standing: Standing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two seconds unless said otherwise: at that it is in time, and after it too late."""
+    times = chain([100.0, 102.0, 200.0, 202.001], count(300.0, 2.001))
+    clock = SimpleNamespace(monotonic=lambda: next(times))
+    for module in ("api.reads", "lookups.fast_path"):
+        monkeypatch.setattr(f"capsule_registry.{module}.time", clock)
+
+    assert is_yes(standing.ask("registry", "check"))
+    late = standing.ask("registry", "check")
+    assert Decision(allowed=False, why=Why.TOO_LATE, revision=standing.revision) == late
+    assert False is standing.ask("registry", "is_allowed")
+
+
+@pytest.mark.parametrize("content", [b"garbage" * 1000, b"SQLite format 3\0" + b"\xff" * 8000])
+def test_a_file_that_became_garbage_denies(sqlite: SqliteBackend, content: bytes) -> None:
+    """What is no database any more is said to be none, or corrupt."""
+    url = sqlite.new_url()
+    with closing(stand(url)) as standing:
+        standing.assert_allowed()
+        standing.registry._database.engine.dispose()
+        standing.forget()
+        Path(url.removeprefix("sqlite:///")).write_bytes(content)
+
+        wrong = {name: found for name, found in standing.answers() if not is_no(found)}
+        assert {} == wrong, wrong
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_file_that_is_gone_denies(sqlite: SqliteBackend, is_replaced: bool) -> None:
+    """Where it stood there is nothing, or an empty file: nobody is registered there."""
+    url = sqlite.new_url()
+    with closing(stand(url)) as standing:
+        standing.assert_allowed()
+        standing.registry._database.engine.dispose()
+        standing.forget()
+        file = Path(url.removeprefix("sqlite:///"))
+        file.unlink()
+        if is_replaced:
+            file.touch(mode=0o600)
+
+        standing.assert_denied(Why.UNREADABLE if is_replaced else RegistryUnavailableError)

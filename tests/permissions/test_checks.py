@@ -1,0 +1,290 @@
+"""Decisions: who may do what, by the UUID, its lease, the capsule's state and its grants."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+
+from capsule_registry import (
+    CapsuleId,
+    CapsuleRegistry,
+    Decision,
+    HistoryCorruptError,
+    InvalidCapsuleIdError,
+    TransactionDoomedError,
+    UuidHeldError,
+    Why,
+)
+from support.factories import make_manifest
+from support.standing import QUESTION, SESSION, Standing, stand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from capsule_registry import CapsuleManifest
+    from conftest import Clock
+
+pytestmark = pytest.mark.files_alone
+
+
+MINUTE = timedelta(minutes=1)
+CAPABILITIES: dict[str, Any] = {
+    "net": ["good.com"],
+    "kv": ["first", "*", "last"],
+    "fs_read": ["workspace://src"],
+    "host_process": ["git"],
+    "net_bind": ["127.0.0.1:80"],
+    "ipc_publish": ["a.*"],
+    "identity": ["link"],
+    "uplink": True,
+}
+
+
+@pytest.fixture
+def standing(url: str, clock: Clock) -> Iterator[Standing]:
+    """A registry in which `SESSION` may ask for `key`, by a lease and with a clock of its own."""
+    made = stand(url, clock=clock)
+    yield made
+    made.close()
+
+
+def may(capability: str, *values: str) -> CapsuleManifest:
+    """Return the manifest of a capsule that may do this alone."""
+    return make_manifest("alpha", capabilities={capability: list(values)})
+
+
+def denied(why: Why, revision: int, capsule_id: str | None = None) -> Decision:
+    owner = None if capsule_id is None else CapsuleId(capsule_id)
+    return Decision(allowed=False, why=why, capsule_id=owner, revision=revision)
+
+
+def granted(grant: str, revision: int) -> Decision:
+    return Decision(
+        allowed=True,
+        why=Why.GRANTED,
+        capsule_id=CapsuleId("alpha"),
+        grant=grant,
+        revision=revision,
+    )
+
+
+@pytest.mark.parametrize(
+    ("question", "grant"),
+    [
+        (("net", "https://a.good.com/"), "good.com"),
+        (("kv", "last"), "*"),
+        (("kv", "first"), "first"),
+        (("fs_read", "workspace://src/a"), "workspace://src"),
+        (("host_process", "git status"), "git"),
+        (("net_bind",), "127.0.0.1:80"),
+        (("ipc_publish", "a.b"), "a.*"),
+        (("identity", "resolve"), "link"),
+        (("uplink",), "true"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_what_a_grant_covers_is_allowed(
+    registry: CapsuleRegistry, question: tuple[str, ...], grant: str
+) -> None:
+    """The decision names the capsule, the first entry that covers, and the revision."""
+    registry.register(make_manifest("alpha", capabilities=CAPABILITIES), uuids=[SESSION])
+
+    assert granted(grant, 2) == registry.check(SESSION, *question)
+    assert granted(grant, 2) == registry.check(str(SESSION).upper(), *question)
+    assert True is registry.is_allowed(SESSION, *question)
+    assert granted(grant, 2) == registry.at(revision=2).check(SESSION, *question)
+
+
+#: What happens, and what is decided from then on: after a minute each.
+STEPS: list[tuple[Callable[[CapsuleRegistry], object], Why]] = [
+    (lambda r: r.register(may("net", "key")), Why.UNKNOWN_UUID),
+    (lambda r: r.register_uuid(SESSION, "alpha"), Why.NOT_GRANTED),
+    (lambda r: r.replace(may("kv", "other", "key")), Why.UNKNOWN_UUID),
+    (lambda r: r.register_uuid(SESSION, "alpha"), Why.GRANTED),
+    (lambda r: r.set_state("alpha", "loading"), Why.NOT_READY),
+    (lambda r: r.set_state("alpha", "failed", "broken"), Why.NOT_READY),
+    (lambda r: r.set_state("alpha", "unloading"), Why.NOT_READY),
+    (lambda r: r.set_state("alpha", "unloaded"), Why.NOT_READY),
+    (lambda r: r.set_state("alpha", "ready"), Why.GRANTED),
+    (lambda r: r.register_uuid(SESSION, "ghost"), Why.NOT_REGISTERED),
+    (lambda r: r.register_uuid(SESSION, "alpha"), Why.GRANTED),
+    (lambda r: r.unregister_uuid(SESSION), Why.UNKNOWN_UUID),
+    (lambda r: r.register_uuid(SESSION, "alpha"), Why.GRANTED),
+    (lambda r: r.unregister("alpha"), Why.UNKNOWN_UUID),
+    (lambda r: r.register_uuid(SESSION, "alpha"), Why.NOT_REGISTERED),
+    (lambda r: r.register(may("kv", "*")), Why.GRANTED),
+    (lambda r: r.replace(may("kv")), Why.UNKNOWN_UUID),
+]
+
+
+def test_each_revision_decides_as_it_did_then(registry: CapsuleRegistry, clock: Clock) -> None:
+    """What was decided live after each step is what is told of that revision and that time."""
+    then: list[tuple[datetime, Decision]] = []
+    for step, why in STEPS:
+        clock.step(MINUTE)
+        step(registry)
+        decision = registry.check(*QUESTION)
+        assert (why, why is Why.GRANTED) == (decision.why, decision.allowed), len(then)
+        then.append((clock.now, decision))
+
+    for time, decision in then:
+        assert decision.revision is not None
+        for past in (
+            registry.at(revision=decision.revision),
+            registry.at(time=time),
+            registry.at(time=time + MINUTE * 0.9),
+        ):
+            assert decision == past.check(*QUESTION)
+            assert decision.allowed is past.is_allowed(*QUESTION)
+    assert denied(Why.UNKNOWN_UUID, 0) == registry.at(revision=0).check(*QUESTION)
+
+
+def test_a_lease_decides_until_the_moment_at_which_it_ends(
+    registry: CapsuleRegistry, clock: Clock
+) -> None:
+    """A microsecond before it is allowed, at that moment not, reaped or not, then or now."""
+    registry.register(may("kv", "key"))
+    lease = registry.leases.open("worker", MINUTE, renew=False)
+    lease.register_uuid(SESSION, "alpha")
+    clock.step(MINUTE / 2)
+    lease.renew()
+    end = clock.now + MINUTE
+    clock.now = end - timedelta.resolution
+
+    assert granted("key", 4) == registry.check(*QUESTION)
+    clock.now = end
+    assert denied(Why.UNKNOWN_UUID, 4) == registry.check(*QUESTION)
+    clock.now = end - MINUTE / 2  # Nobody believes a clock that is set back.
+    assert False is registry.is_allowed(*QUESTION)
+    clock.now = end + MINUTE
+    for _ in range(2):
+        for time, expected in (
+            (end - MINUTE * 1.5, True),
+            (end - timedelta.resolution, True),
+            (end, False),
+            (end + MINUTE / 2, False),
+        ):
+            assert expected is registry.at(time=time).is_allowed(*QUESTION)
+        assert True is registry.at(revision=4).is_allowed(*QUESTION)
+        assert False is registry.is_allowed(*QUESTION)
+        registry.leases.reap()
+
+
+def test_a_lease_that_was_closed_decided_until_then(standing: Standing, clock: Clock) -> None:
+    """Its UUIDs go with it, and the past still knows them."""
+    registry, then = standing.registry, clock.now
+    clock.step(MINUTE)
+    assert standing.lease is not None
+    standing.lease.close()
+
+    assert denied(Why.UNKNOWN_UUID, 6) == registry.check(*QUESTION)
+    assert True is registry.at(revision=5).is_allowed(*QUESTION)
+    assert True is registry.at(time=then + MINUTE / 2).is_allowed(*QUESTION)
+    assert False is registry.at(time=then + MINUTE).is_allowed(*QUESTION)
+
+
+def test_a_clock_that_is_behind_gives_no_lease_more_time(
+    standing: Standing, url: str, clock: Clock
+) -> None:
+    """No process takes it to be earlier than the last commit, whatever its own clock says."""
+    now = clock.now
+    behind = CapsuleRegistry.open(url, clock=lambda: now)
+    assert behind.is_allowed(*QUESTION)
+    clock.step(timedelta(hours=2))
+    standing.registry.register(make_manifest("later"))
+
+    assert denied(Why.UNKNOWN_UUID, 6) == behind.check(*QUESTION)
+    behind.close()
+
+
+def test_a_snapshot_decides_as_of_its_moment(standing: Standing, clock: Clock) -> None:
+    """Whatever commits meanwhile, and however late it gets; afterwards nothing is left of it."""
+    registry = standing.registry
+    with registry.snapshot() as view:
+        registry.set_state("alpha", "failed")
+        clock.step(timedelta(hours=2))
+        assert granted("key", 5) == view.check(*QUESTION)
+        assert denied(Why.UNKNOWN_UUID, 6) == registry.check(*QUESTION)
+
+
+def test_a_transaction_decides_by_what_it_has_done(standing: Standing) -> None:
+    """It sees its own changes as of the revision before it, and no denial dooms it."""
+    with standing.registry.transaction() as transaction:
+        assert granted("key", 5) == transaction.check(*QUESTION)
+        transaction.set_state("alpha", "failed")
+        assert denied(Why.NOT_READY, 5, "alpha") == transaction.check(*QUESTION)
+        assert False is transaction.is_allowed(SESSION, "nothing", "key")
+        assert False is transaction.is_allowed(SESSION, "kv", None)
+        transaction.set_state("alpha", "ready")
+        transaction.replace(may("kv", "other"))
+        assert False is transaction.is_allowed(*QUESTION)
+    assert False is standing.registry.is_allowed(*QUESTION)
+
+
+def test_what_a_doomed_transaction_granted_is_not_granted(standing: Standing) -> None:
+    """What was rolled back was never there, then or now."""
+    registry = standing.registry
+    with pytest.raises(TransactionDoomedError), registry.transaction() as transaction:
+        transaction.register(make_manifest("gamma", capabilities=CAPABILITIES))
+        transaction.register_uuid(UUID(int=3), "gamma")
+        assert transaction.is_allowed(UUID(int=3), "uplink")
+        with pytest.raises(UuidHeldError):
+            transaction.register_uuid(SESSION, "gamma")
+
+    assert denied(Why.UNKNOWN_UUID, 5) == registry.check(UUID(int=3), "uplink")
+    standing.assert_allowed(("registry", "revision"))
+
+
+def test_what_another_capsule_or_namespace_may_is_its_own(standing: Standing, url: str) -> None:
+    """The same UUID, lease and id elsewhere give nothing here, grants and state neither."""
+    everything = make_manifest("alpha", capabilities=CAPABILITIES)
+    with CapsuleRegistry.open(url, namespace="other") as other:
+        lease = other.leases.open("worker", renew=False)
+        other.register(everything)
+        lease.register_uuid(SESSION, "alpha")
+        only_there = UUID(int=3)
+        other.register_uuid(only_there, "alpha")
+        assert other.is_allowed(SESSION, "net", "good.com")
+        standing.registry.register(make_manifest("gamma", capabilities=CAPABILITIES))
+
+        assert denied(Why.NOT_GRANTED, 6, "alpha") == standing.registry.check(
+            SESSION, "net", "good.com"
+        )
+        assert denied(Why.UNKNOWN_UUID, 6) == standing.registry.check(only_there, "kv", "first")
+        standing.registry.set_state("alpha", "failed")
+        assert denied(Why.NOT_READY, 7, "alpha") == standing.registry.check(*QUESTION)
+        assert other.is_allowed(SESSION, "net", "good.com")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AttributeError(),
+        HistoryCorruptError("", ""),
+        InvalidCapsuleIdError("", ""),
+        OverflowError(),
+        RecursionError(),
+        TypeError(),
+        ValueError(),
+    ],
+    ids=repr,
+)
+def test_what_cannot_be_read_while_deciding_denies(
+    standing: Standing, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Wherever it goes wrong: no yes, no error of the caller's, and no transaction is doomed."""
+    assert standing.registry.is_allowed(*QUESTION)  # The control.
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("capsule_registry.permissions.checks.covering", fail)
+    standing.forget()
+    for way in ("registry", "snapshot", "transaction", "revision"):
+        with standing.reading(way) as reader:
+            assert Decision(allowed=False, why=Why.UNREADABLE) == reader.check(*QUESTION)
+            assert False is reader.is_allowed(*QUESTION)

@@ -1,0 +1,238 @@
+"""Every query of the library has its index: none scans a table that grows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import event
+
+from capsule_registry import CapsuleId
+from support.factories import CLI, TELEGRAM, make_manifest, make_text, make_uplink
+from support.histories import make_history
+from support.statements import watch_statements
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from uuid import UUID
+
+    from sqlalchemy import Engine
+
+    from capsule_registry import CapsuleRegistry, RegistryReader
+
+
+pytestmark = pytest.mark.usefixtures("sqlite")
+
+#: Tables that do not grow with what is registered.
+ONE_ROW = ("schema_versions", "capsule_registry_version", "namespaces")
+
+
+class Plans:
+    """Collects what SQLite says of how it runs each statement."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.statements: dict[str, list[str]] = {}
+        watch_statements(engine, self._collect)
+
+    def _collect(self, cursor: Any, statement: str, parameters: Any) -> None:
+        verb = statement.split(maxsplit=1)[0]
+        if statement in self.statements or verb not in ("SELECT", "UPDATE", "DELETE"):
+            return
+        if parameters and isinstance(parameters[0], (list, tuple)):
+            parameters = parameters[0]
+        raw = cursor.connection.cursor()
+        raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        self.statements[statement] = [row[3] for row in raw.fetchall()]
+
+    def walks(self) -> Iterator[tuple[str, str]]:
+        """Yield the steps that look at more rows than are asked for, with their statements."""
+        for statement, steps in self.statements.items():
+            asks_for_some = statement.count("?") > 1
+            for step in steps:
+                if step == "SCAN CONSTANT ROW" or any(f" {table}" in step for table in ONE_ROW):
+                    continue
+                only_namespace = step.endswith("(namespace=?)")
+                if step.startswith("SCAN") or (asks_for_some and only_namespace):
+                    yield step, statement
+
+
+def look_back(registry: CapsuleRegistry, one: UUID) -> None:
+    history = registry.history
+    now = datetime.now(UTC)
+    for conditions in (
+        {},
+        {"capsule_id": "full"},
+        {"capsule_id": "full", "action": "uuid.registered"},
+        {"action": "uuid.registered", "after": 3},
+        {"actor": "tester", "since": now, "until": now},
+    ):
+        history.list(**conditions)
+    [*history.watch(after=0, timeout=timedelta(0))]
+    [*history.export()]
+    assert history.verify().ok
+    for past in (registry.at(revision=history.revision), registry.at(time=now)):
+        past.get("full")
+        past.find_by_uuid(one)
+        past.uuids("full")
+        past.find_uplinks(capsule_id="full")
+        past.tools("full")
+        past.list()
+        len(past)
+        ask_who(past)
+    history.prune(history.anchor())
+
+
+def ask_who(reader: RegistryReader) -> None:
+    """Ask who may do what, and who needs whom: `full`, where it is registered, is an answer."""
+    count = int("full" in reader)
+    for conditions in (
+        {},
+        {"capability": "net"},
+        {"capability": "net", "value": "example.org"},
+        {"capsule_id": "full"},
+        {"capability": "net", "capsule_id": "full"},
+    ):
+        assert count == len(reader.grants(**conditions))
+    for topic in ("a.b", "a", ".".join("abcdefghi")):
+        assert count == len(reader.interceptors(topic))
+    assert count == len(reader.providers("topic:a.*"))
+    assert count == len(reader.dependencies())
+    assert count == reader.boot_order().order.count(CapsuleId("full"))
+
+
+def carry_and_synchronize(registry: CapsuleRegistry, directory: Path) -> None:
+    """Export, import, and make what is registered what a directory says."""
+    with registry.snapshot() as snapshot:
+        ask_who(snapshot)
+        [*snapshot.export_lines()]
+    lines = [*registry.export_lines()]
+    registry.drain()
+    (directory / "Capsule.toml").write_text(make_text("lying", "# one"))
+    for prune in (False, True):
+        registry.sync(directory, prune=prune, dry_run=True)
+        registry.sync(directory, prune=prune)
+        (directory / "Capsule.toml").write_text(make_text("lying", "# two"))
+    registry.unregister("lying")
+    registry.import_lines(lines)
+    registry.register_many([make_manifest("many"), make_manifest("more")])
+
+
+def use_every_verb(registry: CapsuleRegistry, directory: Path) -> None:
+    make_history(registry)
+    one, uplink = uuid4(), make_uplink()
+    registry.register(
+        make_manifest(
+            "full",
+            uplink=[TELEGRAM, CLI],
+            tool=[{"name": "t", "description": "", "input_schema": {}}],
+            capabilities={"net": ["*"]},
+            dependencies={"requires": ["tool:t"], "provides": ["topic:a.b"]},
+            interceptor=[
+                {"event": event, "action": "act"} for event in ("a.*", "a", ".".join("*bcdefghi"))
+            ],
+        ),
+        uuids=[one],
+    )
+    registry.register_uplink("full", uplink)
+    registry.get("full")
+    registry.list()
+    [*registry.values()]
+    len(registry)
+    repr(registry)
+    assert "full" in registry
+    registry.find_by_uuid(one)
+    registry.uuids()
+    registry.uuids("full")
+    registry.get_uplink(uplink.id)
+    registry.find_uplink_by_platform("cli")
+    registry.find_uplinks_with_capability(lambda able: able.can_send)
+    for conditions in (
+        {"platform": "cli"},
+        {"profile": "chat"},
+        {"capsule_id": "full"},
+        {"can_send": True},
+        {"platform": "cli", "profile": "chat", "capsule_id": "full", "can_send": False},
+        {},
+    ):
+        registry.find_uplinks(**conditions)
+    registry.all_uplink_descriptors()
+    registry.tools()
+    registry.tools("full")
+    registry.find_tool("t")
+    ask_who(registry)
+    look_back(registry, one)
+    carry_and_synchronize(registry, directory)
+    registry.unregister_capsule_uplinks("full")
+    registry.unregister_uuid(one)
+    registry.unregister("full")
+    registry.drain()
+
+
+def test_no_query_scans_a_table_that_grows(registry: CapsuleRegistry, tmp_path: Path) -> None:
+    """Each statement finds the rows that it asks for, and no others, through an index."""
+    plans = Plans(registry._database.engine)
+    use_every_verb(registry, tmp_path)
+
+    assert 25 < len(plans.statements)
+    assert [] == [*plans.walks()]
+
+
+def test_the_plans_would_show_a_scan(registry: CapsuleRegistry) -> None:
+    """The control: a query without an index is seen as a scan."""
+    plans = Plans(registry._database.engine)
+    with registry._database.engine.connect() as connection:
+        connection.exec_driver_sql("SELECT id FROM uplinks WHERE name = 'x'").all()
+
+        connection.exec_driver_sql(
+            "SELECT id FROM uplinks WHERE namespace = ? AND name = ?", ("default", "x")
+        ).all()
+
+    assert 2 == len([*plans.walks()])
+
+
+def steps_to_unregister(registry: CapsuleRegistry, bystanders: int) -> int:
+    """Return how many steps SQLite's machine takes to unregister one capsule among others."""
+    with registry.transaction() as transaction:
+        for _ in range(bystanders):
+            transaction.register_uuid(uuid4(), "bystander")
+            transaction.register_uplink("bystander", make_uplink())
+    registry.register(make_manifest("leaving", uplink=[TELEGRAM]), uuids=[uuid4()])
+    hundreds: list[None] = []
+    with registry._database.engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.set_progress_handler(lambda: hundreds.append(None), 100)
+    registry.unregister("leaving")
+    driver.set_progress_handler(None, 0)
+    return len(hundreds)
+
+
+def test_unregistering_does_not_look_at_other_capsules(registry: CapsuleRegistry) -> None:
+    """The cascade too finds its rows by index: a thousand bystanders cost next to nothing."""
+    few = steps_to_unregister(registry, 10)
+    many = steps_to_unregister(registry, 1000)
+
+    assert 0 < few
+    assert many < 2 * few
+
+
+def test_no_statement_is_compiled_again_each_time(
+    registry: CapsuleRegistry, tmp_path: Path
+) -> None:
+    """Whatever is run has a key, under which it is found compiled the next time."""
+    without_key: set[str] = set()
+    with_key: set[str] = set()
+
+    def look(conn: object, cursor: object, statement: str, found: object, *more: Any) -> None:
+        context = more[0]
+        if context.compiled is not None:
+            keyless = context.cache_hit.name == "NO_CACHE_KEY"
+            (without_key if keyless else with_key).add(statement)
+
+    event.listen(registry._database.engine, "before_cursor_execute", look)
+    use_every_verb(registry, tmp_path)
+
+    assert 20 < len(with_key)
+    assert set() == without_key

@@ -1,0 +1,204 @@
+"""What is registered, written as lines and registered from them elsewhere."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from capsule_registry import (
+    CapsuleAlreadyRegisteredError,
+    CapsuleManifest,
+    CapsuleRegistry,
+    RegistryClosedError,
+    UplinkDescriptor,
+    UuidHeldError,
+)
+from support.exports import RESERVED, body, elsewhere, furnish, listing
+from support.factories import make_manifest, make_uplink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Clock
+
+pytestmark = pytest.mark.files_alone
+
+
+@pytest.fixture
+def other(url: str, clock: Clock) -> Iterator[CapsuleRegistry]:
+    """Another registry in the same database."""
+    with CapsuleRegistry.open(url, namespace="other", clock=clock) as opened:
+        yield opened
+
+
+def test_everything_comes_back(registry: CapsuleRegistry, other: CapsuleRegistry) -> None:
+    """Into another kind of database and back: the same listings, the same lines, all verified."""
+    furnish(registry)
+    with elsewhere() as between:
+        assert 10 == between.import_lines(registry.export_lines())
+        assert 10 == other.import_lines(between.export_lines())
+
+        for found in (between, other):
+            assert listing(registry) == listing(found)
+            assert body(registry) == body(found)
+            assert found.history.verify().ok
+    texts = [one.manifest_text.encode() for one in registry.values()]
+    assert texts == [one.manifest_text.encode() for one in other.values()]
+    assert "reserved" == other.find_by_uuid(RESERVED)
+
+
+def test_an_export_begins_with_what_follows_and_ends_with_how_much(
+    registry: CapsuleRegistry,
+) -> None:
+    """In between capsules, uplinks and UUIDs, each in order; what leases hold stays behind."""
+    furnish(registry)
+    first, *lines, last = map(json.loads, registry.export_lines())
+
+    assert {"format": 1, "kind": "registry", "namespace": "default"} == first
+    assert {"count": len(lines), "kind": "end"} == last
+    assert [*["capsule"] * 3, *["uplink"] * 3, *["uuid"] * 4] == [one["kind"] for one in lines]
+    assert ["odd", "declared", "tools"] == [one["id"] for one in lines[:3]]
+    leased = [str(one.uuid) for one in registry.uuids() if one.lease_id]
+    assert 2 == len(leased)
+    assert not any(uuid in json.dumps(lines) for uuid in leased)
+
+
+def test_an_uplink_that_was_read_from_json_stays_as_it_stands(
+    registry: CapsuleRegistry, other: CapsuleRegistry
+) -> None:
+    """A platform that nobody has normalised is not normalised on the way."""
+    text = make_uplink().model_copy(update={"platform": " Telegram "}).model_dump_json()
+    registry.register_uplink("a", UplinkDescriptor.model_validate_json(text))
+
+    other.import_lines(registry.export_lines())
+
+    assert registry.all_uplink_descriptors() == other.all_uplink_descriptors()
+
+
+def test_every_real_manifest_comes_back_byte_for_byte(
+    corpus: Path, registry: CapsuleRegistry
+) -> None:
+    """Those that load are registered, those of one id in turn, carried over and compared."""
+    with (corpus / "index.tsv").open(newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        loading = [
+            corpus / "manifests" / row["id"] / "Capsule.toml"
+            for row in rows
+            if row["v020_if_astrid_version_ignored"] == "accept"
+        ]
+    turns: dict[int, list[Path]] = {}
+    names = Counter[str]()
+    for path in loading:
+        name = CapsuleManifest.load(path).package.name
+        names[name] += 1
+        turns.setdefault(names[name], []).append(path)
+    carried = 0
+    with elsewhere() as found:
+        for turn in turns.values():
+            registry.drain()
+            found.drain()
+            registry.register_many(map(CapsuleManifest.load, turn))
+            carried += found.import_lines(registry.export_lines()) - len(found.find_uplinks())
+            assert listing(registry) == listing(found)
+            assert [path.read_bytes() for path in turn] == [
+                one.manifest_text.encode() for one in found.values()
+            ]
+        assert found.history.verify().ok
+
+    assert 177 == len(loading) == carried
+
+
+def test_importing_twice_is_a_conflict(registry: CapsuleRegistry, other: CapsuleRegistry) -> None:
+    """The second time nothing is changed; so too where one capsule of many is there already."""
+    furnish(registry)
+    lines = [*registry.export_lines()]
+    other.import_lines(lines)
+    before, head = body(other), other.history.revision
+
+    with pytest.raises(CapsuleAlreadyRegisteredError, match="odd"):
+        other.import_lines(lines)
+    assert (before, head) == (body(other), other.history.revision)
+    with elsewhere() as third:
+        third.register(make_manifest("tools"))
+        with pytest.raises(CapsuleAlreadyRegisteredError, match="tools"):
+            third.import_lines(lines)
+        assert (2, ["tools"]) == (third.history.revision, third.list())
+
+
+def test_a_uuid_that_a_lease_holds_is_not_taken(
+    registry: CapsuleRegistry, other: CapsuleRegistry
+) -> None:
+    """What a running host has filed in the target is its own."""
+    furnish(registry)
+    lease = other.leases.open("host", timedelta(hours=1), renew=False)
+    other.register_uuid(RESERVED, "running", lease=lease)
+
+    with pytest.raises(UuidHeldError):
+        other.import_lines(registry.export_lines())
+    assert ("running", []) == (other.find_by_uuid(RESERVED), other.list())
+
+
+def test_an_export_is_of_one_moment(registry: CapsuleRegistry, url: str) -> None:
+    """What others change after its first line is not in it, of whatever kind."""
+    furnish(registry)
+    before = [*registry.export_lines()]
+    lines = registry.export_lines()
+    begun = [next(lines)]
+    with CapsuleRegistry.open(url) as writer:
+        writer.unregister("declared")
+        writer.replace(make_manifest("odd"))
+        writer.register_uplink("reserved", make_uplink())
+        writer.register_uuid(uuid4(), "reserved")
+
+    assert before == [*begun, *lines]
+    assert before != [*registry.export_lines()]  # The control.
+
+
+def test_the_past_can_be_exported(registry: CapsuleRegistry) -> None:
+    """As every other verb that reads, it says what was registered then."""
+    furnish(registry)
+    head, before = registry.history.revision, body(registry)
+    registry.drain()
+
+    assert before == [*registry.at(revision=head).export_lines()][1:]
+    assert before != body(registry)  # The control.
+
+
+def test_a_snapshot_and_a_transaction_can_be_exported(registry: CapsuleRegistry) -> None:
+    """Both give what they see, as long as they last."""
+    furnish(registry)
+    before = body(registry)
+    with registry.snapshot() as snapshot:
+        assert before == [*snapshot.export_lines()][1:]
+    with registry.transaction() as transaction:
+        transaction.drain()
+        assert ['{"count":0,"kind":"end"}'] == [*transaction.export_lines()][1:]
+        transaction.import_lines(['{"format":1,"kind":"registry"}', *before])
+    assert before == body(registry)
+
+
+@pytest.mark.parametrize("how", ["snapshot", "transaction"])
+def test_after_its_end_neither_can_be_exported(registry: CapsuleRegistry, how: str) -> None:
+    """Lines that were asked for inside and are read outside are an error of ours."""
+    with getattr(registry, how)() as view:
+        lines = view.export_lines()
+
+    with pytest.raises(RegistryClosedError):
+        list(lines)
+
+
+def test_an_export_that_is_given_up_keeps_no_connection(registry: CapsuleRegistry) -> None:
+    """Closed before its end, it gives its connection back (as the fixture checks)."""
+    furnish(registry)
+    lines = registry.export_lines()
+    next(lines)
+    lines.close()  # type: ignore[attr-defined]  # It is a generator.
+
+    assert 0 == registry._database.reader.pool.checkedout()  # type: ignore[attr-defined]

@@ -1,0 +1,237 @@
+"""The stress commands in a short form: each finds nothing, and would find what it looks for."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.checker import Call, is_linearizable
+from support.cluster import LIBRARIES
+from support.servers import found
+from support.stress_runs import run
+
+if TYPE_CHECKING:
+    from support.backends import Backend, ServerBackend, SqliteBackend
+
+FEW_WATCHERS = ["--writers", "2", "--watchers", "2", "--events", "300", "--wake-ups", "5"]
+FEW_LEASES = ["--rounds", "6", "--at-once", "3", "--ttl", "0.3"]
+
+
+def skip_without(program: str) -> None:
+    """Skip the test where *program* is not installed."""
+    try:
+        found(program)
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+
+
+def skip_without_galera() -> None:
+    """Skip the test where no cluster can be started."""
+    skip_without("mariadbd")
+    if not any(map(os.path.exists, LIBRARIES)):
+        pytest.skip("Galera is not installed")
+
+
+def history(*calls: tuple[str, str, str | bool | None, int, int | None]) -> list[Call]:
+    """Return calls on one capsule: verb, argument, result, start and end."""
+    return [Call("a", verb, argument, *rest) for verb, argument, *rest in calls]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("expected", "calls"),
+    [
+        (True, history()),
+        (True, history(("register", "1", True, 1, 2), ("get", "", "1", 3, 4))),
+        # Stale: the read began after the registration had ended.
+        (False, history(("register", "1", True, 1, 2), ("get", "", None, 3, 4))),
+        # At the same time: it may have come first.
+        (True, history(("register", "1", True, 1, 5), ("get", "", None, 3, 4))),
+        # Two winners.
+        (False, history(("register", "1", True, 1, 4), ("register", "2", True, 2, 5))),
+        (True, history(("register", "1", False, 1, 4), ("register", "2", True, 2, 5))),
+        # Two reads at the same time as a write, the later of which sees less.
+        (
+            False,
+            history(("register", "1", True, 1, 9), ("get", "", "1", 2, 3), ("get", "", None, 4, 5)),
+        ),
+        # An unknown outcome may have taken effect, at any later time, or not at all.
+        (True, history(("register", "1", None, 1, None), ("get", "", None, 2, 3))),
+        (
+            True,
+            history(
+                ("register", "1", None, 1, None), ("get", "", None, 2, 3), ("get", "", "1", 4, 5)
+            ),
+        ),
+        (
+            False,
+            history(
+                ("register", "1", None, 3, None), ("get", "", "1", 1, 2), ("get", "", "1", 4, 5)
+            ),
+        ),
+        # What goes by cascade: a UUID outlives its capsule.
+        (
+            False,
+            history(
+                ("register", "1", True, 1, 2),
+                ("register_uuid", "u", None, 3, 4),
+                ("unregister", "", "1", 5, 6),
+                ("find_by_uuid", "u", True, 7, 8),
+            ),
+        ),
+        # A UUID that was filed first is adopted by the registration.
+        (
+            True,
+            history(
+                ("register_uuid", "u", None, 1, 2),
+                ("unregister", "", None, 3, 4),
+                ("register", "1", True, 5, 6),
+                ("find_by_uuid", "u", True, 7, 8),
+            ),
+        ),
+    ],
+)
+def test_the_checker_decides_what_can_be_decided_by_hand(expected: bool, calls: list[Call]) -> None:
+    """Small histories of which anybody sees whether some order explains them."""
+    assert expected == is_linearizable(calls)
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize(("guard", "expected"), [(None, 0), ("foreign-keys", 1)])
+def test_histories_are_linearizable(backend: Backend, guard: str | None, expected: int) -> None:
+    """Four processes: some order explains all that they saw; without cascades, none does."""
+    control = ["--without", guard] if guard else []
+    sizes = ["--processes", "4", "--calls", "100", "--stale", "50"]
+    code, output = run("linearizability.py", "--database", backend.empty_url(), *sizes, *control)
+
+    assert expected == code, output
+    assert bool(guard) == ("NOT linearizable" in output)
+    assert guard or "50 of 50 planted stale reads seen" in output
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize(("guard", "expected"), [(None, 0), ("transaction", 1)])
+def test_killed_writers_lose_nothing(backend: Backend, guard: str | None, expected: int) -> None:
+    """In three rounds nothing is lost; where each statement commits by itself, something is."""
+    control = ["--without", guard] if guard else []
+    code, output = run("kills.py", "--database", backend.empty_url(), "--rounds", "3", *control)
+
+    assert expected == code, output
+    assert bool(guard) != ("none lost" in output)
+
+
+@pytest.mark.stress
+def test_writers_of_one_file_take_turns(sqlite: SqliteBackend) -> None:
+    """Eight write for three seconds: no error reaches a caller, and none is starved."""
+    sizes = ["--processes", "8", "--seconds", "3"]
+    code, output = run("writers.py", "--database", sqlite.empty_url(), *sizes)
+
+    assert 0 == code, output
+    [counts] = [line for line in output.splitlines() if line.startswith("units a process")]
+    assert 0 < min(map(int, re.findall(r"\d+", counts))), output
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize(("server", "program"), [("postgresql", "initdb"), ("mariadb", "mariadbd")])
+def test_restarts_give_no_wrong_answer(server: str, program: str) -> None:
+    """A server of its own crashes and is stopped under load: callers see that, or the truth."""
+    skip_without(program)
+    code, output = run("restarts.py", server, "--restarts", "2", "--processes", "4")
+
+    assert 0 == code, output
+    assert ": linearizable" in output
+
+
+@pytest.mark.stress
+def test_watchers_miss_nothing(backend: Backend) -> None:
+    """Each follows whole revisions in order, resuming anywhere while the history is pruned."""
+    code, output = run("watchers.py", "--database", backend.empty_url(), *FEW_WATCHERS)
+
+    assert 0 == code, output
+
+
+@pytest.mark.stress
+def test_watchers_that_see_something_twice_are_found(sqlite: SqliteBackend) -> None:
+    """The control: a watch that repeats a revision now and then breaks a property."""
+    control = [*FEW_WATCHERS, "--break", "repeat"]
+    code, output = run("watchers.py", "--database", sqlite.empty_url(), *control)
+
+    assert 1 == code, output
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize(("guard", "expected"), [(None, 0), ("expiry", 1), ("hold", 1)])
+def test_nothing_is_done_through_a_lease_that_is_gone(
+    backend: Backend, guard: str | None, expected: int
+) -> None:
+    """Holders sleep for too long: none writes then, nor is allowed anything; else it is seen."""
+    control = ["--without", guard] if guard else []
+    code, output = run("leases.py", "--database", backend.empty_url(), *FEW_LEASES, *control)
+
+    assert expected == code, output
+    assert "6 rounds in" in output
+    assert (guard != "expiry") == ("checks allowed after the end: 0" in output), output
+
+
+@pytest.mark.stress
+def test_leases_that_go_by_the_clients_clocks_are_found(server: ServerBackend) -> None:
+    """The control: clients an hour off, to either side, whose own clocks decide."""
+    control = [*FEW_LEASES, "--without", "clock"]
+    code, output = run("leases.py", "--database", server.empty_url(), *control)
+
+    assert 1 == code, output
+    assert "6 rounds in" in output
+
+
+@pytest.mark.stress
+def test_tampering_is_found(sqlite: SqliteBackend) -> None:
+    """Every kind of edit by raw SQL, with an anchor; the documented ones pass without."""
+    code, output = run("tampering.py", "--database", sqlite.empty_url(), "--cases", "110")
+
+    assert 0 == code, output
+
+
+@pytest.mark.stress
+def test_a_failover_to_a_standby_loses_nothing() -> None:
+    """Nothing acknowledged, and where the standby was behind, a registry that knew better."""
+    skip_without("initdb")
+    code, output = run("standby.py", "--failovers", "1")
+
+    assert 0 == code, output
+    assert " 0 acknowledged registrations lost" in output
+    assert "lost what it should" in output
+
+
+@pytest.mark.stress
+def test_a_cluster_that_loses_a_node_loses_nothing() -> None:
+    """Nor does one node ever miss what another has acknowledged."""
+    skip_without_galera()
+    few = ["--kills", "1", "--stops", "0", "--partitions", "0", "--reads", "300", "--upgrades", "1"]
+    code, output = run("galera.py", *few)
+
+    assert 0 == code, output
+    assert ": linearizable" in output
+
+
+@pytest.mark.stress
+def test_reads_of_a_cluster_that_do_not_wait_are_stale() -> None:
+    """The control: without the guard another node's writes are missed."""
+    skip_without_galera()
+    few = [
+        "--kills",
+        "0",
+        "--stops",
+        "0",
+        "--partitions",
+        "0",
+        "--reads",
+        "3000",
+        "--upgrades",
+        "0",
+    ]
+    code, output = run("galera.py", *few, "--without", "sync_wait")
+
+    assert 1 == code, output
+    assert "\n0 of 3000 reads" not in output

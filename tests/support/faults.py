@@ -1,0 +1,243 @@
+"""What can be wrong with what is stored, as SQL: each makes a check impossible that was allowed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from capsule_registry import CapsuleRegistryError, NamespaceNotFoundError, Why
+from support.standing import LIVE, PAST, WAYS
+
+_REGISTERED: Final = (
+    *("version", "manifest", "manifest_digest", "reported_tools", "source_dir", "state"),
+    *("state_reason", "generation", "registered_revision", "position", "registered_at"),
+)
+_RESERVE: Final = ", ".join(f"{column} = NULL" for column in _REGISTERED)
+Expected = Why | type[CapsuleRegistryError]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done to the database, and what the first of *ways* says of it."""
+
+    name: str
+    expected: Expected
+    statements: tuple[str, ...]
+    #: The ways to ask that it concerns.
+    ways: tuple[str, ...] = WAYS
+    #: What puts the tables back, where it changes more than rows.
+    undo: tuple[str, ...] = ()
+
+
+def image(kind: str, old: str, new: str) -> str:
+    """Return what changes the rows of *kind* as the history shows them."""
+    return f"UPDATE events SET new_row = REPLACE(new_row, '{old}', '{new}') WHERE kind = '{kind}'"
+
+
+def manifest(old: str, new: str) -> str:
+    """Return what changes the texts that grants follow from."""
+    return f"UPDATE manifests SET text = REPLACE(text, '{old}', '{new}')"
+
+
+def state(name: str) -> Fault:
+    """Return the fault of another state than ready, now and then."""
+    change = image("capsules", '"state":"ready"', f'"state":"{name}"')
+    return Fault(f"state {name}", Why.NOT_READY, (f"UPDATE capsules SET state = '{name}'", change))
+
+
+def owned(name: str, expected: Expected, capsule_id: str) -> Fault:
+    """Return the fault of a UUID that is filed under another id."""
+    statements = (
+        f"UPDATE uuid_mappings SET capsule_id = '{capsule_id}'",
+        image("uuid_mappings", '"alpha"', f'"{capsule_id}"'),
+    )
+    return Fault(name, expected, statements)
+
+
+def called(name: str, capsule_id: str) -> Fault:
+    """Return the fault of a capsule that is called what none can be."""
+    statements = (
+        f"UPDATE uuid_mappings SET capsule_id = '{capsule_id}'",
+        f"UPDATE capsules SET id = '{capsule_id}' WHERE id = 'alpha'",
+        f"UPDATE grants SET capsule_id = '{capsule_id}'",
+        image("uuid_mappings", '"alpha"', f'"{capsule_id}"'),
+        image("capsules", '"alpha"', f'"{capsule_id}"'),
+        f"UPDATE events SET subject = '{capsule_id}' WHERE subject = 'alpha'",
+    )
+    return Fault(name, Why.UNREADABLE, statements)
+
+
+def lost_table(name: str, ways: tuple[str, ...] = WAYS) -> Fault:
+    """Return the fault of a table that is not there."""
+    there, back = f"{name} RENAME TO {name}_gone", f"{name}_gone RENAME TO {name}"
+    return renamed(f"no table {name}", there, back, ways)
+
+
+def lost_column(table: str, name: str, ways: tuple[str, ...] = LIVE) -> Fault:
+    """Return the fault of a column that is not there."""
+    there, back = f"RENAME COLUMN {name} TO gone", f"RENAME COLUMN gone TO {name}"
+    return renamed(f"no {table}.{name}", f"{table} {there}", f"{table} {back}", ways)
+
+
+def renamed(name: str, there: str, back: str, ways: tuple[str, ...]) -> Fault:
+    """Return the fault of something that the registry does not find under its name."""
+    statements, undo = (f"ALTER TABLE {there}",), (f"ALTER TABLE {back}",)
+    return Fault(name, Why.UNREADABLE, statements, ways, undo)
+
+
+OTHER: Final = "00000000-0000-4000-8000-000000000009"
+_DEEP: Final = "[" * 50_000
+
+EVERYWHERE: Final = [
+    Fault(
+        "UUID deleted",
+        Why.UNKNOWN_UUID,
+        ("DELETE FROM uuid_mappings", "DELETE FROM events WHERE kind = 'uuid_mappings'"),
+    ),
+    Fault(
+        "UUID renamed",
+        Why.UNKNOWN_UUID,
+        (
+            f"UPDATE uuid_mappings SET uuid = '{OTHER}'",
+            f"UPDATE events SET subject = '{OTHER}' WHERE kind = 'uuid_mappings'",
+        ),
+    ),
+    owned("UUID of another capsule", Why.NOT_GRANTED, "beta"),
+    owned("UUID of nobody", Why.NOT_REGISTERED, "ghost"),
+    called("UUID of an id that is none", "Al pha"),
+    called("UUID of an id that is empty", ""),
+    Fault(
+        "UUID in another namespace",
+        Why.UNKNOWN_UUID,
+        (
+            "UPDATE uuid_mappings SET namespace = 'other'",
+            "UPDATE events SET namespace = 'other' WHERE kind = 'uuid_mappings'",
+        ),
+    ),
+    Fault(
+        "UUID of a lease that never was",
+        Why.UNKNOWN_UUID,
+        (
+            f"UPDATE uuid_mappings SET lease_id = '{OTHER}'",
+            image("uuid_mappings", '"lease_id":"', f'"lease_id":"{OTHER}","x":"'),
+        ),
+    ),
+    Fault(
+        "lease run out, not reaped",
+        Why.UNKNOWN_UUID,
+        ("UPDATE leases SET expires_at = '2001-02-03T04:05:06.000000Z'",),
+    ),
+    Fault("lease deleted", Why.UNKNOWN_UUID, ("DELETE FROM leases",)),
+    Fault(
+        "lease deleted, with its history",
+        Why.UNKNOWN_UUID,
+        ("DELETE FROM leases", "DELETE FROM events WHERE kind = 'leases'"),
+    ),
+    Fault(
+        "lease in another namespace",
+        Why.UNKNOWN_UUID,
+        ("UPDATE leases SET namespace = 'other'",),
+    ),
+    *map(state, ("unloaded", "loading", "failed", "unloading", "open", "READY", "ready ", "")),
+    Fault(
+        "state null",
+        Why.NOT_READY,
+        ("UPDATE capsules SET state = NULL", image("capsules", '"state":"ready"', '"state":null')),
+    ),
+    Fault(
+        "capsule deleted",
+        Why.NOT_REGISTERED,
+        ("DELETE FROM capsules", "DELETE FROM events WHERE kind = 'capsules'"),
+    ),
+    Fault(
+        "capsule in another namespace",
+        Why.NOT_REGISTERED,
+        (
+            "UPDATE capsules SET namespace = 'other'",
+            "UPDATE events SET namespace = 'other' WHERE kind = 'capsules'",
+        ),
+    ),
+    Fault(
+        "capsule a mere reservation",
+        Why.NOT_REGISTERED,
+        (
+            f"UPDATE capsules SET {_RESERVE}",
+            image("capsules", '"registered_revision":', '"registered_revision":null,"x":'),
+        ),
+    ),
+    Fault("grants deleted", Why.NOT_GRANTED, ("DELETE FROM grants", manifest("key", "yek"))),
+    Fault(
+        "grant changed",
+        Why.NOT_GRANTED,
+        ("UPDATE grants SET value = CONCAT(value, 'x')", manifest("key", "keyx")),
+    ),
+    Fault(
+        "grant empty",
+        Why.NOT_GRANTED,
+        ("UPDATE grants SET value = ''", manifest('"key"', '""')),
+    ),
+    Fault(
+        "grant of another capability",
+        Why.NOT_GRANTED,
+        ("UPDATE grants SET capability = 'net'", manifest('"kv"', '"vk"')),
+    ),
+    Fault(
+        "grant of another capsule",
+        Why.NOT_GRANTED,
+        ("UPDATE grants SET capsule_id = 'beta'",),
+        LIVE,
+    ),
+    Fault(
+        "grant in another namespace",
+        Why.NOT_GRANTED,
+        ("UPDATE grants SET namespace = 'other'",),
+        LIVE,
+    ),
+    Fault("namespace deleted", NamespaceNotFoundError, ("DELETE FROM namespaces",)),
+    Fault("namespace renamed", NamespaceNotFoundError, ("UPDATE namespaces SET name = 'other'",)),
+    # What only the past is told from.
+    Fault("events deleted", Why.UNKNOWN_UUID, ("DELETE FROM events",), PAST),
+    Fault("manifests deleted", Why.UNREADABLE, ("DELETE FROM manifests",), PAST),
+    Fault("manifests empty", Why.UNREADABLE, ("UPDATE manifests SET text = ''",), PAST),
+    Fault("manifests no JSON", Why.UNREADABLE, ("UPDATE manifests SET text = '{'",), PAST),
+    Fault("manifests of a number", Why.UNREADABLE, ("UPDATE manifests SET text = '1'",), PAST),
+    Fault("manifests too deep", Why.UNREADABLE, (f"UPDATE manifests SET text = '{_DEEP}'",), PAST),
+    Fault("grants of a number", Why.UNREADABLE, (manifest('"key"', "1"),), PAST),
+    *(
+        Fault(f"images {name}", Why.UNREADABLE, (f"UPDATE events SET new_row = '{text}'",), PAST)
+        for name, text in (
+            ("empty", ""),
+            ("no JSON", "{"),
+            ("of a number", "1"),
+            ("of a list", "[]"),
+            ("of nothing", "{}"),
+            ("of null", "null"),
+            ("too deep", _DEEP),
+        )
+    ),
+    *(
+        Fault(
+            f"image with a {column} {name}",
+            Why.UNREADABLE,
+            (image(kind, f'"{column}":', f'"{column}":{text},"x":'),),
+            PAST,
+        )
+        for kind, column in (("uuid_mappings", "lease_id"), ("uuid_mappings", "registered_at"))
+        for name, text in (("that is a number", "1"), ("that is none", '"x"'), ("in a list", "[]"))
+    ),
+    lost_table("namespaces"),
+    lost_table("uuid_mappings", LIVE),
+    lost_table("leases"),
+    lost_table("capsules", LIVE),
+    lost_table("grants", LIVE),
+    lost_table("events", PAST),
+    lost_table("manifests", PAST),
+    lost_column("namespaces", "revision", WAYS),
+    lost_column("namespaces", "last_commit_at", LIVE),
+    lost_column("uuid_mappings", "lease_id"),
+    lost_column("leases", "expires_at", WAYS),
+    lost_column("leases", "boot_id"),
+    lost_column("capsules", "state"),
+    lost_column("grants", "value"),
+    lost_column("events", "new_row", PAST),
+]
