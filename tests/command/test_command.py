@@ -465,6 +465,7 @@ main()
 """
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize("on_terminal", [True, False])
 def test_progress_is_shown_on_a_terminal_alone(
     sqlite: SqliteBackend, tmp_path: Path, on_terminal: bool

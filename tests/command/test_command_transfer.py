@@ -167,6 +167,7 @@ main()
 """
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize("on_terminal", [True, False])
 @pytest.mark.parametrize("command", ["export", "import"])
 def test_progress_is_shown_on_a_terminal_alone(

@@ -61,6 +61,7 @@ def behind(pair: Pair, registry: CapsuleRegistry) -> Iterator[int]:
     pair.standby.ask("SELECT pg_wal_replay_resume()")
 
 
+@pytest.mark.stress
 def test_a_replica_knows_what_its_registry_has_seen(registry: CapsuleRegistry) -> None:
     """It is waited for, so that whoever has written reads what they wrote."""
     for name in ("second", "third"):

@@ -163,6 +163,7 @@ def test_a_forked_child_holds_nothing(url: str) -> None:
         assert ("alpha", False) == (registry.find_by_uuid(ONE), lease.lost)
 
 
+@pytest.mark.stress
 def test_what_a_killed_process_held_goes(backend: Backend, url: str) -> None:
     """Within its ttl, by the database's own clock, in the views too, and then by any reaper."""
 
@@ -206,6 +207,7 @@ def test_on_a_server_the_clients_clocks_change_nothing(
             assert (THERE, [mine.id]) == (seen(wrong), [one.id for one in wrong.leases.reap()])
 
 
+@pytest.mark.stress
 def test_on_a_file_a_step_back_revives_nothing(
     sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

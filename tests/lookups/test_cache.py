@@ -60,6 +60,7 @@ def test_what_was_read_is_told_without_asking(
     assert "alpha" == found.id
 
 
+@pytest.mark.stress
 def test_another_process_is_seen_at_once(registry: CapsuleRegistry, writer: Writer) -> None:
     """After each of 20,000 steps of another process, everything is as that has left it."""
     draw = random.Random(20_000)  # noqa: S311 - the same steps each time
@@ -148,6 +149,7 @@ def test_a_renewal_empties_no_cache_and_a_closed_lease_is_gone(
         assert None is registry.find_by_uuid(session)
 
 
+@pytest.mark.stress
 def test_threads_never_see_what_was_before(registry: CapsuleRegistry) -> None:
     """A lookup that begins after a change was acknowledged sees it, or a later one."""
     acknowledged, stale, done = [0], [], threading.Event()

@@ -51,6 +51,7 @@ TRAPS = {
 }
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize("name", TRAPS)
 def test_a_trap_is_cheap(name: str) -> None:
     """Whatever the bytes, little time and at most 64 MiB, and a typed error if any."""

@@ -188,6 +188,7 @@ def add_capsules(registry: CapsuleRegistry, numbers: range) -> None:
     )
 
 
+@pytest.mark.stress
 def test_the_memory_of_an_export_does_not_grow(sqlite: SqliteBackend) -> None:
     """Three times as many capsules need no more than what their rows without manifests take."""
     count = 1000
