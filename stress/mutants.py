@@ -104,7 +104,8 @@ class Slot:
             options = ["-x", "-p", "no:cacheprovider", "--backend", "sqlite", "--hypothesis-seed=1"]
             options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
             temporary = f"--basetemp={self.directory / 'tmp'}"
-            code = pytest.main([*options, temporary, *(f"tests/permissions/{name}" for name in tests)])
+            files = [f"tests/permissions/{name}" for name in tests]
+            code = pytest.main([*options, temporary, *files])
         except BaseException:  # noqa: BLE001 - the process ends here, whatever it is
             traceback.print_exc()
         finally:

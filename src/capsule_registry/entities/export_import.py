@@ -113,7 +113,7 @@ def read(given: Iterable[str]) -> Iterator[Line]:
     for number, line in enumerate(given, 1):
         value = _parsed(line, number)
         if number == 1:
-            _check_first(value)
+            _require_first(value)
         elif is_whole or value.get("kind") == "end":
             is_whole = not is_whole and value == {"count": count, "kind": "end"}
             if not is_whole:
@@ -131,7 +131,7 @@ def restore(unit: Unit, read: Iterable[Line]) -> None:
         restore_all(unit, [said for _, said in found])
 
 
-def _check_first(value: Mapping[str, Any]) -> None:
+def _require_first(value: Mapping[str, Any]) -> None:
     if (value.get("kind"), value.get("format")) != ("registry", _FORMAT):
         raise _invalid(1, f"it does not begin as an export of format {_FORMAT}")
 

@@ -49,8 +49,7 @@ def _libraries(database: Database) -> Iterator[Finding]:
     python = f"Python {platform.python_version()}, SQLAlchemy {sqlalchemy.__version__}"
     yield Finding("library", f"capsule-registry {__version__} ({python})")
     driver: Any = database.engine.dialect.dbapi
-    version = getattr(driver, "sqlite_version", None) or driver.__version__
-    yield Finding("driver", f"{driver.__name__} {version}")
+    yield Finding("driver", f"{driver.__name__} {database.dialect.driver_version(driver)}")
 
 
 def _isolation(database: Database, conn: Connection) -> Iterator[Finding]:

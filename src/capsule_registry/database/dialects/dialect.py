@@ -77,6 +77,8 @@ class Dialect:
     #: As in the first word of a URL, and the driver's own.
     name: str
     driver: str
+    #: Returns the version of what the driver's module is made of.
+    driver_version: Callable[[Any], str] = lambda module: str(module.__version__)
     #: Returns what kind of failure an error is; `None` for a bug of ours.
     fault: Callable[[DBAPIError], Fault | None]
     #: The isolation of every transaction; it is read back.

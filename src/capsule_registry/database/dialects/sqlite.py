@@ -126,6 +126,7 @@ def _details_of_file(conn: Connection, file: Path) -> Iterator[Detail]:
 SQLITE: Final = Dialect(
     name="sqlite",
     driver="pysqlite",
+    driver_version=lambda module: str(module.sqlite_version),
     fault=fault,
     isolation="SERIALIZABLE",
     is_file=True,

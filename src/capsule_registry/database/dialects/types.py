@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Options of a table of small rows that are looked up by their key: on SQLite the key is the table.
+KEYED: Final[dict[str, Any]] = {"sqlite_with_rowid": False}
 #: Compared byte by byte, trailing blanks included: `Foo`, `foo` and `foo ` are three texts.
 _MARIADB_TEXT: Final = {"charset": "utf8mb4", "collation": "utf8mb4_nopad_bin"}
 

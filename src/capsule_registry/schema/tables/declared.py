@@ -15,8 +15,8 @@ from sqlalchemy import (
     TypedColumns,
 )
 
-from capsule_registry.database.dialects.types import CanonicalJson, LongText, ShortText
-from capsule_registry.schema.tables.metadata import KEYED, metadata
+from capsule_registry.database.dialects.types import KEYED, CanonicalJson, LongText, ShortText
+from capsule_registry.schema.tables.metadata import metadata
 from capsule_registry.schema.tables.registered import CAPSULES_KEY
 
 

@@ -19,8 +19,14 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from capsule_registry.database.dialects.types import CanonicalUuid, LongText, ShortText, UtcDateTime
-from capsule_registry.schema.tables.metadata import KEYED, metadata
+from capsule_registry.database.dialects.types import (
+    KEYED,
+    CanonicalUuid,
+    LongText,
+    ShortText,
+    UtcDateTime,
+)
+from capsule_registry.schema.tables.metadata import metadata
 
 
 class _NamespaceColumns(TypedColumns):

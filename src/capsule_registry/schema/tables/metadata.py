@@ -16,7 +16,5 @@ metadata: Final = MetaData(
     }
 )
 
-#: Small rows that are looked up by their key: on SQLite the key is the table.
-KEYED: Final[dict[str, Any]] = {"sqlite_with_rowid": False}
 #: Columns that row images leave out: the digest of a manifest stands for it.
 NOT_IMAGED: Final[dict[str, Any]] = {"imaged": False}
