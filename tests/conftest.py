@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run every test that uses a database on each of them, or on SQLite if it uses `sqlite`."""
+    """Run tests that use a database on every backend, or on SQLite if they use `sqlite`."""
     if "backend" in metafunc.fixturenames:
         wanted = metafunc.config.getoption("--backend")
         names = wanted or NAMES
@@ -39,7 +39,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("backend", names, indirect=True, scope="session")
 
 
-# No example is late because the machine is busy.
+# A busy machine must not fail an example.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
@@ -47,7 +47,7 @@ CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 
 
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that moves only when told to."""
 
     def __init__(self) -> None:
         self.now = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -61,7 +61,7 @@ class Clock:
 
 @pytest.fixture(scope="session")
 def sqlite(tmp_path_factory: pytest.TempPathFactory) -> SqliteBackend:
-    """SQLite, for what only SQLite has."""
+    """SQLite, for features that only SQLite has."""
     return SqliteBackend(tmp_path_factory.mktemp("sqlite"))
 
 
@@ -69,7 +69,7 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> SqliteBackend:
 def backend(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Backend]:
-    """A kind of database; one that cannot be had is skipped, and in CI that is a failure."""
+    """A kind of database; one that is unavailable is skipped, or fails in CI."""
     made = make_backend(request.param, tmp_path_factory.mktemp(request.param))
     if isinstance(made, str):
         if os.environ.get("CI"):
@@ -81,7 +81,7 @@ def backend(
 
 @pytest.fixture
 def server(backend: Backend) -> ServerBackend:
-    """A database that is a server."""
+    """A backend that is a database server."""
     if not isinstance(backend, ServerBackend):
         pytest.skip(f"{backend.name} is no server")
     return backend
@@ -95,13 +95,13 @@ def url(backend: Backend) -> str:
 
 @pytest.fixture
 def clock() -> Clock:
-    """A clock that moves when it is told to."""
+    """A clock that moves only when told to."""
     return Clock()
 
 
 @pytest.fixture
 def registry(url: str, clock: Clock) -> Iterator[CapsuleRegistry]:
-    """An empty registry; at the end no connection may be left checked out."""
+    """An empty registry; at the end no connection may still be checked out."""
     with CapsuleRegistry.open(url, clock=clock, actor="tester") as opened:
         yield opened
         for engine in (opened._database.engine, opened._database.reader):
@@ -110,7 +110,7 @@ def registry(url: str, clock: Clock) -> Iterator[CapsuleRegistry]:
 
 @pytest.fixture
 def writer(url: str, registry: CapsuleRegistry) -> Iterator[Writer]:
-    """Another process that changes the registry's file; it ends before the registry does."""
+    """Another process that changes the registry's file, and ends before the registry closes."""
     writer = Writer(url)
     yield writer
     writer.close()
@@ -118,7 +118,7 @@ def writer(url: str, registry: CapsuleRegistry) -> Iterator[Writer]:
 
 @pytest.fixture(scope="session")
 def corpus() -> Path:
-    """The folder of real manifests; they are other people's files, so no checkout has them."""
+    """The folder of real manifests, which are other people's files and so in no checkout."""
     if not CORPUS.is_dir():
         if os.environ.get("CI"):
             pytest.fail(f"CI has the corpus of real manifests at {CORPUS}, and it is not there")

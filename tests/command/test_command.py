@@ -1,4 +1,4 @@
-"""The command: results on standard output, what went wrong on standard error, exit codes."""
+"""The command: results on standard output, errors on standard error, exit codes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 def test_the_main_job(url: str) -> None:
-    """The examples are registered, listed, shown and found again."""
+    """The example capsules can be registered, listed, shown and resolved."""
     result = run(url, "register", CHECKOUT / "examples")
     assert (0, "") == (result.exit_code, result.stderr)
     assert ["digest", "notes", "telegram-bridge"] == [
@@ -57,7 +57,7 @@ def test_the_main_job(url: str) -> None:
 
 
 def test_a_uuid_is_filed_listed_and_resolved(url: str) -> None:
-    """`register-uuid` prints the UUID, given or made, and `resolve` leads back."""
+    """`register-uuid` prints the UUID, given or generated, and `resolve` finds its capsule."""
     given = str(uuid4())
     assert given == run(url, "register-uuid", "alpha", given).stdout.strip()
     made = run(url, "register-uuid", "beta").stdout.strip()
@@ -69,7 +69,7 @@ def test_a_uuid_is_filed_listed_and_resolved(url: str) -> None:
 
 
 def test_tables_and_csv_have_what_json_has(registry: CapsuleRegistry, url: str) -> None:
-    """The three formats of a listing name the same rows."""
+    """All three output formats of a listing name the same rows."""
     registry.register(make_manifest("alpha", uplink=[TELEGRAM, CLI]))
     for command in ("list", "uplinks", "tools", "uuids"):
         rows = run_json(url, command)
@@ -82,7 +82,7 @@ def test_tables_and_csv_have_what_json_has(registry: CapsuleRegistry, url: str) 
 
 
 def test_unregister_and_drain(registry: CapsuleRegistry, url: str) -> None:
-    """Each id is a unit of its own; draining must be meant."""
+    """Each id is unregistered in a unit of its own; `drain` must be confirmed."""
     for name in ("a", "b", "c", "d"):
         registry.register(make_manifest(name))
 
@@ -96,7 +96,7 @@ def test_unregister_and_drain(registry: CapsuleRegistry, url: str) -> None:
 
 
 def test_one_bad_manifest_stops_no_other(url: str, tmp_path: Path) -> None:
-    """The good ones are registered; each bad one is a line that names path and rule; exit 1."""
+    """The good ones are registered; each bad one gets a line with path and rule; exit code 1."""
     write_capsule(tmp_path, "good")
     write_capsule(tmp_path, "syntax", "x = [")
     write_capsule(tmp_path, "wrong", "license = 1")
@@ -135,7 +135,7 @@ def test_one_bad_manifest_stops_no_other(url: str, tmp_path: Path) -> None:
 
 
 def test_register_says_in_json_what_became_of_each(url: str, tmp_path: Path) -> None:
-    """An array of path, id, version and error, and the same exit code."""
+    """Prints an array of path, id, version and error, with the same exit code."""
     good, empty = write_capsule(tmp_path, "good"), tmp_path / "empty"
     empty.mkdir()
     result = run(url, "register", good, empty, tmp_path / "missing", "--format", "json")
@@ -163,7 +163,7 @@ def test_a_directory_whose_name_is_no_text_stops_no_other(url: str, tmp_path: Pa
 def test_output_that_the_terminal_cannot_show_is_escaped(
     registry: CapsuleRegistry, url: str
 ) -> None:
-    """In a locale of few characters nothing fails for the others."""
+    """In a locale with few characters, the rest of the output is still printed."""
     tool = {"name": "日本", "description": "", "input_schema": {}}
     registry.register(make_manifest(tool=[tool]))
     for how in ("table", "csv"):
@@ -180,7 +180,7 @@ def test_output_that_the_terminal_cannot_show_is_escaped(
 
 @pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])
 def test_output_that_cannot_be_written_is_no_traceback(url: str, redirection: str) -> None:
-    """A closed output is no error; a full one is a line."""
+    """A closed output is no error; a full disk is one line of error."""
     command = f"{sys.executable} -m capsule_registry --database {quote(url)} list {redirection}"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)  # noqa: S607 - bash is wherever it is
 
@@ -190,7 +190,7 @@ def test_output_that_cannot_be_written_is_no_traceback(url: str, redirection: st
 def test_text_from_a_manifest_never_reaches_the_terminal_raw(
     registry: CapsuleRegistry, url: str, tmp_path: Path
 ) -> None:
-    """Control characters and bidi marks are escaped in all that is printed, valid in JSON."""
+    """All output escapes control characters and bidi marks, and JSON stays valid."""
     escaped = "\\u001b[2J\\u202e\\u0007evil"
     write_capsule(
         tmp_path / "x",
@@ -244,7 +244,7 @@ def test_text_from_a_manifest_never_reaches_the_terminal_raw(
 def test_bad_input_is_one_clear_line(
     url: str, arguments: list[str], code: int, message: str
 ) -> None:
-    """The exit code is the table's, nothing is on standard output, and the line says what."""
+    """The exit code is as documented, standard output is empty, and the line names the problem."""
     result = run(url, *arguments)
 
     assert (code, "") == (result.exit_code, result.stdout)
@@ -253,7 +253,7 @@ def test_bad_input_is_one_clear_line(
 
 
 def test_bad_databases_are_one_clear_line(tmp_path: Path, sqlite: SqliteBackend) -> None:
-    """A wrong URL, a missing one, something else, or a schema from the future."""
+    """A wrong or missing URL, another kind of file, or a schema from the future."""
     backend = sqlite
     url = sqlite.new_url()
     text = tmp_path / "notes.txt"
@@ -280,7 +280,7 @@ def test_bad_databases_are_one_clear_line(tmp_path: Path, sqlite: SqliteBackend)
 
 
 def test_reading_creates_nothing(tmp_path: Path, sqlite: SqliteBackend) -> None:
-    """A default database that is not there reads as empty; an unknown namespace is not found."""
+    """A missing default database reads as empty; an unknown namespace is not found."""
     url = sqlite.new_url()
     for command in ("list", "uplinks", "tools", "uuids"):
         assert [] == json.loads(invoke(command, "--format", "json").stdout)
@@ -297,7 +297,7 @@ def test_reading_creates_nothing(tmp_path: Path, sqlite: SqliteBackend) -> None:
 
 
 def test_options_come_from_the_environment(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Database, namespace and actor are read from variables; an empty one counts as not set."""
+    """Database, namespace and actor are read from variables; an empty one counts as unset."""
     monkeypatch.setenv("CAPSULE_REGISTRY_DATABASE", url)
     monkeypatch.setenv("CAPSULE_REGISTRY_NAMESPACE", "env")
     monkeypatch.setenv("CAPSULE_REGISTRY_ACTOR", "the environment")
@@ -314,7 +314,7 @@ def test_options_come_from_the_environment(url: str, monkeypatch: pytest.MonkeyP
 
 
 def test_the_actor_is_recorded(url: str, backend: Backend) -> None:
-    """`--actor` names who did it; without it user, host and process are named."""
+    """`--actor` is recorded; the default names user, host and process."""
     run(url, "--actor", "auditor", "register-uuid", "alpha")
     run(url, "register-uuid", "beta")
     [(named,), (made,)] = backend.rows(url, "SELECT actor FROM revisions WHERE revision > 1")
@@ -356,7 +356,7 @@ def test_an_operator_upgrades_looks_and_copies(sqlite: SqliteBackend, tmp_path: 
 
 
 def test_namespaces_are_listed_created_and_dropped(backend: Backend, url: str) -> None:
-    """Dropping refuses while capsules are registered, prints the last anchor, leaves nothing."""
+    """`drop` refuses while capsules are registered, prints the last anchor, and leaves nothing."""
     assert 0 == run(url, "namespaces", "create", "other").exit_code
     assert 0 == run(url, "namespaces", "create", "other").exit_code
     assert 5 == run(url, "namespaces", "create", "Other!").exit_code
@@ -378,7 +378,7 @@ def test_namespaces_are_listed_created_and_dropped(backend: Backend, url: str) -
 
 
 def test_the_sql_of_an_upgrade_makes_the_schema(sqlite: SqliteBackend) -> None:
-    """`db upgrade --sql` changes nothing, and what it prints makes a database that opens."""
+    """`db upgrade --sql` changes nothing, and its output creates a schema that opens."""
     backend = sqlite
     source, target = backend.empty_url(), backend.empty_url()
     result = subprocess.run(
@@ -406,7 +406,7 @@ def test_the_sql_of_an_upgrade_makes_the_schema(sqlite: SqliteBackend) -> None:
 
 
 def test_help_covers_every_command() -> None:
-    """Each command and option says what it is for."""
+    """Every command and option has a help text."""
     with Context(capsule_registry) as context:
         names = capsule_registry.list_commands(context)
         commands = [capsule_registry.get_command(context, name) for name in names]
@@ -420,7 +420,7 @@ def test_help_covers_every_command() -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    """`--help` and `--version` import click, and neither SQLAlchemy, Pydantic, Alembic nor rich."""
+    """`--help` and `--version` import click, but not SQLAlchemy, Pydantic, Alembic or rich."""
     heavy = ("sqlalchemy", "pydantic", "alembic", "rich", "platformdirs")
     script = (
         "import sys\n"
@@ -438,7 +438,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_a_table_on_a_terminal_fits_its_width(registry: CapsuleRegistry, url: str) -> None:
-    """On a terminal of forty columns no line is longer, and nothing is cut off."""
+    """On a 40-column terminal no line is longer, and nothing is cut off."""
     registry.register(CapsuleManifest.parse(make_text("a-capsule-with-a-rather-long-name")))
     parent, child = pty.openpty()
     process = subprocess.Popen(
@@ -470,7 +470,7 @@ main()
 def test_progress_is_shown_on_a_terminal_alone(
     sqlite: SqliteBackend, tmp_path: Path, on_terminal: bool
 ) -> None:
-    """Past its patience `register` draws a bar, and never into a file or a pipe."""
+    """A slow `register` draws a progress bar, but never into a file or a pipe."""
     for number in range(30):
         write_capsule(tmp_path, f"c{number}")
     parent, child = pty.openpty()

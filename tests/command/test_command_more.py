@@ -1,4 +1,4 @@
-"""The commands that ask, draw, synchronize and carry elsewhere."""
+"""The commands for dependencies and grants, graphs, and `sync`."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ ASKED: dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]] = {
         [{"capsule_id": "news", "capability": "topic:news.today", "state": "ready"}],
     ),
 }
-#: What graphviz takes apart a graph into, or nearly.
+#: Roughly Graphviz's tokens.
 DOT = re.compile(r'\s*("(?:[^"\\]|\\.)*"|->|[{}\[\];=,]|\w+)', re.DOTALL)
 
 
 @pytest.fixture
 def needs(registry: CapsuleRegistry) -> CapsuleRegistry:
-    """Two capsules, of which one needs the other, and something that nobody offers."""
+    """Two capsules: one needs the other, and something that nobody provides."""
     registry.register(NEEDY)
     registry.register(NEWS)
     return registry
@@ -61,7 +61,7 @@ def needs(registry: CapsuleRegistry) -> CapsuleRegistry:
 
 @pytest.mark.parametrize("command", ASKED)
 def test_a_table_csv_and_json_say_the_same(needs: CapsuleRegistry, url: str, command: str) -> None:
-    """JSON has the members that are documented, the others name the same rows."""
+    """JSON has the documented members; table and CSV have the same rows."""
     arguments, expected = ASKED[command]
     cells = [*csv.DictReader(io.StringIO(run(url, command, *arguments, "--format", "csv").stdout))]
     table = run(url, command, *arguments)
@@ -73,7 +73,7 @@ def test_a_table_csv_and_json_say_the_same(needs: CapsuleRegistry, url: str, com
 
 @pytest.mark.parametrize("command", ASKED)
 def test_each_answers_as_it_would_have_then(needs: CapsuleRegistry, url: str, command: str) -> None:
-    """With `--at` a revision; before anything was registered, nothing."""
+    """`--at` answers as of that revision; before any registration, with nothing."""
     arguments, expected = ASKED[command]
     head = str(needs.history.revision)
     needs.drain()
@@ -85,7 +85,7 @@ def test_each_answers_as_it_would_have_then(needs: CapsuleRegistry, url: str, co
 
 
 def test_grants_are_listed_by_all_conditions(needs: CapsuleRegistry, url: str) -> None:
-    """Without any it is all of them."""
+    """All given conditions must match; without any, all grants are listed."""
     assert ["needy", "news"] == [row["capsule_id"] for row in run_json(url, "grants")]
     assert ["news"] == [row["capsule_id"] for row in run_json(url, "grants", "--capsule", "news")]
     assert [] == run_json(url, "grants", "--capability", "net", "--capsule", "news")
@@ -94,7 +94,7 @@ def test_grants_are_listed_by_all_conditions(needs: CapsuleRegistry, url: str) -
 def test_the_boot_order_is_printed_with_what_stands_in_the_way(
     needs: CapsuleRegistry, url: str
 ) -> None:
-    """The ids on standard output, what nobody provides beside them; a circle exits with 1."""
+    """Ids go to standard output, unmet requirements to standard error; a cycle exits with 1."""
     result = run(url, "boot-order")
     assert (0, "news\nneedy\n") == (result.exit_code, result.stdout)
     assert "unmet: needy requires tool:gone\n" == result.stderr
@@ -118,7 +118,7 @@ def test_the_boot_order_is_printed_with_what_stands_in_the_way(
 
 
 def parsed(dot: str) -> tuple[set[str], set[tuple[str, str, str]]]:
-    """Return the nodes, and the edges with their labels, of a graph in the language of Graphviz."""
+    """Return the nodes and the labelled edges of a graph in Graphviz's DOT language."""
     words = [match[1] for match in DOT.finditer(dot)]
     assert "".join(dot.split()) == "".join("".join(words).split())
     assert ["digraph", "capsules", "{", "}"] == [*words[:3], words[-1]]
@@ -140,7 +140,7 @@ def parsed(dot: str) -> tuple[set[str], set[tuple[str, str, str]]]:
 def test_a_graph_for_graphviz_has_a_node_each_and_an_arrow_for_each_provider(
     needs: CapsuleRegistry, url: str
 ) -> None:
-    """What nobody provides is a node of its own, dashed; in the past as it was."""
+    """An unmet requirement is a dashed node of its own; `--at` draws the past."""
     result = run(url, "graph")
     nodes, edges = parsed(result.stdout)
 
@@ -154,7 +154,7 @@ def test_a_graph_for_graphviz_has_a_node_each_and_an_arrow_for_each_provider(
 
 
 def test_a_graph_for_markdown_has_the_same(needs: CapsuleRegistry, url: str) -> None:
-    """A flowchart whose nodes are named by number and labelled by id."""
+    """A flowchart with numbered nodes, labelled by id."""
     assert [
         "flowchart LR",
         '  c0["needy"]',
@@ -170,7 +170,7 @@ HOSTILE = f'topic:"];evil[label="x{EVIL}\\'
 def test_a_hostile_requirement_is_one_label_for_graphviz(
     registry: CapsuleRegistry, url: str
 ) -> None:
-    """It ends no string, adds no node, and reaches no terminal raw; so too where it is met."""
+    """Met or not, it ends no string, adds no node, and never reaches the terminal raw."""
     registry.register(make_manifest("needy", dependencies={"requires": [HOSTILE]}))
     shown = 'topic:"];evil[label="x\\x1b[2J\\u202e\\x07evil\\'
     assert ({"needy", f"unmet {shown}"}, {("needy", f"unmet {shown}", "")}) == parsed(
@@ -189,7 +189,7 @@ def test_a_hostile_requirement_is_one_label_for_graphviz(
 def test_a_hostile_requirement_is_one_label_for_markdown(
     registry: CapsuleRegistry, url: str, body: str
 ) -> None:
-    """What ends a string, an entity or a tag is written as an entity: it is shown as it is."""
+    """Characters that end a string, entity or tag are escaped as entities, and so displayed."""
     registry.register(make_manifest("needy", dependencies={"requires": [f"tool:{body}"]}))
     [_, _, line] = run(url, "graph", "--format", "mermaid").stdout.splitlines()
     [label] = re.findall(r'^  c0 -\.-> u0\("([^"]*)"\)$', line)
@@ -203,7 +203,7 @@ def test_a_hostile_requirement_is_one_label_for_markdown(
 def test_a_graph_is_of_one_moment(
     needs: CapsuleRegistry, url: str, monkeypatch: pytest.MonkeyPatch, language: str
 ) -> None:
-    """A capsule that is registered while it is drawn is in it whole, or not at all."""
+    """A capsule registered while the graph is drawn is in it completely or not at all."""
     listed = library.RegistryReader.list
 
     def and_then_another(reader: Any, **options: Any) -> Any:
@@ -222,7 +222,7 @@ def test_a_graph_is_of_one_moment(
 def test_sync_prints_the_plan_and_does_it(
     registry: CapsuleRegistry, url: str, tmp_path: Path
 ) -> None:
-    """A line for each change, marked, and the sums on standard error; kept ones are no lines."""
+    """One marked line per change, none for kept capsules, and totals on standard error."""
     for name in ("changed", "gone"):
         registry.register(make_manifest(name))
     for name in ("changed", "new"):
@@ -245,7 +245,7 @@ def test_sync_prints_the_plan_and_does_it(
 
 
 def test_sync_for_programs(registry: CapsuleRegistry, url: str, tmp_path: Path) -> None:
-    """JSON and CSV have all steps, the kept and the refused too; one that is refused exits 1."""
+    """JSON and CSV have all steps, `keep` and `refuse` included; a refused one exits with 1."""
     write_capsule(tmp_path, "good")
     write_capsule(tmp_path, "bad", "license = 1")
     planned = run(url, "sync", tmp_path, "--dry-run", "--format", "csv")
@@ -266,7 +266,7 @@ def test_sync_for_programs(registry: CapsuleRegistry, url: str, tmp_path: Path) 
 def test_sync_says_what_it_did_if_that_was_not_the_plan(
     registry: CapsuleRegistry, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the plan and the deed another writes: standard output is still one JSON document."""
+    """If another process writes in between, standard output is still one JSON document."""
     write_capsule(tmp_path, "a")
     show = syncing._print_plan
 

@@ -1,4 +1,4 @@
-"""The commands `export` and `import`: files, pipes, and what goes wrong with them."""
+"""The commands `export` and `import`: files, pipes and errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COMMAND = f"{sys.executable} -m capsule_registry"
 
 
 def shell(script: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    """Run *script* as a person would."""
+    """Run *script* in a shell, as a user would."""
     command = ["bash", "-o", "pipefail", "-c", script]
     return subprocess.run(
         command, env={**os.environ, **environment}, capture_output=True, check=False
@@ -39,7 +39,7 @@ def into(name: str, *arguments: object) -> tuple[object, ...]:
 
 
 def test_a_file_carries_everything(registry: CapsuleRegistry, url: str, tmp_path: Path) -> None:
-    """What `export` writes, `import` registers, and nothing is printed but how much."""
+    """`import` registers all that `export` wrote, and prints only the count."""
     furnish(registry)
     file = tmp_path / "all.jsonl"
     exported = run(url, "export", file)
@@ -56,7 +56,7 @@ def test_a_file_carries_everything(registry: CapsuleRegistry, url: str, tmp_path
 def test_the_reason_of_an_import_is_recorded(
     registry: CapsuleRegistry, url: str, tmp_path: Path
 ) -> None:
-    """As that of every other change."""
+    """`import` records its reason like every other change."""
     furnish(registry)
     (tmp_path / "all.jsonl").write_text(run(url, "export").stdout)
     run(url, "--reason", "moved", "--actor", "me", *into("copy", "import", tmp_path / "all.jsonl"))
@@ -67,7 +67,7 @@ def test_the_reason_of_an_import_is_recorded(
 
 @pytest.mark.parametrize("environment", [{}, {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}])
 def test_a_pipe_carries_everything(sqlite: SqliteBackend, environment: dict[str, str]) -> None:
-    """From one process to another, also where the locale has few characters."""
+    """Piping from one process to another works, also in a locale with few characters."""
     source, target = sqlite.new_url(), sqlite.new_url()
     with CapsuleRegistry.open(source) as registry, CapsuleRegistry.open(target) as found:
         furnish(registry)
@@ -95,7 +95,7 @@ def test_a_pipe_carries_everything(sqlite: SqliteBackend, environment: dict[str,
 def test_what_is_no_export_is_one_clear_line(
     registry: CapsuleRegistry, url: str, tmp_path: Path, given: bytes, message: str
 ) -> None:
-    """Nothing is registered, nothing printed but what is wrong, and no escape gets through."""
+    """Nothing is registered, only the error is printed, and no escape sequence gets through."""
     file = tmp_path / "lines"
     file.write_bytes(given)
     result = run(url, "import", file)
@@ -107,7 +107,7 @@ def test_what_is_no_export_is_one_clear_line(
 
 
 def test_importing_twice_is_a_conflict(registry: CapsuleRegistry, url: str, tmp_path: Path) -> None:
-    """It exits with 4, says what is registered already, and changes nothing."""
+    """It exits with 4, names what is already registered, and changes nothing."""
     furnish(registry)
     file = tmp_path / "all.jsonl"
     run(url, "export", file)
@@ -120,7 +120,7 @@ def test_importing_twice_is_a_conflict(registry: CapsuleRegistry, url: str, tmp_
 
 
 def test_what_cannot_be_read_or_written_is_one_clear_line(url: str, tmp_path: Path) -> None:
-    """A file that is not there, a directory, a directory that is not there."""
+    """A missing file, a directory, or a file in a missing directory."""
     for arguments in (
         ("import", tmp_path / "missing"),
         ("import", tmp_path),
@@ -134,7 +134,7 @@ def test_what_cannot_be_read_or_written_is_one_clear_line(url: str, tmp_path: Pa
 
 
 def test_exporting_creates_nothing(url: str, tmp_path: Path) -> None:
-    """An unknown namespace is not found, and leaves the file of before as it is."""
+    """An unknown namespace is not found, and an existing output file stays as it is."""
     file = tmp_path / "of-before"
     file.write_text("precious")
 
@@ -147,7 +147,7 @@ def test_exporting_creates_nothing(url: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", ["| head -1 >/dev/null", ">/dev/full", ">&-"])
 def test_output_that_cannot_be_written_is_no_traceback(sqlite: SqliteBackend, end: str) -> None:
-    """When the reader goes away, or the disk is full, there is at most a line about it."""
+    """A closed pipe or a full disk causes at most one line of error."""
     url = sqlite.new_url()
     with CapsuleRegistry.open(url) as registry:
         registry.register_many(make_manifest(f"c{number}") for number in range(400))
@@ -173,7 +173,7 @@ main()
 def test_progress_is_shown_on_a_terminal_alone(
     sqlite: SqliteBackend, tmp_path: Path, command: str, on_terminal: bool
 ) -> None:
-    """Past its patience it says at which line it is, and never into a file or a pipe."""
+    """A slow one shows its current line, but never into a file or a pipe."""
     url, file = sqlite.new_url(), tmp_path / "lines"
     with CapsuleRegistry.open(url) as registry:
         registry.register_many(make_manifest(f"c{number}") for number in range(30))
@@ -197,7 +197,7 @@ def test_progress_is_shown_on_a_terminal_alone(
 def test_a_text_of_other_alphabets_is_written_as_it_is(
     registry: CapsuleRegistry, url: str, tmp_path: Path
 ) -> None:
-    """Line ends and marks inside a manifest end no line of the file."""
+    """Line separators and marks inside a manifest do not end a line of the file."""
     text = make_text("a", "# 日本 \u2028 \u2029 \x85\r\n")
     folder = tmp_path / "a"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""What `doctor` reads back, and that it sees what is wrong."""
+"""What `doctor` reads back, and the problems it finds."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ EVERYWHERE = {
 
 
 def doctor(url: str) -> tuple[int, dict[str, str | None]]:
-    """Return the exit code of the command, and the problems by name."""
+    """Return the exit code of the command, and its problems by name."""
     result = CliRunner().invoke(command, ["--database", url, "doctor", "--format", "json"])
     return result.exit_code, {row["name"]: row["problem"] for row in json.loads(result.stdout)}
 
 
 def test_a_database_that_is_well_has_no_problems(backend: Backend, url: str) -> None:
-    """Everything that a guarantee rests on is read back, and the exit code is 0."""
+    """Every setting that a guarantee rests on is read back, and the exit code is 0."""
     code, problems = doctor(url)
 
     assert (0, []) == (code, [*filter(None, problems.values())])
@@ -48,7 +48,7 @@ def test_a_database_that_is_well_has_no_problems(backend: Backend, url: str) -> 
 
 
 def test_a_guarantee_that_is_switched_off_is_seen(backend: Backend, url: str) -> None:
-    """The value is shown with what is needed, and the exit code is 1."""
+    """The value is reported with the one required, and the exit code is 1."""
     if not isinstance(backend, ServerBackend):
         pytest.skip("a connection to a file is refused where a setting cannot be had")
     careless, name = backend.careless(url)
@@ -59,7 +59,7 @@ def test_a_guarantee_that_is_switched_off_is_seen(backend: Backend, url: str) ->
 
 
 def test_how_lookups_are_answered_is_said(backend: Backend, url: str) -> None:
-    """From memory where that can be trusted; where it cannot, why not."""
+    """From memory where that is safe; otherwise the reason why not."""
     if isinstance(backend, ServerBackend):
         assert "each asks the database, by one statement" == _way(url)
         return
@@ -75,7 +75,7 @@ def _way(url: str) -> str:
 
 
 def test_a_file_that_others_can_open_is_seen(sqlite: SqliteBackend) -> None:
-    """Modes of the file and its directory are part of the diagnosis."""
+    """The modes of the file and its directory are part of the diagnosis."""
     url = sqlite.new_url()
     Path(url.removeprefix("sqlite:///")).chmod(0o644)
 
@@ -83,7 +83,7 @@ def test_a_file_that_others_can_open_is_seen(sqlite: SqliteBackend) -> None:
 
 
 def test_a_schema_that_is_missing_is_seen(backend: Backend) -> None:
-    """The finding says which command makes it."""
+    """The finding names the command that creates it."""
     url = backend.empty_url()
     backend.rows(url, "CREATE TABLE diary (entry INTEGER)")
     code, problems = doctor(url)
@@ -93,19 +93,19 @@ def test_a_schema_that_is_missing_is_seen(backend: Backend) -> None:
 
 
 def test_rows_without_parents_are_counted(registry: CapsuleRegistry, backend: Backend) -> None:
-    """Whatever took the parent away, each child that names it counts once."""
+    """Each child row without a parent counts once, however the parent was deleted."""
     registry.register(make_manifest(uplink=[TELEGRAM]), uuids=[uuid4(), uuid4()])
     with registry._database.reader.connect() as connection:
         assert 0 == count_orphans(connection)
         connection.exec_driver_sql(backend.forget_keys)
         connection.exec_driver_sql("DELETE FROM capsules")
-        # Two UUIDs, the uplink, and that the capsule provides it.
+        # Two UUIDs, the uplink and the provision.
         assert 4 == count_orphans(connection)
         connection.invalidate()
 
 
 def test_the_diagnosis_of_a_server_that_is_down_is_an_exit_code() -> None:
-    """A probe sees 7, and one line that says why."""
+    """A probe gets exit code 7 and one line with the reason."""
     pytest.importorskip("psycopg")
     url = "postgresql://user:canary@127.0.0.1:1/db"
     result = CliRunner().invoke(command, ["--database", url, "doctor"])
@@ -115,7 +115,7 @@ def test_the_diagnosis_of_a_server_that_is_down_is_an_exit_code() -> None:
 
 
 def test_findings_are_values(url: str) -> None:
-    """The library gives what the command prints."""
+    """The library returns the findings that the command prints."""
     with RegistryAdmin.open(url, read_only=True) as admin:
         findings = admin.findings()
 

@@ -1,4 +1,4 @@
-"""Several hosts in one URL: one that is gone is passed over, one that knows less is refused."""
+"""Several hosts in one URL: an unreachable one is skipped, one that is behind is refused."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ NOWHERE = "127.0.0.1:1"
 
 
 def spread(url: str, *hosts: str, **options: str) -> str:
-    """Return *url* with these hosts instead of its own."""
+    """Return *url* with *hosts* in place of its own."""
     whole = sa.make_url(url).set(host=None, port=None)
     return whole.update_query_dict({"host": hosts, **options}).render_as_string(hide_password=False)
 
 
 def host_of(url: str) -> str:
-    """Return the host of *url*."""
+    """Return the first host of *url*, with its port."""
     whole = sa.make_url(url)
-    if "host" in whole.query:  # A cluster's.
+    if "host" in whole.query:  # A cluster.
         hosts = whole.query["host"]
         return hosts if isinstance(hosts, str) else hosts[0]
     return f"{whole.host}:{whole.port}"
 
 
 def ways(registry: CapsuleRegistry) -> dict[str, Callable[[], object]]:
-    """Return verbs of every kind."""
+    """Return calls of every kind of verb."""
     return {
         "find_by_uuid": lambda: registry.find_by_uuid(uuid4()),
         "is_allowed": lambda: registry.is_allowed(uuid4(), "ipc_publish", "a"),
@@ -57,7 +57,7 @@ def ways(registry: CapsuleRegistry) -> dict[str, Callable[[], object]]:
 
 
 def refused(registry: CapsuleRegistry) -> list[str]:
-    """Return which verbs end with `IncarnationChangedError`."""
+    """Return the verbs that raise `IncarnationChangedError`."""
     found = []
     for name, way in ways(registry).items():
         try:
@@ -68,7 +68,7 @@ def refused(registry: CapsuleRegistry) -> list[str]:
 
 
 def test_hosts_may_be_one_list(server: ServerBackend, url: str) -> None:
-    """So that a shell needs no quotes; what errors show can be given back, with the user."""
+    """Needs no shell quotes; the address that errors show can be reused once the user is added."""
     hosts = f"{NOWHERE},{host_of(url)}"
     with CapsuleRegistry.open(spread(url, hosts)) as registry:
         assert [] == registry.list()
@@ -76,7 +76,7 @@ def test_hosts_may_be_one_list(server: ServerBackend, url: str) -> None:
 
 
 def test_a_host_without_a_port_has_the_usual_one(server: ServerBackend, url: str) -> None:
-    """The driver is told none."""
+    """No port is passed to the driver."""
     found = read_address(spread(url, "a,[::1]:5"))
 
     assert [{"host": "a"}, {"host": "::1", "port": 5}] == [host.options for host in found.hosts]
@@ -84,7 +84,7 @@ def test_a_host_without_a_port_has_the_usual_one(server: ServerBackend, url: str
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_host_that_is_gone_is_passed_over(server: ServerBackend, url: str, place: int) -> None:
-    """Wherever it stands in the URL, the other one is asked, to read and to write."""
+    """Wherever it stands in the URL, the other host is used for reads and writes."""
     hosts = [host_of(url)]
     hosts.insert(place, NOWHERE)
     with CapsuleRegistry.open(spread(url, *hosts)) as registry:
@@ -97,7 +97,7 @@ def test_a_host_that_is_gone_is_passed_over(server: ServerBackend, url: str, pla
 
 
 def test_hosts_are_named_and_nothing_else(url: str, server: ServerBackend) -> None:
-    """An error shows where the registry was looked for, without user, password and options."""
+    """An error shows which hosts were tried, without user, password or options."""
     hosts = [NOWHERE, "[::1]:1"]
     stranger = sa.make_url(spread(url, *hosts)).set(username="canary", password="canary")  # noqa: S106 - it is looked for
     with pytest.raises(RegistryUnavailableError) as caught:
@@ -108,13 +108,13 @@ def test_hosts_are_named_and_nothing_else(url: str, server: ServerBackend) -> No
 
 
 def test_a_port_that_is_no_number_is_invalid(url: str, server: ServerBackend) -> None:
-    """It is said so before anything is asked."""
+    """The URL is refused before any connection is made."""
     with pytest.raises(InvalidDatabaseError, match="'x' is no number"):
         CapsuleRegistry.open(spread(url, "127.0.0.1:x", NOWHERE))
 
 
 def test_the_shell_is_opened_on_the_first_host(server: ServerBackend, url: str) -> None:
-    """Other programs know nothing of several."""
+    """Client programs do not support several hosts."""
     with RegistryAdmin.open(spread(url, host_of(url), NOWHERE)) as admin:
         shell = " ".join(admin.shell().arguments)
     name, _, port = host_of(url).rpartition(":")
@@ -127,7 +127,7 @@ def test_the_shell_is_opened_on_the_first_host(server: ServerBackend, url: str) 
 def test_a_host_that_fails_again_and_again_is_asked_all_the_same(
     server: ServerBackend, url: str
 ) -> None:
-    """A connection that has just been made is used, though others fail meanwhile."""
+    """A freshly made connection is used even if others fail meanwhile."""
     with CapsuleRegistry.open(url) as registry:
         with registry._database.reader.connect() as connection:
             connection.info["capsule_registry.origin"].host.failed_at = float("inf")
@@ -140,7 +140,7 @@ def test_a_host_that_fails_again_and_again_is_asked_all_the_same(
 def test_limits_are_set_for_several_hosts_and_given_ones_stand(
     server: ServerBackend, url: str
 ) -> None:
-    """Another host is tried after seconds, not after as long as one host would be waited for."""
+    """With several hosts the next one is tried after seconds; timeouts in the URL are kept."""
     hosts = (NOWHERE, host_of(url))
     alone, both = read_address(spread(url, hosts[1])), read_address(spread(url, *hosts))
     given = read_address(spread(url, *hosts, connect_timeout="60"))

@@ -174,6 +174,17 @@ def test_records_of_the_version_that_disagree_are_refused(
         CapsuleRegistry.open(url)
 
 
+def test_a_database_of_an_earlier_checkout_is_refused(backend: SqliteBackend, url: str) -> None:
+    """What was made before the first version kept cannot be upgraded: the error says what to do."""
+    set_version(backend, url, "0004", "0003")
+
+    with pytest.raises(SchemaVersionError, match="`export` command of that checkout, and `import`"):
+        CapsuleRegistry.open(url)
+    with RegistryAdmin.open(url) as admin, pytest.raises(SchemaVersionError, match="`import`"):
+        admin.upgrade()
+    assert [("0004",)] == backend.rows(url, "SELECT version FROM schema_versions")
+
+
 def test_a_newer_schema_that_is_compatible_is_used(backend: SqliteBackend, url: str) -> None:
     """A rolling upgrade: the library runs on a newer schema that still serves it."""
     set_version(backend, url, "v9999", SCHEMA_VERSION)

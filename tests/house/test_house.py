@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import ast
 import gc
+import re
 import subprocess
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import grimp
 import pytest
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 CHECKOUT = Path(__file__).parents[2]
-SOURCES = sorted((CHECKOUT / "src").rglob("*.py"))
+PACKAGE = CHECKOUT / "src" / "capsule_registry"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+ROOMS = sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
 
 
 @cache
@@ -22,6 +31,65 @@ def parsed(path: Path) -> ast.Module:
         return ast.parse(path.read_text())
     finally:
         gc.enable()
+
+
+@cache
+def imports() -> dict[str, set[str]]:
+    """Return which modules each module imports, for type checkers included."""
+    graph = grimp.build_graph("capsule_registry", cache_dir=None)
+    return {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+
+
+def strings(tree: ast.Module) -> Iterator[ast.Constant]:
+    """Yield the string constants of *tree* that are no docstrings."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    docstrings: set[ast.expr] = {
+        node.body[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+            yield from {node} - docstrings
+
+
+def test_the_root_holds_the_ground_alone() -> None:
+    """At the root stand at most eight modules; everything else is in one of twelve rooms."""
+    modules = [path.name for path in PACKAGE.glob("*.py")]
+
+    assert len(modules) <= 8, modules
+    assert 12 == len(ROOMS)
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """Imports make no circles, inside rooms and for type checkers too."""
+    TopologicalSorter(imports()).prepare()  # raises CycleError, with the circle
+
+
+def test_rooms_are_on_eight_floors() -> None:
+    """At most eight rooms stand above each other."""
+    below: dict[str, set[str]] = {room.name: set() for room in ROOMS}
+    for importer, imported in imports().items():
+        _, room, *_ = [*importer.split("."), ""]
+        if room in below:
+            rooms = {name.split(".")[1] for name in imported if "." in name}
+            below[room] |= rooms & below.keys() - {room}
+    floors: dict[str, int] = {}
+    for room in TopologicalSorter(below).static_order():
+        floors[room] = 1 + max((floors[name] for name in below[room]), default=0)
+
+    assert max(floors.values()) <= 8, floors
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_a_room_says_what_it_is(room: Path) -> None:
+    """In two or three sentences: what lives there, what it may import, and where to begin."""
+    said = ast.get_docstring(parsed(room / "__init__.py")) or ""
+
+    assert len(re.findall(r"\.(?=\s|$)", said)) in (2, 3)
+    assert "import" in said
+    (module,) = re.findall(r"[Bb]egin\s+with\s+`(\w+)`", said)
+    assert (room / f"{module}.py").exists() or (room / module).is_dir()
 
 
 def test_modules_and_classes_are_small() -> None:
@@ -51,14 +119,19 @@ def test_functions_fit_on_a_screen() -> None:
 
 
 def test_only_dialects_names_a_database() -> None:
-    """What differs from one database to another stands in one module."""
-    named = {"sqlite", "postgresql", "mariadb", "mysql"}
+    """What differs from one database to another stands in a module for each, SQL included."""
+    named = re.compile("sqlite|postgres|mariadb|mysql|galera|wsrep|pragma", re.IGNORECASE)
+    exempt = {
+        PACKAGE / "__init__.py",  # says in which module each public name is
+        PACKAGE / "cli" / "main.py",  # its help shows URLs
+        PACKAGE / "cli" / "target.py",  # opens an empty database by its URL
+    }
     found = [
-        f"{path.name}:{node.lineno}"
+        f"{path.relative_to(PACKAGE)}:{node.lineno}: {node.value!r}"
         for path in SOURCES
-        if path.parent.name != "dialects"
-        for node in ast.walk(parsed(path))
-        if isinstance(node, ast.Constant) and node.value in named
+        if path.parent.name != "dialects" and path not in exempt
+        for node in strings(parsed(path))
+        if named.search(str(node.value))
     ]
 
     assert [] == found

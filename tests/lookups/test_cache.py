@@ -13,6 +13,8 @@ from uuid import UUID
 import pytest
 
 from capsule_registry import CapsuleRegistry
+from capsule_registry.database.dialects.sqlite import LOG_TRIGGERS
+from capsule_registry.entities.session_uuids import PLAIN
 from capsule_registry.lookups.file_lookups import FileLookups
 from support.factories import make_manifest
 from support.sql_writer import SESSION, Writer
@@ -113,6 +115,26 @@ def test_without_its_triggers_nothing_is_kept(
         assert owner == registry.find_by_uuid(SESSION)
 
     assert "triggers are missing" in registry._lookups.distrust  # type: ignore[attr-defined]
+
+
+def test_the_triggers_that_are_counted_are_those_that_the_migrations_make(
+    backend: SqliteBackend, url: str
+) -> None:
+    """Lookups count the triggers that fill the log: as many as a new file has."""
+    query = "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND sql LIKE ?"
+
+    assert [(LOG_TRIGGERS,)] == backend.rows(url, query, ["%INSERT INTO cache_log%"])
+
+
+def test_a_plain_mapping_is_found_by_one_statement(registry: CapsuleRegistry, url: str) -> None:
+    """Its parameters, which the driver takes by place, are those that the statement was made of."""
+    lookups = registry._lookups
+    assert isinstance(lookups, FileLookups)
+    bound = lookups._statements[PLAIN.statement, 0].parameters(
+        {"namespace": "the namespace", "uuid": SESSION}
+    )
+
+    assert ["the namespace", str(SESSION)] == bound
 
 
 def test_a_lease_that_runs_out_is_gone_without_a_commit(url: str) -> None:

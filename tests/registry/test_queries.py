@@ -218,6 +218,41 @@ def test_unregistering_does_not_look_at_other_capsules(registry: CapsuleRegistry
     assert many < 2 * few
 
 
+@pytest.mark.parametrize(("count", "expected"), [(0, 10), (1, 11), (3, 11)])
+def test_uuids_of_a_registration_are_one_statement(
+    registry: CapsuleRegistry, count: int, expected: int
+) -> None:
+    """A registration takes as many statements with three UUIDs as with one."""
+    registry.register(make_manifest("first"), uuids=[uuid4()])
+    statements: list[str] = []
+    watch_statements(
+        registry._database.engine, lambda _, statement, __: statements.append(statement)
+    )
+    registry.register(make_manifest(uplink=[TELEGRAM]), uuids=[uuid4() for _ in range(count)])
+
+    assert expected == len(statements), statements
+
+
+def test_the_summaries_of_a_state_are_found_by_its_index_and_validate_no_manifest(
+    registry: CapsuleRegistry,
+) -> None:
+    """What the command lists is read from columns, by the index of states."""
+    registry.register(make_manifest("alpha"))
+    registry.register(make_manifest("beta"))
+    registry.set_state("beta", "failed", reason="a test")
+    plans = Plans(registry._database.engine)
+    found = [*registry.summaries(state="failed")]
+
+    assert [("beta", "failed")] == [(one.id, one.state) for one in found]
+    [(statement, steps)] = [
+        (statement, steps)
+        for statement, steps in plans.statements.items()
+        if "capsules" in statement
+    ]
+    assert "manifest" not in statement.partition("FROM")[0].replace("manifest_digest", "")
+    assert any("ix_capsules_state" in step for step in steps), steps
+
+
 def test_no_statement_is_compiled_again_each_time(
     registry: CapsuleRegistry, tmp_path: Path
 ) -> None:

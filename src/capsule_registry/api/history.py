@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from capsule_registry.unit_of_work.queries import Reading
     from capsule_registry.unit_of_work.runner import UnitRunner
 
-#: The largest page that every database takes.
+#: The largest LIMIT that every database accepts.
 _MOST: Final = 2**31 - 1
 
 
 class History:
-    """What has happened in a namespace: one revision for each transaction that changed anything."""
+    """The history of a namespace: one revision for each transaction that changed anything."""
 
     def __init__(self, read: Reading, runner: UnitRunner) -> None:
         self._read = read
@@ -45,7 +45,7 @@ class History:
 
     @property
     def revision(self) -> int:
-        """The last revision, from which a watch loses nothing."""
+        """The latest revision; a watch from it misses nothing."""
         return self._read(namespaces.head).revision
 
     def list(  # noqa: PLR0913 - one keyword for each thing to filter by
@@ -60,10 +60,10 @@ class History:
         limit: int = 100,
     ) -> builtins.list[Revision]:
         """
-        Return the first *limit* revisions, in order, that meet all conditions given, each whole.
+        Return the first *limit* revisions, in order and complete, that meet all conditions.
 
-        For the next page, set *after* to the last one's `revision`. Where the history was pruned,
-        it begins after that.
+        For the next page, set *after* to the last one's `revision`. A history that was pruned
+        begins after the pruned part.
 
         Args:
             after: Only revisions greater than this.
@@ -72,10 +72,10 @@ class History:
             actor: By this actor, exactly as recorded.
             since: Committed at this time or later.
             until: Committed at this time or before.
-            limit: At most so many, at least one.
+            limit: The page size, at least one.
 
         Raises:
-            InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
+            InvalidCapsuleIdError: *capsule_id* is not a valid id.
             RevisionCompactedError: The history after *after* was pruned.
             ValueError: *limit* is less than one, or a time has no zone.
         """
@@ -98,7 +98,7 @@ class History:
                 action=action,
                 actor=actor,
             )
-            # Looked at last: what was read before a pruning is whole.
+            # Checked last: what was read before a pruning is complete.
             compacted = namespaces.head(scope).compacted_revision
             if first >= compacted:
                 return found
@@ -116,13 +116,13 @@ class History:
         timeout: timedelta | None = None,
     ) -> Watch:
         """
-        Return an iterator of the revisions after *after*, which waits for more; see `Watch`.
+        Return an iterator over the revisions after *after*, which waits for more; see `Watch`.
 
         Args:
-            after: The last revision that is known already; without it, the head of now.
-            incarnation: Of the history that *after* was taken from (`Watch.incarnation`, or an
-                anchor's): a database that was brought back from a backup since has another.
-            timeout: End once nothing has come for so long; without it, never.
+            after: The last revision known already; by default the current head.
+            incarnation: That of the history *after* was taken from (`Watch.incarnation`, or an
+                anchor's); a database restored from a backup since has another.
+            timeout: End after so long without a revision; by default never.
 
         Raises:
             FutureRevisionError, RevisionCompactedError, IncarnationChangedError: It cannot begin
@@ -132,7 +132,7 @@ class History:
         return Watch(self._read, after, incarnation, timeout)
 
     def anchor(self) -> Anchor:
-        """Return the head as an anchor: keep it where nobody who can write here can reach it."""
+        """Return the head as an anchor; keep it out of reach of anyone who can write here."""
         head = self._read(namespaces.head)
         namespace = self._runner.namespace
         try:
@@ -152,15 +152,15 @@ class History:
         progress: Callable[[int], object] = lambda _: None,
     ) -> Verification:
         """
-        Recompute the history, and hold it against itself, the live tables and *anchor*.
+        Recompute the history, and compare it with itself, the live tables and *anchor*.
 
-        All at one moment; nobody is kept waiting. Memory is bounded by what is registered. What a
-        pruning kept rests on the record of that pruning, so anchor anew after each.
+        It reads one snapshot and blocks nobody. Memory is bounded by what is registered. What a
+        pruning kept is vouched for by the record of that pruning alone, so anchor anew after each.
 
         Args:
-            anchor: What `anchor` returned at some time. Without it, a history whose end was cut
-                off and one that was rewritten to its end pass.
-            progress: Called now and then with the revision that was reached.
+            anchor: An earlier result of `anchor`. Without it, a history that was cut off, or
+                rewritten to its end, passes.
+            progress: Called now and then with the revision reached.
         """
         runner = self._runner
         with runner.database.snapshot() as conn:
@@ -168,16 +168,16 @@ class History:
 
     def prune(self, through: Anchor, *, reason: str | None = None, actor: str | None = None) -> int:
         """
-        Delete the history up to *through*, which says what it was; return how many revisions went.
+        Delete the history up to the anchor *through*; return how many revisions were deleted.
 
-        What is left still verifies, `at` answers from that revision on, and a new revision records
-        what was done. Texts of manifests are kept. Many revisions go in several units.
+        The rest still verifies, `at` answers from that revision on, and a new revision records the
+        pruning. Manifest texts are kept. Many revisions take several transactions.
 
         Raises:
             HistoryCorruptError: The history up to there is not the one that was anchored; nothing
                 was deleted.
-            FutureRevisionError: It lies beyond the head.
-            RevisionCompactedError: It was pruned before.
+            FutureRevisionError: *through* is beyond the head.
+            RevisionCompactedError: *through* was pruned already.
         """
         self._read(_require_anchored, through)
         gone = 0
@@ -188,17 +188,17 @@ class History:
 
     def export(self, *, after: int | None = None) -> Iterator[str]:
         """
-        Yield the lines that the hashes are made of: of each revision a header, then its events.
+        Yield the lines that are hashed: for each revision a header, then its events.
 
-        The SHA-256 of the lines of a revision, each ended by a newline, is its hash, and the header
-        of the next one has it. Read in batches, so memory is bounded.
+        The hash of a revision is the SHA-256 of its lines, each ended by a newline; the next header
+        contains it. Read in batches, so memory is bounded.
 
         Args:
             after: Only revisions greater than this; without it, all that were not pruned.
 
         Raises:
-            RevisionCompactedError: The history after *after* was pruned, if need be meanwhile.
-            IncarnationChangedError: The database was brought back from a backup meanwhile.
+            RevisionCompactedError: The history after *after* was pruned, before or meanwhile.
+            IncarnationChangedError: The database was restored from a backup meanwhile.
         """
         head = self._read(namespaces.head)
         position = head.compacted_revision if after is None else min(after, head.revision)
@@ -212,7 +212,7 @@ class History:
 
 def _after(scope: Scope, position: int, incarnation: UUID) -> list[WholeRow]:
     found = revisions.after(scope, position)
-    # Looked at last: what was read before a pruning is whole.
+    # Checked last: what was read before a pruning is complete.
     head = namespaces.head(scope)
     if head.incarnation != incarnation:
         raise IncarnationChangedError(incarnation, head.incarnation)

@@ -1,8 +1,8 @@
 """
-The documented JSON of everything (`docs/command.md`): the command prints it, and so may a service.
+The documented JSON objects (`docs/command.md`), for the command and for services.
 
-Each function returns one object, whose members stand in the order of the documentation. Times are
-ISO 8601 in UTC; ids and UUIDs are texts.
+Each function returns one object, its members in documented order. Times are ISO 8601 in UTC; ids
+and UUIDs are strings.
 """
 
 from __future__ import annotations
@@ -31,10 +31,9 @@ if TYPE_CHECKING:
 
 def by_fields(found: BaseModel) -> Json:
     """
-    Return a value whose members are its fields, as most are.
+    Return a value by its fields.
 
-    A tool, a session UUID, a lease, a decision, a grant, a provision, a boot order, a revision, and
-    a step of a sync.
+    For a tool, session UUID, lease, decision, grant, provision, boot order, revision or sync step.
     """
     return found.model_dump(mode="json")
 
@@ -45,32 +44,32 @@ def capsule_summary(found: CapsuleSummary | RegisteredCapsule) -> Json:
 
 
 def capsule(found: RegisteredCapsule) -> Json:
-    """Return a capsule with its manifest, under the names of the TOML file, and its text."""
+    """Return a capsule with its manifest, keyed as in the TOML file, and the manifest's text."""
     return found.model_dump(mode="json", by_alias=True)
 
 
 def uplink(found: RegisteredUplink) -> Json:
-    """Return an uplink and the capsule that it is filed under."""
+    """Return an uplink and the capsule id it is filed under."""
     return {"capsule_id": found.capsule_id, **found.descriptor.model_dump(mode="json")}
 
 
 def interceptor(found: Interceptor) -> Json:
-    """Return an action that an event calls for."""
+    """Return a capsule's action for an event."""
     return {"capsule_id": found.capsule_id, "action": found.action}
 
 
 def difference(change: str, kind: str, name: str, before: str | None, after: str | None) -> Json:
-    """Return what differs between two moments in one thing that is registered."""
+    """Return one difference between two moments."""
     return {"change": change, "kind": kind, "id": name, "before": before, "after": after}
 
 
 def discrepancy(found: Discrepancy) -> Json:
-    """Return one thing that is not as the history says."""
+    """Return one discrepancy that a verification found."""
     return {"where": found.where, "problem": found.problem}
 
 
 def registration(path: Path, manifest: CapsuleManifest | None, error: str | None) -> Json:
-    """Return what became of a manifest that was to be registered."""
+    """Return the outcome of registering one manifest."""
     return {
         "path": str(path),
         "id": manifest.package.name if manifest else None,
@@ -85,7 +84,7 @@ def schema_status(found: SchemaStatus) -> Json:
 
 
 def finding(found: Finding) -> Json:
-    """Return one thing that was read back of a database."""
+    """Return one finding about a database."""
     return {"name": found.name, "value": found.value, "problem": found.problem}
 
 

@@ -1,4 +1,4 @@
-"""The verbs that ask, the same wherever one reads."""
+"""The read methods, shared by the registry, its transactions and its views."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from capsule_registry.entities import (
     tools,
     uplinks,
 )
-from capsule_registry.errors import HistoryCorruptError
+from capsule_registry.errors import InvalidDatabaseError
 from capsule_registry.identifiers import CapsuleId, is_capsule_id, to_uuid
 from capsule_registry.models.limits import require_storable_text
 from capsule_registry.models.new_capsule import to_state
@@ -27,6 +27,7 @@ from capsule_registry.models.uplink import (
 )
 from capsule_registry.permissions import checks, grants
 from capsule_registry.permissions.checks import DEADLINE, Decision, DecisionReason
+from capsule_registry.permissions.fault_log import FAULTS
 
 if TYPE_CHECKING:
     import builtins
@@ -57,12 +58,11 @@ T = TypeVar("T")
 
 class Reads(ABC):
     """
-    What can be asked.
+    The read methods.
 
-    Each call is strict: it sees all that had committed when it was made, from whichever process.
-    Capsules, uplinks, tools and UUIDs come in the order of their registration. A capsule whose id
-    is only reserved (something is filed under it, but no capsule registered) is absent from all
-    but `find_by_uuid`, `uuids` and the uplinks.
+    Each call is strict: it sees everything that any process had committed when it was made.
+    Capsules, uplinks, tools and UUIDs come in registration order. A reserved id (something is
+    filed under it, but no capsule registered) appears only in `find_by_uuid`, `uuids` and uplinks.
     """
 
     _objects: RegisteredObjects
@@ -76,7 +76,7 @@ class Reads(ABC):
     def _read_at_one_moment(
         self, work: Callable[Concatenate[Scope, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Return the same of work that takes several statements: all see the same moment."""
+        """Return the same for work of several statements, which all see one moment."""
         return self._read(work, *args, **kwargs)
 
     def _attached(self, record: RegisteredCapsule) -> RegisteredCapsule:
@@ -90,7 +90,7 @@ class Reads(ABC):
         Return the capsule registered under *capsule_id*, or `None`.
 
         Raises:
-            InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
+            InvalidCapsuleIdError: *capsule_id* is not a valid id.
         """
         record = self._read(capsules.get, CapsuleId(capsule_id))
         return None if record is None else self._attached(record)
@@ -106,13 +106,13 @@ class Reads(ABC):
         Return the ids of the registered capsules, or of those in one *state*.
 
         Args:
-            state: Only those in it.
-            after: Only those that come after this one; the last of one page gives the next.
-            limit: At most so many, at least one.
+            state: Only capsules in this state.
+            after: Only capsules after this one; for the next page, the last id of this one.
+            limit: The page size, at least one.
 
         Raises:
-            InvalidTextError: *state* is no state.
-            CapsuleNotFoundError: *after* is not registered, or not any more; in a `snapshot` it is.
+            InvalidTextError: *state* is not a state.
+            CapsuleNotFoundError: *after* is not registered, or no longer; in a `snapshot` it stays.
             ValueError: *limit* is less than one.
         """
         return self._read(capsules.ids, *_page(state, after, limit))
@@ -128,7 +128,7 @@ class Reads(ABC):
         return self._read(capsules.summaries, *_page(state, after, limit))
 
     def values(self) -> Iterator[RegisteredCapsule]:
-        """Return the registered capsules, read at the moment of the call and built as they go."""
+        """Return the registered capsules, read when called and built as they are consumed."""
         return map(self._attached, self._read(capsules.values))
 
     def __len__(self) -> int:
@@ -143,7 +143,7 @@ class Reads(ABC):
         return self._read(capsules.is_registered, capsule_id)
 
     def __bool__(self) -> bool:
-        """Be true, empty or not: a registry is no list."""
+        """Return true, even for an empty registry."""
         return True
 
     def is_empty(self) -> bool:
@@ -155,7 +155,7 @@ class Reads(ABC):
         return self._read(tools.list_all, _optional_id(capsule_id))
 
     def find_tool(self, name: str) -> builtins.list[Tool]:
-        """Return every tool of that name: more than one capsule may offer it."""
+        """Return every tool called *name*; several capsules may offer one."""
         require_storable_text("tool name", name)
         return self._read(tools.find, name)
 
@@ -166,7 +166,7 @@ class Reads(ABC):
         Return the id that *uuid* is filed under, registered or not, or `None`.
 
         Raises:
-            InvalidUuidError: *uuid* is a text that is no UUID.
+            InvalidUuidError: *uuid* is a string but not a UUID.
         """
         return self._read(session_uuids.find, to_uuid(uuid))
 
@@ -181,7 +181,7 @@ class Reads(ABC):
         Return the uplink of that id, or `None`.
 
         Raises:
-            InvalidUuidError: *uplink_id* is a text that is no UUID.
+            InvalidUuidError: *uplink_id* is a string but not a UUID.
         """
         return self._read(uplinks.get, to_uuid(uplink_id))
 
@@ -190,7 +190,7 @@ class Reads(ABC):
         Return the first uplink registered for the platform *text*, or `None`.
 
         *text* is compared as it is with the stored, normalised platform: `telegram` finds an
-        uplink declared for ` Telegram `, `Telegram` finds none. `find_uplinks` normalises.
+        uplink declared for ` Telegram `, `Telegram` does not. `find_uplinks` normalises.
         """
         require_storable_text("platform", text)
         return self._read(uplinks.find_by_platform, text)
@@ -201,9 +201,8 @@ class Reads(ABC):
         """
         Return the uplinks whose capabilities satisfy *predicate*.
 
-        *predicate* is asked about each of the 128 combinations of the seven flags, whatever the
-        number of uplinks, and only matching rows are fetched. So it must answer from the flags
-        alone.
+        *predicate* is called for each of the 128 combinations of the seven flags, however many
+        uplinks there are, and only matching rows are fetched. So it must depend on the flags alone.
         """
         return self._read(uplinks.find_with_masks, [*masks_satisfying(predicate)])
 
@@ -222,13 +221,13 @@ class Reads(ABC):
         supports_buttons: bool | None = None,
     ) -> builtins.list[RegisteredUplink]:
         """
-        Return the uplinks that meet all conditions given, each with the capsule it is filed under.
+        Return the uplinks that meet all conditions, each with the capsule id it is filed under.
 
         *platform* is normalised first, so `" Telegram "` finds `telegram`.
 
         Raises:
-            InvalidTextError: *profile* is none of the four.
-            InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
+            InvalidTextError: *profile* is not one of the four.
+            InvalidCapsuleIdError: *capsule_id* is not a valid id.
         """
         masks = masks_with(
             can_receive=can_receive,
@@ -251,7 +250,7 @@ class Reads(ABC):
         """Return all uplinks."""
         return self._read(uplinks.descriptors)
 
-    # Who may do what
+    # Permissions
 
     def check(
         self,
@@ -262,31 +261,32 @@ class Reads(ABC):
         timeout: timedelta = DEADLINE,
     ) -> Decision:
         """
-        Decide whether the sender of a message may do something, and say why.
+        Decide whether the sender of a message may do something, and why.
 
-        One statement reads the UUID, its lease, the capsule's state and its grants as they are at
-        the moment of the call. Whatever is wrong with the arguments or the rows denies; a fault
-        that denies is logged.
+        The UUID, its lease, the capsule's state and its grants are those at the moment of the
+        call. Anything wrong with the arguments or the rows denies; faults that deny are logged.
 
         Args:
             uuid: The session UUID that the message is stamped with.
-            capability: Such as `ipc_publish`, under the name that manifests have for it.
-            value: What is asked for: a topic, a host or URL, a path, a command line, a key, a
-                level; nothing for a flag. `docs/design.md` has the rule of each.
-            timeout: An answer that took longer denies. It is waited for all the same, for as long
-                as the database's own limits let it take (`docs/databases.md`).
+            capability: Its name in manifests, such as `ipc_publish`.
+            value: The topic, host or URL, path, command line, key or level asked for; nothing for
+                a flag. `docs/design.md` has the rule of each.
+            timeout: Deny if the answer took longer. The call still waits for it, as long as the
+                database's own limits allow (`docs/databases.md`).
 
         Returns:
-            The decision, and the revision as of which it was made.
+            The decision, with the revision as of which it was made.
 
         Raises:
-            RegistryUnavailableError: The database cannot be asked. Nothing is allowed then.
+            RegistryUnavailableError: The database cannot be reached; nothing is allowed then.
             NamespaceNotFoundError: The namespace was dropped.
         """
         began = time.monotonic()
         try:
             decision = self._decide(uuid, capability, value)
-        except HistoryCorruptError as fault:
+        except InvalidDatabaseError:  # Nobody can be asked.
+            raise
+        except FAULTS as fault:
             decision = checks.denial(fault, uuid)
         if time.monotonic() - began > timeout.total_seconds():
             return Decision(allowed=False, why=DecisionReason.TOO_LATE, revision=decision.revision)
@@ -315,28 +315,27 @@ class Reads(ABC):
         capsule_id: str | None = None,
     ) -> builtins.list[Grant]:
         """
-        Return what capsules may do, in whatever state they are, those that meet all conditions.
+        Return the grants that meet all conditions, whatever state their capsules are in.
 
-        With *value*, the grants that cover it: who may publish to this topic, start this process,
-        reach this host. In order of registration, then of the manifest.
+        With *value*, those that cover it: who may publish to this topic, start this process, reach
+        this host. In order of registration, then of the manifest.
 
         Raises:
-            InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
-            InvalidTextError: There is no such *capability*, or *value* cannot be asked for with it.
+            InvalidCapsuleIdError: *capsule_id* is not a valid id.
+            InvalidTextError: *capability* does not exist, or does not take *value*.
         """
         grants.require_askable(capability, value)
         wanted = _optional_id(capsule_id)
         return self._read(grants.find, capability=capability, value=value, capsule_id=wanted)
 
-    # Who needs whom
+    # Dependencies
 
     def interceptors(self, topic: str) -> builtins.list[Interceptor]:
         """
-        Return what is to be done for an event of *topic*: capsule id, action, instance.
+        Return the interceptors of an event of *topic*: capsule id, action, instance.
 
-        Of the capsules that are ready, every interceptor whose pattern covers the topic, in order
-        of registration; several of one capsule all count.
-        Source: astrid-capsule 0.2.0 `dispatcher`.
+        These are all interceptors of ready capsules whose pattern covers the topic, in registration
+        order; one capsule may have several. Source: astrid-capsule 0.2.0 `dispatcher`.
         """
         require_storable_text("topic", topic)
         return [*map(self._interceptor, self._read(dependencies.called_by, topic))]
@@ -348,35 +347,35 @@ class Reads(ABC):
 
     def providers(self, capability: str) -> builtins.list[Provision]:
         """
-        Return everything on offer that meets the requirement *capability*, such as `topic:a.*`.
+        Return all provisions that satisfy the requirement *capability*, such as `topic:a.*`.
 
-        In order of registration; see `capability_matches`.
+        In registration order; see `capability_matches`.
         """
         require_storable_text("capability", capability)
         return self._read(dependencies.providers, capability)
 
     def dependencies(self) -> builtins.list[Dependency]:
-        """Return what each capsule requires and all who provide it, in order of registration."""
+        """Return each requirement of each capsule with its providers, in registration order."""
         return self._read_at_one_moment(dependencies.list_all)
 
     def boot_order(self) -> BootOrder:
-        """Return in which order what is registered starts, what nobody provides, and any circle."""
+        """Return the start order of the capsules, the unmet requirements, and any cycle."""
         return self._read_at_one_moment(dependencies.boot_order)
 
-    # All of it
+    # Export
 
     def export_lines(self) -> Iterator[str]:
         """
-        Yield what is registered as lines of JSON, from which `import_lines` registers it again.
+        Yield what is registered as lines of JSON that `import_lines` can register again.
 
-        Manifests are exact to the byte; ids, order, state and what was filed by hand stay. Session
-        UUIDs that belong to a lease are left out. All as of one revision, which the history tells
-        in batches: nothing is held in the database. To find what there was, the last rows of all
-        uplinks, or of all UUIDs, are in memory once.
+        Manifests are exact to the byte; ids, order, state and what was filed by hand are kept.
+        Session UUIDs of leases are left out. All lines are as of one revision, read from the
+        history in batches without holding anything in the database. The last rows of all uplinks,
+        and then of all UUIDs, are in memory at one point.
 
-        Raises, while it is read:
+        Raises, during iteration:
             RevisionCompactedError: The history was pruned beyond that revision meanwhile.
-            IncarnationChangedError: The database was brought back from a backup meanwhile.
+            IncarnationChangedError: The database was restored from a backup meanwhile.
         """
         return export_import.lines(self._read, self._read(lambda scope: scope.namespace))
 

@@ -1,4 +1,4 @@
-"""The registry itself: opened on a database, one namespace of it."""
+"""The registry: one namespace of a database."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class CapsuleRegistry(FastPath, Writes):
     """
     A persistent registry of capsules, their uplinks and their session UUIDs.
 
-    Open it with `open`; it may be shared by threads. Every verb is strict and, if it changes
-    anything, one transaction with one revision in the history.
+    Open one with `open`; threads may share it. Every read is strict, and every change is one
+    transaction with one revision in the history.
     """
 
     def __init__(
@@ -90,26 +90,27 @@ class CapsuleRegistry(FastPath, Writes):
         """
         Open the registry *namespace* in the database at *url*.
 
-        What is missing is made; a file's schema is upgraded, after a copy if anything is in it.
+        Creates a missing file and namespace; upgrades a file's schema, copying it first if in use.
 
         Args:
             namespace: 1 to 63 characters of `a-z`, `0-9` and `-`.
-            url: `sqlite:///FILE`, `sqlite://` (memory), `postgresql://…`, `mariadb://…`, or none.
-            actor: Recorded as who made the changes; else user, host and process.
-            reason: Recorded with each change for which no other is given.
-            migrate: Whether to upgrade the schema; by default on SQLite only.
-            read_only: Refuse all changes, and create nothing; a role with SELECT alone will do.
-            allow_network_file_system: Open a file also where locks cannot be trusted.
-            clock: Gives the time instead of the database's own clock (the host's, on SQLite).
-            new_uuid: Makes the ids of declared uplinks.
-            engine: Use this one of a server, whatever *url* says.
-            engine_options: For `sqlalchemy.create_engine`, of the pools that write and read.
-            replica_url: A standby of the server, for `replica`; nothing else is asked of it.
+            url: `sqlite:///FILE`, `sqlite://` (in memory), `postgresql://…` or `mariadb://…`; by
+                default a file in the user's data directory.
+            actor: Recorded as the author of changes; by default user, host and process.
+            reason: Recorded with changes that give no reason of their own.
+            migrate: Whether to create or upgrade the schema; by default on SQLite only.
+            read_only: Refuse all changes and create nothing; a role with only SELECT suffices.
+            allow_network_file_system: Open a file even where locks cannot be trusted.
+            clock: Returns the time, instead of the database's clock (the host's, on SQLite).
+            new_uuid: Generates the ids of declared uplinks.
+            engine: Use this engine of a server, whatever *url* says.
+            engine_options: Passed to `sqlalchemy.create_engine` for the write and read pools.
+            replica_url: A standby of the server, used by `replica` alone.
 
         Raises:
-            InvalidDatabaseError: *url* is of no supported database, or its file is none.
-            InvalidTextError: *namespace* is no name of a namespace.
-            NamespaceNotFoundError: It is missing, and *read_only*.
+            InvalidDatabaseError: *url* is not of a supported database, or its file is not one.
+            InvalidTextError: *namespace* is not a valid name.
+            NamespaceNotFoundError: It does not exist, and *read_only* is set.
             SchemaVersionError: This library cannot run on the schema; says what to run.
             RegistryUnavailableError, PermissionDeniedError: It cannot be reached, or written.
         """
@@ -132,14 +133,14 @@ class CapsuleRegistry(FastPath, Writes):
             database.close()
             raise
 
-    # Other ways to ask
+    # Views
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """
-        Give the verbs that read, all at one moment; a watch from its `revision` loses nothing.
+        Open a view whose reads all see one moment; a watch from its `revision` misses nothing.
 
-        Nobody is kept waiting, but a connection is held until the block ends.
+        It blocks nobody, but holds a connection until the block ends.
         """
         self._refuse_inside_transaction()
         with self._database.snapshot() as conn:
@@ -154,14 +155,14 @@ class CapsuleRegistry(FastPath, Writes):
 
     def at(self, *, revision: int | None = None, time: datetime | None = None) -> Past:
         """
-        Return the registry as it was at *revision*, or at *time*, to be asked as often as wanted.
+        Return the registry as it was at *revision*, or at *time*.
 
-        At a time before the namespace was created nothing is registered. A revision has the time
-        at which its unit began to hold the namespace, so what is asked of a time that has only
-        just passed may change once more, when a transaction that was open then commits.
+        Before the namespace was created, nothing is registered. A revision carries the time at
+        which its transaction locked the namespace, so answers for a time just passed may still
+        change, when a transaction that was open then commits.
 
         Raises:
-            FutureRevisionError: *revision* lies beyond the head.
+            FutureRevisionError: *revision* is beyond the head.
             RevisionCompactedError: The history up to there was pruned.
             TypeError: Not exactly one of the two is given, or *time* has no zone.
         """
@@ -171,13 +172,13 @@ class CapsuleRegistry(FastPath, Writes):
         self, *, min_revision: int | None = None, timeout: timedelta = REPLICA_TIMEOUT
     ) -> Replica:
         """
-        Return what the standby at `replica_url` can be asked, once it has *min_revision*.
+        Return a reader of the standby at `replica_url`, once it has reached *min_revision*.
 
-        By default that is the furthest that this registry has seen, its own writes included.
+        By default that is the latest revision this registry has seen, its own writes included.
 
         Raises:
-            FutureRevisionError: It has not, after *timeout*.
-            IncarnationChangedError: Its history is another.
+            FutureRevisionError: The standby has not reached it after *timeout*.
+            IncarnationChangedError: The standby has another history.
             InvalidDatabaseError: The registry was opened without `replica_url`.
         """
         if self._standby is None:
@@ -197,17 +198,17 @@ class CapsuleRegistry(FastPath, Writes):
         """
         Wait until each capsule of *ids* is ready or has failed, in whichever process.
 
-        One that is not registered yet is waited for. All share one deadline; those that are
-        neither by then are `timeout`, those that failed `crashed`. In the order of *ids*.
+        Capsules may be registered later. All share one deadline: those neither ready nor failed by
+        then are `timeout`, those that failed `crashed`. In the order of *ids*.
 
         Raises:
-            InvalidCapsuleIdError: One of *ids* is outside the grammar of ids.
+            InvalidCapsuleIdError: One of *ids* is not a valid id.
         """
         return wait_ready(self._read, ids, timeout)
 
     @property
     def leases(self) -> Leases:
-        """The time-limited holds of processes on session UUIDs."""
+        """The namespace's leases: time-limited holds of processes on session UUIDs."""
         return Leases(self._read, self._write, self._amend, self._runner.actor, self._held)
 
     @property
@@ -215,17 +216,17 @@ class CapsuleRegistry(FastPath, Writes):
         """Everything that has happened in the namespace."""
         return History(self._read, self._runner)
 
-    # Several changes as one
+    # Transactions
 
     @contextmanager
     def transaction(
         self, *, reason: str | None = None, actor: str | None = None
     ) -> Iterator[Transaction]:
         """
-        Give the verbs of the registry inside one unit: all or nothing, one revision.
+        Open a transaction with the registry's methods: all or nothing, one revision.
 
-        Other writers of the namespace wait until it ends. The body cannot be run again, so
-        nothing of it is retried; see `run`.
+        Other writers of the namespace wait until it ends. It is never retried, since its body
+        cannot be run again; see `run`.
 
         Args:
             reason: Recorded with the revision.
@@ -250,10 +251,10 @@ class CapsuleRegistry(FastPath, Writes):
         actor: str | None = None,
     ) -> T:
         """
-        Return `work(transaction)`, done inside one unit: all or nothing, one revision.
+        Return `work(transaction)`, run in one transaction: all or nothing, one revision.
 
-        *work* may be called again, after a failure of the database that is known to pass. So it
-        must have no effects but on the transaction that it is given.
+        *work* is called again after a transient database error, so it must have no effects except
+        on the transaction.
 
         Raises:
             TransactionDoomedError: An error inside was swallowed.
@@ -268,7 +269,7 @@ class CapsuleRegistry(FastPath, Writes):
 
     @contextmanager
     def _joined(self, unit: Unit) -> Iterator[Transaction]:
-        """Give the verbs inside *unit*; meanwhile the registry itself is refused to this thread."""
+        """Open a `Transaction` on *unit*; until it ends, refuse this thread the registry itself."""
         transaction = Transaction(unit, self._database, self._new_uuid, self._objects)
         thread = threading.get_ident()
         self._inside.add(thread)
@@ -281,7 +282,7 @@ class CapsuleRegistry(FastPath, Writes):
         finally:
             self._inside.discard(thread)
 
-    # How the verbs are run
+    # Running reads and writes
 
     def _read(
         self, work: Callable[Concatenate[Scope, P], T], *args: P.args, **kwargs: P.kwargs
@@ -307,7 +308,7 @@ class CapsuleRegistry(FastPath, Writes):
     def _amend(
         self, work: Callable[Concatenate[Scope, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Return *work* in a transaction that writes, but is no unit: it makes no revision."""
+        """Run *work* in a write transaction that makes no revision."""
         self._refuse_inside_transaction()
         return self._database.amend(
             lambda conn: work(Scope(conn, self.namespace, self._clock), *args, **kwargs)
@@ -317,13 +318,13 @@ class CapsuleRegistry(FastPath, Writes):
         if threading.get_ident() in self._inside:
             raise TransactionInProgressError
 
-    # The end
+    # Closing
 
     def close(self) -> None:
         """
         Close the registry's connections. Idempotent; afterwards nothing else can be called.
 
-        Leases that it holds are not renewed any more, and so run out.
+        Leases that it holds are no longer renewed, and so run out.
         """
         for lease in [*self._held]:
             lease.stop()
@@ -339,7 +340,7 @@ class CapsuleRegistry(FastPath, Writes):
         self.close()
 
     def __repr__(self) -> str:
-        """Show counts and the first ten ids; a registry that cannot be asked at once says so."""
+        """Show counts and the first ten ids, or `not available` if no connection is idle."""
 
         def counts(conn: Connection) -> str:
             scope = Scope(conn, self.namespace, self._clock)

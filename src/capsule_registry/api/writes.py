@@ -1,4 +1,4 @@
-"""The verbs that change something, the same on a registry and in a transaction."""
+"""The write methods, shared by the registry and its transactions."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ if TYPE_CHECKING:
     from capsule_registry.models.uplink import UplinkDescriptor
     from capsule_registry.unit_of_work.unit import Unit
 
-    #: A lease that UUIDs are to belong to, or its id.
+    #: The lease that UUIDs are to belong to, or its id.
     HeldLease = OpenLease | UUID | str | None
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: At most so many capsules, or lines of an export, make one revision outside of a transaction.
+#: The most capsules, or lines of an export, in one revision outside a transaction.
 MAX_PER_REVISION: Final = 1000
 
 
 class Writes(Reads):
     """
-    What can be changed.
+    The write methods.
 
-    Each call is one unit: all of it is done, in one revision, or none of it. Nothing to change
-    makes no revision. Arguments are checked first: one that is refused has done nothing.
+    Each call is all or nothing, in one revision; if nothing changes, there is none. Arguments are
+    checked first: an invalid one changes nothing.
     """
 
     _new_uuid: Callable[[], UUID]
-    #: How many of many things go into one revision; `None` for all.
+    #: The most items of a bulk call in one revision; `None` for no limit.
     _max_per_revision: int | None = MAX_PER_REVISION
 
     @abstractmethod
@@ -72,16 +72,15 @@ class Writes(Reads):
         """
         Register *capsule* with its tools, grants and declared uplinks, and file *uuids* under it.
 
-        What was filed under its id before is adopted. Nothing of *capsule* is called but what
-        `Capsule` names. With a *lease* the UUIDs belong to it.
+        What was filed under its id before is adopted. Of *capsule* only the members named by
+        `Capsule` are used. With a *lease* the UUIDs belong to it.
 
         Raises:
-            CapsuleAlreadyRegisteredError: A capsule of that id is registered; none of *uuids* is
-                filed.
-            InvalidManifestError: The manifest breaks a rule, or holds what some database cannot.
-            InvalidCapsuleIdError: The package name is no capsule id.
+            CapsuleAlreadyRegisteredError: The id is registered; none of *uuids* is filed.
+            InvalidManifestError: The manifest breaks a rule, or not every database can store it.
+            InvalidCapsuleIdError: The package name is not a valid id.
             InvalidUplinkSourceError: It has uplinks, and its id begins or ends with a hyphen.
-            InvalidUuidError: One of *uuids* is a text that is no UUID.
+            InvalidUuidError: One of *uuids* is a string but not a UUID.
             UuidHeldError: Another live lease holds one of *uuids*.
             LeaseLostError: *lease* has run out, or was closed.
         """
@@ -102,8 +101,8 @@ class Writes(Reads):
         """
         Register each of *given*, in order, as `register` does, and return them.
 
-        At most a thousand make one revision, unless inside a transaction: an error undoes those of
-        its own revision, and those of the ones before it stay. *given* is read as it is needed.
+        Outside a transaction, each thousand is a revision of its own: an error rolls back its
+        own thousand, while earlier ones stay. *given* is consumed lazily.
 
         Raises:
             CapsuleAlreadyRegisteredError, InvalidManifestError, InvalidCapsuleIdError,
@@ -134,24 +133,23 @@ class Writes(Reads):
         lease: HeldLease = None,
     ) -> RegisteredCapsule:
         """
-        Put *capsule* in the place of the one that is registered under its id, in one revision.
+        Replace the capsule registered under the same id by *capsule*, in one revision.
 
-        Nobody ever sees the capsule missing, or half of each. Manifest, tools, grants and declared
-        uplinks are the new ones; uplinks filed by hand stay. It keeps its place in the order, its
-        state too unless *capsule* names one, and has a new generation.
+        Nobody ever sees the capsule missing, or a mix of both. Manifest, tools, grants and declared
+        uplinks are the new ones; uplinks filed by hand stay. It gets a new generation, and keeps
+        its place in the order, and its state unless *capsule* names one.
 
         Args:
             capsule: What to register; see `register`.
-            expected_generation: Only if this is what stands there.
+            expected_generation: Replace only this generation.
             uuids: The session UUIDs of the new one.
-            keep_uuids: Keep those of the old one too; else they are removed, those that other
-                processes' leases hold included.
-            lease: That *uuids* belong to.
+            keep_uuids: Keep the old one's too; otherwise they are removed, even those that other
+                processes' leases hold.
+            lease: The lease that *uuids* belong to.
 
         Raises:
             CapsuleNotFoundError: No capsule of that id is registered.
-            StaleGenerationError: Another generation than *expected_generation* stands there, or
-                none.
+            StaleGenerationError: Not *expected_generation* but another, or nothing, is registered.
             InvalidManifestError, InvalidCapsuleIdError, InvalidUplinkSourceError, InvalidUuidError,
             UuidHeldError, LeaseLostError: As `register`.
         """
@@ -174,15 +172,15 @@ class Writes(Reads):
         self, capsule_id: str, state: CapsuleState | str, reason: str | None = None
     ) -> RegisteredCapsule:
         """
-        Set the state of the capsule, and why; it is visible to every process when this returns.
+        Set the capsule's state and its reason; every process sees it once this returns.
 
-        Only a capsule that is ready is allowed anything. Its generation stays. The state that it
-        has already, for the same reason, makes no revision.
+        Only a ready capsule is allowed anything. The generation stays. Setting the same state and
+        reason again makes no revision.
 
         Raises:
             CapsuleNotFoundError: It is not registered.
-            InvalidTextError: *state* is no state, or *reason* a text that no database can hold.
-            InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
+            InvalidTextError: *state* is not a state, or not every database can store *reason*.
+            InvalidCapsuleIdError: *capsule_id* is not a valid id.
         """
         require_storable_text("state reason", reason)
         wanted, new = CapsuleId(capsule_id), to_state(state)
@@ -194,7 +192,7 @@ class Writes(Reads):
 
         Raises:
             CapsuleNotFoundError: It is not registered. What is filed under the id stays.
-            InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
+            InvalidCapsuleIdError: *capsule_id* is not a valid id.
         """
         return self._write(self._unregister, CapsuleId(capsule_id))
 
@@ -214,12 +212,12 @@ class Writes(Reads):
         """
         File *uuid* under *capsule_id*, which need not be registered yet.
 
-        A UUID that is filed elsewhere is pointed here instead; filed here already, nothing
-        happens. With a *lease* it belongs to that, and goes with it.
+        A UUID filed under another id is moved; filed here already, nothing happens. With a *lease*
+        it belongs to that, and is removed with it.
 
         Raises:
-            InvalidUuidError: *uuid* is a text that is no UUID.
-            InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids, or too long.
+            InvalidUuidError: *uuid* is a string but not a UUID.
+            InvalidCapsuleIdError: *capsule_id* is not a valid id, or too long.
             UuidHeldError: Another live lease holds the UUID.
             LeaseLostError: *lease* has run out, or was closed.
         """
@@ -235,7 +233,7 @@ class Writes(Reads):
         Remove *uuid*, and return whether it was filed.
 
         Raises:
-            InvalidUuidError: *uuid* is a text that is no UUID.
+            InvalidUuidError: *uuid* is a string but not a UUID.
         """
         return self._write(session_uuids.unregister, to_uuid(uuid))
 
@@ -243,12 +241,12 @@ class Writes(Reads):
 
     def register_uplink(self, capsule_id: str, descriptor: UplinkDescriptor) -> None:
         """
-        File *descriptor* as it stands under *capsule_id*, which need not be registered yet.
+        File *descriptor* unchanged under *capsule_id*, which need not be registered yet.
 
         Raises:
             UplinkAlreadyRegisteredError: An uplink of that id is filed; its owner keeps it.
-            InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids, or too long.
-            InvalidTextError: A text in it is one that not every database can hold.
+            InvalidCapsuleIdError: *capsule_id* is not a valid id, or too long.
+            InvalidTextError: Not every database can store a string in it.
         """
         owner = CapsuleId.storable(capsule_id)
         self._write(uplinks.register, owner, uplinks.storable(descriptor))
@@ -258,7 +256,7 @@ class Writes(Reads):
         Remove the uplink, and return whether it was filed.
 
         Raises:
-            InvalidUuidError: *uplink_id* is a text that is no UUID.
+            InvalidUuidError: *uplink_id* is a string but not a UUID.
         """
         return self._write(uplinks.unregister, to_uuid(uplink_id))
 
@@ -267,23 +265,22 @@ class Writes(Reads):
         Remove all uplinks filed under *capsule_id*, registered or not, and return how many.
 
         Raises:
-            InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids.
+            InvalidCapsuleIdError: *capsule_id* is not a valid id.
         """
         return self._write(uplinks.unregister_of_capsule, CapsuleId(capsule_id))
 
-    # Many at once
+    # Bulk
 
     def import_lines(self, lines: Iterable[str]) -> int:
         """
-        Register what `export_lines` has yielded, somewhere or at some time; return how much.
+        Register what `export_lines` yielded; return the number of capsules, uplinks and UUIDs.
 
-        That is the count of capsules, uplinks and UUIDs. At most a thousand of them make one
-        revision, unless inside a transaction: an error undoes those of its own revision, and those
-        of the ones before it stay. *lines* are read as they are needed.
+        Outside a transaction, each thousand is a revision of its own: an error rolls back its
+        own thousand, while earlier ones stay. *lines* are consumed lazily.
 
         Raises:
-            InvalidTextError: A line is none of an export, or the last one is missing.
-            ConflictError: It is registered already.
+            InvalidTextError: A line is not one of an export, or the last one is missing.
+            ConflictError: Something is registered already.
             InvalidInputError: As `register`.
         """
         read, count = export_import.read(lines), 0
@@ -296,15 +293,15 @@ class Writes(Reads):
         self, directory: str | PathLike[str], *, prune: bool = False, dry_run: bool = False
     ) -> SyncPlan:
         """
-        Register the capsules of *directory* that are new, replace those whose manifest differs.
+        Register the new capsules of *directory*, and replace those whose manifest differs.
 
-        All in one revision; nothing to change makes none. A manifest that cannot be used stops no
-        other, and changes nothing of its own capsule, nor has that removed. Of several manifests of
-        one id none is used. Session UUIDs of a capsule that is replaced are removed.
+        All in one revision, or none if nothing changes. An unusable manifest stops no other, and
+        its capsule is neither changed nor removed. Of several manifests of one id none is used.
+        Session UUIDs of replaced capsules are removed.
 
         Args:
             directory: See `discover`.
-            prune: Unregister what is registered and not in *directory*.
+            prune: Unregister capsules that are not in *directory*.
             dry_run: Change nothing, and return what would be done.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Registered capsules, read."""
+"""Reads of registered capsules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from capsule_registry.unit_of_work.queries import LookupScope, Row, Scope
 
-#: More rows than there can be.
+#: No limit: more rows than there can be.
 _ALL: Final = 2**31 - 1
 _WITH_MANIFEST = (
     select(
@@ -75,7 +75,7 @@ def require_row(scope: LookupScope, capsule_id: str) -> Row:
     Return the row of the registered capsule of that id, with its manifest.
 
     Raises:
-        CapsuleNotFoundError: There is none.
+        CapsuleNotFoundError: No such capsule is registered.
     """
     found = scope.rows(_by_id, id=capsule_id)
     if not found:
@@ -94,7 +94,7 @@ def ids(
     after: CapsuleId | None = None,
     most: int | None = None,
 ) -> list[CapsuleId]:
-    """Return the ids of registered capsules in order: those in *state*, or *after* that one."""
+    """Return the ids of registered capsules in order: in *state*, *after* one, at most *most*."""
     wanted, values = _page(scope, ("id",), state, after, most)
     return [known_id(row["id"]) for row in scope.rows(wanted, **values)]
 
@@ -105,7 +105,7 @@ def summaries(
     after: CapsuleId | None = None,
     most: int | None = None,
 ) -> list[CapsuleSummary]:
-    """Return the summaries of registered capsules in order, as `ids` does."""
+    """Return the summaries of the capsules that `ids` would list."""
     wanted, values = _page(scope, _SUMMARY, state, after, most)
     return [_summary(row) for row in scope.rows(wanted, **values)]
 
@@ -117,7 +117,7 @@ def _page(
     after: CapsuleId | None,
     most: int | None,
 ) -> tuple[Query, dict[str, Any]]:
-    """Return the query for a page, and the values that it is asked with."""
+    """Return the query for a page, and its parameters."""
     place = None if after is None else scope.row(_place, id=after)
     if after is not None and place is None:
         raise CapsuleNotFoundError(str(after))
@@ -132,7 +132,7 @@ def _page(
 
 
 def states(scope: Scope, ids: Iterable[CapsuleId]) -> dict[str, CapsuleState]:
-    """Return the states of those capsules that are registered."""
+    """Return the states of those of *ids* that are registered."""
     found = scope.rows(_states, id=[*ids])
     return {row["id"]: CapsuleState(row["state"]) for row in found}
 
@@ -148,7 +148,7 @@ def rows_of(scope: Scope, ids: Sequence[CapsuleId]) -> Sequence[Row]:
 
 
 def values(scope: Scope) -> Iterator[RegisteredCapsule]:
-    """Return the registered capsules, in order of registration, all as of now."""
+    """Return all registered capsules in order of registration, read by one query."""
     return map(restored, scope.rows(_all))
 
 
@@ -162,7 +162,7 @@ def restored(row: Row) -> RegisteredCapsule:
     Return the capsule of a row with its manifest.
 
     Raises:
-        HistoryCorruptError: The row is not one that the registry wrote.
+        HistoryCorruptError: The row was not written by the registry.
     """
     try:
         manifest = CapsuleManifest.restore(
@@ -181,7 +181,7 @@ def _summary(row: Row) -> CapsuleSummary:
 
 
 def record_of(row: Row, manifest: CapsuleManifest) -> RegisteredCapsule:
-    """Return the capsule of a row and the manifest that it names."""
+    """Return the capsule of a row and its *manifest*."""
     capsule_id = row["id"]
     return RegisteredCapsule.model_construct(
         id=capsule_id if type(capsule_id) is CapsuleId else known_id(capsule_id),

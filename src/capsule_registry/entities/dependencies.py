@@ -1,4 +1,4 @@
-"""Who needs whom: requirements, who meets them, boot order, and whose actions an event calls."""
+"""Dependencies: requirements and their providers, boot order, and interceptors of a topic."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _by_event = derived(interceptors, among=("event",))
 
 
 def providers(scope: Scope, requirement: str) -> list[Provision]:
-    """Return what is offered that meets *requirement*, in order of registration."""
+    """Return the provisions that meet *requirement*, in order of registration."""
     return [
         Provision(
             capsule_id=CapsuleId(row["capsule_id"]),
@@ -46,12 +46,12 @@ def providers(scope: Scope, requirement: str) -> list[Provision]:
 
 
 def list_all(scope: Scope) -> list[Dependency]:
-    """Return what each capsule requires, in order of registration, and who provides it."""
+    """Return each requirement with its providers, in order of registration."""
     return _met(in_order(scope.rows(_requirements)), in_order(scope.rows(_provisions)))
 
 
 def boot_order(scope: Scope) -> BootOrder:
-    """Return in which order what is registered starts, and what stands in the way."""
+    """Return the start order of all capsules, with unmet requirements and a cycle, if any."""
     ids = capsules.ids(scope)
     needs, offers = in_order(scope.rows(_requirements)), in_order(scope.rows(_provisions))
     requires, provides = _by_capsule(needs), _by_capsule(offers)
@@ -70,7 +70,7 @@ def boot_order(scope: Scope) -> BootOrder:
 
 
 def _met(needs: Iterable[Row], offers: Sequence[Row]) -> list[Dependency]:
-    """Return each of *needs*, and who makes the *offers* that meet it."""
+    """Return each of *needs* with the owners of the *offers* that meet it."""
     owners = list(dict.fromkeys(CapsuleId(row["capsule_id"]) for row in offers))
     places = {owner: index for index, owner in enumerate(owners)}
     met = Offers((places[row["capsule_id"]], row["capability"]) for row in offers)
@@ -98,7 +98,7 @@ def _by_capsule(rows: Iterable[Row]) -> dict[str, list[str]]:
 
 
 def called_by(scope: Scope, topic: str) -> list[Row]:
-    """Return the rows of ready capsules whose pattern covers *topic*, in order of registration."""
+    """Return the interceptors of ready capsules that cover *topic*, in order of registration."""
     patterns = patterns_covering(topic)
     found = scope.rows(_interceptors) if patterns is None else scope.rows(_by_event, event=patterns)
     return [

@@ -1,4 +1,4 @@
-"""What follows from a manifest, as the rows that it makes: the same derived at any time."""
+"""The rows derived from a manifest, the same whenever they are derived."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _capabilities(found: Sequence[str]) -> Values:
     ]
 
 
-#: The tables, and what gives their rows of a manifest and of the tools that the object reported.
+#: By table: derives its rows from a manifest and the tools that the object reported.
 _MAKERS: Final[dict[Table, Callable[[CapsuleManifest, Sequence[ToolDef]], Values]]] = {
     tools: _tools,
     grants: _grants,
@@ -92,7 +92,7 @@ def derive(
     manifest: CapsuleManifest,
     reported: Sequence[ToolDef],
 ) -> list[dict[str, Any]]:
-    """Return the rows of *table* that follow from *manifest* and the tools that were *reported*."""
+    """Return the rows of *table* derived from *manifest* and the tools *reported*."""
     return [
         {"namespace": namespace, "capsule_id": capsule_id, **values}
         for values in _MAKERS[table](manifest, reported)
@@ -100,7 +100,7 @@ def derive(
 
 
 def write(unit: Unit, new: NewCapsule) -> None:
-    """Write the rows of a capsule that is being registered."""
+    """Write the derived rows of a capsule that is being registered or replaced."""
     rows = {}
     for table in DERIVED:
         rows[table] = derive(table, unit.namespace, new.id, new.manifest, new.reported_tools)
@@ -109,7 +109,7 @@ def write(unit: Unit, new: NewCapsule) -> None:
 
 
 def clear(unit: Unit, capsule_id: str) -> None:
-    """Delete the rows of a capsule that is being replaced."""
+    """Delete the derived rows of a capsule that is being replaced."""
     parameters = {"namespace": unit.namespace, "capsule_id": capsule_id}
     for statement in _of_capsule.values():
         unit.execute(statement, parameters)

@@ -1,8 +1,8 @@
 """
-What is registered as lines of JSON, from which it can be registered elsewhere.
+Export of what is registered as lines of JSON, and its import into another registry.
 
-The first line says what follows, the last one how much. In between the capsules, the uplinks and
-the session UUIDs, each in the order of their registration. What belongs to leases stays behind.
+The first line names the format, the last one the count. In between are the capsules, the uplinks
+and the session UUIDs, each in order of registration. Leases and their UUIDs are left out.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from capsule_registry.unit_of_work.queries import Reading, Row, Scope
     from capsule_registry.unit_of_work.unit import Unit
 
-    #: What restores lines of one kind, and what one of them says.
+    #: The function that restores lines of one kind, and the content of one line.
     Line = tuple[Callable[[Unit, Sequence[Any]], None], Any]
 
-#: The version of the lines.
+#: The version of the line format.
 _FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Exported:
-    """A capsule as a line says it."""
+    """A capsule as read from its line."""
 
     manifest: CapsuleManifest
     tools: Sequence[ToolDef]
@@ -49,7 +49,7 @@ class _Exported:
 
 
 def lines(ask: Reading, namespace: str) -> Iterator[str]:
-    """Yield what is registered, a line each; *ask* reads at the same moment always; see `read`."""
+    """Yield the lines that `read` takes; every call of *ask* must read the same moment."""
     count = 0
     yield canonical_json({"format": _FORMAT, "kind": "registry", "namespace": namespace})
     for value in chain(
@@ -67,7 +67,7 @@ def _rows(
     ids_in: Callable[[Scope], Sequence[Any]],
     rows_of: Callable[[Scope, Sequence[Any]], Sequence[Row]],
 ) -> Iterator[Row]:
-    """Yield the rows of all, of which only the ids are held in memory at once."""
+    """Yield all rows, holding only their ids and one batch in memory."""
     ids = ask(ids_in)
     for batch in batches(ids):
         yield from ask(rows_of, batch)
@@ -101,12 +101,11 @@ def _uuid_line(row: Row) -> dict[str, Any]:
 
 def read(given: Iterable[str]) -> Iterator[Line]:
     """
-    Yield what each line says, for `restore`; the first and the last line say nothing to it.
+    Yield the content of each line but the first and the last, for `restore`.
 
     Raises:
-        InvalidTextError: A line is none that `lines` yields, or the last one is missing; says
-            which line.
-        InvalidInputError: What a line says cannot be registered.
+        InvalidTextError: A line is not one that `lines` yields, its content cannot be registered,
+            or the last one is missing; names the line.
     """
     number = count = 0
     is_whole = False
@@ -126,7 +125,7 @@ def read(given: Iterable[str]) -> Iterator[Line]:
 
 
 def restore(unit: Unit, read: Iterable[Line]) -> None:
-    """Put what `read` has yielded into a registry, in its order."""
+    """Register what `read` yields, in its order."""
     for restore_all, found in groupby(read, key=itemgetter(0)):
         restore_all(unit, [said for _, said in found])
 

@@ -1,8 +1,8 @@
 """
-Leases: a process's hold on session UUIDs, which ends by itself where it is not renewed.
+Leases: a process's hold on session UUIDs, which ends by itself unless it is renewed.
 
-One that has run out is absent from the moment on at which it has, whether or not anybody has reaped
-its row: whoever reads looks at the clock.
+A lease is absent from the moment it runs out, whether or not its row has been reaped: every read
+checks the clock.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from capsule_registry.unit_of_work.unit import Unit
 
 _MAX_HOST: Final = 255
-#: What tells, beside a row of a lease, whether it has run out.
+#: The columns that tell, beside a lease's own, whether it has run out.
 TIMES: Final = (namespaces.c.last_commit_at, DatabaseNow().label("now"))
-#: When the lease of a UUID ends, beside a row of that; what tells whether it has; how it is found.
+#: Beside a UUID's columns: when its lease ends, whether it has run out, and how it is joined.
 ENDINGS: Final = (leases.c.expires_at, leases.c.boot_id, leases.c.expires_uptime_ms)
 ENDS: Final = (*ENDINGS, *TIMES)
 OF_UUID: Final = and_(
@@ -54,8 +54,8 @@ _by_id = _with_times("id")
 _uuids = query(uuid_mappings, "lease_id")
 _in_namespace = leases.c.namespace == bindparam("namespace")
 _of_id = and_(_in_namespace, leases.c.id == bindparam("lease_id"))
-#: The row is locked in a subquery, so that the time is read once it is.
-#: Whoever files a UUID under the lease, which refers to its key, need not wait.
+#: The row is locked in a subquery, so that the time is read once the lock is held.
+#: Filing a UUID under the lease, which refers to its key, does not wait for the lock.
 _lease = select(leases).where(_of_id).with_for_update(key_share=True).subquery("lease")
 _locked = select(_lease, *TIMES).join(namespaces, namespaces.c.name == _lease.c.namespace)
 _out_of_time = leases.c.expires_at <= bindparam("time")
@@ -65,7 +65,7 @@ _out_of_uptime = or_(
 
 
 def end_of(lease: Row) -> End | None:
-    """Return when *lease*, a row with `TIMES`, ends; of one that is not there all is null."""
+    """Return when *lease*, a row with `ENDINGS`, ends; `None` if it is missing (all null)."""
     if lease["expires_at"] is None:
         return None
     uptime_ms = lease["expires_uptime_ms"]
@@ -75,13 +75,13 @@ def end_of(lease: Row) -> End | None:
 
 
 def is_live(lease: Row, moment: Moment) -> bool:
-    """Say whether *lease*, a row with `TIMES`, holds at *moment*; what is not there does not."""
+    """Return whether *lease*, a row with `ENDS`, is live at *moment*; a missing one is not."""
     end = end_of(lease)
     return end is not None and end.is_after(moment.not_before(lease["last_commit_at"]))
 
 
 def stands(scope: LookupScope, filed: Row) -> bool:
-    """Say whether *filed*, a row of a UUID with `ENDS`, belongs to no lease that has run out."""
+    """Return whether *filed*, a UUID's row with `ENDS`, belongs to no lease or to a live one."""
     return filed["lease_id"] is None or is_live(filed, scope.clock.moment(filed["now"]))
 
 
@@ -92,13 +92,13 @@ def find(scope: Scope, lease_id: UUID) -> Row | None:
 
 
 def list_all(scope: Scope) -> list[Lease]:
-    """Return the leases that are live, in the order in which they were opened."""
+    """Return the live leases, in the order in which they were opened."""
     found = scope.rows(_all)
     return [_record(row) for row in found if is_live(row, scope.clock.moment(row["now"]))]
 
 
 def open_lease(unit: Unit, lease_id: UUID, name: str, ttl: timedelta, actor: str) -> Lease:
-    """Open a lease of this process."""
+    """Open a lease for this process."""
     ttl_ms = ttl // timedelta(milliseconds=1)
     row = {
         "id": lease_id,
@@ -118,10 +118,10 @@ def open_lease(unit: Unit, lease_id: UUID, name: str, ttl: timedelta, actor: str
 
 def renew(scope: Scope, lease_id: UUID) -> Lease:
     """
-    Let the lease last for its whole ttl from now; it changes nothing else, and files no event.
+    Renew the lease for its whole ttl from now; change nothing else and file no event.
 
     Raises:
-        LeaseLostError: It had run out, or was closed.
+        LeaseLostError: It has run out, or was closed.
     """
     row = _lock(scope, lease_id)
     if row is None or not is_live(row, moment := scope.clock.moment(row["now"])):
@@ -129,7 +129,7 @@ def renew(scope: Scope, lease_id: UUID) -> Lease:
     end = _end(moment.not_before(row["last_commit_at"]), row["ttl_ms"])
     of_row = and_(leases.c.namespace == scope.namespace, leases.c.id == lease_id)
     scope.execute(update(leases).where(of_row).values(end))
-    # Somebody may have seen it run out meanwhile, and it must not come back.
+    # Others may have seen it run out meanwhile, and it must not come back.
     if not is_live(row, scope.moment()):
         raise LeaseLostError(lease_id)
     return _record({**row, **end})
@@ -137,7 +137,7 @@ def renew(scope: Scope, lease_id: UUID) -> Lease:
 
 def hold(unit: Unit, lease_id: UUID) -> None:
     """
-    Require that *unit* may write through the lease; it is looked at again when the unit ends.
+    Require that *unit* may write through the lease, now and again when the unit ends.
 
     Raises:
         LeaseLostError: It has run out, or was closed.
@@ -153,7 +153,7 @@ def _require_live(unit: Unit, lease_id: UUID) -> None:
 
 def close(unit: Unit, lease_id: UUID) -> None:
     """
-    Remove the lease and all UUIDs that belong to it.
+    Remove the lease and all its UUIDs.
 
     Raises:
         LeaseNotFoundError: It has run out, or was closed.
@@ -166,7 +166,7 @@ def close(unit: Unit, lease_id: UUID) -> None:
 
 
 def expire(unit: Unit, lease_id: UUID) -> bool:
-    """Remove a lease that had run out when *unit* began, if it had; say whether it is gone."""
+    """Remove the lease if it had run out when *unit* began; return whether it is gone."""
     row = _lock(unit, lease_id)
     if row is not None and is_live(row, unit.began):
         return False
@@ -176,7 +176,7 @@ def expire(unit: Unit, lease_id: UUID) -> bool:
 
 
 def reap(unit: Unit) -> list[Lease]:
-    """Remove every lease that has run out; return them."""
+    """Remove and return all leases that have run out."""
     found = _out(unit, unit.began, lock=True)
     for row in found:
         _expire(unit, row)
@@ -184,7 +184,7 @@ def reap(unit: Unit) -> list[Lease]:
 
 
 def is_any_out(scope: Scope) -> bool:
-    """Say whether there is anything to reap."""
+    """Return whether there is anything to reap."""
     return bool(_out(scope, scope.moment(), lock=False))
 
 

@@ -1,4 +1,4 @@
-"""Registering, replacing and unregistering capsules, with all that hangs on them."""
+"""Register, replace and unregister capsules, with everything that belongs to them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ _reserved_too = (
 
 @dataclass(frozen=True, slots=True)
 class ExistingKeys:
-    """Which keys of new capsules already exist, in one query; whoever takes one adds it."""
+    """The keys of new capsules that already exist, found in one query, and those taken since."""
 
     #: Ids, reserved ones included.
     capsules: set[str] = field(default_factory=set)
@@ -111,7 +111,7 @@ class ExistingKeys:
         Add *ids*.
 
         Raises:
-            UplinkAlreadyRegisteredError: One of them exists.
+            UplinkAlreadyRegisteredError: One of them already exists.
         """
         for uplink_id in ids:
             if uplink_id in self.uplinks:
@@ -140,7 +140,7 @@ def register_many(
     """
     Register *new*, in order, with their tools, grants and declared uplinks.
 
-    A reservation of an id becomes the registration, and so what is filed under it is adopted.
+    The reservation of an id becomes its registration, which adopts what is filed under it.
     """
     declared = [[new_uuid() for _ in one.manifest.uplinks] for one in new]
     existing = ExistingKeys.find(unit, new, chain.from_iterable(declared))
@@ -151,7 +151,7 @@ def register_many(
 
 
 def restore(unit: Unit, new: Sequence[NewCapsule]) -> None:
-    """Register *new* without their declared uplinks, which are filed as they were."""
+    """Register *new* without their declared uplinks, which `uplinks.restore` files."""
     existing = ExistingKeys.find(unit, new)
     for one in new:
         _insert(unit, one, existing)
@@ -190,7 +190,7 @@ def _declare_uplinks(
 
 
 def _keep_manifest(unit: Unit, new: NewCapsule, existing: ExistingKeys) -> None:
-    """Keep the text of the manifest, unless it is kept already."""
+    """Store the text of the manifest, unless it is stored already."""
     if new.digest not in existing.manifests:
         row = {
             "namespace": unit.namespace,
@@ -206,7 +206,7 @@ def replace(
     unit: Unit, new: NewCapsule, expected_generation: int | None, new_uuid: NewUuid
 ) -> RegisteredCapsule:
     """
-    Put *new* in the place of what is registered under its id, in the same place of the order.
+    Replace the capsule registered under the id of *new*, which keeps its place in the order.
 
     Declared uplinks are those of the new manifest; uplinks filed by hand stay.
     """
@@ -220,7 +220,7 @@ def replace(
     uplink_ids = [new_uuid() for _ in new.manifest.uplinks]
     existing = ExistingKeys.find(unit, [new], uplink_ids)
     kept = ["registered_revision", "position"]
-    if new.state is None:  # Whoever set the state has not said that it is another now.
+    if new.state is None:  # Not given: the state that was set remains.
         kept += ["state", "state_reason"]
     row = _new_row(unit, new) | {name: old[name] for name in kept}
     _keep_manifest(unit, new, existing)
@@ -235,7 +235,7 @@ def replace(
 def set_state(
     unit: Unit, capsule_id: CapsuleId, state: CapsuleState, reason: str | None
 ) -> RegisteredCapsule:
-    """Set the state of the registered capsule; the same one for the same reason changes nothing."""
+    """Set the state of the registered capsule; the same state and reason change nothing."""
     row = capsules.require_row(unit, capsule_id)
     changes: dict[str, Any] = {"state": state.value, "state_reason": reason}
     if changes != {name: row[name] for name in changes}:
@@ -245,7 +245,7 @@ def set_state(
 
 
 def unregister(unit: Unit, capsule_id: CapsuleId) -> RegisteredCapsule:
-    """Remove the registered capsule, and by cascade all that is filed under its id."""
+    """Remove the registered capsule and, by cascade, everything filed under its id."""
     row = capsules.require_row(unit, capsule_id)
     record = capsules.restored(row)
     filed = unit.rows(uplinks.OF_CAPSULE, capsule_id=capsule_id)

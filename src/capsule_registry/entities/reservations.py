@@ -1,8 +1,8 @@
 """
-Ids that something is filed under though no capsule of that id is registered.
+Reservations: ids that something is filed under though no capsule of that id is registered.
 
-A host files a UUID before it registers the capsule, so `capsules` has rows that are merely
-reserved. One lives as long as something is filed under it.
+A host files a UUID before it registers the capsule, so some rows of `capsules` are only
+reservations. A reservation lives as long as something is filed under it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def find_row(scope: Scope, capsule_id: CapsuleId) -> Row | None:
 
 
 def reserve(unit: Unit, capsule_ids: Iterable[CapsuleId]) -> None:
-    """Make sure that something can be filed under each of *capsule_ids*."""
+    """Reserve those of *capsule_ids* that have no row yet."""
     for some in batches([*dict.fromkeys(capsule_ids)]):
         present = {row["id"] for row in unit.rows(_present, id=some)}
         missing = [capsule_id for capsule_id in some if capsule_id not in present]

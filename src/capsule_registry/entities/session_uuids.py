@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from capsule_registry.unit_of_work.unit import Unit
 
 _REGISTERED: Final = "Registered capsule UUID mapping"
-#: Rows with what tells whether their lease has run out.
+#: Rows with the columns that tell whether their lease has run out.
 _WITH_LEASE = (
     select(uuid_mappings, *leases.ENDS)
     .join(namespaces, namespaces.c.name == uuid_mappings.c.namespace)
@@ -45,7 +45,7 @@ def _filed_in_order(*by: str) -> Query:
     return Query(uuid_mappings, by, statement)
 
 
-#: What is needed to tell whose it is: the head only where there is a lease.
+#: The owner of a UUID; the head is joined only if there is a lease.
 _owner = Query(
     uuid_mappings,
     ("uuid",),
@@ -54,7 +54,7 @@ _owner = Query(
     .outerjoin(namespaces, namespaces.c.name == leases_table.c.namespace)
     .where(matching(uuid_mappings, ("uuid",))),
 )
-#: Those that belong to no lease.
+#: The owner of a UUID that belongs to no lease.
 PLAIN: Final = Query(
     uuid_mappings,
     ("uuid",),
@@ -62,7 +62,7 @@ PLAIN: Final = Query(
         matching(uuid_mappings, ("uuid",)), uuid_mappings.c.lease_id.is_(None)
     ),
 )
-#: The row of a UUID, if there is one, beside the id of a capsule, if that is there or reserved.
+#: The row of a UUID and the id of a capsule, registered or reserved; each null if missing.
 _with_capsule = Query(
     uuid_mappings,
     (),
@@ -92,17 +92,17 @@ OF_CAPSULE: Final = query(uuid_mappings, "capsule_id")
 
 
 class Owner(NamedTuple):
-    """Under which id a UUID is filed, and until when if it belongs to a lease."""
+    """The id that a UUID is filed under and, if it belongs to a lease, until when."""
 
     capsule_id: CapsuleId
-    #: Its lease had run out when it was read, or was not there.
+    #: Its lease had run out when it was read, or was missing.
     is_gone: bool = False
     lease_id: UUID | None = None
     end: End | None = None
 
 
 def owner(scope: LookupScope, uuid: UUID) -> Owner | None:
-    """Return under which id *uuid* is filed, whether or not that capsule is registered."""
+    """Return the owner of *uuid*, whether or not that capsule is registered."""
     row = scope.row(_owner, uuid=uuid)
     if row is None:
         return None
@@ -143,9 +143,9 @@ def list_all(scope: Scope, capsule_id: str | None) -> list[RegisteredUuid]:
 
 def register(unit: Unit, uuid: UUID, capsule_id: CapsuleId, lease_id: UUID | None = None) -> None:
     """
-    File *uuid* under *capsule_id*, taking it from where it was; filed there already: nothing.
+    File *uuid* under *capsule_id*, moving it from another id; if already there, do nothing.
 
-    With a lease it belongs to that, and without one to the lease that it belonged to there.
+    It then belongs to *lease_id* or, without one, to the lease it already had there.
 
     Raises:
         LeaseLostError: The lease has run out, or was closed.
@@ -162,7 +162,7 @@ def register(unit: Unit, uuid: UUID, capsule_id: CapsuleId, lease_id: UUID | Non
             return
         if old["lease_id"] not in (None, lease_id):
             raise UuidHeldError(uuid, old["lease_id"])
-    # What went with a lease that had run out may have been all that kept the id reserved.
+    # The UUIDs of a lease that had run out may have been all that kept the id reserved.
     if found["present_id"] is None or (is_filed and old is None):
         reserve(unit, [capsule_id])
     if old is not None:
@@ -180,10 +180,10 @@ def file(
     existing: Container[UUID],
 ) -> None:
     """
-    File *uuids*, in order, under a capsule that is registered, the new ones together.
+    File *uuids*, in order, under a registered capsule, the new ones together.
 
-    *existing* tells which of them are filed somewhere; those are moved as by `register`. Whoever
-    gives a lease has made sure that it is held.
+    *existing* tells which are filed already; those are moved as by `register`. The caller has made
+    sure that the lease, if any, is held.
     """
     is_filed = existing.__contains__
     for filed, some in groupby(dict.fromkeys(uuids), key=is_filed):
@@ -195,7 +195,7 @@ def file(
 
 
 def restore(unit: Unit, filed: Sequence[tuple[UUID, CapsuleId]]) -> None:
-    """File each UUID as `register` does, in order; those that are new, together."""
+    """File each UUID as `register` does, in order; new ones without a query each."""
     wanted = [uuid for uuid, _ in filed]
     there = {row["uuid"] for some in batches(wanted) for row in unit.rows(_among, uuid=some)}
     reserve(unit, [capsule_id for _, capsule_id in filed])
@@ -218,7 +218,7 @@ def unregister(unit: Unit, uuid: UUID) -> bool:
 
 
 def retire(unit: Unit, capsule_id: CapsuleId, kept: Sequence[UUID]) -> None:
-    """Remove the UUIDs of a capsule but those *kept*."""
+    """Remove the UUIDs of a capsule except those *kept*."""
     staying = set(kept)
     found = unit.rows(OF_CAPSULE, capsule_id=capsule_id)
     leaving = [row for row in found if row["uuid"] not in staying]
@@ -246,8 +246,8 @@ def _insert(
 
 
 def _unless_run_out(unit: Unit, row: Row, lease_id: UUID | None) -> Row | None:
-    """Return *row*; if its lease, another than *lease_id*, has run out, it goes with the lease."""
-    # By the time of the unit, which is that of the event that says when the lease ran out.
+    """Return *row*; if its lease, not *lease_id*, has run out, remove both and return `None`."""
+    # Judged by the unit's time, which the event of the lease's expiry has too.
     if row["lease_id"] is None:
         return row
     end = leases.end_of(row)
@@ -257,6 +257,6 @@ def _unless_run_out(unit: Unit, row: Row, lease_id: UUID | None) -> Row | None:
         raise LeaseLostError(lease_id)
     if not leases.expire(unit, row["lease_id"]):
         return row  # It has been renewed meanwhile.
-    if (left := unit.row(BY_UUID, uuid=row["uuid"])) is not None:  # Its lease was not there.
+    if (left := unit.row(BY_UUID, uuid=row["uuid"])) is not None:  # Its lease was missing.
         unit.delete(uuid_mappings, [left], "uuid.unregistered")
     return None

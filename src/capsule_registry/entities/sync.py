@@ -1,4 +1,4 @@
-"""Desired state: what has to change so that exactly the capsules of a directory are registered."""
+"""Desired state: the changes after which exactly the capsules of a directory are registered."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class SyncAction(StrEnum):
-    """What is to be done with a capsule, or was."""
+    """What a sync does with a capsule."""
 
     REGISTER = "register"
     REPLACE = "replace"
@@ -41,7 +41,7 @@ class SyncAction(StrEnum):
 
 
 class SyncStep(BaseModel):
-    """One capsule, what becomes of it, and the digests of its manifest before and after."""
+    """What a sync does with one capsule, and its manifest's digests before and after."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,7 +50,7 @@ class SyncStep(BaseModel):
     path: str | None = None
     before: str | None = None
     after: str | None = None
-    #: Why a manifest is refused, or why a capsule that is not in the directory stays.
+    #: Why a manifest is refused, or why a capsule missing from the directory stays.
     problem: str | None = None
 
 
@@ -69,13 +69,13 @@ class SyncPlan(BaseModel):
 
     @property
     def ok(self) -> bool:
-        """Say whether every manifest could be used, and nothing was held back for one that not."""
+        """Whether every manifest is usable, and so no removal was held back."""
         return all(step.problem is None for step in self.steps)
 
 
 @dataclass(slots=True)
 class Applied:
-    """What a sync has done: its plan, the capsules that it put there, and those that it removed."""
+    """The result of a sync: its plan, the capsules registered or replaced, and those removed."""
 
     plan: SyncPlan
     made: list[tuple[RegisteredCapsule, NewCapsule]] = field(default_factory=list)
@@ -84,7 +84,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class _Lying:
-    """A capsule as it lies in a directory."""
+    """A capsule as found in a directory."""
 
     manifest: CapsuleManifest
     source_dir: Path
@@ -92,11 +92,11 @@ class _Lying:
 
 @dataclass(slots=True)
 class Desired:
-    """What a directory says."""
+    """The state that a directory describes."""
 
-    #: The capsules, by path.
+    #: The usable capsules, by path.
     capsules: dict[Path, NewCapsule] = field(default_factory=dict)
-    #: The manifests that cannot be used, why, and whose they are as far as that can be told.
+    #: The unusable manifests: why, and the capsule's id if it is known.
     refused: dict[Path, tuple[str, CapsuleId | None]] = field(default_factory=dict)
 
     @property
@@ -107,10 +107,10 @@ class Desired:
 
 def read(directory: str | PathLike[str]) -> Desired:
     """
-    Read every manifest at *directory*; those that cannot be used are kept apart.
+    Read every manifest at *directory*; unusable ones are kept apart.
 
     Raises:
-        OSError: *directory* cannot be listed.
+        OSError: *directory* does not exist or cannot be listed.
     """
     desired = Desired()
     for path in sorted({*discover(directory), *dangling(directory)}):
@@ -125,7 +125,7 @@ def read(directory: str | PathLike[str]) -> Desired:
 
 
 def plan(scope: Scope, desired: Desired, *, prune: bool) -> SyncPlan:
-    """Return what has to be done to what is registered in *scope*."""
+    """Return the steps from what is registered in *scope* to what is *desired*."""
     registered = {row["id"]: row for row in capsules.outlines(scope)}
     refusals = [
         SyncStep(action=SyncAction.REFUSE, capsule_id=one, path=str(path), problem=problem)
@@ -137,7 +137,7 @@ def plan(scope: Scope, desired: Desired, *, prune: bool) -> SyncPlan:
 
 
 def apply(unit: Unit, desired: Desired, new_uuid: Callable[[], UUID], *, prune: bool) -> Applied:
-    """Do what `plan` returns."""
+    """Carry out what `plan` returns."""
     done, by_id = plan(unit, desired, prune=prune), desired.by_id
     applied = Applied(done)
     for action, steps in groupby(done.changes, key=attrgetter("action")):
@@ -160,7 +160,7 @@ def _replace(unit: Unit, new: NewCapsule, new_uuid: Callable[[], UUID]) -> Regis
 
 
 def _named(path: Path) -> CapsuleId | None:
-    """Return the id that a manifest names, though it cannot be used."""
+    """Return the id that an unusable manifest names, if any."""
     try:
         name = parse_document(read_text(path), path)["package"]["name"]
     except (InvalidManifestError, KeyError, TypeError):
@@ -169,7 +169,7 @@ def _named(path: Path) -> CapsuleId | None:
 
 
 def _refuse_duplicates(desired: Desired) -> None:
-    """Refuse all manifests of one id: which of them is meant is not guessed."""
+    """Refuse all manifests that share an id, rather than guess which is meant."""
     paths: dict[str, list[Path]] = {}
     for path, (_, capsule_id) in desired.refused.items():
         if capsule_id is not None:
@@ -188,7 +188,7 @@ def _refuse_duplicates(desired: Desired) -> None:
 def _removals(registered: Mapping[str, Row], desired: Desired) -> Iterator[SyncStep]:
     present = {*desired.by_id, *(one for _, one in desired.refused.values() if one)}
     places = {str(path.parent.resolve()) for path in desired.refused}
-    # A directory that a capsule has left tells nothing of whose the manifest there is.
+    # The old directory of a capsule that has moved does not tell whose manifest it now holds.
     known = {row["source_dir"] for one, row in registered.items() if one not in present}
     nameless = [
         path

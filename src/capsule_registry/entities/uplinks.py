@@ -45,7 +45,7 @@ _count = counting(uplinks)
 
 
 class Filed(NamedTuple):
-    """An uplink, whose it is, and whether the manifest declares it or it was filed by hand."""
+    """An uplink, its owner, and whether the manifest declares it or it was filed by hand."""
 
     capsule_id: CapsuleId
     descriptor: UplinkDescriptor
@@ -58,7 +58,7 @@ def _filtered(by: tuple[str, ...], among: tuple[str, ...]) -> Query:
 
 
 def get(scope: Scope, uplink_id: UUID) -> UplinkDescriptor | None:
-    """Return the uplink of that id."""
+    """Return the uplink of that id, or `None`."""
     row = scope.row(_by_id, id=uplink_id)
     return descriptor_of(row) if row else None
 
@@ -120,12 +120,12 @@ def storable(descriptor: UplinkDescriptor) -> UplinkDescriptor:
 
 
 def register(unit: Unit, capsule_id: CapsuleId, descriptor: UplinkDescriptor) -> None:
-    """File *descriptor* as it is under *capsule_id*, registered or not."""
+    """File *descriptor* unchanged under *capsule_id*, registered or not."""
     restore(unit, [Filed(capsule_id, descriptor, declared=False)])
 
 
 def restore(unit: Unit, filed: Sequence[Filed]) -> None:
-    """File each of *filed* as it was before."""
+    """File each of *filed* unchanged, under its capsule's id, registered or not."""
     _refuse_taken(unit, [one.descriptor.id for one in filed])
     reserve(unit, [one.capsule_id for one in filed])
     _insert(unit, filed)
@@ -134,7 +134,7 @@ def restore(unit: Unit, filed: Sequence[Filed]) -> None:
 def declare(
     unit: Unit, capsule_id: CapsuleId, declared: Iterable[UplinkDef], ids: Iterable[UUID]
 ) -> None:
-    """File the uplinks of a manifest by free *ids*: they receive, from the capsule itself."""
+    """File a manifest's uplinks under free *ids*: receive-only, with the capsule as source."""
     made = [
         UplinkDescriptor.model_construct(
             id=UplinkId(int=uplink_id.int),
@@ -152,13 +152,13 @@ def declare(
 
 
 def withdraw(unit: Unit, capsule_id: CapsuleId) -> None:
-    """Remove the uplinks that the capsule's manifest declared, and none that were filed by hand."""
+    """Remove the uplinks that the capsule's manifest declared; those filed by hand stay."""
     declared = [row for row in _of_capsule(unit, capsule_id) if row["declared"]]
     unit.delete(uplinks, declared, "uplink.unregistered")
 
 
 def unregister(unit: Unit, uplink_id: UUID) -> bool:
-    """Remove the uplink; say whether it was there."""
+    """Remove the uplink; return whether it existed."""
     found = unit.rows(_by_id, id=uplink_id)
     _delete(unit, found)
     return bool(found)
@@ -218,14 +218,14 @@ def _refuse_taken(unit: Unit, uplink_ids: Sequence[UUID]) -> None:
 
 
 def _delete(unit: Unit, found: Sequence[Row]) -> None:
-    """Delete uplinks of one owner."""
+    """Delete uplinks of one owner, and its reservation if nothing else is filed under it."""
     unit.delete(uplinks, found, "uplink.unregistered")
     if found:
         release(unit, found[0]["capsule_id"])
 
 
 def descriptor_of(row: Row) -> UplinkDescriptor:
-    """Return the row as it was given: neither normalised nor validated again."""
+    """Return the descriptor of a row as it was given; the platform is not normalised again."""
     try:
         return UplinkDescriptor.model_construct(
             id=UplinkId(int=row["id"].int),

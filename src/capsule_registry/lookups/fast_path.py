@@ -16,9 +16,10 @@ from capsule_registry.permissions.checks import (
     Verdict,
     decide,
     decision,
+    denial,
     known_capability,
 )
-from capsule_registry.permissions.fault_log import FAULTS, log_denial
+from capsule_registry.permissions.fault_log import FAULTS
 from capsule_registry.permissions.rules import RULES
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 #: Stands where there is no entry, which is not the same as an entry that says there is nothing.
 _MISSING: Final[Any] = object()
 _GRANTED: Final = DecisionReason.GRANTED
-_UNREADABLE: Final = Verdict(DecisionReason.UNREADABLE)
 _DEADLINE_SECONDS: Final = DEADLINE.total_seconds()
 _LONGEST_VALUE: Final = 512
 
@@ -103,7 +103,10 @@ class FastPath:
     ) -> bool:
         """Return whether the sender may; see `Reads.is_allowed`."""
         began = time.monotonic()
-        remembered = self._remembered(uuid, capability, value)
+        try:
+            remembered = self._remembered(uuid, capability, value)
+        except FAULTS as fault:
+            return denial(fault, uuid).allowed
         if remembered is None:
             return self.check(uuid, capability, value, timeout=timeout).allowed
         seconds = _DEADLINE_SECONDS if timeout is DEADLINE else timeout.total_seconds()
@@ -138,22 +141,16 @@ class FastPath:
                 return None
             verdict = entries.verdicts.get((standing, capability, value), UNKNOWN)
             if verdict is UNKNOWN:
-                verdict = _decided(entries, owner, standing, capability, value)
+                verdict = _decided(entries, standing, capability, value)
         # Looked at last: then all that was read above is of one moment, which is now.
         if entries.memory[HEADER] != entries.header:
             return None
         return entries.revision, owner, verdict
 
 
-def _decided(
-    entries: Entries, owner: CapsuleId, standing: Standing, capability: str, value: str | None
-) -> Verdict:
+def _decided(entries: Entries, standing: Standing, capability: str, value: str | None) -> Verdict:
     """Return what is decided of a capsule, and keep it: it is of its standing alone."""
-    try:
-        verdict = decide(standing, known_capability(capability), value)
-    except FAULTS as fault:
-        log_denial(fault, owner)
-        return _UNREADABLE
+    verdict = decide(standing, known_capability(capability), value)
     if capability in RULES and len(value or "") <= _LONGEST_VALUE:
         keep(entries.verdicts, (standing, capability, value), verdict, MOST_VERDICTS)
     return verdict

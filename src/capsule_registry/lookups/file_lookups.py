@@ -47,7 +47,6 @@ from capsule_registry.lookups.memory import (
     since,
 )
 from capsule_registry.permissions import checks
-from capsule_registry.permissions.fault_log import FAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,16 +138,13 @@ class FileLookups(Lookups):
         asked, known = checks.asked_uuid(uuid), checks.known_capability(capability)
 
         def work(scope: PreparedScope) -> Decision:
-            try:
-                entries = self._refreshed(scope)
-                if entries is not NOTHING:
-                    capsule_id, standing = self._standing(scope, entries, asked)
-                    verdict = checks.decide(standing, known, value) if standing else checks.UNKNOWN
-                    # What was read in turn is of one moment only if nothing has changed.
-                    if entries.memory[HEADER] == entries.header:
-                        return checks.decision(entries.revision, capsule_id, verdict)
-            except FAULTS as fault:
-                return checks.denial(fault, uuid)
+            entries = self._refreshed(scope)
+            if entries is not NOTHING:
+                capsule_id, standing = self._standing(scope, entries, asked)
+                verdict = checks.decide(standing, known, value) if standing else checks.UNKNOWN
+                # What was read in turn is of one moment only if nothing has changed.
+                if entries.memory[HEADER] == entries.header:
+                    return checks.decision(entries.revision, capsule_id, verdict)
             return checks.check(scope, uuid, capability, value)
 
         return self.look_up(work)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from threading import Lock
 from typing import Final
+from uuid import UUID
 
+from capsule_registry.identifiers import CapsuleId
 from capsule_registry.schema.row_images import UNREADABLE
 
 #: What denies where it is raised while deciding: rows that cannot be read, or a bug of ours.
-FAULTS: Final = (*UNREADABLE, AttributeError, KeyError)
+FAULTS: Final = (*UNREADABLE, AttributeError, IndexError, KeyError)
 #: The same fault of the same subject is logged again after so long.
 _INTERVAL_SECONDS: Final = 60.0
 _MAX_SUBJECTS: Final = 1_000
+_LONGEST_NAME: Final = 64
 
 _logger: Final = logging.getLogger("capsule_registry")
-_lock: Final = Lock()
-#: When a fault was logged last, by kind and subject.
+#: When a fault was logged last, by kind and subject. Without a lock, which a fork could leave held:
+#: two threads at once log the same fault twice.
 _logged: Final[dict[tuple[str, str], float]] = {}
 
 
@@ -27,14 +29,21 @@ def log_denial(fault: Exception, subject: object) -> None:
 
     Args:
         fault: With its traceback.
-        subject: Whom it was about: a session UUID, or a capsule.
+        subject: The sender's UUID or the capsule; anything else that was asked about is named by
+            its type.
     """
-    key, now = (type(fault).__name__, str(subject)), time.monotonic()
-    with _lock:
-        if now - _logged.get(key, -_INTERVAL_SECONDS) < _INTERVAL_SECONDS:
-            return
-        if len(_logged) >= _MAX_SUBJECTS:
-            _logged.clear()
-        _logged[key] = now
+    key, now = (type(fault).__name__, _name_of(subject)), time.monotonic()
+    if now - _logged.get(key, -_INTERVAL_SECONDS) < _INTERVAL_SECONDS:
+        return
+    if len(_logged) >= _MAX_SUBJECTS:
+        _logged.clear()
+    _logged[key] = now
     fields = {"subject": key[1]}
-    _logger.warning("Denied for a fault: %s", fault or key[0], exc_info=fault, extra=fields)
+    _logger.warning("Denied for a fault: %s", fault, exc_info=fault, extra=fields)
+
+
+def _name_of(subject: object) -> str:
+    # What strangers pass may be huge, and its `str` may do anything.
+    if type(subject) in (UUID, CapsuleId, str):
+        return str(subject)[:_LONGEST_NAME]
+    return type(subject).__name__

@@ -1,8 +1,8 @@
 """
-The hashes that chain the revisions, and the lines that they are made of.
+The hashes that chain the revisions, and the lines that are hashed.
 
-The lines of a revision are what `audit export` prints, and their SHA-256 is its hash, so that an
-auditor checks it with `sha256sum`.
+`audit export` prints the lines of a revision, and their SHA-256 is its hash, so an auditor can
+check it with `sha256sum`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def hash_lines(
     incarnation: UUID, revision: Mapping[Any, Any], events: Sequence[Mapping[Any, Any]]
 ) -> list[str]:
     """
-    Return the lines of a revision whose SHA-256, each line ended by a newline, is its hash.
+    Return the lines of a revision; their SHA-256, each line ended by a newline, is its hash.
 
-    The header first, then one line per event, each canonical JSON. Row images stand in them as
-    the texts that the table holds, so that what is hashed is what is stored.
+    The header comes first, then one line per event, each canonical JSON. Row images are the texts
+    that the table holds, so what is hashed is what is stored.
     """
     header = {
         "actor": revision["actor"],
@@ -47,7 +47,7 @@ def hash_lines(
 
 
 def event_line(event: Mapping[Any, Any]) -> str:
-    """Return the line of an event: canonical JSON, built by hand since there are many."""
+    """Return the line of an event: canonical JSON, built by hand for speed."""
     return (
         f'{{"action":{_text(event["action"])},"capsule_id":{_text(event["capsule_id"])},'
         f'"kind":{_text(event["kind"])},"new_row":{_text(event["new_row"])},'
@@ -57,7 +57,7 @@ def event_line(event: Mapping[Any, Any]) -> str:
 
 
 def sha256_of_lines(lines: Iterable[str]) -> str:
-    """Return what `sha256sum` says of a file of *lines*, each ended by a newline."""
+    """Return the SHA-256 of *lines*, each ended by a newline, as `sha256sum` prints it."""
     digest = hashlib.sha256()
     for line in lines:
         digest.update(line.encode())

@@ -1,8 +1,8 @@
 """
-How far this process has seen a history go: a server that knows less of it is not believed.
+The latest head that this process has seen of a history; a server that is behind it is refused.
 
-A standby that was promoted may lack the last revisions that its primary has acknowledged, and so
-may a database that was restored from a backup.
+A promoted standby may lack the last revisions that its primary acknowledged, and so may a
+database restored from a backup.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _hash = select(revisions.c.hash).where(
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A revision that was seen at the head, and its incarnation and hash where they are known."""
+    """A head as it was seen; `None` where the incarnation or hash is not known."""
 
     revision: int
     incarnation: UUID | None
@@ -41,10 +41,10 @@ class Position:
 
     def require_not_behind(self, found: Position) -> None:
         """
-        Refuse what was *found* later, unless an operator has said that it is a new incarnation.
+        Refuse a head *found* later that is behind this one, unless its incarnation is new.
 
         Raises:
-            IncarnationChangedError: It is behind, or differs at the same revision.
+            IncarnationChangedError: It is behind, or has another hash at the same revision.
         """
         if not self._is_comparable(found):
             return
@@ -55,7 +55,7 @@ class Position:
             self._require_hash(found.hash)
 
     def require_continued(self, found: Position, hash_here: str | None) -> None:
-        """Refuse what was *found* further on if its history has another hash at this revision."""
+        """Refuse a later head *found* if its history has another hash at this revision."""
         if self._is_comparable(found) and None not in (hash_here, self.hash):
             self._require_hash(hash_here)
 
@@ -72,10 +72,10 @@ class Position:
 
 def look_again(conn: Connection, namespace: str, last: Position) -> Position | None:
     """
-    Return what is seen on *conn* now; `None` where the namespace is gone.
+    Return the head that *conn* sees now; `None` if the namespace is gone.
 
     Raises:
-        IncarnationChangedError: It is behind what was seen *last*, or another history.
+        IncarnationChangedError: It is behind *last*, or belongs to another history.
     """
     row = conn.execute(_head, {"namespace": namespace}).mappings().one_or_none()
     if row is None:
@@ -89,7 +89,7 @@ def look_again(conn: Connection, namespace: str, last: Position) -> Position | N
 
 
 def _hash_at(conn: Connection, parameters: dict[str, Any]) -> str | None:
-    """Return the hash of a revision; `None` where it was pruned, or the role may not see it."""
+    """Return the hash of a revision; `None` if it was pruned, or the role may not read it."""
     try:
         found: str | None = conn.scalar(_hash, parameters)
     except DBAPIError as error:
@@ -100,7 +100,7 @@ def _hash_at(conn: Connection, parameters: dict[str, Any]) -> str | None:
 
 
 class HighWaterMark:
-    """The furthest position that has been seen of one namespace."""
+    """The latest head seen of one namespace."""
 
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
@@ -108,7 +108,7 @@ class HighWaterMark:
         self.last = Position(0, None, None)
 
     def note(self, found: Position) -> None:
-        """Note what was found."""
+        """Keep *found* if it is later than the last one, or of another incarnation."""
         with self._lock:
             is_another = found.incarnation != self.last.incarnation
             if is_another or found.revision > self.last.revision:
@@ -116,11 +116,11 @@ class HighWaterMark:
 
     def look(self, conn: Connection) -> None:
         """
-        See how far the history goes on *conn*, a new connection; a namespace may be gone.
+        Check the head that *conn*, a new connection, sees; the namespace may be gone.
 
         Raises:
-            IncarnationChangedError: It is behind what was seen, or another one.
+            IncarnationChangedError: It is behind the latest one, or belongs to another history.
         """
-        last = self.last  # Before asking: what is seen meanwhile may be beyond the answer.
+        last = self.last  # Before the query: other threads may note later heads meanwhile.
         if (found := look_again(conn, self._namespace, last)) is not None:
             self.note(found)

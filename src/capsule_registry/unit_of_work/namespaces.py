@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from capsule_registry.unit_of_work.queries import Scope
     from capsule_registry.unit_of_work.unit import Unit
 
-#: Before any clock: the first unit sets the time.
+#: Earlier than any clock; the first unit sets the time.
 _BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _listing = (
     select(
@@ -68,22 +68,22 @@ _found = select(namespaces.c.name).where(namespaces.c.name == bindparam("namespa
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where the history of a namespace ends, and up to where it was pruned."""
+    """The head of a namespace, and the revision up to which its history was pruned."""
 
     incarnation: UUID
     revision: int
     hash: str
     compacted_revision: int
     last_commit_at: datetime
-    #: What the database's clock said when this was read, if it has one.
+    #: The database's time when this was read, if it has a clock.
     now: datetime | None
 
     def require_known(self, revision: int) -> None:
         """
-        Require that the state at *revision* can be told.
+        Require that the state at *revision* is known.
 
         Raises:
-            FutureRevisionError: It lies beyond the head.
+            FutureRevisionError: It is beyond the head.
             RevisionCompactedError: It was pruned.
         """
         if revision > self.revision:
@@ -94,9 +94,9 @@ class Head:
 
 def create(conn: Connection, namespace: str, clock: Clock, dialect: Dialect) -> Unit:
     """
-    Make the namespace, and return the unit, not yet closed, that files its creation.
+    Create the namespace; return the unit, not yet closed, that files its creation.
 
-    Processes that do so at once take turns: whoever comes second finds it, and files nothing.
+    Concurrent processes take turns: the second one finds the namespace and files nothing.
     """
     row = {
         "name": namespace,
@@ -114,15 +114,15 @@ def create(conn: Connection, namespace: str, clock: Clock, dialect: Dialect) -> 
 
 
 def image(unit: Unit) -> dict[str, str]:
-    """Return what events say of the namespace itself."""
+    """Return the row image of the namespace that its own events hold."""
     return {"incarnation": str(unit.incarnation), "name": unit.namespace}
 
 
 def renew(unit: Unit) -> Unit:
     """
-    Give the namespace that *unit* holds a new incarnation; return the unit that goes on with it.
+    Give the namespace that *unit* holds a new incarnation; return the unit to continue with.
 
-    Whoever has followed the history of before learns that its positions mean nothing any more.
+    Watches and views of the old history learn from it that their positions are no longer valid.
     """
     before = canonical_json(image(unit))
     renewed = replace(unit, incarnation=uuid4())
@@ -133,17 +133,17 @@ def renew(unit: Unit) -> Unit:
 
 
 def exists(scope: Scope) -> bool:
-    """Say whether the scope's namespace is there."""
+    """Return whether the scope's namespace exists."""
     return scope.scalar(_found, {"namespace": scope.namespace}) is not None
 
 
 def head(scope: Scope) -> Head:
     """
-    Return where the history of the scope's namespace ends.
+    Return the head of the scope's namespace.
 
     Raises:
-        NamespaceNotFoundError: It was dropped.
-        HistoryCorruptError: The row is none that the registry wrote.
+        NamespaceNotFoundError: The namespace was dropped.
+        HistoryCorruptError: The row was not written by the registry.
     """
     row = scope.execute(_head, {"namespace": scope.namespace}).mappings().one_or_none()
     if row is None:
@@ -153,14 +153,14 @@ def head(scope: Scope) -> Head:
 
 
 def list_all(conn: Connection) -> list[dict[str, Any]]:
-    """Return name, incarnation, revision, head_hash and capsule_count of each, by name."""
+    """Return name, incarnation, revision, head_hash and capsule_count of each, sorted by name."""
     return [{**row} for row in conn.execute(_listing).mappings()]
 
 
 def drop(unit: Unit) -> None:
-    """Delete the namespace that *unit* holds, with all that is registered and all its history."""
+    """Delete the namespace that *unit* holds, with everything registered and all its history."""
     namespace = unit.namespace
-    # The triggers let nothing be deleted beyond the mark of pruning.
+    # The triggers refuse to delete anything beyond the mark of pruning.
     all_of_it = update(namespaces).where(namespaces.c.name == namespace)
     unit.execute(all_of_it.values(compacted_revision=namespaces.c.revision))
     for table in (capsules, leases, events, revisions, manifests):

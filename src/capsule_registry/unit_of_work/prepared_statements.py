@@ -1,8 +1,8 @@
 """
 Statements that SQLAlchemy compiles once and the driver runs.
 
-Compiling a statement, and finding out how each value is converted, is what makes SQLAlchemy several
-times as slow as the driver itself. Here that is done once per statement.
+Compiling a statement and finding the converter of each value make SQLAlchemy several times slower
+than the driver itself. Here both are done once per statement.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: How many values one statement takes.
+#: The most values of one list in a statement.
 MAX_VALUES: Final = 500
-#: Where statements are kept beside a connection.
+#: The key of the statements in `Connection.info`.
 _STATEMENTS: Final = "capsule_registry.statements"
 
 
 class PreparedStatement:
-    """A statement as the driver takes it; parameters that are lists all have the same length."""
+    """A compiled statement, whose list parameters all have the same length."""
 
     def __init__(self, statement: Any, dialect: Dialect, length: int) -> None:  # noqa: ANN401 - any Executable
         compiled = statement.compile(dialect=dialect)
@@ -45,18 +45,18 @@ class PreparedStatement:
         given = {name: [None] * length if bind.expanding else None for name, bind in binds.items()}
         state = compiled.construct_expanded_state(given)
         self.sql = state.statement
-        #: The names of the parameters that the values of a list become.
+        #: By list parameter: the names of the parameters that it expands to.
         self._lists: Mapping[str, Sequence[str]] = {
             name: state.parameter_expansion[name] for name, bind in binds.items() if bind.expanding
         }
-        #: Values that the statement itself has, such as a limit.
+        #: Values that are part of the statement, such as a limit.
         self._own_values = {name: bind.value for name, bind in binds.items() if not bind.required}
         processors: dict[str, _Processor] = {}
         for name, bind in binds.items():
             processor = bind.type.dialect_impl(dialect).bind_processor(dialect)
             processors |= dict.fromkeys(self._lists.get(name, [name]), processor)
         self._binds = [(name, processors[name]) for name in state.positiontup or processors]
-        #: The names of the values, where the driver takes them by name.
+        #: The names of the parameters, if the driver takes them by name.
         self._names = None if state.positiontup is not None else [*processors]
         self.columns: _Columns = {}
         if isinstance(statement, SelectBase):
@@ -69,7 +69,7 @@ class PreparedStatement:
             }
 
     def parameters(self, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - what the driver takes
-        """Return *values* as the driver takes them; lists are filled up with nulls."""
+        """Return *values* as the driver takes them; lists are padded with nulls."""
         if self._lists or self._own_values:
             values = {**self._own_values, **values, **dict(self._expanded(values))}
         taken = [
@@ -78,7 +78,7 @@ class PreparedStatement:
         return taken if self._names is None else dict(zip(self._names, taken, strict=True))
 
     def converted(self, row: Sequence[Any]) -> dict[str, Any]:
-        """Return a row of the driver with the values that the columns give."""
+        """Return a row of the driver as a dictionary of converted values."""
         return {
             name: process(row[index]) if process else row[index]
             for name, (index, process) in self.columns.items()
@@ -93,7 +93,7 @@ class Insertion:
     """
     The statement that inserts one row into a table, as the driver takes it.
 
-    Its parameters are named for the table and *number*, so that several can be one statement.
+    Parameter names include the table and *number*, so that several can form one statement.
     """
 
     def __init__(self, table: Table, number: int, dialect: Dialect) -> None:
@@ -114,23 +114,23 @@ class Insertion:
             (column.name, column.type.dialect_impl(dialect).bind_processor(dialect))
             for column in columns.values()
         ]
-        #: Returns the values of a row as the driver takes them.
+        #: Converts a row to what the driver takes.
         self.parameters: Callable[[Mapping[str, Any]], Any] = (
             self.named_values if compiled.positiontup is None else self.values
         )
 
     def values(self, row: Mapping[str, Any]) -> list[Any]:
-        """Return the values of *row* in order; what it lacks is null."""
+        """Return the values of *row* in order; missing ones are null."""
         get = row.get
         return [process(get(key)) if process else get(key) for key, process in self._binds]
 
     def named_values(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the same by the names of the parameters."""
+        """Return the values of *row* by parameter name."""
         return dict(zip(self._names, self.values(row), strict=True))
 
 
 class _Row(Mapping[str, Any]):
-    """A row whose values are converted when they are asked for."""
+    """A row that converts each value on access."""
 
     __slots__ = ("_columns", "_values")
 
@@ -151,7 +151,7 @@ class _Row(Mapping[str, Any]):
 
 
 class PreparedStatements(dict[tuple[Executable, int], PreparedStatement]):
-    """Statements by the length of their lists (`padded_length`), compiled when first asked for."""
+    """A cache of compiled statements, by statement and `padded_length` of its lists."""
 
     def __init__(self, dialect: Dialect) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ class PreparedStatements(dict[tuple[Executable, int], PreparedStatement]):
 
     @classmethod
     def of(cls, conn: Connection) -> PreparedStatements:
-        """Return the statements that are kept beside the driver's connection."""
+        """Return the statements cached with the driver's connection."""
         kept = conn.info.get(_STATEMENTS)
         if kept is None:
             conn.info[_STATEMENTS] = kept = cls(conn.dialect)
@@ -171,7 +171,7 @@ class PreparedStatements(dict[tuple[Executable, int], PreparedStatement]):
         return prepared
 
     def insertion(self, table: Table, number: int) -> Insertion:
-        """Return what inserts the row *number* of those that one statement inserts."""
+        """Return the insertion of row *number* within one statement."""
         key = table, number
         if key not in self._insertions:
             self._insertions[key] = Insertion(table, number, self._dialect)
@@ -179,20 +179,20 @@ class PreparedStatements(dict[tuple[Executable, int], PreparedStatement]):
 
 
 def batches(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield *values* in parts that one statement takes."""
+    """Yield *values* in slices of at most `MAX_VALUES`."""
     for start in range(0, len(values), MAX_VALUES):
         yield values[start : start + MAX_VALUES]
 
 
 def padded_length(lists: Iterable[Sequence[Any]]) -> int:
-    """Return the length of the longest of *lists*, raised to a power of two so that few differ."""
+    """Return the longest length of *lists*, rounded up to a power of two so that few differ."""
     longest = max(map(len, lists), default=0)
     return 1 << (longest - 1).bit_length() if longest else 0
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedScope(LookupScope):
-    """The live tables of one namespace, asked with a cursor of the driver."""
+    """The live tables of one namespace, read with a cursor of the driver."""
 
     cursor: Any
     statements: PreparedStatements
@@ -207,7 +207,7 @@ class PreparedScope(LookupScope):
     def fetch(
         self, query: Query, values: dict[str, Any]
     ) -> tuple[PreparedStatement, Sequence[Sequence[Any]]]:
-        """Return the statement of *query*, and the driver's rows that it finds for *values*."""
+        """Return the statement of *query*, and the driver's rows for *values*."""
         values["namespace"] = self.namespace
         length = padded_length([values[name] for name in query.among])
         prepared = self.statements[query.statement, length]

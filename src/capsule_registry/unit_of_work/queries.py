@@ -1,5 +1,5 @@
 """
-What can be looked up, said once, and the scopes that answer it.
+Queries, each defined once, and the scopes that answer them.
 
 A query names a table and the columns that must have given values. A scope answers it: from the live
 tables by the query's statement, or from the history as of some revision.
@@ -52,10 +52,10 @@ _now = select(DatabaseNow())
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
     """
-    Rows of `table` in a namespace whose columns `by` equal the parameters of the same names.
+    The rows of `table` in a namespace whose columns `by` equal the parameters of the same names.
 
-    A parameter of a column in `among` is a list, and the column must have one of its values. Of
-    capsules, only registered ones. Rows come in order of registration, the first `limit` if set.
+    A parameter of a column in `among` is a list, and the column must equal one of its values. Only
+    registered capsules count. Rows come in order of registration, the first `limit` if set.
     """
 
     table: Table
@@ -63,17 +63,16 @@ class Query:
     statement: Select[*tuple[Any, ...]] | CompoundSelect[*tuple[Any, ...]]
     among: tuple[str, ...] = ()
     limit: int | None = None
-    #: Only rows after the place `after_revision`, `after_position`, and at most `most` of them.
+    #: Only rows after (`after_revision`, `after_position`), and at most `most` of them.
     is_page: bool = False
-    #: Rows of capsules come with the format and text of their manifests.
+    #: Rows of capsules include the format and text of their manifests.
     with_manifest: bool = False
-    #: Gives the same rows by asking simpler queries, where the statement joins what a scope other
-    #: than the live tables keeps apart.
+    #: Returns the same rows by simpler queries, for scopes that cannot run the statement's joins.
     in_parts: Callable[..., Sequence[Row]] | None = None
 
 
 def matching(table: Table, by: Iterable[str], among: Iterable[str] = ()) -> ColumnElement[bool]:
-    """Return the condition of a query."""
+    """Return the WHERE condition of a query."""
     conditions = [table.c.namespace == bindparam("namespace")]
     conditions += [table.c[name] == bindparam(name) for name in by]
     conditions += [table.c[name].in_(bindparam(name, expanding=True)) for name in among]
@@ -91,10 +90,10 @@ def query(
     is_ordered: bool = True,
 ) -> Query:
     """
-    Return a query for whole rows, or for some *columns* where no more is needed.
+    Return a query for whole rows, or for some *columns*.
 
-    If not *is_ordered*, the caller sorts the rows: an index that has the order would tempt the
-    database to walk the whole namespace instead of looking up what is asked for.
+    If not *is_ordered*, the caller sorts the rows: an index in that order would tempt the database
+    to walk the whole namespace instead of looking up the few rows wanted.
     """
     wanted = [table.c[name] for name in columns or table.c.keys()]
     statement = select(*wanted).where(matching(table, by, among)).limit(limit)
@@ -104,9 +103,9 @@ def query(
 
 
 def page(table: Table, *by: str, columns: tuple[str, ...]) -> Query:
-    """Return a query for some of the rows at a time, in order."""
+    """Return a query for one page of rows, in order."""
     revision, position = (table.c[name] for name in ORDER[table.name])
-    # Worded so that each database walks the index from there on.
+    # Written so that each database walks the index from there on.
     is_after = and_(
         revision >= bindparam("after_revision"),
         or_(revision > bindparam("after_revision"), position > bindparam("after_position")),
@@ -128,10 +127,10 @@ def counting(table: Table) -> Query:
 
 def derived(table: Table, *by: str, among: tuple[str, ...] = ()) -> Query:
     """
-    Return a query for rows derived from manifests, with the columns of their capsules that order.
+    Return a query for rows derived from manifests, with the order and state of their capsules.
 
-    The caller sorts them (see `in_order`): to sort them itself, the database would walk all
-    capsules for a few rows.
+    The caller sorts them (see `in_order`): to sort a few rows itself, the database would walk all
+    capsules.
     """
     of_capsule = and_(
         capsules.c.namespace == table.c.namespace, capsules.c.id == table.c.capsule_id
@@ -161,7 +160,7 @@ def put_in_order(table: Table, rows: Iterable[Row]) -> list[Row]:
 
 
 class LookupScope(ABC):
-    """What a lookup needs: something that answers queries, for one namespace, and a clock."""
+    """What a lookup needs: answers to queries on one namespace, and a clock."""
 
     __slots__ = ()
     namespace: str
@@ -201,11 +200,11 @@ class Scope(LookupScope):
         return self.execute(statement, values).scalar()
 
     def moment(self) -> Moment:
-        """Return the time now."""
+        """Return the current time."""
         return self.clock.moment(self.scalar(_now))
 
     def count(self, query: Query) -> int:
-        """Return the number that *query* (see `counting`) gives."""
+        """Return the number of rows by *query*, which `counting` made."""
         return int(self.rows(query)[0]["count"])
 
 

@@ -1,4 +1,4 @@
-"""The objects that this process registered, so that a host can have them back."""
+"""The objects that this process registered, kept so that a host gets them back."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ if TYPE_CHECKING:
     from capsule_registry.models.records import RegisteredCapsule
     from capsule_registry.unit_of_work.unit import Unit
 
-    #: Id, generation and time: they name one registration. The time is part of it since a
-    #: namespace that was dropped and made again, or restored, gives generations anew.
+    #: Id, generation and time identify a registration. The time is part of it since a namespace
+    #: that was dropped and recreated, or restored, reuses generations.
     Registration = tuple[str, int, datetime]
 
 
 class RegisteredObjects:
     """
-    Objects by the registration that they were given with.
+    Objects by the registration that they were passed to.
 
-    An object is added while its unit holds the head, before others can see its row, and taken out
-    again if the unit does not commit. So whoever reads the row finds the object.
+    An object is added while its unit holds the head, before others can see its row, and removed
+    if the unit does not commit. So whoever reads the row finds the object.
     """
 
     def __init__(self) -> None:
-        #: By id, the registrations of it that may stand, and the object of each.
+        #: By id: the registrations that may be current, and the object of each.
         self._objects: dict[str, dict[Registration, object]] = {}
 
     def add(self, unit: Unit, record: RegisteredCapsule, instance: object) -> RegisteredCapsule:
@@ -37,19 +37,19 @@ class RegisteredObjects:
         return self.attach(record, unit)
 
     def remove(self, unit: Unit, record: RegisteredCapsule) -> RegisteredCapsule:
-        """Let go of the object of *record*, which *unit* removes; return *record* with it."""
+        """Drop the object of *record*, which *unit* removes; return *record* with it."""
         unit.on_commit.append(partial(self._let_go, registration_of(record)))
         return self.attach(record, unit)
 
     def attach(self, record: RegisteredCapsule, unit: Unit | None = None) -> RegisteredCapsule:
-        """Return *record* with its `instance`, which is taken back if *unit* does not commit."""
+        """Return *record* with its `instance`, which is cleared if *unit* does not commit."""
         record._instance = self.of(registration_of(record))  # noqa: SLF001 - nobody else sets it
         if unit is not None:
             unit.on_rollback.append(partial(setattr, record, "_instance", None))
         return record
 
     def of(self, registration: Registration) -> object | None:
-        """Return the object of that registration, if it was made in this process."""
+        """Return the object of that registration, if this process made it."""
         return self._objects.get(registration[0], {}).get(registration)
 
     def _keep_only(self, registration: Registration, instance: object) -> None:
@@ -63,5 +63,5 @@ class RegisteredObjects:
 
 
 def registration_of(record: RegisteredCapsule) -> Registration:
-    """Return what names the registration *record*, and no other."""
+    """Return the key that identifies the registration of *record*."""
     return str(record.id), record.generation, record.registered_at

@@ -1,4 +1,4 @@
-"""Running units: begun, ended, run again, and looked up where COMMIT was not answered."""
+"""The runner of units: begins, commits and retries them, and looks up a lost COMMIT."""
 
 from __future__ import annotations
 
@@ -51,22 +51,22 @@ class UnitRunner:
         self._actor = actor
         self._reason = reason
         self.seen = HighWaterMark(namespace)
-        #: What the schema said when it was last found to be usable.
+        #: The schema as it was last found usable.
         self._usable: FoundSchema | None = None
 
     @property
     def actor(self) -> str:
-        """Who is recorded where nobody else is named."""
+        """The actor that is recorded unless another is named."""
         return self._actor or default_actor()
 
     def start(self) -> None:
         """
-        Make the namespace if it is missing, which is its revision 1.
+        Create the namespace if it is missing, as its revision 1.
 
-        From now on a server that knows less of it than was seen is refused.
+        From then on a server that is behind what was seen is refused.
 
         Raises:
-            NamespaceNotFoundError: It is missing, and the database was opened to be read only.
+            NamespaceNotFoundError: It is missing, and the database was opened read-only.
         """
         database = self.database
         if not database.read(lambda conn: namespaces.exists(self._scope(conn))):
@@ -75,7 +75,7 @@ class UnitRunner:
             database.write(self._create_namespace)
         if not database.dialect.is_file:
             database.connection_check = self.seen.look
-            database.read(lambda _: None)  # A connection is checked before it is given.
+            database.read(lambda _: None)  # Checking a connection out runs the check.
 
     def _scope(self, conn: Connection) -> Scope:
         return Scope(conn, self.namespace, self.clock)
@@ -85,7 +85,7 @@ class UnitRunner:
         close_unit(unit, actor=self.actor, reason=self._reason)
 
     def on_standby(self, url: str) -> UnitRunner:
-        """Return what runs on the standby at *url*, which may be behind and is only read."""
+        """Return a runner for the standby at *url*, which may be behind and is only read."""
         standby = Database.open(url, create=False, read_only=True, may_be_behind=True)
         return UnitRunner(
             standby, self.namespace, self.clock, actor=self._actor, reason=self._reason
@@ -100,17 +100,17 @@ class UnitRunner:
         **kwargs: P.kwargs,
     ) -> T:
         """
-        Return `work(unit, *args, **kwargs)`, run again, as a whole, after failures that pass.
+        Return `work(unit, *args, **kwargs)`, retried as a whole after transient failures.
 
         Args:
-            work: What to do; it must have no effects but on the unit.
+            work: Called with the unit; it must have no effects but on that.
             reason: Recorded with the revision; `None` for the registry's own.
             actor: Recorded likewise.
             *args: For *work*.
             **kwargs: For *work*.
 
         Raises:
-            InvalidTextError: *reason* or *actor* is a text that not every database can hold.
+            InvalidTextError: Not every database can hold *reason* or *actor*.
         """
         if actor is not None or reason is not None:
             require_recordable(actor, reason)
@@ -146,7 +146,7 @@ class UnitRunner:
     @contextmanager
     def once(self, *, reason: str | None, actor: str | None) -> Iterator[Unit]:
         """
-        Give a unit to a body that cannot be run again; see `run`.
+        Yield a unit to a body that cannot be retried; see `run`.
 
         Raises:
             RegistryUnavailableError: The connection broke at COMMIT, and nothing was written.
@@ -176,7 +176,7 @@ class UnitRunner:
             self._committed(unit, written)
 
     def _took_place(self, unit: Unit, error: UnknownOutcomeError) -> bool:
-        """Return if *unit* committed all the same, and raise if it did not."""
+        """Return `True` if *unit* committed after all; raise if it did not."""
         database = self.database
         if not database.settle(lambda conn: is_committed(self._open(conn), unit), error):
             reason = "the connection broke at COMMIT, and nothing was written"
@@ -206,10 +206,10 @@ class UnitRunner:
 
 def require_recordable(actor: str | None, reason: str | None) -> None:
     """
-    Refuse an *actor* or a *reason* that not every database can hold.
+    Check that every database can hold *actor* and *reason*.
 
     Raises:
-        InvalidTextError: One of them is such a text.
+        InvalidTextError: One of them cannot be held.
     """
     require_storable_text("actor", actor, MAX_ACTOR)
     require_storable_text("reason", reason)

@@ -1,7 +1,7 @@
 """
 The unit of work: one transaction, one revision, and an event for each row that changed.
 
-A unit locks the head of its namespace before anything is read that decides, so writers of a
+A unit locks the head of its namespace before it reads what it decides by, so writers of a
 namespace are serial, revisions have no gaps, and commit order is revision order.
 """
 
@@ -43,8 +43,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Locks the head, and then reads the time and who is connected: the lock is taken in a subquery, so
-#: that the time is read once it is held.
+#: Locks the head in a subquery, so that the time is read once the lock is held.
 _lock_head = Query(
     namespaces,
     (),
@@ -87,10 +86,9 @@ class Unit(Scope):
     """
     A transaction that holds the head of its namespace.
 
-    `revision` is the one that it will have if it changes anything, `at` its one time, at which it
-    began to hold the head. Rows with a
-    history are changed through `insert`, `update` and `delete`, which file the events; rows of the
-    other tables are derived, and written by `buffer`.
+    `revision` is the one it makes if it changes anything; `at` is its one time, when it locked the
+    head. Rows with a history are changed through `insert`, `update` and `delete`, which file the
+    events; rows of other tables are derived, and written through `buffer`.
     """
 
     prepared: PreparedScope
@@ -101,18 +99,18 @@ class Unit(Scope):
     incarnation: UUID
     previous_hash: str
     compacted_revision: int
-    #: What the schema said of itself when the head was locked.
+    #: The schema as found when the head was locked.
     schema: FoundSchema
     database_user: str | None
-    #: Names this attempt in the history, so that a COMMIT whose answer was lost can be looked up.
+    #: Identifies this attempt in the history, so that a lost COMMIT can be looked up.
     request_id: UUID = field(default_factory=uuid7)
     events: list[dict[str, Any]] = field(default_factory=list)
-    #: Run before the unit ends, each under a key that names what it is for; may raise.
+    #: Run before the unit ends, each under a key for its purpose; may raise.
     before_close: dict[Hashable, Callable[[], None]] = field(default_factory=dict)
-    #: Run in order once the unit has committed, or once it is known that it has not.
+    #: Run in order after the commit, or once it is known that there was none.
     on_commit: list[Callable[[], None]] = field(default_factory=list)
     on_rollback: list[Callable[[], None]] = field(default_factory=list)
-    #: What to log once the unit has committed: level, message, fields.
+    #: Logged after the commit: level, message, fields.
     messages: list[tuple[int, str, dict[str, object]]] = field(default_factory=list)
 
     @property
@@ -121,7 +119,7 @@ class Unit(Scope):
         return len(self.events)
 
     def rows(self, query: Query, **values: Any) -> Sequence[Row]:  # noqa: ANN401 - bound values
-        """Return the rows that *query* finds for *values*, those that this unit wrote included."""
+        """Return the rows that *query* finds for *values*, including those that this unit wrote."""
         if self.buffer.waiting:
             self.buffer.flush()
         prepared, found = self.prepared.fetch(query, values)
@@ -130,7 +128,7 @@ class Unit(Scope):
     def execute(
         self, statement: Executable, values: Mapping[str, Any] | None = None
     ) -> CursorResult[*tuple[Any, ...]]:
-        """Run *statement* with *values*, after all that this unit wrote before."""
+        """Run *statement* with *values*, after writing what waits in the buffer."""
         self.buffer.flush()
         return self.conn.execute(statement, values)
 
@@ -147,17 +145,17 @@ class Unit(Scope):
         self.buffer.update(table, old[SUBJECTS[table].name], changes)
 
     def delete(self, table: Table, rows: Sequence[Row], action: str) -> None:
-        """Delete *rows*, and by cascade what hangs on them, and file *action* for each."""
+        """Delete *rows* and, by cascade, what refers to them; file *action* for each of *rows*."""
         self.removed(table, rows, action)
         self.buffer.delete(table, [row[SUBJECTS[table].name] for row in rows])
 
     def removed(self, table: Table, rows: Sequence[Row], action: str) -> None:
-        """File *action* for rows that go by the cascade of another row's deletion."""
+        """File *action* for rows that the deletion of another row removes by cascade."""
         for row in rows:
             self._file(action, table, old=row, new=None)
 
     def file(self, action: str, kind: str, old_row: str | None, new: Mapping[str, Any]) -> None:
-        """File *action* of the namespace itself, which is now as *new* says."""
+        """File *action* for the namespace itself, whose row image is now *new*."""
         self._append(
             action=action,
             kind=kind,
@@ -168,11 +166,11 @@ class Unit(Scope):
         )
 
     def log(self, level: int, message: str, **fields: object) -> None:
-        """Log *message* once the unit has committed, and never if it does not."""
+        """Log *message* after the commit, and never if there is none."""
         self.messages.append((level, message, fields))
 
     def roll_back(self) -> None:
-        """Undo, in the memory of this process, what the unit has done: it has not committed."""
+        """Undo the unit's effects on this process's memory, since it has not committed."""
         for undo in self.on_rollback:
             undo()
 
@@ -202,11 +200,11 @@ def open_unit(conn: Connection, namespace: str, clock: Clock, dialect: Dialect) 
     """
     Lock the head of *namespace* and return the unit that holds it.
 
-    Its time is the *clock*'s, and never before that of the unit before it.
+    Its time is the *clock*'s, and never before that of the previous unit.
 
     Raises:
         NamespaceNotFoundError: There is no such namespace.
-        HistoryCorruptError: Its row is not one that the registry wrote.
+        HistoryCorruptError: Its row was not written by the registry.
     """
     statements = PreparedStatements.of(conn)
     prepared = PreparedScope(DriverCursor(conn), statements, namespace, clock)
@@ -237,10 +235,10 @@ def open_unit(conn: Connection, namespace: str, clock: Clock, dialect: Dialect) 
 
 def require_numbers(namespace: str, head: Mapping[str, Any]) -> None:
     """
-    Refuse a row of `namespaces` whose revisions are no numbers.
+    Check that the revisions in *head*, a row of `namespaces`, are integers.
 
     Raises:
-        HistoryCorruptError: They are none.
+        HistoryCorruptError: They are not.
     """
     if not (isinstance(head["revision"], int) and isinstance(head["compacted_revision"], int)):
         raise HistoryCorruptError(f"namespace {namespace}", "its revisions are no numbers")
@@ -248,10 +246,10 @@ def require_numbers(namespace: str, head: Mapping[str, Any]) -> None:
 
 def is_committed(unit: Unit, earlier: Unit) -> bool:
     """
-    Return whether the revision of the *earlier* unit is there, now that *unit* holds the head.
+    Return whether the *earlier* unit committed, now that *unit* holds the head.
 
     Raises:
-        OutcomeUnknownError: Its place in the history was pruned meanwhile, or is of another one.
+        OutcomeUnknownError: Its revision was pruned meanwhile, or the incarnation is another.
     """
     if unit.scalar(_committed, {"request_id": earlier.request_id}) is not None:
         return True
@@ -263,12 +261,12 @@ def is_committed(unit: Unit, earlier: Unit) -> bool:
 
 def close_unit(unit: Unit, *, actor: str, reason: str | None) -> str | None:
     """
-    Write the unit's events and its revision, and move the head; return the revision's hash.
+    Write the unit's events and revision, and move the head; return the revision's hash.
 
-    A unit that changed nothing makes no revision, and returns `None`.
+    A unit that changed nothing makes no revision; then return `None`.
 
     Raises:
-        HistoryCorruptError: Somebody moved the head though this unit holds it.
+        HistoryCorruptError: The head was moved although this unit holds it.
     """
     for check in [*unit.before_close.values()]:
         check()

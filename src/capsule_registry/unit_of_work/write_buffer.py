@@ -1,8 +1,4 @@
-"""
-What a unit writes: rows gather until somebody looks.
-
-Then they are written, by as few statements as possible, whatever their number.
-"""
+"""A unit's new rows, buffered, then written by few statements before a read or at the end."""
 
 from __future__ import annotations
 
@@ -23,7 +19,7 @@ if TYPE_CHECKING:
     from capsule_registry.database.dialects.bulk_insert import BulkInsert, Statement
     from capsule_registry.unit_of_work.prepared_statements import PreparedScope
 
-#: Rows are written before those that refer to them.
+#: The order of writing: referenced rows come first.
 _ORDER: Final = {table: place for place, table in enumerate(metadata.sorted_tables)}
 
 
@@ -33,32 +29,32 @@ class WriteBuffer:
 
     Args:
         scope: Where they are written.
-        bulk_insert: Inserts the rows of several tables, if the database can do so at once.
+        bulk_insert: Inserts the rows of several tables at once, if the database can.
     """
 
     def __init__(self, scope: PreparedScope, bulk_insert: BulkInsert | None) -> None:
         self._scope = scope
         self._bulk_insert = bulk_insert
-        #: Rows that are not written yet, by table.
+        #: Rows not written yet, by table.
         self.waiting: dict[Table, list[dict[str, Any]]] = {}
 
     def insert(self, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-        """Insert *rows* before anything is read, or at the latest when the unit ends."""
+        """Insert *rows* before the next read, or at the latest when the unit ends."""
         if rows:
             self.waiting.setdefault(table, []).extend(rows)
 
     def update(self, table: Table, key: object, changes: dict[str, Any]) -> None:
-        """Change the row of that *key*."""
+        """Update the row with that *key*."""
         values = {f"new_{name}": value for name, value in changes.items()}
         self._run(_update(table, tuple(changes)), {**values, "key": key})
 
     def delete(self, table: Table, keys: Sequence[Any]) -> None:
-        """Delete the rows of those *keys*."""
+        """Delete the rows with those *keys*."""
         for some in batches(keys):
             self._run(_delete(table), {"keys": some}, some)
 
     def flush(self, last: Statement | None = None) -> int:
-        """Write what waits, then run *last*, if any; return how many rows that has changed."""
+        """Write what waits, then run *last*, if any; return how many rows *last* changed."""
         if not self.waiting and last is None:
             return 0
         waiting, self.waiting = self.waiting, {}
@@ -78,7 +74,7 @@ class WriteBuffer:
         return int(cursor.rowcount)
 
     def finish(self, statement: Executable, values: dict[str, Any]) -> int:
-        """Write what waits, then run *statement*; return how many rows that has changed."""
+        """Write what waits, then run *statement*; return how many rows it changed."""
         prepared = self._scope.statements[statement, 0]
         return self.flush((prepared.sql, prepared.parameters(values)))
 

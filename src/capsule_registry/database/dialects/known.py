@@ -28,16 +28,3 @@ FILE_URLS: Final = "a SQLite URL is sqlite:///relative/path, sqlite:////absolute
 def dialect_named(name: str) -> Dialect | None:
     """Return the dialect of the first word of a database URL, or `None` if it is unknown."""
     return _DIALECTS.get(name.partition("+")[0])
-
-
-def dialect_of(name: str) -> Dialect:
-    """
-    Return the dialect of a connection or engine of SQLAlchemy's, by its dialect's name.
-
-    Raises:
-        TypeError: It is not supported.
-    """
-    found = dialect_named(name)
-    if found is None:
-        raise TypeError(f"{name} is not supported")
-    return found

@@ -1,0 +1,98 @@
+"""A fault that denies is logged with its exception, and not on every message."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+
+from capsule_registry.permissions import checks, fault_log, rules
+from support.factories import make_manifest
+
+if TYPE_CHECKING:
+    from capsule_registry import CapsuleRegistry
+    from support.backends import Backend
+
+SESSION = UUID("0000aaaa-0000-4000-8000-00000000000a")
+OTHER = UUID("0000aaaa-0000-4000-8000-00000000000b")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_logged_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fault_log, "_logged", {})
+
+
+@pytest.fixture
+def registry(registry: CapsuleRegistry) -> CapsuleRegistry:
+    """A registry in which two sessions may ask for a key."""
+    manifest = make_manifest("alpha", capabilities={"kv": ["key"]})
+    registry.register(manifest, uuids=[SESSION, OTHER])
+    assert registry.is_allowed(SESSION, "kv", "key")
+    return registry
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [one for one in caplog.records if one.levelno == logging.WARNING]
+
+
+def subjects(caplog: pytest.LogCaptureFixture) -> list[object]:
+    return [getattr(one, "subject", None) for one in warnings(caplog)]
+
+
+def a_bug(*_: object) -> bool:
+    raise AttributeError("a bug of ours")
+
+
+def test_a_bug_of_ours_denies_and_is_logged_with_its_exception(
+    registry: CapsuleRegistry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What fails while deciding denies in every way to ask; a WARNING says why and for whom."""
+    monkeypatch.setitem(rules.RULES, "net", replace(rules.RULES["net"], understand=a_bug))
+    registry.register(make_manifest("beta", capabilities={"net": ["a.example"]}), uuids=[])
+    registry.register_uuid(SESSION, "beta")
+
+    for _ in range(3):
+        assert not registry.is_allowed(SESSION, "net", "a.example")
+        assert "unreadable" == registry.check(SESSION, "net", "a.example").why
+        assert not registry.is_allowed(str(SESSION), "net", "a.example")
+    for one in warnings(caplog):
+        assert "Denied for a fault: a bug of ours" == one.getMessage()
+        assert isinstance(one.exc_info, tuple)
+        assert AttributeError is one.exc_info[0]
+    assert [str(SESSION)] == subjects(caplog)
+
+
+@pytest.mark.usefixtures("sqlite")
+def test_it_is_logged_once_for_each_subject_in_a_minute(
+    registry: CapsuleRegistry,
+    backend: Backend,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Ten denials of two senders are two lines, and after a minute the next is a line again."""
+    backend.tamper(url, "UPDATE capsules SET registered_revision = 'a word'")
+    for _ in range(5):
+        assert not registry.is_allowed(SESSION, "kv", "key")
+        assert not registry.is_allowed(OTHER, "kv", "key")
+    assert [str(SESSION), str(OTHER)] == subjects(caplog)
+
+    monkeypatch.setattr(fault_log, "_INTERVAL_SECONDS", 0.0)
+    assert not registry.is_allowed(OTHER, "kv", "key")
+    assert [str(SESSION), str(OTHER), str(OTHER)] == subjects(caplog)
+
+
+def test_the_log_stays_small(
+    registry: CapsuleRegistry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is no UUID at all is a subject by its type, and there are never too many of them."""
+    monkeypatch.setattr(fault_log, "_MAX_SUBJECTS", 2)
+    monkeypatch.setattr(checks, "asked_uuid", a_bug)
+    for sender in (object(), object(), "a" * 1_000, 7, 8):
+        assert not registry.is_allowed(sender, "kv", "key")  # type: ignore[arg-type]
+
+    assert ["object", "a" * 64, "int"] == subjects(caplog)
+    assert 1 == len(fault_log._logged)
