@@ -1,8 +1,8 @@
 """
-What time it is: by the database's clock, or by the host's where the database has none.
+The current time: by the database's clock, or by the host's where the database has none.
 
-A file's clock is that of its one host, which people and programs may set. So whatever ends at some
-time ends on such a host by its uptime too, which nothing sets back.
+SQLite has only its host's clock, which people and programs can set. So there an end is also given
+by the host's uptime, which nothing sets back.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from capsule_registry.errors import RegistryUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Where Linux names its run since the last boot.
+#: Where Linux keeps the id of the current boot.
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
-#: The clock that also counts while the host sleeps, where there is one.
+#: The uptime clock that also counts sleep, where there is one.
 _UPTIME_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-#: Looked up once: they are asked on every message.
+#: Looked up once: they are called on every message.
 _time_ns: Final = time.time_ns
 _clock_ns: Final = time.clock_gettime_ns
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
@@ -35,20 +35,20 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A time, and the uptime of the host in milliseconds where that is to be gone by as well."""
+    """A time and, where it counts too, the host's uptime in milliseconds."""
 
     time: datetime
-    #: Which run of the host `uptime_ms` is of.
+    #: The boot that `uptime_ms` belongs to.
     boot_id: str | None = None
     uptime_ms: int | None = None
 
     def not_before(self, time: datetime) -> Moment:
-        """Return this moment, or *time* where that is later."""
+        """Return this moment, or *time* if that is later."""
         return replace(self, time=max(self.time, time))
 
 
 class End:
-    """When something ends: at a time, and where the host's uptime counts by that as well."""
+    """When something ends: by time and, where it counts too, by the host's uptime."""
 
     __slots__ = ("boot_id", "time", "time_ns", "uptime_ms", "uptime_ns")
 
@@ -60,13 +60,13 @@ class End:
         self.uptime_ns = self._uptime_ns()
 
     def _uptime_ns(self) -> float:
-        """Return at which uptime of this run of the host it ends; of another run it has ended."""
+        """Return the uptime of this boot at which it ends; 0 if it was given for another boot."""
         if self.boot_id is None or self.uptime_ms is None:
             return math.inf
         return self.uptime_ms * 1_000_000 if self.boot_id == boot_id() else 0
 
     def is_after(self, moment: Moment) -> bool:
-        """Say whether it is still to come at *moment*."""
+        """Return whether the end is still to come at *moment*."""
         if moment.time >= self.time:
             return False
         if moment.uptime_ms is None or self.boot_id is None or self.uptime_ms is None:
@@ -76,11 +76,11 @@ class End:
 
 class Clock:
     """
-    Gives the time, which never goes back.
+    A clock that never goes back.
 
     Args:
-        source: Gives it instead of the database and the host.
-        is_hosts: The database has none but the host's, so the host's uptime counts too.
+        source: Replaces the clocks of the database and the host.
+        is_hosts: The database has no clock but the host's, so the host's uptime counts too.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Clock:
         self._lock = Lock()
 
     def moment(self, database_now: datetime | None) -> Moment:
-        """Return what it is now; *database_now* is what the database has just said, if it did."""
+        """Return the current moment; *database_now* is the database's time, if it was just read."""
         now = self._source() if self._source else database_now or self._host_now()
         with self._lock:
             self._latest = now = max(now, self._latest)
@@ -101,7 +101,7 @@ class Clock:
         return Moment(now, boot_id(), time.clock_gettime_ns(_UPTIME_CLOCK) // 1_000_000)
 
     def is_before(self, end: End) -> bool:
-        """Say whether *end* is still to come, as `moment` would tell: a hundred times a message."""
+        """Return whether *end* is still to come, as by `moment`, but cheaply: it is a hot path."""
         if self._source or not self._is_hosts:
             return end.is_after(self.moment(None))
         return (
@@ -111,7 +111,7 @@ class Clock:
         )
 
     def advance(self, time: datetime) -> None:
-        """Let no time that is given from now on be before *time*."""
+        """Never return a time before *time* from now on."""
         with self._lock:
             self._latest = max(time, self._latest)
 
@@ -123,30 +123,30 @@ class Clock:
 
 
 class StoppedClock(Clock):
-    """Gives one moment always: that which a reading is of."""
+    """A clock that always gives the same moment: that of a read."""
 
     def __init__(self, moment: Moment) -> None:
         super().__init__()
         self._moment = moment
 
     def moment(self, database_now: datetime | None) -> Moment:  # noqa: ARG002 - it is stopped
-        """Return the moment at which it stands."""
+        """Return the fixed moment."""
         return self._moment
 
 
 def uptime_seconds() -> float:
-    """Return for how long the host has been up, also while it slept, where it counts that."""
+    """Return the host's uptime in seconds, sleep included where the host counts it."""
     return time.clock_gettime(_UPTIME_CLOCK)
 
 
 def host_clock() -> datetime:
-    """Return the time by the clock of this host."""
+    """Return the time by this host's clock."""
     return datetime.now(UTC)
 
 
 @cache
 def boot_id() -> str:
-    """Return the name of this run of the host, or the empty text where it has none."""
+    """Return the id of the host's current boot, or an empty string if it has none."""
     try:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:

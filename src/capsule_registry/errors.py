@@ -2,14 +2,14 @@
 Every error that the registry raises on purpose.
 
     CapsuleRegistryError
-    ├─ NotFoundError (also LookupError)      what was named is not there
+    ├─ NotFoundError (also LookupError)      the named object does not exist
     │  ├─ CapsuleNotFoundError(capsule_id), UplinkNotFoundError(uplink_id)
     │  └─ LeaseNotFoundError(lease_id), NamespaceNotFoundError(namespace)
-    ├─ ConflictError                         the state says no, until the state changes
+    ├─ ConflictError                         fails until the state changes
     │  ├─ CapsuleAlreadyRegisteredError(capsule_id), UplinkAlreadyRegisteredError(uplink_id)
     │  ├─ NamespaceInUseError(namespace, capsule_count), StaleGenerationError(expected, actual)
     │  └─ LeaseLostError(lease_id), UuidHeldError(uuid, lease_id)
-    ├─ InvalidInputError (also ValueError)   the caller's value can never be right
+    ├─ InvalidInputError (also ValueError)   the value can never be right, whatever the state
     │  ├─ InvalidCapsuleIdError(capsule_id, reason), InvalidUuidError(text)
     │  ├─ InvalidDatabaseError(database, reason), InvalidUplinkSourceError(capsule_id, reason)
     │  └─ InvalidManifestError(path, rule, message), InvalidTextError(field, rule, message)
@@ -19,12 +19,12 @@ Every error that the registry raises on purpose.
     ├─ UsageError                            the calling program is wrong
     │  ├─ TransactionInProgressError(), TransactionDoomedError(cause)
     │  └─ ForkedTransactionError(), RegistryClosedError()
-    ├─ RegistryUnavailableError(database, reason)   the only one worth trying again
-    │  └─ OutcomeUnknownError(database, reason)      and what was asked for may be done
+    ├─ RegistryUnavailableError(database, reason)   the only one worth retrying
+    │  └─ OutcomeUnknownError(database, reason)      the change may have been committed
     ├─ DependencyCycleError(names, fallback), SchemaVersionError(found, required, command)
     └─ HistoryCorruptError(subject, reason), PermissionDeniedError(database, reason)
 
-Facts are attributes, and the sentence is made from them. Every error survives pickling.
+The arguments are attributes, and the message is built from them. Every error can be pickled.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 class CapsuleRegistryError(Exception):
     """The root of every error that the registry raises on purpose."""
 
-    #: Names of the facts, in the order in which the constructor takes them: the annotations.
+    #: The names of the annotated attributes, in the order of the constructor's arguments.
     facts: ClassVar[tuple[str, ...]] = ()
     template: ClassVar[str] = ""
 
@@ -56,7 +56,7 @@ class CapsuleRegistryError(Exception):
 
 
 class NotFoundError(CapsuleRegistryError, LookupError):
-    """What was named is not there."""
+    """The named object does not exist."""
 
 
 class CapsuleNotFoundError(NotFoundError):
@@ -88,7 +88,7 @@ class NamespaceNotFoundError(NotFoundError):
 
 
 class ConflictError(CapsuleRegistryError):
-    """The state says no; the same call fails until the state changes."""
+    """The state forbids it; the same call fails until the state changes."""
 
 
 class CapsuleAlreadyRegisteredError(ConflictError):
@@ -114,7 +114,7 @@ class NamespaceInUseError(ConflictError):
 
 
 class StaleGenerationError(ConflictError):
-    """Another generation of the capsule stands there than the caller expected."""
+    """The capsule is at another generation than the caller expected."""
 
     expected: int
     actual: int | None
@@ -137,11 +137,11 @@ class UuidHeldError(ConflictError):
 
 
 class InvalidInputError(CapsuleRegistryError, ValueError):
-    """A value that can never be right, whatever the state."""
+    """The value can never be right, whatever the state."""
 
 
 class InvalidCapsuleIdError(InvalidInputError):
-    """The text is no capsule id: `[a-z0-9-]+`, at most 128 characters where it is stored."""
+    """The text is not a capsule id: `[a-z0-9-]+`, at most 128 characters where it is stored."""
 
     capsule_id: str
     reason: str
@@ -149,7 +149,7 @@ class InvalidCapsuleIdError(InvalidInputError):
 
 
 class InvalidDatabaseError(InvalidInputError):
-    """The database address cannot be used, or what stands there is no database."""
+    """The database address cannot be used, or what it names is not a database."""
 
     database: str
     reason: str
@@ -157,7 +157,7 @@ class InvalidDatabaseError(InvalidInputError):
 
 
 class InvalidManifestError(InvalidInputError):
-    """The manifest breaks a rule; `rule` is its name, for programs, `path` the file if any."""
+    """The manifest breaks a rule: `rule` names it, for programs; `path` is the file, if any."""
 
     path: object
     rule: str
@@ -169,7 +169,7 @@ class InvalidManifestError(InvalidInputError):
 
 
 class InvalidTextError(InvalidInputError):
-    """A text outside its grammar (`rule`), or one that not every database can hold."""
+    """The text breaks a rule (`rule`): its grammar, or what every database can store."""
 
     field: str
     rule: str
@@ -186,7 +186,7 @@ class InvalidUplinkSourceError(InvalidInputError):
 
 
 class InvalidUuidError(InvalidInputError):
-    """The text is no UUID."""
+    """The text is not a UUID."""
 
     text: str
     template = "Invalid UUID: {text!r}"
@@ -213,7 +213,7 @@ class FutureRevisionError(RevisionError):
 
 
 class IncarnationChangedError(RevisionError):
-    """The database was restored, or failed over without its latest: what was seen means nothing."""
+    """The database was restored, or failed over and lost commits: earlier reads are void."""
 
     expected: UUID | str
     actual: UUID | str
@@ -221,7 +221,7 @@ class IncarnationChangedError(RevisionError):
 
 
 class UsageError(CapsuleRegistryError):
-    """The calling program is wrong; the same call fails always."""
+    """The calling program is wrong; the same call always fails."""
 
 
 class TransactionInProgressError(UsageError):
@@ -238,19 +238,19 @@ class TransactionDoomedError(UsageError):
 
 
 class ForkedTransactionError(UsageError):
-    """A transaction that was open at a fork was ended in the child; it is the parent's."""
+    """The child of a fork tried to end a transaction that belongs to its parent."""
 
     template = "The transaction was begun before the fork: it is the parent's to end"
 
 
 class RegistryClosedError(UsageError):
-    """The registry, or the transaction, was used after its end."""
+    """The registry, or the transaction, was used after it was closed."""
 
     template = "The registry, or the transaction, is closed"
 
 
 class DependencyCycleError(CapsuleRegistryError):
-    """Capsules require each other in a circle; *fallback* has the indexes in the order to use."""
+    """Capsules require each other in a cycle; *fallback* has the indexes in the order to use."""
 
     names: Sequence[str]
     fallback: Sequence[int]
@@ -260,7 +260,7 @@ class DependencyCycleError(CapsuleRegistryError):
 
 
 class SchemaVersionError(CapsuleRegistryError):
-    """The schema of the database is not one that this library can run on; nothing was changed."""
+    """This library cannot run on the database's schema; nothing was changed."""
 
     found: str | None
     required: str
@@ -280,11 +280,11 @@ class RegistryUnavailableError(CapsuleRegistryError):
 
 
 class OutcomeUnknownError(RegistryUnavailableError):
-    """A COMMIT was not answered, and until the deadline nobody could say whether it took place."""
+    """A COMMIT was not answered, and its outcome was not known by the deadline."""
 
 
 class HistoryCorruptError(CapsuleRegistryError):
-    """What is stored is not what the registry wrote."""
+    """The stored data is not what the registry wrote."""
 
     subject: str
     reason: str
@@ -292,7 +292,7 @@ class HistoryCorruptError(CapsuleRegistryError):
 
 
 class PermissionDeniedError(CapsuleRegistryError):
-    """The database, or the way it was opened, does not let this be done."""
+    """The database, or the way it was opened, does not permit the operation."""
 
     database: str
     reason: str

@@ -1,4 +1,4 @@
-"""The identifiers that the registry takes and gives: capsule ids, uplink ids, UUIDs."""
+"""Identifiers: capsule ids, uplink ids, UUIDs and namespace names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
 
-#: The longest capsule id that every database can hold.
+#: The longest capsule id that every database can store.
 MAX_ID_LENGTH: Final = 128
 
 _CAPSULE_ID = re.compile(r"[a-z0-9-]+", re.ASCII)
@@ -43,7 +43,7 @@ class CapsuleId(str):
     __slots__ = ()
 
     def __new__(cls, text: str) -> Self:
-        """Check *text*."""
+        """Validate *text*."""
         if not isinstance(text, str):
             raise InvalidCapsuleIdError(repr(text), f"capsule id must be text, got: {text!r}")
         if not text:
@@ -58,7 +58,7 @@ class CapsuleId(str):
 
     @classmethod
     def storable(cls, text: str) -> Self:
-        """Return the id of *text*, which must also fit into a row (128 characters)."""
+        """Return *text* as an id that is short enough to be stored (128 characters)."""
         capsule_id = cls(text)
         if len(capsule_id) > MAX_ID_LENGTH:
             reason = f"capsule id must be at most {MAX_ID_LENGTH} characters, got {len(text)}"
@@ -76,12 +76,12 @@ class CapsuleId(str):
 
 @lru_cache(maxsize=4096)
 def known_id(text: str) -> CapsuleId:
-    """Return the id of *text*, such as a row has: the same object for the same text."""
+    """Return *text*, such as a row's, as a `CapsuleId`, cached."""
     return CapsuleId(text)
 
 
 def is_capsule_id(text: str) -> bool:
-    """Say whether *text* is in the grammar of capsule ids."""
+    """Return whether *text* matches the grammar of capsule ids."""
     return _CAPSULE_ID.fullmatch(text) is not None
 
 
@@ -90,7 +90,7 @@ class UplinkId(UUID):
 
     @classmethod
     def new(cls) -> Self:
-        """Return a fresh id; of two made in different milliseconds the later is greater."""
+        """Return a new id; of two made in different milliseconds, the later is greater."""
         return cls(int=uuid7().int)
 
     @classmethod

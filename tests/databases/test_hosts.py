@@ -151,7 +151,7 @@ def test_limits_are_set_for_several_hosts_and_given_ones_stand(
 
 
 class Closed:
-    """Lets nobody in for a number of times, or for good."""
+    """Refuses connections a given number of times, or for good."""
 
     def __init__(self, registry: CapsuleRegistry, times: int | None) -> None:
         self.asked = 0
@@ -171,7 +171,7 @@ class Closed:
 
 
 def test_a_write_waits_for_another_host_to_take_over(server: ServerBackend, url: str) -> None:
-    """While nobody answers it is tried again, and then done, once; a read is refused at once."""
+    """With no host up, a write is retried and then done once; a read fails at once."""
     with CapsuleRegistry.open(spread(url, host_of(url), NOWHERE)) as registry:
         server.break_connections(url)
         closed = Closed(registry, 9)
@@ -187,7 +187,7 @@ def test_a_write_waits_for_another_host_to_take_over(server: ServerBackend, url:
 def test_a_write_is_not_tried_forever(
     server: ServerBackend, url: str, *, is_alone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the deadline it is unavailable; where there is no other host, at once."""
+    """It is unavailable after the deadline, or at once if there is no other host."""
     monkeypatch.setattr("capsule_registry.database.retries.RETRY_SECONDS", 0.3)
     hosts = (host_of(url),) if is_alone else (host_of(url), NOWHERE)
     with CapsuleRegistry.open(spread(url, *hosts)) as registry:
@@ -200,7 +200,7 @@ def test_a_write_is_not_tried_forever(
 
 
 def test_a_server_that_is_behind_is_refused(server: ServerBackend, url: str) -> None:
-    """It lacks what was acknowledged: no verb answers, until somebody says that it is so."""
+    """It lacks acknowledged commits: no verb answers until an operator accepts the restore."""
     with CapsuleRegistry.open(url) as registry:
         registry.register(make_manifest())
         registry.register_uuid(uuid4(), "alpha")
@@ -212,12 +212,12 @@ def test_a_server_that_is_behind_is_refused(server: ServerBackend, url: str) -> 
             assert ["alpha"] == another.list()
         with RegistryAdmin.open(url) as admin:
             admin.accept_restore()
-        assert [] == refused(registry)  # The control, too.
+        assert [] == refused(registry)  # Also the control.
         assert ["alpha", "beta"] == registry.list()
 
 
 def test_a_server_with_another_history_is_refused(server: ServerBackend, url: str) -> None:
-    """It has as many revisions or more, but not those that were seen."""
+    """It has as many revisions or more, but not the ones already seen."""
     with CapsuleRegistry.open(url) as registry:
         registry.register(make_manifest())
         registry.unregister("alpha")
@@ -231,7 +231,7 @@ def test_a_server_with_another_history_is_refused(server: ServerBackend, url: st
 
 
 def test_a_role_that_may_not_see_the_history_is_served(server: ServerBackend, url: str) -> None:
-    """It cannot tell one history from another, but sees that one is behind."""
+    """It cannot tell two histories apart, but notices one that is behind."""
     with CapsuleRegistry.open(url) as registry:
         registry.register(make_manifest())
         with RegistryAdmin.open(url) as admin:

@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode: sessions are shared, so nobody may leave anything in one."""
+"""PgBouncer in transaction mode: sessions are shared, so no state may be left in one."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ logfile = {directory}/log
 
 @pytest.fixture(scope="module")
 def pooler(backend: Backend) -> Iterator[int]:
-    """The port of a pooler before the server, which has two sessions for all."""
+    """The port of a pooler in front of the server, with two sessions for all clients."""
     if backend.name != "postgresql":
         pytest.skip("it is PostgreSQL's")
     try:
@@ -71,7 +71,7 @@ def pooler(backend: Backend) -> Iterator[int]:
 def started(
     program: str, directory: Path, port: int, place: sa.URL
 ) -> subprocess.Popen[bytes] | None:
-    """Return the pooler once it answers, or `None` if somebody took the port before."""
+    """Return the pooler once it answers, or `None` if the port was taken first."""
     parts = {"host": place.host, "port": place.port, "user": place.username}
     settings = directory / "settings.ini"
     settings.write_text(_SETTINGS.format(**parts, own=port, directory=directory))
@@ -100,7 +100,7 @@ def pooled(pooler: int, url: str) -> str:
 
 
 def use(url: str, number: int) -> int:
-    """Write and read through a registry of its own; return how often an answer was wrong."""
+    """Write and read through a new registry; return how many answers were wrong."""
     wrong = 0
     with CapsuleRegistry.open(url) as registry:
         for name in (f"c{number}-{count}" for count in range(15)):
@@ -114,7 +114,7 @@ def use(url: str, number: int) -> int:
 
 
 def test_many_share_few_sessions(pooled: str) -> None:
-    """Nobody is ever answered what another has asked, whatever was prepared in the session."""
+    """No client gets another's answer, whatever was prepared in the session."""
     with ThreadPoolExecutor(6) as threads:
         assert [0] * 6 == [*threads.map(lambda number: use(pooled, number), range(6))]
     with CapsuleRegistry.open(pooled) as registry:
@@ -124,19 +124,19 @@ def test_many_share_few_sessions(pooled: str) -> None:
             assert 90 == len(snapshot.list())
 
 
-# What fails on the first connection of an engine leaves that to the garbage collector.
+# A failure on an engine's first connection leaves that to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_without_looking_at_connections_statements_are_mixed_up(
     pooled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The control: what one has prepared is what another finds under the same name."""
+    """The control: a statement prepared by one client is found by another under the same name."""
     monkeypatch.setattr("capsule_registry.database.engines._greet", lambda *_: None)
     with ThreadPoolExecutor(6) as threads, pytest.raises((sa.exc.DBAPIError, CapsuleRegistryError)):
         [*threads.map(lambda number: use(pooled, number), range(6))]
 
 
 def test_a_reader_leaves_no_mark_on_the_sessions(pooled: str) -> None:
-    """What it was opened for is refused by the registry, and others go on writing."""
+    """The registry refuses writes of a read-only client, while others go on writing."""
     with (
         CapsuleRegistry.open(pooled) as registry,
         CapsuleRegistry.open(pooled, read_only=True) as reader,
@@ -149,7 +149,7 @@ def test_a_reader_leaves_no_mark_on_the_sessions(pooled: str) -> None:
 
 
 def test_the_schema_can_be_upgraded_through_it(pooled: str) -> None:
-    """The lock on the schema is the transaction's, so it is given back with it."""
+    """The schema lock belongs to the transaction, and is released with it."""
     with RegistryAdmin.open(pooled) as admin:
         for _ in range(3):
             admin.upgrade()

@@ -1,4 +1,4 @@
-"""A standby answers what was and what is listed; nothing is decided from it."""
+"""A standby answers listings and the past; nothing is decided from it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ AT_ONCE = timedelta(0)
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:
-    """A primary and its standby, of the tests' own."""
+    """The tests' own primary and standby."""
     try:
         made = Pair()
     except FileNotFoundError as error:
@@ -42,7 +42,7 @@ def pair() -> Iterator[Pair]:
 
 @pytest.fixture
 def registry(pair: Pair) -> Iterator[CapsuleRegistry]:
-    """A registry that has a standby, and one capsule."""
+    """A registry with a standby and one capsule."""
     with CapsuleRegistry.open(
         pair.primary.url, replica_url=pair.standby.url, migrate=True
     ) as opened:
@@ -53,7 +53,7 @@ def registry(pair: Pair) -> Iterator[CapsuleRegistry]:
 
 @pytest.fixture
 def behind(pair: Pair, registry: CapsuleRegistry) -> Iterator[int]:
-    """The last revision that the standby knows, while it applies no more."""
+    """The last revision that the standby knows while its replay is paused."""
     registry.replica()
     revision = registry.history.revision
     pair.standby.ask("SELECT pg_wal_replay_pause()")
@@ -63,7 +63,7 @@ def behind(pair: Pair, registry: CapsuleRegistry) -> Iterator[int]:
 
 @pytest.mark.stress
 def test_a_replica_knows_what_its_registry_has_seen(registry: CapsuleRegistry) -> None:
-    """It is waited for, so that whoever has written reads what they wrote."""
+    """The replica is waited for, so writers read their own writes."""
     for name in ("second", "third"):
         registry.register(make_manifest(name))
         replica = registry.replica()
@@ -73,7 +73,7 @@ def test_a_replica_knows_what_its_registry_has_seen(registry: CapsuleRegistry) -
 
 
 def test_the_past_and_the_history_are_those_of_the_primary(registry: CapsuleRegistry) -> None:
-    """Word for word: what was at a revision, each revision, and that all of it verifies."""
+    """Past answers and revisions are identical, and the history verifies."""
     revision = registry.history.revision
     registry.register(make_manifest("second"))
     replica, past = registry.replica(), registry.at(revision=revision)
@@ -85,7 +85,7 @@ def test_the_past_and_the_history_are_those_of_the_primary(registry: CapsuleRegi
 
 
 def test_a_replica_that_is_behind_is_not_asked(registry: CapsuleRegistry, behind: int) -> None:
-    """What it does not know yet is an error that says so; what it knows it answers."""
+    """It answers what it knows; a revision that it lacks is an error that says so."""
     registry.register(make_manifest("second"))
     with pytest.raises(FutureRevisionError) as caught:
         registry.replica(timeout=AT_ONCE)
@@ -98,7 +98,7 @@ def test_a_replica_that_is_behind_is_not_asked(registry: CapsuleRegistry, behind
 
 
 def test_a_replica_with_another_history_is_not_believed(registry: CapsuleRegistry) -> None:
-    """It has the revision, but not the one that was seen."""
+    """It has the revision, but with another hash."""
     replica = registry.replica()
     seen = registry._runner.seen.last
     replica._wanted = Position(seen.revision, seen.incarnation, "0" * 64)
@@ -109,7 +109,7 @@ def test_a_replica_with_another_history_is_not_believed(registry: CapsuleRegistr
 def test_nothing_is_decided_from_a_standby(
     pair: Pair, registry: CapsuleRegistry, behind: int
 ) -> None:
-    """A replica has no strict verbs, and a registry is not opened on a standby at all."""
+    """A replica has no strict verbs, and no registry opens on a standby."""
     strict = {"check", "is_allowed", "find_by_uuid", "get", "grants", "register"}
     assert not strict & {*dir(Replica)}
     for read_only in (True, False):
@@ -125,7 +125,7 @@ def test_nothing_is_decided_from_a_standby(
 
 
 def test_nothing_is_changed_through_a_replica(registry: CapsuleRegistry) -> None:
-    """Pruning by its history is refused, and the primary's history stays."""
+    """Pruning through its history is refused, and the primary's history stays."""
     history = registry.replica().history
     with pytest.raises(PermissionDeniedError):
         history.prune(history.anchor())
@@ -133,7 +133,7 @@ def test_nothing_is_changed_through_a_replica(registry: CapsuleRegistry) -> None
 
 
 def test_a_registry_without_a_standby_says_so(pair: Pair) -> None:
-    """What is missing is named."""
+    """The error names the missing option."""
     with (
         CapsuleRegistry.open(pair.primary.url) as registry,
         pytest.raises(InvalidDatabaseError, match="replica_url"),
@@ -142,7 +142,7 @@ def test_a_registry_without_a_standby_says_so(pair: Pair) -> None:
 
 
 def test_a_standby_can_be_inspected(pair: Pair, registry: CapsuleRegistry) -> None:
-    """Its head and its settings are what an operator watches it by."""
+    """An operator can monitor its head and its settings."""
     registry.replica()
     with RegistryAdmin.open(pair.standby.url, read_only=True) as admin:
         assert [registry.history.revision] == [found.revision for found in admin.namespaces()]

@@ -1,4 +1,4 @@
-"""Roles of a server with the rights that `db grants` prints: each does its part, and no more."""
+"""Server roles with the rights that `db grants` prints: each can do its part, and no more."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def filled(server: ServerBackend, url: str) -> Iterator[CapsuleRegistry]:
-    """What the owner of the database has registered."""
+    """A registry with a capsule registered by the owner of the database."""
     with CapsuleRegistry.open(url) as registry:
         registry.register(make_manifest("before", uplink=[TELEGRAM]), uuids=[uuid4()])
         yield registry
 
 
 def role(server: ServerBackend, url: str, kind: str) -> str:
-    """Return the URL for a new user that has the printed rights of a *kind*."""
+    """Return the URL for a new user with the printed rights of a *kind*."""
     mine = server.as_user(url, "")
     name = sa.make_url(mine).username
     with RegistryAdmin.open(url, read_only=True) as admin:
@@ -44,7 +44,7 @@ def role(server: ServerBackend, url: str, kind: str) -> str:
 def test_a_writer_only_adds_to_the_history(
     filled: CapsuleRegistry, server: ServerBackend, url: str
 ) -> None:
-    """Every verb works for it, in a namespace of its own too; pruning and editing do not."""
+    """It may use every verb, also in a new namespace, but not prune, drop or edit."""
     mine = role(server, url, "writers")
     with CapsuleRegistry.open(mine) as writer:
         writer.register(make_manifest("after", uplink=[TELEGRAM]), uuids=[uuid4()])
@@ -66,7 +66,7 @@ def test_a_writer_only_adds_to_the_history(
 def test_a_reader_sees_what_is_registered(
     filled: CapsuleRegistry, server: ServerBackend, url: str
 ) -> None:
-    """Reads and views, without who did what; it changes nothing."""
+    """It may read tables and views but not who did what, and changes nothing."""
     mine = role(server, url, "readers")
     with CapsuleRegistry.open(mine, read_only=True) as reader:
         assert ["before"] == reader.list()
@@ -103,7 +103,7 @@ def test_a_file_has_no_roles(sqlite: SqliteBackend) -> None:
 def test_a_query_of_ones_own_only_reads(
     registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """It gives names and rows; what would write is not permitted, and is not done."""
+    """It returns column names and rows; statements that would write are refused and not run."""
     registry.register(make_manifest())
     with RegistryAdmin.open(url, read_only=True) as admin:
         assert (["id", "n"], [("alpha", 1)]) == admin.query(
@@ -135,7 +135,7 @@ def test_a_query_of_ones_own_only_reads(
 
 
 def test_the_shell_of_the_database_reads_only(backend: Backend, url: str) -> None:
-    """Its arguments name the database and not the password."""
+    """Its arguments name the database but not the password."""
     shown = sa.make_url(url).set(password="canary") if backend.is_server else url  # noqa: S106 - it is looked for
     text = shown if isinstance(shown, str) else shown.render_as_string(hide_password=False)
     with RegistryAdmin.open(text, read_only=True) as admin:

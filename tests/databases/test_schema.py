@@ -1,4 +1,4 @@
-"""The schema: made by the migrations alone, and what they make is what the tables say."""
+"""The schema: created by the migrations alone, and identical to the table definitions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def migrate(database: Database, to: str, verb: str = "upgrade") -> None:
 
 
 def definitions(backend: SqliteBackend, url: str) -> dict[str, str]:
-    """Return the statements that made the tables, without layout and in no particular order."""
+    """Return the statements that created the tables, without layout, in no particular order."""
     query = "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
     return {name: normalized(sql) for name, sql in backend.rows(url, query)}
 
@@ -58,7 +58,7 @@ def normalized(sql: str) -> str:
 
 
 def test_the_migrations_make_what_the_tables_say(backend: SqliteBackend, url: str) -> None:
-    """Each statement that made a table is the one that the metadata would give."""
+    """Each table's CREATE statement is the one that the metadata would produce."""
     dialect = create_engine(url).dialect
     made = definitions(backend, url)
     version_table = made.pop("capsule_registry_version")
@@ -71,7 +71,7 @@ def test_the_migrations_make_what_the_tables_say(backend: SqliteBackend, url: st
 
 
 def test_names_fit_into_every_database() -> None:
-    """No constraint or index has a name over 60 characters, and none is without a name."""
+    """Every constraint and index has a name of at most 60 characters."""
     named: list[Any] = [
         item for table in metadata.sorted_tables for item in (*table.constraints, *table.indexes)
     ]
@@ -81,7 +81,7 @@ def test_names_fit_into_every_database() -> None:
 
 
 def test_each_step_goes_down_and_up_again(backend: SqliteBackend) -> None:
-    """After each step down nothing of it is left, and up again makes the same."""
+    """A downgrade leaves nothing of its step, and upgrading again creates the same."""
     url = backend.empty_url()
     database = Database.open(url)
     before: dict[str, str] = {}
@@ -100,7 +100,7 @@ def test_each_step_goes_down_and_up_again(backend: SqliteBackend) -> None:
 
 
 def test_upgrading_again_keeps_the_data(registry: CapsuleRegistry, url: str) -> None:
-    """What was registered is there after an upgrade that finds nothing to do."""
+    """Registered capsules survive an upgrade that has nothing to do."""
     record = registry.register(make_manifest(uplink=[TELEGRAM]))
     with RegistryAdmin.open(url) as admin:
         assert admin.upgrade() is None
@@ -110,7 +110,7 @@ def test_upgrading_again_keeps_the_data(registry: CapsuleRegistry, url: str) -> 
 
 
 def test_migrations_are_numbered_linear_and_stand_alone() -> None:
-    """One head, numbers in a row, and nothing of the library in them."""
+    """One head, consecutive numbers, and no import from the library."""
     scripts = [*SCRIPTS.walk_revisions()]
     assert [f"v{number:04d}" for number in range(len(scripts), 0, -1)] == [
         script.revision for script in scripts
@@ -142,7 +142,7 @@ def set_version(backend: SqliteBackend, url: str, version: str, oldest: str) -> 
 
 
 def test_a_schema_from_the_future_is_refused(backend: SqliteBackend, url: str) -> None:
-    """A schema that says it is too new for this library is not touched, and says what to do."""
+    """A schema too new for this library is left alone, and the error says what to do."""
     set_version(backend, url, "v9999", "v9998")
     before = Path(url.removeprefix("sqlite:///")).read_bytes()
 
@@ -167,7 +167,7 @@ def test_a_schema_from_the_future_is_refused(backend: SqliteBackend, url: str) -
 def test_records_of_the_version_that_disagree_are_refused(
     backend: SqliteBackend, url: str, statement: str
 ) -> None:
-    """Where Alembic's record and ours differ, nothing is known, so nothing is done."""
+    """If Alembic's record and ours differ, the version is unknown and nothing is done."""
     backend.rows(url, statement)
 
     with pytest.raises(SchemaVersionError):
@@ -186,7 +186,7 @@ def test_a_database_of_an_earlier_checkout_is_refused(backend: SqliteBackend, ur
 
 
 def test_a_newer_schema_that_is_compatible_is_used(backend: SqliteBackend, url: str) -> None:
-    """A rolling upgrade: the library runs on a newer schema that still serves it."""
+    """Rolling upgrade: the library runs on a newer schema that still supports it."""
     set_version(backend, url, "v9999", SCHEMA_VERSION)
 
     with CapsuleRegistry.open(url) as registry:
@@ -197,7 +197,7 @@ def test_a_newer_schema_that_is_compatible_is_used(backend: SqliteBackend, url: 
 def test_an_upgrade_past_the_library_stops_an_open_registry(
     registry: CapsuleRegistry, backend: SqliteBackend, url: str
 ) -> None:
-    """A registry that is open when the schema leaves it behind writes nothing more."""
+    """A registry open during an upgrade past its library writes nothing more."""
     set_version(backend, url, "v9999", "v9998")
 
     with pytest.raises(SchemaVersionError):
@@ -206,7 +206,7 @@ def test_an_upgrade_past_the_library_stops_an_open_registry(
 
 
 def test_migrating_can_be_left_to_the_operator(backend: SqliteBackend) -> None:
-    """With `migrate=False` a database without a schema is refused, and nothing is made."""
+    """With `migrate=False` a database without a schema is refused, and nothing is created."""
     url = backend.empty_url()
     with pytest.raises(RegistryUnavailableError, match="does not exist"):
         CapsuleRegistry.open(url, migrate=False)
@@ -218,7 +218,7 @@ def test_migrating_can_be_left_to_the_operator(backend: SqliteBackend) -> None:
 
 
 def test_a_file_with_anything_in_it_is_copied_before_an_upgrade(backend: SqliteBackend) -> None:
-    """The copy has what was there; the upgraded file has it too, beside the registry's tables."""
+    """The copy and the upgraded file both keep the content, the latter beside the new tables."""
     url = backend.empty_url()
     backend.rows(url, "CREATE TABLE diary (entry TEXT)")
     backend.rows(url, "INSERT INTO diary VALUES ('mine')")
@@ -244,7 +244,7 @@ def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProce
 
 
 def test_alembic_itself_upgrades_from_a_checkout(backend: SqliteBackend) -> None:
-    """`alembic upgrade head` with the environment's URL makes a database that can be opened."""
+    """`alembic upgrade head` with the environment's URL creates a schema that opens."""
     url = backend.empty_url()
     result = run_python("-m", "alembic", "upgrade", "head", CAPSULE_REGISTRY_DATABASE=url)
 
@@ -280,7 +280,7 @@ def wheel_contents(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 
 def test_the_wheel_carries_the_migrations(wheel_contents: set[str]) -> None:
-    """A wheel has every migration, the environment and the mark of a typed package."""
+    """The wheel has every migration, `env.py` and `py.typed`."""
     expected: set[Any] = {
         "capsule_registry/migrations/env.py",
         "capsule_registry/py.typed",

@@ -1,4 +1,4 @@
-"""What a server needs beyond a file: its schema, its clock, its users and its failures."""
+"""What a server has beyond a file: migrations, a clock, users and network failures."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def test_the_migrations_make_what_the_tables_say(backend: Backend, url: str) -> 
         differences = compare_metadata(context, tables)
     database.close()
 
-    # Made on a cluster by whoever changes the schema, before there is one.
+    # On a cluster an upgrade creates its lock table before the schema.
     beside = [one for one in differences if str(one[1]) == "capsule_registry_schema_lock"]
     assert beside == differences
 
 
 def test_a_server_is_upgraded_only_when_that_is_asked_for(server: ServerBackend) -> None:
-    """Opening says which command to run; `migrate=True` and the command do it."""
+    """Opening names the command to run; `migrate=True` and the command upgrade."""
     url = server.empty_url()
     with pytest.raises(SchemaVersionError, match="db upgrade"):
         CapsuleRegistry.open(url)
@@ -66,7 +66,7 @@ def test_a_server_is_upgraded_only_when_that_is_asked_for(server: ServerBackend)
 
 
 def test_an_upgrade_that_was_cut_short_is_taken_up_again(server: ServerBackend) -> None:
-    """With only some of the tables made, the next upgrade makes the rest."""
+    """If only some tables exist, the next upgrade creates the rest."""
     url = server.empty_url()
     engine = engine_on(url)
     with engine.begin() as connection:
@@ -84,7 +84,7 @@ def test_an_upgrade_that_was_cut_short_is_taken_up_again(server: ServerBackend) 
 
 
 def test_the_time_is_the_servers(server: ServerBackend, url: str) -> None:
-    """What is written has the server's time, read after the lock, in UTC to the microsecond."""
+    """Rows carry the server's time, read after the lock, in UTC to the microsecond."""
     with CapsuleRegistry.open(url) as registry:
         written = registry.register(make_manifest()).registered_at
         others = [registry.register(make_manifest(f"c{n}")).registered_at for n in range(3)]
@@ -98,7 +98,7 @@ def test_the_time_is_the_servers(server: ServerBackend, url: str) -> None:
 
 
 def test_the_database_user_is_recorded(server: ServerBackend, url: str) -> None:
-    """Each revision has who the database says is connected."""
+    """Each revision records the user that the database sees connected."""
     with CapsuleRegistry.open(url) as registry:
         registry.register(make_manifest())
 
@@ -106,7 +106,7 @@ def test_the_database_user_is_recorded(server: ServerBackend, url: str) -> None:
 
 
 def test_an_engine_of_the_callers_own_is_used(server: ServerBackend, url: str) -> None:
-    """It is used, and not disposed of; one of another isolation is refused."""
+    """It is not disposed of; one with another isolation level is refused."""
     engine = engine_on(url, isolation_level="READ COMMITTED")
     with CapsuleRegistry.open(engine=engine) as registry:
         registry.register(make_manifest())
@@ -121,7 +121,7 @@ def test_an_engine_of_the_callers_own_is_used(server: ServerBackend, url: str) -
 
 
 def test_a_read_of_one_statement_is_one_round_trip(server: ServerBackend, url: str) -> None:
-    """Nothing is sent before or after it; with an engine of the caller's, at most a ROLLBACK is."""
+    """Nothing is sent before or after; with the caller's engine, at most a ROLLBACK."""
     options = {"pool_size": 1, "max_overflow": 0}
     engine = engine_on(url, isolation_level="READ COMMITTED", **options)
     counts = {}
@@ -155,7 +155,7 @@ def test_a_database_that_is_missing_is_unavailable(server: ServerBackend, url: s
 
 
 def test_a_pool_that_is_exhausted_is_unavailable(server: ServerBackend, url: str) -> None:
-    """A connection that does not become free in time is the error that is worth a retry."""
+    """If no connection becomes free in time, the error is one worth retrying."""
     options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.1}
     with CapsuleRegistry.open(url, engine_options=options) as registry:  # noqa: SIM117 - one after the other
         with registry._database.reader.connect():
@@ -164,7 +164,7 @@ def test_a_pool_that_is_exhausted_is_unavailable(server: ServerBackend, url: str
 
 
 def test_broken_connections_are_replaced(server: ServerBackend, url: str) -> None:
-    """After every connection of the pool was broken, reads and writes go on."""
+    """After all pooled connections broke, reads and writes go on."""
     with CapsuleRegistry.open(url) as registry:
         registry.register(make_manifest("before"))
         server.break_connections(url)
@@ -177,7 +177,7 @@ def test_broken_connections_are_replaced(server: ServerBackend, url: str) -> Non
 def test_a_unit_whose_connection_breaks_is_run_again_as_a_whole(
     server: ServerBackend, url: str
 ) -> None:
-    """`run` calls its work again in a new transaction, and it is done once."""
+    """`run` calls its work again in a new transaction, and it is committed once."""
     calls: list[None] = []
     with CapsuleRegistry.open(url) as registry:
 
@@ -198,7 +198,7 @@ def test_a_unit_whose_connection_breaks_is_run_again_as_a_whole(
 def test_a_commit_whose_answer_was_lost_is_looked_up(
     server: ServerBackend, url: str, monkeypatch: pytest.MonkeyPatch, took_place: bool
 ) -> None:
-    """Whether or not it took place, the change is there exactly once, and the caller knows."""
+    """Committed or not, the change is there exactly once, and the caller knows."""
     with CapsuleRegistry.open(url) as registry:
         dialect = registry._database.engine.dialect
         original = dialect.do_commit
@@ -226,7 +226,7 @@ def test_a_commit_whose_answer_was_lost_is_looked_up(
 def test_a_commit_that_was_lost_and_then_pruned_is_unknown(
     server: ServerBackend, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the revision that would tell is gone, nobody says that nothing was written."""
+    """If the revision that would tell was pruned, the outcome is reported as unknown."""
     with CapsuleRegistry.open(url) as registry, CapsuleRegistry.open(url) as other:
         registry.list()
         dialect = registry._database.engine.dialect
@@ -248,7 +248,7 @@ def test_a_commit_that_was_lost_and_then_pruned_is_unknown(
 def test_the_connection_of_lookups_is_kept_and_goes_with_the_registry(
     server: ServerBackend, url: str
 ) -> None:
-    """It is the same for all lookups, another after it broke, and closed when the registry is."""
+    """All lookups share it; it is replaced after it breaks, and closed with the registry."""
     with CapsuleRegistry.open(url) as registry:
         registry.register(make_manifest(), uuids=[uuid4()])
 
@@ -269,7 +269,7 @@ def test_the_connection_of_lookups_is_kept_and_goes_with_the_registry(
 
 
 def test_a_lookup_beside_another_uses_the_pool(server: ServerBackend, url: str) -> None:
-    """A thread that finds the kept connection in use waits for nobody."""
+    """A thread that finds the kept connection in use does not wait."""
     session = uuid4()
     with CapsuleRegistry.open(url) as registry:
         registry.register(make_manifest(), uuids=[session])
@@ -282,7 +282,7 @@ def test_a_lookup_beside_another_uses_the_pool(server: ServerBackend, url: str) 
 def test_a_connection_that_is_cut_without_a_word_is_made_again(
     server: ServerBackend, url: str
 ) -> None:
-    """There is no code that says so, and yet both lookups and units are done on another one."""
+    """The driver gives no error code, yet lookups and units are done on a new connection."""
     session = uuid4()
     with CapsuleRegistry.open(url) as registry:
         registry.register(make_manifest(), uuids=[session])
@@ -298,7 +298,7 @@ def test_a_connection_that_is_cut_without_a_word_is_made_again(
 
 
 def cut(driver: Any) -> None:
-    """End the connection of a driver, as a server or a network that dies does."""
+    """End the driver's connection, as a crashed server or network does."""
     descriptor = driver.fileno() if hasattr(driver, "fileno") else driver._sock.fileno()
     with socket.socket(fileno=os.dup(descriptor)) as its_socket:
         its_socket.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""What a person reads in plain SQL: the views, and the fences around the history."""
+"""What plain SQL shows: the views, and the triggers that protect the history."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def view(backend: Backend, url: str, name: str, *columns: str) -> list[tuple[Any
 def test_registered_capsules_are_counted(
     filled: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """One row per registered capsule; a reservation is none."""
+    """The view has one row per registered capsule, and none for a reservation."""
     columns = ("id", "version", "state", "generation", "uplink_count", "uuid_count", "tool_count")
     assert [("alpha", "0.2.0", "ready", 4, 0, 1, 0)] == view(
         backend, url, "registered_capsules", *columns
@@ -54,7 +54,7 @@ def test_registered_capsules_are_counted(
 def test_the_audit_log_joins_who_and_what(
     filled: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """Each event with who did it, when and why."""
+    """Each event is shown with who did it, when and why."""
     found = view(backend, url, "audit_log", "revision", "position", "actor", "reason", "action")
 
     assert [
@@ -70,7 +70,7 @@ def test_the_audit_log_joins_who_and_what(
 def test_the_history_of_a_capsule_has_an_interval_for_each_generation(
     filled: CapsuleRegistry, backend: Backend, url: str, clock: Clock
 ) -> None:
-    """From when until when each stood, in revisions and times, and by whom."""
+    """Start and end of each generation, in revisions and times, and by whom."""
     clock.step(timedelta(hours=1))
     filled.unregister("alpha")
     columns = ("generation", "version", "until_revision", "from_time", "until_time", "ended_by")
@@ -92,7 +92,7 @@ def test_the_history_of_a_capsule_has_an_interval_for_each_generation(
 def test_live_uuids_are_those_that_no_lease_has_let_go(
     filled: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """With the state of the capsule: null is a reservation. An expired lease takes its UUIDs."""
+    """UUIDs of expired leases are absent; the capsule's state is null for a reservation."""
     columns = ("capsule_id", "state", "generation")
     assert [("alpha", "ready", 4), ("ghost", None, None)] == sorted(
         view(backend, url, "live_uuids", *columns)
@@ -117,7 +117,7 @@ def test_live_uuids_are_those_that_no_lease_has_let_go(
 def test_grants_and_tools_are_found_by_what_they_allow(
     filled: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """Who may do what, and who offers it, in one WHERE."""
+    """One WHERE finds who may do what, and who offers which tool."""
     columns = ("capsule_id", "capability", "value", "state")
     assert [("alpha", "ipc_publish", "llm.*", "ready")] == view(
         backend, url, "capability_grants", *columns
@@ -142,7 +142,7 @@ def test_grants_and_tools_are_found_by_what_they_allow(
 def test_the_history_is_fenced(
     filled: CapsuleRegistry, backend: Backend, url: str, statement: str
 ) -> None:
-    """Nothing of it is changed or deleted by hand; pruning and dropping are let through."""
+    """It cannot be changed or deleted by hand; pruning and dropping are let through."""
     with pytest.raises(Exception, match="append-only"):
         backend.rows(url, statement)
     assert filled.history.verify().ok

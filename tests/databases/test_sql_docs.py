@@ -31,9 +31,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "sql.md").read_text()
 MARK = "@@ answer"
 SESSION = UUID("6f9619ff-8b86-4d01-b42d-00cf4fc964ff")
 ADRIFT, LEASE = (UUID(int=number) for number in (1, 2))
-#: Questions that the registry of the tests has no answer for.
+#: Questions to which the tests' registry has no answer.
 WITHOUT_ROWS: set[str] = set()
-#: What some answers must be: the lines, of those columns.
+#: The lines that some answers must have, by their columns.
 TELLING: dict[str, list[tuple[str, ...]]] = {
     "Who registered a capsule, when and why?": [("5", "alice"), ("8", "operator")],
     "What was registered at a revision?": [("importer", "5"), ("notes", "8")],
@@ -58,7 +58,7 @@ TELLING: dict[str, list[tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement of the page, the question above it, and the database that it is for, if one."""
+    """A statement of the page, its question, and the one database it is for, if any."""
 
     question: str
     database: str
@@ -69,7 +69,7 @@ class Statement:
 
 
 def sections() -> dict[str, str]:
-    """Return the text below each heading of the third level."""
+    """Return the text under each third-level heading."""
     parts = re.split(r"^##(#?) +(.+)\n", PAGE, flags=re.MULTILINE)[1:]
     found = zip(parts[::3], parts[1::3], parts[2::3], strict=True)
     return {title: text for level, title, text in found if level}
@@ -96,7 +96,7 @@ class Object:
 
 @pytest.fixture
 def filled(registry: CapsuleRegistry, url: str, clock: Clock) -> CapsuleRegistry:
-    """A registry with something for each question; each hour is one step of its story."""
+    """A registry with an answer for each question, one step per hour."""
     tool = {"name": "find", "description": "finds", "input_schema": {}}
     notes: dict[str, Any] = {"tool": [tool], "capabilities": {"ipc_publish": ["llm.*", "llm"]}}
     registry.register(make_manifest("retired"))
@@ -133,7 +133,7 @@ def filled(registry: CapsuleRegistry, url: str, clock: Clock) -> CapsuleRegistry
 
 
 def lease() -> dict[str, Any]:
-    """Return a lease that expires soon, by the real clock, which the statements go by."""
+    """Return a lease that expires soon by the real clock, which the statements use."""
     now = datetime.now(UTC)
     return {
         "namespace": "default",
@@ -150,7 +150,7 @@ def lease() -> dict[str, Any]:
 
 
 def client(url: str) -> tuple[list[str], dict[str, str]]:
-    """Return the client that reads a script and prints bare rows, and what its environment has."""
+    """Return the command of the client that prints bare rows, and its environment."""
     place = read_address(url).first_url
     match place.get_backend_name():
         case "sqlite":
@@ -169,7 +169,7 @@ def client(url: str) -> tuple[list[str], dict[str, str]]:
 
 
 def answers(url: str, statements: list[Statement]) -> list[list[str]]:
-    """Return the lines that each of *statements* prints; one that fails is named."""
+    """Return the lines that each statement prints; fail with the name of one that fails."""
     command, environment = client(url)
     program = shutil.which(command[0])
     if program is None:
@@ -195,7 +195,7 @@ def answers(url: str, statements: list[Statement]) -> list[list[str]]:
 
 
 def is_told(line: str, words: tuple[str, ...]) -> bool:
-    """Say whether *words* are columns of *line*, in that order."""
+    """Return whether *words* are columns of *line*, in that order."""
     columns = iter(re.split(r"[|\t]", line))
     return all(word in columns for word in words)
 
@@ -203,7 +203,7 @@ def is_told(line: str, words: tuple[str, ...]) -> bool:
 def test_every_statement_runs_and_finds_something(
     filled: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """In the client it is for, with nothing on standard error and at least one row."""
+    """Its client prints at least one row, and nothing on standard error."""
     statements = [one for one in STATEMENTS if one.runs_on(backend.name)]
     found = answers(url, statements)
     pairs = [*zip(statements, found, strict=True)]
@@ -226,7 +226,7 @@ def test_every_statement_runs_and_finds_something(
 def test_a_statement_that_fails_is_named(
     filled: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """The control: of several statements the one that fails, after those that ran."""
+    """The control: of several statements, the failing one is named."""
     broken = Statement("Is it broken?", "", "SELECT nothing FROM nowhere;")
 
     with pytest.raises(pytest.fail.Exception, match=r"Is it broken\?"):
@@ -236,7 +236,7 @@ def test_a_statement_that_fails_is_named(
 def test_the_checks_see_what_was_done_to_the_history(
     filled: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """What an auditor counts on to be 0, or to agree, says so where it is not."""
+    """An auditor's query that should return 0 or agree does not after tampering."""
     for statement in (
         "DELETE FROM events WHERE revision = 5 AND position = 1",
         "DELETE FROM revisions WHERE revision IN (4, 8, 16)",
@@ -256,7 +256,7 @@ def test_the_checks_see_what_was_done_to_the_history(
 
 
 def test_every_table_and_view_is_described_with_its_columns(backend: Backend, url: str) -> None:
-    """The page has a table of columns for each of them, whole and in order."""
+    """The page lists the columns of each, complete and in order."""
     database = Database.open(url)
     with database.connected(database.engine) as connection:
         found = sa.inspect(connection)
@@ -276,7 +276,7 @@ def test_every_table_and_view_is_described_with_its_columns(backend: Backend, ur
 
 
 def test_the_diagram_has_every_table() -> None:
-    """With its whole primary key."""
+    """Each has its whole primary key."""
     [diagram] = re.findall(r"```mermaid\n(.*?)```", PAGE, flags=re.DOTALL)
 
     assert {
@@ -290,7 +290,7 @@ def test_the_diagram_has_every_table() -> None:
 
 
 def test_every_question_is_answered_on_every_database() -> None:
-    """At least twenty questions, each with one statement a block, that names the namespace."""
+    """At least twenty questions, one statement per block, each naming the namespace."""
     assert len(QUESTIONS) >= 20
     assert {*QUESTIONS} == {one.question for one in STATEMENTS}
     assert {one.database for one in STATEMENTS} == {"", *NAMES}

@@ -1,4 +1,4 @@
-"""A SQLite file: made for its owner alone, opened with the settings that the guarantees need."""
+"""A SQLite file: private to its owner, opened with the settings that the guarantees need."""
 
 from __future__ import annotations
 
@@ -84,12 +84,12 @@ def test_the_settings_are_read_back(registry: CapsuleRegistry) -> None:
 def test_libraries_with_the_wal_reset_race_are_known(
     version: tuple[int, int, int], affected: bool
 ) -> None:
-    """The race is in 3.7.0 to 3.51.2, but for the patched lines 3.44.6 and 3.50.7."""
+    """Versions 3.7.0 to 3.51.2 have the race, except the patched 3.44.6 and 3.50.7."""
     assert affected == has_wal_reset_race(version)
 
 
 def test_the_library_in_use_has_no_race() -> None:
-    """Where there is a wheel, a safe library is used; elsewhere the journal mode is."""
+    """A safe library is used where a wheel exists, elsewhere a safe journal mode."""
     assert not has_wal_reset_race(sqlite_module.sqlite_version_info)
 
 
@@ -101,7 +101,7 @@ def test_a_registry_in_memory_is_private() -> None:
 
 
 def test_without_a_url_the_users_data_directory_is_used(tmp_path: Path) -> None:
-    """The default database is made, with its directory, for its owner alone."""
+    """The default database and its directory are created for their owner alone."""
     with CapsuleRegistry.open() as registry:
         registry.register(make_manifest())
     [file] = tmp_path.rglob("registry.db")
@@ -124,7 +124,7 @@ def test_without_a_url_the_users_data_directory_is_used(tmp_path: Path) -> None:
     ],
 )
 def test_a_url_that_is_none_of_ours_is_refused(url: str) -> None:
-    """Text that is no URL of a supported database is invalid input."""
+    """Text that is not the URL of a supported database is invalid input."""
     with pytest.raises(InvalidDatabaseError):
         CapsuleRegistry.open(url)
 
@@ -142,7 +142,7 @@ def test_a_url_that_is_none_of_ours_is_refused(url: str) -> None:
     ],
 )
 def test_no_password_is_ever_shown(url: str) -> None:
-    """Neither the sentence nor the facts of an error hold what may be a secret."""
+    """Neither an error's message nor its attributes hold a possible secret."""
     with pytest.raises(InvalidDatabaseError) as caught:
         CapsuleRegistry.open(url)
 
@@ -150,7 +150,7 @@ def test_no_password_is_ever_shown(url: str) -> None:
 
 
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:
-    """The directory of a named database is never made."""
+    """The directory of an explicitly given database is never created."""
     with pytest.raises(RegistryUnavailableError, match=r"the directory .* does not exist"):
         CapsuleRegistry.open(f"sqlite:///{tmp_path}/missing/r.db")
 
@@ -175,7 +175,7 @@ def test_a_directory_is_no_database(tmp_path: Path) -> None:
 
 
 def test_somebody_elses_tables_are_left_alone(backend: SqliteBackend) -> None:
-    """A file in which a table of ours is another program's is refused, and not even copied."""
+    """A file where another program owns a table of our name is refused, and not copied."""
     url = backend.empty_url()
     backend.rows(url, "CREATE TABLE events (what TEXT)")
     for _ in range(2):
@@ -190,7 +190,7 @@ def test_somebody_elses_tables_are_left_alone(backend: SqliteBackend) -> None:
 def test_any_data_directory_will_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """The default file is where the data directory is, whatever characters that has."""
+    """The default file is in the data directory, whatever characters its path has."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / name))
     CapsuleRegistry.open().close()
 
@@ -199,7 +199,7 @@ def test_any_data_directory_will_do(
 
 
 def test_a_read_only_registry_sees_later_commits(registry: CapsuleRegistry, url: str) -> None:
-    """A reader is strict too: what commits after it was opened is seen."""
+    """Its reads are strict too: commits after it was opened are visible."""
     with CapsuleRegistry.open(url, read_only=True) as reader:
         assert [] == reader.list()
         registry.register(make_manifest())
@@ -207,7 +207,7 @@ def test_a_read_only_registry_sees_later_commits(registry: CapsuleRegistry, url:
 
 
 def test_the_file_system_is_read_from_the_table_of_mounts() -> None:
-    """The longest mount point that the path lies under counts; blanks in it are escaped."""
+    """The longest mount point above the path counts; blanks in it are escaped."""
     mounts = (
         "overlay / overlay rw 0 0\nserver:/x /mnt/share nfs4 rw 0 0\n"
         "/dev/sdb /mnt/share/local ext4 rw 0 0\n//host/a /mnt/a\\040b cifs rw 0 0\n"
@@ -233,7 +233,7 @@ def test_the_file_system_is_read_from_the_table_of_mounts() -> None:
 
 
 def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Locks cannot be trusted there, so nothing is made, and the message says what to do."""
+    """Locks are unreliable there, so nothing is created, and the message says what to do."""
     monkeypatch.setattr(
         "capsule_registry.database.dialects.sqlite_file._mounts", lambda: "x:/y / nfs4 rw 0 0"
     )
@@ -246,7 +246,7 @@ def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_network_file_system_can_be_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who says so may open a file there; a file that exists is refused too unless they do."""
+    """An option permits new and existing files there; without it both are refused."""
     monkeypatch.setattr(
         "capsule_registry.database.dialects.sqlite_file._mounts", lambda: "x:/y / nfs4 rw 0 0"
     )
@@ -266,7 +266,7 @@ def test_a_network_file_system_can_be_allowed(
 def test_a_file_with_two_names_is_refused(
     registry: CapsuleRegistry, url: str, tmp_path: Path
 ) -> None:
-    """Under each hard link SQLite would keep another log, so what one commits the other loses."""
+    """SQLite keeps a log per hard link, so one would lose the other's commits."""
     registry.register(make_manifest())
     registry.close()
     (tmp_path / "second.db").hardlink_to(url.removeprefix("sqlite:///"))
@@ -279,7 +279,7 @@ def test_a_file_with_two_names_is_refused(
 def test_media_that_cannot_be_written_are_read_as_they_are(
     registry: CapsuleRegistry, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A database is read there, but not one whose log has commits that nobody could read."""
+    """A database there can be read, unless its log has commits that could not be read."""
     registry.register(make_manifest())
     flags = os.statvfs_result([*os.statvfs("/")[:8], os.ST_RDONLY, 255])
     monkeypatch.setattr(os, "statvfs", lambda path: flags)
@@ -292,7 +292,7 @@ def test_media_that_cannot_be_written_are_read_as_they_are(
 
 
 def test_a_link_to_itself_is_invalid(tmp_path: Path) -> None:
-    """A path that never ends is no database."""
+    """A path that never resolves is not a database."""
     link = tmp_path / "loop.db"
     link.symlink_to(link)
     with pytest.raises((InvalidDatabaseError, RegistryUnavailableError)):
@@ -310,7 +310,7 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
 
 
 def test_a_dangling_link_is_not_followed(tmp_path: Path) -> None:
-    """A file is never made at the far end of a link that somebody else may have laid."""
+    """No file is created at the target of a link that somebody else may have placed."""
     link = tmp_path / "r.db"
     link.symlink_to(tmp_path / "elsewhere" / "r.db")
     with pytest.raises((RegistryUnavailableError, PermissionDeniedError)):
@@ -320,7 +320,7 @@ def test_a_dangling_link_is_not_followed(tmp_path: Path) -> None:
 def test_read_only_reads_and_refuses_the_rest(
     registry: CapsuleRegistry, url: str, backend: SqliteBackend
 ) -> None:
-    """A read-only registry answers, refuses every change, and makes nothing that is missing."""
+    """A read-only registry answers, refuses every change, and creates nothing."""
     registry.register(make_manifest())
     with CapsuleRegistry.open(url, read_only=True) as reader:
         assert ["alpha"] == reader.list()
@@ -337,7 +337,7 @@ def test_read_only_reads_and_refuses_the_rest(
 
 
 def test_read_only_refuses_a_database_without_a_schema(backend: SqliteBackend) -> None:
-    """It says which command makes the schema, and does not make it."""
+    """The error names the command that creates the schema."""
     url = backend.empty_url()
     backend.rows(url, "CREATE TABLE diary (entry TEXT)")
     with pytest.raises(SchemaVersionError, match="db upgrade"):
@@ -347,7 +347,7 @@ def test_read_only_refuses_a_database_without_a_schema(backend: SqliteBackend) -
 def test_a_locked_database_is_unavailable(
     registry: CapsuleRegistry, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lock that outlasts the patience of a writer is the error that is worth a retry."""
+    """If a lock outlasts a writer's patience, the error is one worth retrying."""
     monkeypatch.setattr("capsule_registry.database.dialects.sqlite_file.BUSY_TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr("capsule_registry.database.retries.RETRY_SECONDS", 0.5)
     holder = sqlite_module.connect(url.removeprefix("sqlite:///"), isolation_level=None)
@@ -365,7 +365,7 @@ def test_a_locked_database_is_unavailable(
 def test_a_backup_is_a_database_of_its_own(
     registry: CapsuleRegistry, url: str, tmp_path: Path
 ) -> None:
-    """A backup has what had committed, mode 0600, and never overwrites a file."""
+    """A backup has all committed data and mode 0600, and never overwrites a file."""
     registry.register(make_manifest())
     copy = tmp_path / "copy.db"
     with RegistryAdmin.open(url, read_only=True) as admin:
@@ -380,7 +380,7 @@ def test_a_backup_is_a_database_of_its_own(
 
 
 def test_an_engine_of_sqlite_is_refused(registry: CapsuleRegistry) -> None:
-    """A SQLite engine made elsewhere has not the settings, so it is not taken."""
+    """A SQLite engine created elsewhere lacks the settings."""
     with pytest.raises(InvalidDatabaseError, match="open a SQLite file by its URL"):
         CapsuleRegistry.open(engine=registry._database.engine)
 
@@ -388,7 +388,7 @@ def test_an_engine_of_sqlite_is_refused(registry: CapsuleRegistry) -> None:
 def test_a_row_that_cannot_be_read_is_an_error_of_ours_in_a_transaction_too(
     backend: SqliteBackend, registry: CapsuleRegistry, url: str
 ) -> None:
-    """Also where the rows before it can be, so that it is not found before they are fetched."""
+    """Also when the rows before it are readable, so it only fails on fetching."""
     for name in ("alpha", "beta"):
         registry.register(make_manifest(name))
     backend.rows(url, "UPDATE capsules SET version = CAST(x'ff' AS TEXT) WHERE id = 'beta'")

@@ -1,4 +1,4 @@
-"""Upgrades that meet other processes: many at once, killed midway, and while others write."""
+"""Upgrades beside other processes: many at once, killed midway, and during writes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from support.backends import Backend
 
-# Python warns of a fork where there are threads.
+# Python warns of a fork beside threads.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 NUMBER = int(SCHEMA_VERSION.removeprefix("v"))
@@ -38,12 +38,12 @@ NEXT = f"v{NUMBER + 1:04d}"
 
 @pytest.mark.parametrize("name", URLS)
 def test_the_tables_are_those_that_were_reviewed(name: str) -> None:
-    """docs/schema has the statements of each database (`python tests/schemas.py` writes them)."""
+    """They match docs/schema, which `python tests/support/schemas.py` writes."""
     assert file_of(name).read_text() == statements(name)
 
 
 def test_many_processes_upgrade_at_once(backend: Backend) -> None:
-    """Eight run `db upgrade` on an empty database: all succeed, and the schema is whole."""
+    """Eight run `db upgrade` on an empty database: all succeed, and the schema is complete."""
     url = backend.empty_url()
 
     def upgrade(number: int, say: Callable[[str], None]) -> None:
@@ -56,7 +56,7 @@ def test_many_processes_upgrade_at_once(backend: Backend) -> None:
 
 
 def killed_at(url: str, statement: int) -> int:
-    """Upgrade in a process that is killed before it runs that statement; return its exit code."""
+    """Return the exit code of an upgrade that is killed before the given statement."""
 
     def upgrade(say: Callable[[str], None]) -> None:
         count = 0
@@ -76,7 +76,7 @@ def killed_at(url: str, statement: int) -> int:
 
 @pytest.mark.parametrize("statement", [6, 12, 18, 24, 30, 36, 42])
 def test_an_upgrade_that_is_killed_is_taken_up_again(backend: Backend, statement: int) -> None:
-    """Wherever it was killed, no lock is left, and the next upgrade makes the schema whole."""
+    """Wherever it was killed, no lock is left, and the next upgrade completes the schema."""
     url = backend.empty_url()
     assert -signal.SIGKILL == killed_at(url, statement)
 
@@ -87,7 +87,7 @@ def test_an_upgrade_that_is_killed_is_taken_up_again(backend: Backend, statement
 
 
 def test_a_schema_that_was_left_half_made_is_refused(backend: Backend) -> None:
-    """Until the upgrade is taken up again, opening says which command to run."""
+    """Until the upgrade is resumed, opening names the command to run."""
     url = backend.empty_url()
     killed_at(url, 24)
 
@@ -97,7 +97,7 @@ def test_a_schema_that_was_left_half_made_is_refused(backend: Backend) -> None:
 
 @pytest.fixture
 def url(backend: Backend) -> str:
-    """A database that no other test uses, with this release's schema."""
+    """A database of this test alone, with this release's schema."""
     url = backend.empty_url()
     CapsuleRegistry.open(url, migrate=True).close()
     return url
@@ -105,7 +105,7 @@ def url(backend: Backend) -> str:
 
 @pytest.fixture
 def next_release(tmp_path: Path) -> Path:
-    """The migrations of a release that comes after this one, which still serves this one."""
+    """The migrations of a later release whose schema still supports this one."""
     directory = tmp_path / "migrations"
     shutil.copytree(migrations_directory(), directory)
     (directory / "versions" / f"{NEXT}_next.py").write_text(
@@ -139,7 +139,7 @@ def upgrade_to(version: str, url: str, directory: Path) -> None:
 
 
 def test_the_schemas_of_before_are_used_as_they_are(backend: Backend) -> None:
-    """A library that is rolled out first runs on the schema that it finds, from the oldest on."""
+    """A library rolled out first runs on the schema it finds, back to the oldest."""
     url = backend.empty_url()
     upgrade_to(OLDEST_SUPPORTED, url, migrations_directory())
     with CapsuleRegistry.open(url, migrate=False) as registry:
@@ -152,7 +152,7 @@ def test_the_schemas_of_before_are_used_as_they_are(backend: Backend) -> None:
 
 
 def test_a_rolling_upgrade_stops_nobody(backend: Backend, url: str, next_release: Path) -> None:
-    """While processes of this release write, the next one upgrades: none fails, nothing is lost."""
+    """The next release upgrades while this one writes: no process fails, nothing is lost."""
 
     def write(say: Callable[[str], None]) -> None:
         with CapsuleRegistry.open(url) as registry:
@@ -180,7 +180,7 @@ def test_a_rolling_upgrade_stops_nobody(backend: Backend, url: str, next_release
 
 
 def test_openers_meet_the_next_schema(backend: Backend, url: str, next_release: Path) -> None:
-    """Processes of this release that open a database already upgraded use it as it is."""
+    """Processes of this release open an already upgraded database and leave it as it is."""
     upgrade_to(NEXT, url, next_release)
     before = shape(url)
 

@@ -1,4 +1,4 @@
-"""Tamper evidence: what was written is what is there, or it shows as exactly what differs."""
+"""Tamper evidence: any difference from what was written is reported exactly."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from support.backends import Backend
 
 
-# Python warns of a fork where there are threads.
+# Python warns of a fork beside threads.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 STRAY = (
@@ -44,7 +44,7 @@ UNUSED = (
 
 
 def fill(registry: CapsuleRegistry) -> None:
-    """Make a history in which something is registered at the end."""
+    """Make a history that ends with a registered capsule."""
     make_history(registry)
     registry.register(
         make_manifest(
@@ -58,12 +58,12 @@ def fill(registry: CapsuleRegistry) -> None:
 
 
 def problems(registry: CapsuleRegistry, anchor: Anchor | None = None) -> list[str]:
-    """Return where something is wrong."""
+    """Return the places of all discrepancies."""
     return [found.where for found in registry.history.verify(anchor).discrepancies]
 
 
 def test_what_the_registry_wrote_is_well(registry: CapsuleRegistry) -> None:
-    """After every kind of change nothing is found, and all was read."""
+    """After every kind of change nothing is found, and everything was read."""
     seen: list[int] = []
     for step in STEPS:
         step(registry)
@@ -106,7 +106,7 @@ def test_what_the_registry_wrote_is_well(registry: CapsuleRegistry) -> None:
 def test_an_edit_behind_its_back_shows(
     registry: CapsuleRegistry, backend: Backend, url: str, edit: tuple[str, str, str]
 ) -> None:
-    """In the live tables or in the history: the report says where, and what differs."""
+    """In the live tables or the history: the report says where, and what differs."""
     statement, where, what = edit
     fill(registry)
     assert registry.history.verify().ok
@@ -119,7 +119,7 @@ def test_an_edit_behind_its_back_shows(
 def test_a_tail_that_was_cut_shows_with_an_anchor(
     registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """Without an anchor nothing can be seen; with one taken before the cut it is."""
+    """Without an anchor nothing is noticed; with one taken before the cut it is."""
     registry.register(make_manifest("kept"))
     uuid = uuid4()
     registry.register_uuid(uuid, "kept")
@@ -134,7 +134,7 @@ def test_a_tail_that_was_cut_shows_with_an_anchor(
 def test_a_history_that_was_rewritten_shows_with_an_anchor(
     registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """Another history of the same length, its hashes made anew, is not the anchored one."""
+    """A history of the same length with recomputed hashes is not the anchored one."""
     registry.register(make_manifest("victim"))
     anchor = registry.history.anchor()
     cut_tail(registry, backend, url)
@@ -150,7 +150,7 @@ def test_a_history_that_was_rewritten_shows_with_an_anchor(
 
 
 def test_the_export_is_what_the_hashes_are_made_of(registry: CapsuleRegistry) -> None:
-    """The SHA-256 of each revision's lines is its hash, which the next one's header has."""
+    """The SHA-256 of each revision's lines is its hash, which the next header repeats."""
     fill(registry)
     lines = [*registry.history.export()]
     headers = [number for number, line in enumerate(lines) if "previous_hash" in json.loads(line)]
@@ -168,7 +168,7 @@ def test_the_export_is_what_the_hashes_are_made_of(registry: CapsuleRegistry) ->
 
 
 def test_what_is_pruned_goes_and_the_rest_verifies(registry: CapsuleRegistry) -> None:
-    """All that is registered, and what was since the anchor, can still be told."""
+    """All that is registered, and the history since the anchor, can still be read."""
     then: dict[int, dict[str, Any]] = {}
     anchors = {}
     for step in STEPS:
@@ -204,7 +204,7 @@ def test_what_is_pruned_goes_and_the_rest_verifies(registry: CapsuleRegistry) ->
 
 
 def test_views_that_are_open_end_at_a_pruning(registry: CapsuleRegistry) -> None:
-    """What can be told no more is an error at the next call, and never a wrong answer."""
+    """A view of pruned history raises at the next call, and never answers wrongly."""
     registry.register(make_manifest("a"))
     past, watch = registry.at(revision=1), registry.history.watch(after=1)
     registry.register(make_manifest("b"))
@@ -218,7 +218,7 @@ def test_views_that_are_open_end_at_a_pruning(registry: CapsuleRegistry) -> None
 def test_of_two_prunings_at_once_the_second_finds_it_done(
     registry: CapsuleRegistry, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that comes between the look and the lock of another is no corruption."""
+    """A pruning between another's check and its lock is not taken for corruption."""
     registry.register(make_manifest())
     anchor = registry.history.anchor()
     with CapsuleRegistry.open(url) as other:
@@ -268,7 +268,7 @@ INSERTED = (
 def test_an_edit_of_what_a_pruning_kept_shows(
     registry: CapsuleRegistry, backend: Backend, url: str, statement: str
 ) -> None:
-    """The record of the pruning vouches for it."""
+    """The pruning's own record vouches for it."""
     registry.register(make_manifest("old"))
     anchor = registry.history.anchor()
     registry.register(make_manifest("new"))
@@ -306,7 +306,7 @@ def test_a_restored_database_begins_a_new_incarnation(registry: CapsuleRegistry,
     "text", ["", "{}", "null", "[]", '{"namespace":"a","incarnation":"x","revision":1,"hash":""}']
 )
 def test_text_that_is_no_anchor_is_refused(text: str) -> None:
-    """It is invalid input."""
+    """Such text is invalid input."""
     with pytest.raises(InvalidTextError):
         Anchor.parse(text)
 
@@ -314,7 +314,7 @@ def test_text_that_is_no_anchor_is_refused(text: str) -> None:
 def test_a_lease_that_lasts_too_long_shows(
     registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """A row that the history does not know is reported, whatever the table."""
+    """A row that the history does not know is reported, whatever its table."""
     fill(registry)
     registry.register_uplink("full", make_uplink())
     backend.rows(

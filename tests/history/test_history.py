@@ -1,4 +1,4 @@
-"""Every change is in the history, in rows that recompute from the tables alone."""
+"""Every change is in the history, which can be recomputed from the tables alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def test_the_hash_chain_recomputes_from_the_tables(
     registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """Each hash is the SHA-256 of the revision's lines, and the head has the last one."""
+    """Each hash is the SHA-256 of its revision's lines, and the head has the last one."""
     make_history(registry)
 
     assert_chain_holds(backend, url)
@@ -28,7 +28,7 @@ def test_the_hash_chain_recomputes_from_the_tables(
 def test_the_events_replay_to_the_live_tables(
     registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """After every kind of change the last images of all rows are the rows, before and after."""
+    """After every kind of change, and after `drain`, the last image of each row is the row."""
     make_history(registry)
     assert live(backend, url) == replayed(backend, url)
 
@@ -41,7 +41,7 @@ def test_the_events_replay_to_the_live_tables(
 def test_an_edit_of_an_event_breaks_the_chain(
     registry: CapsuleRegistry, backend: Backend, url: str, event: int
 ) -> None:
-    """The control: the chain does not hold once an event was edited behind its back."""
+    """The control: the chain fails once an event is edited behind the registry's back."""
     make_history(registry)
     backend.tamper(url, "UPDATE events SET capsule_id = 'evil' WHERE revision = ?", [event])
 
@@ -68,7 +68,7 @@ def test_what_goes_by_cascade_has_its_own_event(
 def test_a_repointed_uuid_leaves_one_owner_and_comes_to_the_other(
     registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """The two owners each have an event, and the reservation that held nothing more goes."""
+    """Each owner gets an event, and a reservation left empty is released."""
     uuid = uuid4()
     registry.register_uuid(uuid, "first")
     registry.register_uuid(uuid, "second")
@@ -106,7 +106,7 @@ def test_a_raw_delete_takes_all_that_hangs_on_the_capsule(
 
 
 def test_grants_are_one_row_a_value(registry: CapsuleRegistry, backend: Backend, url: str) -> None:
-    """Each value of each capability is a row; a flag is `true` or no row at all."""
+    """Each value of each capability is a row; a flag is `true` or has no row."""
     registry.register(
         make_manifest(
             capabilities={
@@ -126,7 +126,7 @@ def test_grants_are_one_row_a_value(registry: CapsuleRegistry, backend: Backend,
 
 
 def test_a_manifest_is_stored_once(registry: CapsuleRegistry, backend: Backend, url: str) -> None:
-    """The same text registered again refers to the row that is there, which is never removed."""
+    """Registering the same text again reuses its row, which is never removed."""
     for _ in range(3):
         registry.register(make_manifest())
         registry.unregister("alpha")
@@ -136,7 +136,7 @@ def test_a_manifest_is_stored_once(registry: CapsuleRegistry, backend: Backend, 
 
 
 def test_a_new_namespace_begins_with_its_creation(backend: Backend) -> None:
-    """Opening a namespace creates it once, as revision 1; opening again makes no revision."""
+    """First opening creates it as revision 1; opening again makes no revision."""
     url = backend.empty_url()
     for _ in range(2):
         CapsuleRegistry.open(url, namespace="other", actor="me", migrate=True).close()
@@ -150,7 +150,7 @@ def test_a_new_namespace_begins_with_its_creation(backend: Backend) -> None:
 
 
 def test_namespaces_do_not_see_each_other(registry: CapsuleRegistry, url: str) -> None:
-    """The same id and the same UUID stand in two namespaces, each with its own history."""
+    """The same id and UUID can be in two namespaces, each with its own history."""
     uuid = uuid4()
     registry.register(make_manifest(), uuids=[uuid])
     with CapsuleRegistry.open(url, namespace="other") as other:

@@ -1,4 +1,4 @@
-"""The registry as it was: every read verb answers at every revision what it answered then."""
+"""Time travel: every read verb answers at each revision as it did then."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_every_verb_answers_as_it_did_then(registry: CapsuleRegistry, clock: Clock) -> None:
-    """After each step all answers are noted; at each revision and time they are the same."""
+    """The answers after each step are those at its revision and time."""
     then = [(registry.history.revision, clock.now, answers(registry))]
     for step in STEPS:
         clock.step(timedelta(seconds=10))
@@ -31,14 +31,14 @@ def test_every_verb_answers_as_it_did_then(registry: CapsuleRegistry, clock: Clo
 
 
 def test_before_the_beginning_nothing_is_registered(registry: CapsuleRegistry) -> None:
-    """A time before the namespace was created, and revision 0, are empty."""
+    """Revision 0 and times before the namespace was created are empty."""
     registry.register(make_manifest())
     for past in (registry.at(time=datetime(1999, 1, 1, tzinfo=UTC)), registry.at(revision=0)):
         assert (0, []) == (past.revision, past.list())
 
 
 def test_what_cannot_be_told_is_an_error(registry: CapsuleRegistry) -> None:
-    """A revision beyond the head, and arguments that say nothing or two things."""
+    """A revision beyond the head, and arguments that give neither or both."""
     with pytest.raises(FutureRevisionError) as caught:
         registry.at(revision=2)
     assert (2, 1) == (caught.value.requested, caught.value.head)
@@ -48,7 +48,7 @@ def test_what_cannot_be_told_is_an_error(registry: CapsuleRegistry) -> None:
 
 
 def test_a_snapshot_is_one_moment(registry: CapsuleRegistry, url: str) -> None:
-    """Several reads see the same, whatever commits meanwhile; nobody is kept waiting."""
+    """All its reads see the same state, whatever commits meanwhile, and block nobody."""
     registry.register(make_manifest("before"), uuids=[ONE])
     expected = answers(registry)
     with CapsuleRegistry.open(url) as other, registry.snapshot() as view:
@@ -63,7 +63,7 @@ def test_a_snapshot_is_one_moment(registry: CapsuleRegistry, url: str) -> None:
 
 
 def test_the_instance_of_a_record_is_found_again(registry: CapsuleRegistry) -> None:
-    """A view gives the very object that this process registered, if it stands still."""
+    """A view returns the very object that this process registered, if it is still registered."""
     capsule = Reporting()
     registry.register(capsule)
     with registry.snapshot() as view:

@@ -30,7 +30,7 @@ AT_ONCE = timedelta(0)
 
 
 def test_a_watch_yields_whole_revisions_in_order(registry: CapsuleRegistry) -> None:
-    """From any revision on: the same ones, each with all its events."""
+    """From any revision on: the same revisions, each with all its events."""
     make_history(registry)
     everything = [*registry.history.watch(after=0, timeout=AT_ONCE)]
 
@@ -44,7 +44,7 @@ def test_a_watch_yields_whole_revisions_in_order(registry: CapsuleRegistry) -> N
 
 
 def test_a_cascade_is_told_event_by_event(registry: CapsuleRegistry) -> None:
-    """Unregistering tells of each uplink and UUID that goes along, with what it was."""
+    """Unregistering yields an event for each uplink and UUID removed, with its old row."""
     registry.register(make_manifest(uplink=[CLI]), uuids=["00000000-0000-0000-0000-000000000001"])
     watch = registry.history.watch(timeout=AT_ONCE)
     registry.unregister("alpha")
@@ -63,7 +63,7 @@ def test_a_cascade_is_told_event_by_event(registry: CapsuleRegistry) -> None:
 
 
 def test_progress_is_an_attribute(registry: CapsuleRegistry) -> None:
-    """`revision` is where to go on from, and `lag` how much there is left."""
+    """`revision` is where to resume, and `lag` the number of revisions left."""
     watch = registry.history.watch(timeout=AT_ONCE)
     for name in ("a", "b", "c"):
         registry.register(make_manifest(name))
@@ -102,7 +102,7 @@ def test_a_watch_waits_for_what_comes(registry: CapsuleRegistry, url: str) -> No
 
 
 def test_a_start_beyond_the_head_is_an_error(registry: CapsuleRegistry) -> None:
-    """Nothing is known of what is not there yet."""
+    """Nothing is known about revisions that do not exist yet."""
     with pytest.raises(FutureRevisionError):
         next(registry.history.watch(after=2, timeout=AT_ONCE))
 
@@ -110,7 +110,7 @@ def test_a_start_beyond_the_head_is_an_error(registry: CapsuleRegistry) -> None:
 def test_a_revision_that_is_missing_is_an_error(
     registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """Never silence: a gap, or a revision that lost an event, ends the watch."""
+    """A gap, or a revision that lost an event, ends the watch, never silently."""
     make_history(registry)
     backend.tamper(url, "DELETE FROM events WHERE revision = 3 AND position = 0")
     watch = registry.history.watch(after=0, timeout=AT_ONCE)
@@ -125,7 +125,7 @@ def test_a_revision_that_is_missing_is_an_error(
 def test_another_incarnation_ends_the_watch(
     registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """Once the database was brought back from a backup, positions mean nothing any more."""
+    """Once the database was restored from a backup, positions mean nothing."""
     watch, past = registry.history.watch(timeout=AT_ONCE), registry.at(revision=1)
     backend.rows(url, "UPDATE namespaces SET incarnation = '00000000-0000-0000-0000-000000000001'")
     with pytest.raises(IncarnationChangedError):
@@ -135,7 +135,7 @@ def test_another_incarnation_ends_the_watch(
 
 
 def test_a_watch_is_resumed_in_the_same_history(registry: CapsuleRegistry, url: str) -> None:
-    """With the incarnation that goes with the revision, a restore since is never passed over."""
+    """Given revision and incarnation, a restore since then is never missed."""
     registry.register(make_manifest())
     watch = registry.history.watch()
     bookmark = {"after": watch.revision, "incarnation": watch.incarnation}
@@ -166,7 +166,7 @@ def test_threads_share_a_watch(registry: CapsuleRegistry) -> None:
 
 
 def test_the_history_is_not_read_inside_a_transaction(registry: CapsuleRegistry) -> None:
-    """Nor is it followed or pruned: the registry itself is refused to the thread at once."""
+    """Nor followed or pruned: the thread gets an error at once."""
     watch, past = registry.history.watch(), registry.at(revision=1)
     anchor = registry.history.anchor()
     with registry.transaction():
@@ -181,7 +181,7 @@ def test_the_history_is_not_read_inside_a_transaction(registry: CapsuleRegistry)
 
 
 def test_a_closed_registry_is_followed_no_more(url: str) -> None:
-    """The watch says so at the next step."""
+    """The next step of the watch raises."""
     with CapsuleRegistry.open(url) as registry:
         watch = registry.history.watch(timeout=timedelta(seconds=30))
     with pytest.raises(RegistryClosedError):
@@ -189,7 +189,7 @@ def test_a_closed_registry_is_followed_no_more(url: str) -> None:
 
 
 def test_the_history_is_listed_in_pages(registry: CapsuleRegistry) -> None:
-    """Page after page gives every revision once."""
+    """All pages together have every revision once."""
     make_history(registry)
     pages, after = [], 0
     while page := registry.history.list(after=after, limit=4):
@@ -202,7 +202,7 @@ def test_the_history_is_listed_in_pages(registry: CapsuleRegistry) -> None:
 
 
 def test_the_history_is_searched(registry: CapsuleRegistry, clock: Clock, url: str) -> None:
-    """By capsule, action, actor and time, each alone and together; revisions come whole."""
+    """By capsule, action, actor and time, alone and combined; revisions come whole."""
     start = clock.now
     for number, name in enumerate(("alpha", "beta", "alpha2")):
         clock.now = start + (number + 1) * timedelta(minutes=1)
@@ -229,7 +229,7 @@ def test_the_history_is_searched(registry: CapsuleRegistry, clock: Clock, url: s
 
 
 def test_what_cannot_be_searched_for_is_an_error(registry: CapsuleRegistry) -> None:
-    """Each with its type, and nothing else happens."""
+    """Each error has its type, and nothing else happens."""
     with pytest.raises(InvalidCapsuleIdError):
         registry.history.list(capsule_id="Not An Id")
     with pytest.raises(ValueError, match="limit"):

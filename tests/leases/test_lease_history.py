@@ -1,4 +1,4 @@
-"""What the history says of leases, what the past answers about them, and what is verified."""
+"""Leases in the history, in past answers and in verification."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ pytestmark = pytest.mark.files_alone
 
 @pytest.fixture
 def held(registry: CapsuleRegistry) -> OpenLease:
-    """A lease that nobody renews, with a UUID of a registered capsule."""
+    """A lease that is not renewed, with a UUID of a registered capsule."""
     return hold(registry)
 
 
 def test_the_history_says_when_a_lease_ran_out(
     registry: CapsuleRegistry, clock: Clock, held: OpenLease
 ) -> None:
-    """Reaping removes it with its UUIDs in one revision, and reaping again does nothing."""
+    """Reaping removes it and its UUIDs in one revision; reaping again does nothing."""
     held.register_uuid(TWO, "ghost")
     end = clock.now + TTL
     clock.step(HOUR)
@@ -57,7 +57,7 @@ def test_the_history_says_when_a_lease_ran_out(
 def test_renewing_makes_no_history(
     registry: CapsuleRegistry, clock: Clock, held: OpenLease
 ) -> None:
-    """The lease lasts for its whole ttl from then on, and no revision says so."""
+    """The lease then lasts for its whole ttl again, without a revision."""
     for _ in range(3):
         clock.step(TTL - TICK)
         held.renew()
@@ -72,7 +72,7 @@ def test_renewing_makes_no_history(
 def test_a_lease_that_runs_out_during_a_unit_ends_when_it_ends(
     registry: CapsuleRegistry, clock: Clock, held: OpenLease
 ) -> None:
-    """What the history says of its end is never before the time up to which it was good."""
+    """Its recorded end is never before the time up to which it was good."""
     end = record(registry, held).expires_at
     with suppress(UuidHeldError), registry.transaction() as transaction:
         clock.step(TTL)
@@ -91,7 +91,7 @@ def test_a_lease_that_runs_out_during_a_unit_ends_when_it_ends(
 def test_the_past_knows_what_had_run_out(
     registry: CapsuleRegistry, clock: Clock, held: OpenLease
 ) -> None:
-    """By the time that is asked for, reaped since or not, renewed or closed since, or pruned."""
+    """At any time asked for, whether since reaped, renewed, closed or pruned."""
     begin = clock.now
     clock.step(TTL - TICK)
     held.renew()
@@ -126,7 +126,7 @@ def test_the_past_knows_what_had_run_out(
 def test_pruning_changes_no_answer(
     registry: CapsuleRegistry, clock: Clock, held: OpenLease
 ) -> None:
-    """At the revision up to which it went a lease stands as it stood, reaped since or not."""
+    """At the pruned revision a lease is as it was, reaped since or not."""
     anchor = registry.history.anchor()
     clock.step(TTL)
     registry.register(make_manifest("later"))
@@ -141,7 +141,7 @@ def test_pruning_changes_no_answer(
 def test_a_lease_that_lasts_too_long_is_a_discrepancy(
     registry: CapsuleRegistry, url: str, held: OpenLease
 ) -> None:
-    """None ends later than its ttl from now: its end, which makes no history, was changed."""
+    """An end later than the ttl from now was changed, though ends are not in the history."""
     assert registry.history.verify().ok
     engine = engine_on(url)
     with engine.begin() as connection:
@@ -156,7 +156,7 @@ def test_a_lease_that_lasts_too_long_is_a_discrepancy(
 def test_a_lease_that_was_deleted_by_hand_is_lost(
     registry: CapsuleRegistry, backend: Backend, url: str, held: OpenLease
 ) -> None:
-    """Its UUIDs go by cascade, its holder is told, and the verification says what is missing."""
+    """Its UUIDs cascade, its holder learns of it, and verification reports what is missing."""
     backend.tamper(url, "DELETE FROM leases")
     assert ABSENT == seen(registry)
     for write in (held.renew, lambda: held.register_uuid(TWO, "alpha")):

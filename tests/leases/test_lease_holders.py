@@ -1,4 +1,4 @@
-"""Leases of real processes and threads, by real clocks."""
+"""Leases of real processes and threads, on real clocks."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ pytestmark = [
 
 
 def open_renewed(registry: CapsuleRegistry, ttl: timedelta) -> tuple[OpenLease, threading.Thread]:
-    """Return a lease, and the thread that renews it."""
+    """Return a lease and the thread that renews it."""
     before = {*threading.enumerate()}
     lease = registry.leases.open("tests", ttl)
     [thread] = {*threading.enumerate()} - before
@@ -64,7 +64,7 @@ def open_renewed(registry: CapsuleRegistry, ttl: timedelta) -> tuple[OpenLease, 
 
 
 def test_leases_are_refused_inside_the_registrys_own_transaction(registry: CapsuleRegistry) -> None:
-    """At once, also where the thread that renews waits for that very transaction."""
+    """At once, even while the renewing thread waits for that very transaction."""
     with registry.leases.open("tests", 3 * SHORT) as lease:
         began = time.monotonic()
         with suppress(LeaseLostError), registry.transaction() as transaction:
@@ -85,7 +85,7 @@ def test_leases_are_refused_inside_the_registrys_own_transaction(registry: Capsu
 
 
 def test_a_lease_is_renewed_until_it_is_closed(registry: CapsuleRegistry, clock: Clock) -> None:
-    """In a thread that makes no revision, reaps what others left, and ends with the lease."""
+    """By a thread that makes no revision, reaps others' leases, and ends with the lease."""
     registry.leases.open("left", SHORT, renew=False)
     lease, thread = open_renewed(registry, 9 * SHORT)
     with lease:
@@ -100,7 +100,7 @@ def test_a_lease_is_renewed_until_it_is_closed(registry: CapsuleRegistry, clock:
 
 
 def test_a_thread_that_finds_the_lease_lost_ends(registry: CapsuleRegistry) -> None:
-    """The lease says so, and closing it is nothing."""
+    """The lease is marked lost, and closing it does nothing."""
     lease, thread = open_renewed(registry, SHORT)
     registry.leases.close(lease.id)
     wait_until(lambda: not thread.is_alive())
@@ -110,7 +110,7 @@ def test_a_thread_that_finds_the_lease_lost_ends(registry: CapsuleRegistry) -> N
 
 
 def test_a_closed_registry_renews_nothing(url: str, registry: CapsuleRegistry) -> None:
-    """Its threads have ended when it is closed, and its leases run out."""
+    """Closing it ends its threads, and its leases expire."""
     with CapsuleRegistry.open(url) as mine:
         lease, thread = open_renewed(mine, TTL)
         lease.register_uuid(ONE, "alpha")
@@ -122,7 +122,7 @@ def test_a_closed_registry_renews_nothing(url: str, registry: CapsuleRegistry) -
 
 
 def test_threads_share_a_lease(registry: CapsuleRegistry) -> None:
-    """Four file UUIDs through one that is being renewed, and all go with it."""
+    """Four register UUIDs through a lease being renewed, and all UUIDs go with it."""
     with registry.leases.open("tests", TTL) as lease:
 
         def work(number: int) -> None:
@@ -140,7 +140,7 @@ def test_threads_share_a_lease(registry: CapsuleRegistry) -> None:
 
 
 def test_a_forked_child_holds_nothing(url: str) -> None:
-    """The lease is the parent's: its child can neither write through it, renew nor close it."""
+    """The lease is the parent's: a child can neither write through it, renew nor close it."""
     with CapsuleRegistry.open(url) as registry, registry.leases.open("t", 20 * SHORT) as lease:
         lease.register_uuid(ONE, "alpha")
 
@@ -165,7 +165,7 @@ def test_a_forked_child_holds_nothing(url: str) -> None:
 
 @pytest.mark.stress
 def test_what_a_killed_process_held_goes(backend: Backend, url: str) -> None:
-    """Within its ttl, by the database's own clock, in the views too, and then by any reaper."""
+    """Within its ttl by the database's clock, in the views too; any reaper then removes it."""
 
     def work(say: Callable[[str], None]) -> None:
         with CapsuleRegistry.open(url) as mine, mine.leases.open("tests", 10 * SHORT) as lease:
@@ -192,7 +192,7 @@ def test_what_a_killed_process_held_goes(backend: Backend, url: str) -> None:
 def test_on_a_server_the_clients_clocks_change_nothing(
     server: ServerBackend, url: str, monkeypatch: pytest.MonkeyPatch, step: timedelta
 ) -> None:
-    """A client whose clock is wrong opens, renews, reads and reaps as all others do."""
+    """A client with a wrong clock opens, renews, reads and reaps like any other."""
     with CapsuleRegistry.open(url) as right:
         held = right.leases.open("right", TTL, renew=False)
         right.register(MANIFEST, uuids=[ONE], lease=held)
@@ -211,7 +211,7 @@ def test_on_a_server_the_clients_clocks_change_nothing(
 def test_on_a_file_a_step_back_revives_nothing(
     sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lease ends after its ttl of uptime at the latest, and what had run out stays so."""
+    """A lease ends after its ttl of uptime at the latest, and an expired one stays expired."""
     url, now = sqlite.new_url(), clocks.host_clock()
     with CapsuleRegistry.open(url) as registry:
         lease = registry.leases.open("tests", 15 * SHORT, renew=False)
@@ -243,7 +243,7 @@ def test_on_a_file_a_step_forward_ends_leases_early(
 def test_a_renewal_whose_answer_was_lost_is_done_again(
     server: ServerBackend, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever renews is told that the lease is held, and no revision was made."""
+    """The renewing caller learns that the lease is held, and no revision is made."""
     with CapsuleRegistry.open(url) as registry:
         lease = registry.leases.open("tests", TTL, renew=False)
         first = record(registry, lease).expires_at
@@ -264,7 +264,7 @@ def test_a_renewal_whose_answer_was_lost_is_done_again(
 def test_any_number_of_reapers_may_run(
     registry: CapsuleRegistry, backend: Backend, url: str, clock: Clock
 ) -> None:
-    """Four processes at once: each lease is reaped once, and one that is live by nobody."""
+    """Of four processes, exactly one reaps each expired lease, and none a live one."""
     gone = [registry.leases.open("gone", renew=False).id for _ in range(8)]
     for number, lease_id in enumerate(gone):
         registry.register_uuid(UUID(int=number), f"c{number}", lease=lease_id)
@@ -286,7 +286,7 @@ def test_any_number_of_reapers_may_run(
 def test_a_uuid_is_not_taken_from_a_lease_that_is_being_renewed(
     server: ServerBackend, url: str
 ) -> None:
-    """Who finds a lease run out looks again once the renewal that came before has committed."""
+    """An expired lease is checked again once an earlier renewal has committed."""
     now = clocks.host_clock()
     results: list[object] = []
     waiting = threading.Event()

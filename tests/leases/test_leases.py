@@ -1,4 +1,4 @@
-"""Leases: session UUIDs that go when their time is up, or when they are let go."""
+"""Leases: session UUIDs that go when their lease expires or is closed."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ if TYPE_CHECKING:
     from capsule_registry import OpenLease
 
 
-# Python warns of a fork where there are threads.
+# Python warns of a fork beside threads.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 @pytest.fixture
 def held(registry: CapsuleRegistry) -> OpenLease:
-    """A lease that nobody renews, with a UUID of a registered capsule."""
+    """A lease that is not renewed, with a UUID of a registered capsule."""
     return hold(registry)
 
 
 def test_a_lease_says_who_holds_it_and_until_when(registry: CapsuleRegistry, clock: Clock) -> None:
-    """It is listed in order of opening, with a token that grows, and is its own event."""
+    """Leases are listed in opening order, with growing tokens, and each has its own event."""
     first, second = (registry.leases.open(name, renew=False) for name in ("é" * 255, "b"))
 
     one, two = registry.leases.list()
@@ -61,7 +61,7 @@ def test_a_lease_says_who_holds_it_and_until_when(registry: CapsuleRegistry, clo
 
 
 def test_closing_takes_the_uuids_along(registry: CapsuleRegistry) -> None:
-    """In one revision, with the reservations that nothing is left of; the rest stays."""
+    """One revision also releases reservations left empty; all else stays."""
     registry.register(MANIFEST, uuids=[THREE])
     with registry.leases.open("tests", renew=False) as lease:
         lease.register_uuid(ONE, "alpha")
@@ -80,7 +80,7 @@ def test_closing_takes_the_uuids_along(registry: CapsuleRegistry) -> None:
 def test_what_has_run_out_is_absent_at_once(
     registry: CapsuleRegistry, clock: Clock, held: OpenLease
 ) -> None:
-    """To the microsecond, for every verb that reads, reaped or not, and for good."""
+    """To the microsecond, for every read verb, reaped or not, and for good."""
     clock.step(TTL - TICK)
     with registry.snapshot() as view:
         assert [THERE, THERE] == [seen(registry), seen(view)]
@@ -113,7 +113,7 @@ WRITES: list[Callable[[CapsuleRegistry, OpenLease], object]] = [
 def test_who_has_lost_a_lease_cannot_write(
     registry: CapsuleRegistry, clock: Clock, held: OpenLease, end: str
 ) -> None:
-    """No write through a lease that has run out or was closed is done; through a live one it is."""
+    """No write through an expired or closed lease succeeds; through a live one it does."""
     if end == "expiry":
         clock.step(TTL)
     else:
@@ -136,7 +136,7 @@ def test_who_has_lost_a_lease_cannot_write(
 def test_a_transaction_that_outlives_its_lease_is_undone(
     registry: CapsuleRegistry, clock: Clock, held: OpenLease
 ) -> None:
-    """The lease is looked at again when the unit ends, and all of the unit is undone."""
+    """The lease is checked again before commit, and the whole unit is rolled back."""
     with pytest.raises(LeaseLostError), registry.transaction() as transaction:
         transaction.register_uuid(TWO, "alpha", lease=held)
         clock.step(TTL - TICK)
@@ -146,7 +146,7 @@ def test_a_transaction_that_outlives_its_lease_is_undone(
 
 
 def test_a_lease_may_run_out_at_any_moment_of_a_write(url: str) -> None:
-    """Between whichever two looks at the clock: the write is done before, or it is lost."""
+    """Between any two reads of the clock: the write was done before, or the lease is lost."""
     now, looks = Clock().now, -1
 
     def clock() -> datetime:
@@ -175,7 +175,7 @@ def test_a_lease_may_run_out_at_any_moment_of_a_write(url: str) -> None:
 def test_a_held_uuid_is_its_leases(
     registry: CapsuleRegistry, clock: Clock, held: OpenLease
 ) -> None:
-    """Only through its lease is it pointed elsewhere, until that has run out; then by anybody."""
+    """Until its lease expires, only that lease can repoint it; then anybody can."""
     other = registry.leases.open("other", HOUR, renew=False)
     for take in (
         lambda: registry.register_uuid(ONE, "b"),
@@ -201,7 +201,7 @@ def test_a_held_uuid_is_its_leases(
 
 
 def test_a_lease_takes_uuids_that_nobody_holds(registry: CapsuleRegistry, held: OpenLease) -> None:
-    """Where they are or elsewhere, and they go with it."""
+    """Repointed or not, they then go with the lease."""
     registry.register_uuid(TWO, "alpha")
     registry.register_uuid(THREE, "b")
     held.register_uuid(TWO, "alpha")
@@ -214,7 +214,7 @@ def test_a_lease_takes_uuids_that_nobody_holds(registry: CapsuleRegistry, held: 
 def test_what_else_removes_uuids_removes_held_ones(
     registry: CapsuleRegistry, held: OpenLease
 ) -> None:
-    """Unregistering, replacing, draining: the lease stays, and goes on holding what it is given."""
+    """Unregister, replace and drain do; the lease stays, and can hold further UUIDs."""
     for remove in (
         lambda: registry.unregister_uuid(ONE),
         lambda: registry.replace(MANIFEST),
@@ -250,7 +250,7 @@ def test_what_else_removes_uuids_removes_held_ones(
 def test_a_lease_out_of_bounds_is_refused(
     registry: CapsuleRegistry, name: str, ttl: timedelta
 ) -> None:
-    """Names that no database can hold, and what would be too short or too long, make no lease."""
+    """Unstorable names, and a ttl too short or too long, open no lease."""
     with pytest.raises(InvalidTextError):
         registry.leases.open(name, ttl)
     registry.leases.open("a", timedelta(days=365), renew=False).close()
@@ -261,7 +261,7 @@ def test_a_lease_out_of_bounds_is_refused(
 def test_closing_what_is_gone_is_nothing(
     registry: CapsuleRegistry, clock: Clock, held: OpenLease
 ) -> None:
-    """For whoever holds the object; by its id alone it is an error."""
+    """Through the lease object it does nothing; by id it is an error."""
     clock.step(TTL)
     before = registry.history.revision
     with pytest.raises(LeaseNotFoundError) as caught:
@@ -272,7 +272,7 @@ def test_closing_what_is_gone_is_nothing(
 
 
 def test_another_namespace_knows_nothing_of_a_lease(url: str, held: OpenLease) -> None:
-    """It is neither listed nor written through, renewed or closed there."""
+    """It cannot be listed, written through, renewed or closed there."""
     with CapsuleRegistry.open(url, namespace="other") as other:
         for write in (
             lambda: other.register_uuid(TWO, "alpha", lease=held),

@@ -1,4 +1,4 @@
-"""Lookups in a file that are told from memory: never of a moment that has passed."""
+"""Cached lookups in a file: never an answer from a past moment."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ROUNDS = 20_000
 
 @pytest.fixture
 def registry(url: str) -> Iterator[CapsuleRegistry]:
-    """A registry in which the session may ask for a key, and which has read that."""
+    """A registry in which the session may ask for a key, with that answer cached."""
     with CapsuleRegistry.open(url) as registry:
         registry.register(make_manifest("alpha", capabilities={"kv": ["key"]}), uuids=[SESSION])
         registry.register(make_manifest("beta"))
@@ -46,7 +46,7 @@ def registry(url: str) -> Iterator[CapsuleRegistry]:
 def test_what_was_read_is_told_without_asking(
     registry: CapsuleRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No statement is run for what was asked before, in whatever way it is asked."""
+    """A repeated question runs no statement, in whatever form it is asked."""
     registry.get("alpha")
 
     def refuse(*_: object, **__: object) -> None:
@@ -64,7 +64,7 @@ def test_what_was_read_is_told_without_asking(
 
 @pytest.mark.stress
 def test_another_process_is_seen_at_once(registry: CapsuleRegistry, writer: Writer) -> None:
-    """After each of 20,000 steps of another process, everything is as that has left it."""
+    """After each of 20,000 changes by another process, every answer is current."""
     draw = random.Random(20_000)  # noqa: S311 - the same steps each time
     owner, state, grant = "alpha", "ready", "key"
     rare = ["checkpoint", "reopen", "rollback", "vacuum", "kill"]
@@ -97,7 +97,7 @@ def test_another_process_is_seen_at_once(registry: CapsuleRegistry, writer: Writ
 
 
 def test_without_the_header_it_would_be_stale(registry: CapsuleRegistry, writer: Writer) -> None:
-    """The control: entries whose header always seems the same tell what is no longer so."""
+    """The control: if the header never seems to change, entries are stale."""
     entries = registry._lookups.entries
     entries.memory = entries.header
     writer.do("point beta")
@@ -108,7 +108,7 @@ def test_without_the_header_it_would_be_stale(registry: CapsuleRegistry, writer:
 def test_without_its_triggers_nothing_is_kept(
     registry: CapsuleRegistry, backend: SqliteBackend, url: str, writer: Writer
 ) -> None:
-    """A trigger that is dropped is noticed, and from then on the database is asked each time."""
+    """A dropped trigger is noticed, and every lookup asks the database from then on."""
     backend.rows(url, "DROP TRIGGER uuid_mappings_update_logged")
     for owner in ("beta", "alpha", "beta"):
         writer.do(f"point {owner}")
@@ -138,7 +138,7 @@ def test_a_plain_mapping_is_found_by_one_statement(registry: CapsuleRegistry, ur
 
 
 def test_a_lease_that_runs_out_is_gone_without_a_commit(url: str) -> None:
-    """Each hit looks at the clock; what has been seen to have run out does not come back."""
+    """Each hit checks the clock; a lease seen as expired does not come back."""
     now = [datetime(2100, 1, 1, tzinfo=UTC)]
     with CapsuleRegistry.open(url, clock=lambda: now[0]) as registry:
         registry.register(make_manifest("alpha", capabilities={"kv": ["key"]}))
@@ -156,14 +156,14 @@ def test_a_lease_that_runs_out_is_gone_without_a_commit(url: str) -> None:
 def test_a_renewal_empties_no_cache_and_a_closed_lease_is_gone(
     registry: CapsuleRegistry, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a lease only its end is logged, in whichever process it comes."""
+    """Only a lease's end is logged, in whichever process it happens."""
     with CapsuleRegistry.open(url) as other:
         lease = other.leases.open("worker", timedelta(hours=1), renew=False)
         session = UUID(int=7)
         lease.register_uuid(session, "beta")
         assert "beta" == registry.find_by_uuid(session)
         lease.renew()
-        registry.find_by_uuid(SESSION)  # Reads what has been logged: nothing.
+        registry.find_by_uuid(SESSION)  # Reads the log, which has nothing new.
         with monkeypatch.context() as patched:
             patched.setattr(FileLookups, "find", None)
             assert "beta" == registry.find_by_uuid(session)
@@ -173,7 +173,7 @@ def test_a_renewal_empties_no_cache_and_a_closed_lease_is_gone(
 
 @pytest.mark.stress
 def test_threads_never_see_what_was_before(registry: CapsuleRegistry) -> None:
-    """A lookup that begins after a change was acknowledged sees it, or a later one."""
+    """A lookup that begins after a change was acknowledged sees it or a later one."""
     acknowledged, stale, done = [0], [], threading.Event()
     registry.register_uuid(SESSION, "c-0")
 
@@ -200,7 +200,7 @@ def test_threads_never_see_what_was_before(registry: CapsuleRegistry) -> None:
 
 
 def test_both_sides_of_a_fork_see_what_others_do(registry: CapsuleRegistry, writer: Writer) -> None:
-    """Neither goes on with what was opened before: each reads anew, and is never behind."""
+    """Neither side keeps what was open before: each reads anew and is never stale."""
     go, answer = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
@@ -226,7 +226,7 @@ def test_both_sides_of_a_fork_see_what_others_do(registry: CapsuleRegistry, writ
 
 
 def test_descriptors_go_with_their_files(url: str) -> None:
-    """Opening and closing again and again leaves nothing open."""
+    """Repeated opening and closing leaves no descriptor open."""
     opened = []
     for _ in range(5):
         with CapsuleRegistry.open(url) as registry:

@@ -1,4 +1,4 @@
-"""The rules that make it safe to tell from memory: what holds, and what would be without each."""
+"""The rules that make cached lookups safe, and what goes wrong without each."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = [
 
 @pytest.fixture
 def registry(url: str) -> Iterator[CapsuleRegistry]:
-    """A registry that has read under which id the session is filed."""
+    """A registry that has cached the session's capsule id."""
     with CapsuleRegistry.open(url) as registry:
         registry.register(make_manifest("alpha"), uuids=[SESSION])
         registry.register(make_manifest("beta"))
@@ -47,7 +47,7 @@ def lookups_of(registry: CapsuleRegistry) -> Any:
 def test_a_connection_stays_open(
     registry: CapsuleRegistry, writer: Writer, *, kept: bool, told: str
 ) -> None:
-    """Without it the index is removed by whoever closes last, and the map shows what was."""
+    """Without it the last process to close removes the index, and the map goes stale."""
     registry._database.engine.dispose()
     if not kept:
         lookups_of(registry)._connection.close()
@@ -66,7 +66,7 @@ def locks_on(file: Path) -> int:
 
 @pytest.mark.skipif(not Path("/proc/locks").exists(), reason="locks cannot be looked at here")
 def test_no_descriptor_on_the_index_is_closed(registry: CapsuleRegistry, url: str) -> None:
-    """Registries come and go, and a reader keeps its locks; closing one descriptor loses them."""
+    """A reader keeps its locks while registries come and go; closing one descriptor loses them."""
     file = Path(f"{url.removeprefix('sqlite:///')}-shm")
     reader = sqlite_module.connect(url.removeprefix("sqlite:///"), isolation_level=None)
     reader.execute("BEGIN")
@@ -85,7 +85,7 @@ def test_no_descriptor_on_the_index_is_closed(registry: CapsuleRegistry, url: st
 
 
 def find_before_the_header(lookups: Any, scope: PreparedScope, uuid: UUID) -> CapsuleId | None:
-    """Read the row first, and then the header that it is to be valid under."""
+    """Read the row before the header under which it is kept: the wrong order."""
     rows = lookups._run(lookups._plain, (lookups._namespace, str(uuid))).fetchall()
     entries = lookups._refreshed(scope)
     keep(entries.owners, uuid.int, known_id(rows[0][0]), 10)
@@ -102,7 +102,7 @@ def test_the_header_is_read_before_the_rows(  # noqa: PLR0913 - two of them are 
     in_order: bool,
     told: str,
 ) -> None:
-    """What commits while a row is read makes that old, and what is kept of it is not told again."""
+    """A row is stale if a commit comes while it is read, so its entry is not used again."""
     if not in_order:
         monkeypatch.setattr(FileLookups, "_find", find_before_the_header)
     with CapsuleRegistry.open(url) as other:
@@ -130,7 +130,7 @@ class _Fetched:
 def test_nothing_is_carried_over_a_fork(
     url: str, monkeypatch: pytest.MonkeyPatch, *, let_go: bool, told: str
 ) -> None:
-    """A child that kept the map would go on with it after all others had closed the file."""
+    """A child that kept the map would use it after all others had closed the file."""
     if not let_go:
         for owner in (FileLookups, Database):
             monkeypatch.setattr(owner, "before_fork", lambda _: None)

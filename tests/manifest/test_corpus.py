@@ -1,4 +1,4 @@
-"""Real manifests, with the verdicts of the original code."""
+"""Real manifests, checked against the verdicts of the original code."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def verdict(path: Path, runtime_version: str | None) -> str:
 
 
 def test_every_real_manifest_has_the_original_verdict(corpus: Path) -> None:
-    """With a runtime version the verdict is 0.2.0's; without, `astrid-version` is not enforced."""
+    """With a runtime version it is 0.2.0's; without, `astrid-version` is not enforced."""
     entries = index(corpus)
     paths = {row["id"]: corpus / "manifests" / row["id"] / "Capsule.toml" for row in entries}
 
@@ -47,7 +47,7 @@ def test_every_real_manifest_has_the_original_verdict(corpus: Path) -> None:
 
 
 def without_unknown_keys(given: Any, source: Any, expected: Any) -> Any:
-    """Return *given* without the keys that stand in *source* too but not in *expected*."""
+    """Return *given* without keys that are in *source* but not in *expected*."""
     if isinstance(given, dict) and isinstance(expected, dict):
         source = source if isinstance(source, dict) else {}
         return {
@@ -62,7 +62,7 @@ def without_unknown_keys(given: Any, source: Any, expected: Any) -> Any:
 
 
 def test_every_accepted_manifest_is_parsed_as_by_the_original(corpus: Path) -> None:
-    """The JSON form is the original's plus the unknown keys; effective provides are the same."""
+    """The JSON form is the original's plus unknown keys; effective provides are equal."""
     accepted = 0
     for row in index(corpus):
         answer = json.loads((corpus / "expected" / f"{row['id']}.json").read_text())
@@ -81,7 +81,7 @@ def test_every_accepted_manifest_is_parsed_as_by_the_original(corpus: Path) -> N
 
 
 def with_file_key(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return *manifest* with `entrypoint` beside `file`, so that either name is found in it."""
+    """Return *manifest* with `entrypoint` beside `file`, so either name is found in it."""
     components = [
         {**component, "entrypoint": component["file"]} for component in manifest["component"]
     ]
@@ -89,7 +89,7 @@ def with_file_key(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_every_loading_manifest_comes_back_unchanged(corpus: Path, backend: Backend) -> None:
-    """Registered from the shell, each in a namespace of its own, `show` gives the exact text."""
+    """Registered by the command, each in its own namespace, `show` returns the exact text."""
     url, runner, registered = backend.new_url(), CliRunner(), 0
     for number, row in enumerate(index(corpus)):
         if row["v020_if_astrid_version_ignored"] != "accept":
@@ -110,7 +110,7 @@ def test_every_loading_manifest_comes_back_unchanged(corpus: Path, backend: Back
 def test_a_directory_of_real_manifests_registers_what_it_can(
     corpus: Path, registry: CapsuleRegistry, url: str
 ) -> None:
-    """The good ones of a directory are registered, the bad ones named, and the exit code is 1."""
+    """The good ones are registered, the bad ones named, and the exit code is 1."""
     result = CliRunner().invoke(
         capsule_registry, ["--database", url, "register", str(corpus / "manifests")]
     )

@@ -1,4 +1,4 @@
-"""Manifests as values: read, refused, built in code, and kept to the byte."""
+"""Manifests as values: parsed, refused, built in code, and kept to the byte."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ TRAPS = {
 @pytest.mark.stress
 @pytest.mark.parametrize("name", TRAPS)
 def test_a_trap_is_cheap(name: str) -> None:
-    """Whatever the bytes, little time and at most 64 MiB, and a typed error if any."""
+    """Any bytes cost little time and at most 64 MiB, and raise only the typed error."""
     text = TRAPS[name]
     started = time.process_time()
     refused(text)
@@ -64,7 +64,7 @@ def test_a_trap_is_cheap(name: str) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    # Each takes under 0.2 s of a quiet processor; a trap that is not sprung takes minutes.
+    # Each takes under 0.2 s on an idle processor; undetected, a trap takes minutes.
     assert elapsed < 5
     assert peak < 64 * 2**20
 
@@ -89,7 +89,7 @@ def refused(text: str) -> str | None:
     ],
 )
 def test_bounds_have_their_rules(text: str, rule: str) -> None:
-    """Each bound is refused under its own rule, and just below it is accepted."""
+    """Each bound has its own rule, and just below it the manifest is accepted."""
     assert rule == refused(make_text(extra=text))
 
 
@@ -139,7 +139,7 @@ def test_mutated_manifests_raise_nothing_else(corpus: Path) -> None:
 
 
 def test_the_first_thing_wrong_in_the_document_is_reported() -> None:
-    """Shape comes before rules, and of shapes the first in reading order."""
+    """Shape is checked before rules, and shapes in reading order."""
     text = make_text(extra='astrid-version = "x"\n[[tool]]\nname = 1\n[[uplink]]\nprofile = "x"\n')
     with pytest.raises(InvalidManifestError) as caught:
         CapsuleManifest.parse(text)
@@ -151,7 +151,7 @@ def test_the_first_thing_wrong_in_the_document_is_reported() -> None:
 
 
 def test_text_is_kept_to_the_byte(tmp_path: Path) -> None:
-    """Byte order mark, line ends and comments are in `text`, and the digest is of the bytes."""
+    """`text` keeps byte order mark, line ends and comments, and the digest is of the bytes."""
     data = ("\ufeff" + make_text(extra="# ünï\r\n\r\n")).encode()
     path = tmp_path / "Capsule.toml"
     path.write_bytes(data)
@@ -163,7 +163,7 @@ def test_text_is_kept_to_the_byte(tmp_path: Path) -> None:
 
 
 def test_a_manifest_built_in_code_has_canonical_text() -> None:
-    """Its text is JSON that reads back to an equal manifest."""
+    """Its text is JSON that parses to an equal manifest."""
     manifest = make_manifest(env={"B": {"type": "string"}, "A": {"type": "x", "default": 1.5}})
 
     assert "json" == manifest.format
@@ -171,7 +171,7 @@ def test_a_manifest_built_in_code_has_canonical_text() -> None:
 
 
 def test_manifests_that_say_the_same_are_equal() -> None:
-    """Comments and layout do not count; one value that differs does, known or not."""
+    """Comments and layout do not count; any differing value does, known or not."""
     plain = CapsuleManifest.parse(make_text())
 
     assert plain == CapsuleManifest.parse(make_text(extra="# a comment\n"))
@@ -180,7 +180,7 @@ def test_manifests_that_say_the_same_are_equal() -> None:
 
 
 def test_a_changed_copy_forgets_the_text() -> None:
-    """A copy with other values cannot be registered under the text of the original."""
+    """A copy with other values cannot be registered under the original's text."""
     parsed = CapsuleManifest.parse(make_text())
     changed = parsed.model_copy(update={"package": make_manifest("beta").package})
 
@@ -189,7 +189,7 @@ def test_a_changed_copy_forgets_the_text() -> None:
 
 
 def test_unknown_keys_stay_in_their_places() -> None:
-    """What 0.2.0 does not know is in the JSON form where it stood, whatever its shape."""
+    """The JSON form keeps keys unknown to 0.2.0 in place, whatever their shape."""
     extra = "edition = '2024'\n[publish.'a.b']\nwit = 'x'\n[[component]]\nfile = 'f'\nasset = 1\n"
     found = CapsuleManifest.parse(make_text(extra=extra)).to_json()
 
@@ -199,7 +199,7 @@ def test_unknown_keys_stay_in_their_places() -> None:
 
 
 def test_a_field_name_of_ours_is_still_an_unknown_key() -> None:
-    """The file says `license-file`; `license_file` is unknown to the original, and is kept."""
+    """The file key is `license-file`; `license_file` is unknown to the original, and kept."""
     found = CapsuleManifest.parse(make_text(extra="license_file = 'L'\n")).to_json()["package"]
 
     assert (None, "L") == (found["license-file"], found["license_file"])
@@ -215,7 +215,7 @@ def test_manifests_are_frozen() -> None:
 
 
 def test_a_pipe_is_no_manifest(tmp_path: Path) -> None:
-    """A named pipe that nobody writes to is refused instead of waited for."""
+    """A named pipe without a writer is refused instead of waited for."""
     os.mkfifo(tmp_path / "Capsule.toml")
     for path in (tmp_path / "Capsule.toml", "a\0b", "/\udcff/\ud800"):
         with pytest.raises(InvalidManifestError) as caught:
@@ -224,7 +224,7 @@ def test_a_pipe_is_no_manifest(tmp_path: Path) -> None:
 
 
 def test_discovery_looks_one_level_deep(tmp_path: Path) -> None:
-    """A file, a capsule's directory, or a directory of them; other spellings are not looked at."""
+    """A file, a capsule's directory, or a directory of those; no other spelling of the name."""
     for name in ("b", "a", ".hidden", "deep/er"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "Capsule.toml").touch()

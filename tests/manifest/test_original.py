@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def test_unregistering_what_is_not_there_names_it(registry: CapsuleRegistry) -> None:
-    """`unregister` of an unknown id is the not-found error, whose message has the id."""
+    """`unregister` of an unknown id raises not-found with the id in its message."""
     with pytest.raises(CapsuleNotFoundError, match="nonexistent") as caught:
         registry.unregister("nonexistent")
 
@@ -28,7 +28,7 @@ def test_unregistering_what_is_not_there_names_it(registry: CapsuleRegistry) -> 
 
 
 def test_a_uuid_is_found_though_nothing_is_registered(registry: CapsuleRegistry) -> None:
-    """A UUID is filed for an id before its capsule is registered; another one is not found."""
+    """A UUID can be registered for an id without a capsule; another is not found."""
     uuid = uuid4()
     registry.register_uuid(uuid, "test-capsule")
 
@@ -37,7 +37,7 @@ def test_a_uuid_is_found_though_nothing_is_registered(registry: CapsuleRegistry)
 
 
 def test_a_uuid_is_repointed_silently(registry: CapsuleRegistry) -> None:
-    """Filing a UUID again points it to the second capsule."""
+    """Registering a UUID again points it to the second capsule."""
     uuid = uuid4()
     registry.register_uuid(uuid, "first")
     registry.register_uuid(uuid, "second")
@@ -46,7 +46,7 @@ def test_a_uuid_is_repointed_silently(registry: CapsuleRegistry) -> None:
 
 
 def test_unregistering_takes_the_uuids_along(registry: CapsuleRegistry) -> None:
-    """A UUID of a capsule is found until the capsule is unregistered."""
+    """A capsule's UUID is found until the capsule is unregistered."""
     uuid = uuid4()
     registry.register(OriginalCapsule("removable"))
     registry.register_uuid(uuid, "removable")
@@ -58,7 +58,7 @@ def test_unregistering_takes_the_uuids_along(registry: CapsuleRegistry) -> None:
 
 
 def test_draining_takes_orphan_uuids_along(registry: CapsuleRegistry) -> None:
-    """A UUID of an id that was never registered is gone after `drain`."""
+    """`drain` removes a UUID of an id that was never registered."""
     uuid = uuid4()
     registry.register_uuid(uuid, "test")
 
@@ -68,7 +68,7 @@ def test_draining_takes_orphan_uuids_along(registry: CapsuleRegistry) -> None:
 
 
 def test_the_scenario_table(registry: CapsuleRegistry) -> None:
-    """The steps of the original's scenario table have the original's results, in order."""
+    """The steps of the original's scenario table have its results, in order."""
     a = OriginalCapsule("a", uplink=[TELEGRAM, TELEGRAM, CLI])
     registry.register(a)
     assert ["telegram", "telegram", "cli"] == [

@@ -27,7 +27,7 @@ from support.vector_files import known_part, rows
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Rows that only a TOML parser of our own could satisfy.
+#: Rows that would need a TOML parser of our own.
 ONLY_BY_A_PARSER_OF_OUR_OWN = {
     "leap second in unknown key": "tomllib has no second 60, since datetime has none",
 }
@@ -100,7 +100,7 @@ def test_ids_and_sources_have_the_original_grammars(row: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("row", rows("uplink_profile"), ids=lambda row: repr(row["s"]))
 def test_profiles_are_read_leniently_from_text_and_strictly_from_json(row: dict[str, Any]) -> None:
-    """`parse` folds case and trims, the manifest and JSON take the four names alone."""
+    """`parse` folds case and trims; the manifest and JSON take only the four names."""
     if row["from_str"] is None:
         with pytest.raises(ValueError, match="unknown uplink profile") as caught:
             UplinkProfile.parse(row["s"])
@@ -136,7 +136,7 @@ def test_requirements_match_the_versions_that_cargo_says() -> None:
 
 
 def test_platforms_are_normalised_as_by_rust() -> None:
-    """Unicode white space goes from the ends, ASCII letters become lower case."""
+    """Unicode white space is trimmed, and ASCII letters are lowercased."""
     expected = {row["in"]: row["out"] for row in rows("normalize_platform")}
 
     assert expected == {text: normalize_platform(text) for text in expected}
@@ -154,7 +154,7 @@ def test_topics_and_capabilities_match_as_by_the_original() -> None:
 
 @pytest.mark.parametrize("row", rows("toposort"), ids=lambda row: row["name"])
 def test_boot_order_is_the_kernels(row: dict[str, Any], request: pytest.FixtureRequest) -> None:
-    """Providers before consumers, uplink capsules first; a cycle names all that it holds up."""
+    """Providers before consumers, uplink capsules first; a cycle names all that it blocks."""
     if "input_ids" in row:
         folders = {path.name[-12:]: path for path in _manifests(request)}
         given = [CapsuleManifest.load(folders[key] / "Capsule.toml") for key in row["input_ids"]]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def by_fields(found: BaseModel) -> Json:
     """
-    Return a value by its fields.
+    Return *found* as an object of its fields.
 
     For a tool, session UUID, lease, decision, grant, provision, boot order, revision or sync step.
     """

@@ -1,4 +1,4 @@
-"""The leases of a namespace, and one that this process holds."""
+"""The leases of a namespace, and a lease held by this process."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("capsule_registry")
 
-#: What a lease may last without being renewed.
+#: The bounds of a ttl.
 _SHORTEST: Final = timedelta(milliseconds=100)
 _LONGEST: Final = timedelta(days=365)
-#: A lease is renewed so many times while it would last.
+#: Renewals in the time of one ttl.
 _RENEWALS: Final = 3
-#: How long the end of the thread that renews is waited for.
+#: How long to wait for the renewing thread to end.
 _STOP_SECONDS: Final = 2.0
 
 
 class Leases:
     """
-    The leases that are live: each a process's hold on session UUIDs, which ends unless renewed.
+    The live leases: holds of processes on session UUIDs, which expire unless renewed.
 
-    A lease that has run out counts as absent from that moment on, and so do its UUIDs, whether or
-    not `reap` has removed the rows. Time is the database's clock.
+    From the moment it expires, a lease is absent, and so are its UUIDs, whether or not `reap` has
+    removed the rows. Time is the database's clock.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Leases:
     ) -> None:
         self._read = read
         self._write = write
-        #: In a transaction that writes, but is no unit.
+        #: In a write transaction that makes no revision.
         self._amend = amend
         self._actor = actor
         self._held = held
@@ -71,10 +71,9 @@ class Leases:
         Open a lease of this process, which lasts for *ttl* from now and from each renewal.
 
         Args:
-            name: What people call it; it need not be unique.
+            name: A label for people; it need not be unique.
             ttl: From a tenth of a second to a year. Renewing takes a commit every third of it.
-            renew: Keep renewing it, in a thread, until it is closed. That thread also reaps what
-                others have left.
+            renew: Renew it in a background thread until it is closed, and reap expired leases.
 
         Raises:
             InvalidTextError: *name* is empty or too long, or *ttl* out of bounds.
@@ -93,56 +92,56 @@ class Leases:
         return opened
 
     def list(self) -> builtins.list[Lease]:
-        """Return the live leases, in the order in which they were opened."""
+        """Return the live leases, in the order they were opened."""
         return self._read(leases.list_all)
 
     def renew(self, lease_id: UUID | str) -> Lease:
         """
-        Let the lease last for its whole ttl from now; this makes no revision and no event.
+        Extend the lease to its whole ttl from now; this makes no revision and no event.
 
         Raises:
-            LeaseLostError: It has run out, or was closed.
-            InvalidUuidError: *lease_id* is a text that is no UUID.
+            LeaseLostError: It has expired, or was closed.
+            InvalidUuidError: *lease_id* is a string but not a UUID.
         """
         return self._amend(leases.renew, to_uuid(lease_id))
 
     def close(self, lease_id: UUID | str) -> None:
         """
-        End the lease, and remove all UUIDs that belong to it.
+        End the lease, and remove its UUIDs.
 
         Raises:
-            LeaseNotFoundError: It has run out, or was closed.
-            InvalidUuidError: *lease_id* is a text that is no UUID.
+            LeaseNotFoundError: It has expired, or was closed.
+            InvalidUuidError: *lease_id* is a string but not a UUID.
         """
         self._write(leases.close, to_uuid(lease_id))
 
     def reap(self) -> builtins.list[Lease]:
-        """Remove what is left of leases that have run out, and return these; any number may."""
+        """Remove the rows of expired leases, and return these; any number of processes may."""
         if not self._read(leases.is_any_out):
             return []
         return self._write(leases.reap)
 
     def reap_by_itself(self) -> None:
-        """Reap; what goes wrong is logged."""
+        """Reap; log an error instead of raising it."""
         try:
             self.reap()
         except CapsuleRegistryError as error:
             logger.warning("Leases were not reaped: %s", error)
 
     def register_uuid(self, lease_id: UUID, uuid: UUID | str, capsule_id: str) -> None:
-        """File *uuid* under *capsule_id* as one of the lease's; see `OpenLease.register_uuid`."""
+        """File *uuid* under *capsule_id* with the lease; see `OpenLease.register_uuid`."""
         self._write(session_uuids.register, to_uuid(uuid), CapsuleId.storable(capsule_id), lease_id)
 
 
 class OpenLease:
     """
-    A lease that this process holds; as a context manager it is closed at the end of the block.
+    A lease that this process holds; a context manager that closes it at the end of the block.
 
-    Keep the object: once nobody does, it is not renewed any more. It may be shared by threads.
-    Every write through it looks whether it is still held, by the database's clock: a process that
-    slept for too long gets `LeaseLostError`. So does the child of a fork, since the lease is its
-    parent's. A transaction of this process that lasts for longer than the ttl keeps it from being
-    renewed on SQLite, and on MariaDB if it files UUIDs of the lease.
+    Keep a reference: without one it is no longer renewed. Threads may share it. Every write through
+    it checks by the database's clock that it is still held: a process that slept too long gets
+    `LeaseLostError`, and so does a forked child, since the lease is its parent's. A transaction of
+    this process longer than the ttl blocks renewal on SQLite, and on MariaDB if it files UUIDs of
+    the lease.
     """
 
     def __init__(self, leases: Leases, lease: Lease, sent: float) -> None:
@@ -157,16 +156,16 @@ class OpenLease:
 
     @property
     def id(self) -> UUID:
-        """Names the lease, and no other one ever."""
+        """The id of the lease, never used for another one."""
         return self._lease.id
 
     @property
     def held_id(self) -> UUID:
         """
-        The id, for whoever is to write through the lease.
+        The id, for writing through the lease.
 
         Raises:
-            LeaseLostError: It is the parent's of this forked process.
+            LeaseLostError: This is a forked child, and the lease is its parent's.
         """
         if os.getpid() != self._process:
             raise LeaseLostError(self.id)
@@ -175,10 +174,10 @@ class OpenLease:
     @property
     def lost(self) -> bool:
         """
-        Say whether this process must act as one that holds nothing.
+        Whether this process must act as if it held nothing.
 
-        So it is once the lease was closed or found to be lost, or was not renewed in time by the
-        host's own count, which began before the renewal was sent.
+        True in a forked child, and once the lease was closed, found lost, or not renewed in time by
+        the host's uptime, counted from before the renewal was sent.
         """
         is_parents = os.getpid() != self._process
         return is_parents or self._is_gone or uptime_seconds() >= self._lasts_until
@@ -187,13 +186,13 @@ class OpenLease:
         """
         File *uuid* under *capsule_id*, registered or not, until the lease ends.
 
-        A UUID that is filed elsewhere without a lease is pointed here instead.
+        A UUID that is filed elsewhere without a lease is moved here.
 
         Raises:
-            LeaseLostError: The lease has run out, or was closed; nothing was filed.
+            LeaseLostError: The lease has expired, or was closed; nothing was filed.
             UuidHeldError: Another live lease holds the UUID.
-            InvalidUuidError: *uuid* is a text that is no UUID.
-            InvalidCapsuleIdError: *capsule_id* is outside the grammar of ids, or too long.
+            InvalidUuidError: *uuid* is a string but not a UUID.
+            InvalidCapsuleIdError: *capsule_id* is not a valid id, or too long.
         """
         try:
             self._leases.register_uuid(self.held_id, uuid, capsule_id)
@@ -203,10 +202,10 @@ class OpenLease:
 
     def renew(self) -> None:
         """
-        Let the lease last for its whole ttl from now.
+        Extend the lease to its whole ttl from now.
 
         Raises:
-            LeaseLostError: It has run out, or was closed.
+            LeaseLostError: It has expired, or was closed.
         """
         sent = uptime_seconds()
         try:
@@ -218,11 +217,11 @@ class OpenLease:
 
     def close(self) -> None:
         """
-        End the lease, and remove all UUIDs that belong to it. Idempotent.
+        End the lease, and remove its UUIDs. Idempotent.
 
         Raises:
-            RegistryUnavailableError: The database cannot be reached; the lease is not renewed any
-                more, so it runs out by itself.
+            RegistryUnavailableError: The database cannot be reached; the lease is no longer
+                renewed, so it expires by itself.
         """
         if os.getpid() != self._process:
             return
@@ -238,20 +237,20 @@ class OpenLease:
         self.stop()
 
     def keep(self) -> None:
-        """Renew the lease in a thread, until it is closed, lost, or forgotten."""
+        """Renew the lease in a thread until it is closed, lost, or garbage-collected."""
         interval = self._lease.ttl.total_seconds() / _RENEWALS
         arguments = (ref(self), self._ended, interval)
         self._thread = Thread(target=_keep_renewing, args=arguments, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread that renews; it is waited for, but not while the database hangs."""
+        """End the renewing thread; wait for it, but not for long: the database may hang."""
         self._ended.set()
         if self._thread not in (None, current_thread()) and os.getpid() == self._process:
             self._thread.join(_STOP_SECONDS)
 
     def renew_by_itself(self) -> bool:
-        """Renew, and say whether it is worth doing again; what goes wrong is logged."""
+        """Renew, log any error, and return whether to go on renewing."""
         try:
             self.renew()
         except (LeaseLostError, RegistryClosedError) as error:
@@ -260,7 +259,7 @@ class OpenLease:
             return False
         except CapsuleRegistryError as error:
             logger.warning("Lease not renewed: %s", error, extra={"lease_id": str(self.id)})
-        # Beside it: a reaper waits for whoever writes, and a renewal must not.
+        # In another thread: reaping waits for other writers, and a renewal must not.
         if self._reaping is None or not self._reaping.is_alive():
             self._reaping = Thread(target=self._leases.reap_by_itself, daemon=True)
             self._reaping.start()

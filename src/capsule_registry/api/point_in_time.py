@@ -1,4 +1,4 @@
-"""The registry as it is, or was, at one revision: the verbs that ask, and nothing else."""
+"""Read-only views of the registry at one revision, present or past."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ T = TypeVar("T")
 
 class Snapshot(Reads):
     """
-    The live tables at one moment, as long as its block lasts; not for two threads at once.
+    The live tables at one moment, until its block ends; not for two threads at once.
 
-    A watch from its `revision` loses nothing.
+    A watch from its `revision` misses nothing.
     """
 
     def __init__(
@@ -65,10 +65,10 @@ class Snapshot(Reads):
 
 class Past(Reads):
     """
-    The registry as it was, told from its history: every call reads what it needs by index.
+    The registry as it was, read from its history: every call reads what it needs by index.
 
-    Each call may raise `RevisionCompactedError` once the history was pruned beyond the revision,
-    and `IncarnationChangedError` once the database was brought back from a backup.
+    Calls raise `RevisionCompactedError` once the history was pruned beyond the revision, and
+    `IncarnationChangedError` once the database was restored from a backup.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Past(Reads):
             clock = StoppedClock(Moment(self._time))
             then = PastScope(scope.conn, scope.namespace, clock, self.revision)
             result = work(then, *args, **kwargs)
-            # Looked at last: what was read before a pruning is whole.
+            # Checked last: what was read before a pruning is complete.
             head = namespaces.head(scope)
             if head.incarnation != self._incarnation:
                 raise IncarnationChangedError(self._incarnation, head.incarnation)
@@ -131,5 +131,5 @@ class Past(Reads):
         return f"Past(revision={self.revision})"
 
 
-#: What can be asked of the registry at one `revision`.
+#: A view of the registry at one `revision`.
 View: TypeAlias = Snapshot | Past

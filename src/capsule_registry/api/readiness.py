@@ -1,4 +1,4 @@
-"""Waiting for capsules to become ready, whichever process says that they are."""
+"""Waiting for capsules to become ready, whichever process sets their state."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OUTCOMES = {CapsuleState.READY: ReadyStatus.READY, CapsuleState.FAILED: ReadySt
 def wait_ready(
     read: Reading, ids: Iterable[str], timeout: timedelta
 ) -> dict[CapsuleId, ReadyStatus]:
-    """Wait until each of *ids* is ready or has failed, or the time is over for all."""
+    """Wait until each of *ids* is ready or has failed, at most for *timeout*."""
     deadline = time.monotonic() + timeout.total_seconds()
     wanted = [CapsuleId(one) for one in dict.fromkeys(ids)]
     found: dict[str, ReadyStatus] = {}
@@ -34,12 +34,12 @@ def wait_ready(
     while True:
         try:
             if watch is None:
-                # Begun before the states are read, so that no change is missed between the two.
+                # Started before the states are read, so that no change in between is missed.
                 watch = Watch(read, None, None, None)
                 found = _standing(read, wanted) | found
             revision = watch.poll() if len(found) < len(wanted) else None
         except RevisionCompactedError:
-            watch = None  # What was pruned unread cannot be told; what stands can.
+            watch = None  # Revisions were pruned unread: go by the current states.
             continue
         if revision is not None:
             changed = _changes(revision)
@@ -51,7 +51,7 @@ def wait_ready(
 
 
 def _standing(read: Reading, wanted: Sequence[CapsuleId]) -> dict[str, ReadyStatus]:
-    """Return which of the capsules are ready or have failed."""
+    """Return which of *wanted* are ready or have failed."""
     found: dict[str, ReadyStatus] = {}
     for batch in batches(wanted):
         states = read(capsules.states, batch)
@@ -60,7 +60,7 @@ def _standing(read: Reading, wanted: Sequence[CapsuleId]) -> dict[str, ReadyStat
 
 
 def _changes(revision: Revision) -> dict[str, ReadyStatus]:
-    """Return which capsules became ready or failed, by what they did first."""
+    """Return which capsules became ready or failed, whichever each did first."""
     found: dict[str, ReadyStatus] = {}
     for event in revision.events:
         state = (event.new_row or {}).get("state")

@@ -1,4 +1,4 @@
-"""What a standby can be asked: what was, and what is listed, and never who may do what."""
+"""Reads from a standby: ids, past views and the history, but no current permission checks."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _PAUSE_SECONDS: Final = 0.01
 
 class Replica:
     """
-    The registry as a standby knows it: at `min_revision` or later, and it may be behind.
+    The registry on a standby: at `min_revision` or later, but perhaps behind the primary.
 
-    Each call may raise `FutureRevisionError` if it is asked of another standby that has not got as
-    far, and `IncarnationChangedError` if of one with another history.
+    Calls raise `FutureRevisionError` if they reach another standby that is not as far, and
+    `IncarnationChangedError` if they reach one with another history.
     """
 
     def __init__(self, runner: UnitRunner, objects: RegisteredObjects, wanted: Position) -> None:
@@ -50,7 +50,7 @@ class Replica:
 
     @property
     def revision(self) -> int:
-        """How far the standby has got."""
+        """The latest revision on the standby."""
         return self._read(namespaces.head).revision
 
     def list(
@@ -61,7 +61,7 @@ class Replica:
 
         Raises:
             CapsuleNotFoundError: *after* is not registered there.
-            InvalidCapsuleIdError: *after* is outside the grammar of ids.
+            InvalidCapsuleIdError: *after* is not a valid id.
             ValueError: *limit* is less than one.
         """
         if limit is not None and limit < 1:
@@ -75,7 +75,7 @@ class Replica:
 
     @property
     def history(self) -> History:
-        """Everything that has happened in the namespace, as far as the standby knows."""
+        """The history of the namespace, as far as the standby has it."""
         return History(self._read, self._runner)
 
     def wait(self, timeout: timedelta) -> None:
@@ -83,7 +83,7 @@ class Replica:
         Wait until the standby has `min_revision`.
 
         Raises:
-            FutureRevisionError: It has not, after *timeout*.
+            FutureRevisionError: It does not, after *timeout*.
         """
         deadline = time.monotonic() + timeout.total_seconds()
         while True:

@@ -1,4 +1,4 @@
-"""Several changes as one."""
+"""Several changes in one transaction."""
 
 from __future__ import annotations
 
@@ -30,11 +30,10 @@ T = TypeVar("T")
 
 class Transaction(Writes):
     """
-    The verbs of the registry inside one unit: all or nothing, one revision, seen by its own reads.
+    The registry's methods in one transaction: all or nothing, one revision, seen by its own reads.
 
-    An error inside dooms it, also one that is caught: nothing of it is written then. An argument
-    that is refused does not: it has done nothing. It cannot be used after its end, nor by two
-    threads at once.
+    An error inside dooms it, even if caught: nothing is written. An invalid argument does not,
+    since it changed nothing. It cannot be used after its end, nor by two threads at once.
     """
 
     _max_per_revision = None

@@ -1,4 +1,4 @@
-"""The commands that ask who needs whom, and whom an event calls."""
+"""The commands on dependencies and interceptors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from capsule_registry.cli.target import Target
 
 
-#: What Mermaid reads as its own, or as HTML, and what it is written as; `#` first.
+#: Characters special to Mermaid or HTML, and their escapes; `#` must be first.
 _MERMAID = (("#", "#35;"), ("&", "#amp;"), ('"', "#quot;"), ("<", "#lt;"), (">", "#gt;"))
 
 

@@ -19,7 +19,7 @@ UNAVAILABLE: Final = 7
 HISTORY_CORRUPT: Final = 8
 NOT_PERMITTED: Final = 9
 
-#: The exit code of each branch of errors; the first that fits counts.
+#: The exit code of each branch of errors; the first match counts.
 _OF_ERRORS: Final = (
     ("UsageError", USAGE),
     ("NotFoundError", NOT_FOUND),
@@ -32,7 +32,7 @@ _OF_ERRORS: Final = (
     ("HistoryCorruptError", HISTORY_CORRUPT),
     ("PermissionDeniedError", NOT_PERMITTED),
 )
-#: The exit code of an error of the file system that no error of ours stands for.
+#: The exit codes of file system errors that no error of the library stands for.
 _OF_OS_ERRORS: Final[dict[type[OSError], int]] = {
     FileExistsError: CONFLICT,
     FileNotFoundError: INVALID_INPUT,
@@ -51,5 +51,5 @@ def of_error(error: CapsuleRegistryError) -> int:
 
 
 def of_os_error(error: OSError) -> int:
-    """Return the exit code of an *error* of the file system."""
+    """Return the exit code of a file system *error*."""
     return _OF_OS_ERRORS.get(type(error), UNAVAILABLE)

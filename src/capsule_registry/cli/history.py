@@ -1,4 +1,4 @@
-"""The commands that tell, follow and check what has happened."""
+"""The commands that show, follow and check the history."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from capsule_registry import Anchor, Event, Revision
 
-#: How many revisions are read at once.
+#: Revisions read at once.
 _PAGE: Final = 200
-#: The longest time in seconds that may be waited for: ten years.
+#: The longest timeout in seconds: ten years.
 _LONGEST: Final = 3.2e8
 
 anchor_option = click.option(
@@ -153,7 +153,7 @@ def diff(
 
 
 def _contents(view: library.View) -> dict[tuple[str, str], str]:
-    """Return what is registered, in a word or two each, by kind and id."""
+    """Return a short description of everything registered, by kind and id."""
     capsules = {
         ("capsule", str(one.id)): f"{one.version} {one.state} generation {one.generation}"
         for one in view.values()
@@ -219,7 +219,7 @@ def export(target: Target, after: int | None) -> None:
     show = Ticker("line")
     with target.open_history() as registry:
         for number, line in enumerate(registry.history.export(after=after), start=1):
-            # To a file exactly as it is hashed; to a terminal as anything else.
+            # Exactly as hashed, but escaped on a terminal.
             shown = escape(line) if sys.stdout.isatty() else line
             sys.stdout.buffer.write(f"{shown}\n".encode())
             if number % 10_000 == 0:

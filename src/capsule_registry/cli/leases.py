@@ -1,4 +1,4 @@
-"""The commands on leases: for hosts that write through the command."""
+"""The commands on leases, for hosts that write through the command."""
 
 from __future__ import annotations
 

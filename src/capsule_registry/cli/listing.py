@@ -1,4 +1,4 @@
-"""The commands that only look; none of them creates anything."""
+"""The commands that list and show what is registered; none of them creates anything."""
 
 from __future__ import annotations
 

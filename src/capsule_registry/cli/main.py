@@ -1,8 +1,8 @@
 """
-The command itself: its options, its commands by name, and what becomes of errors.
+The command itself: global options, subcommands by name, and error reporting.
 
-Its modules import click alone, and are loaded for the commands in them; the library's names are
-loaded when a command uses them.
+The command modules import nothing large but click, and are loaded when a command in them runs;
+the library's names are loaded on first use.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _LONGEST_SENTENCE: Final = 1000
 
-#: By module, in which every command is found under its name.
+#: The summary of each command, by module and name.
 _BY_MODULE: Final = {
     "permissions": {
         "check": "Say whether the sender with the session UUID may do something; exit 9 if not.",
@@ -101,23 +101,23 @@ _BY_MODULE: Final = {
         "drain": "Unregister everything in the namespace, in one revision.",
     },
 }
-#: What each command does, by name.
+#: The summary of each command, by name.
 SUMMARIES: Final = {
     name: summary for commands in _BY_MODULE.values() for name, summary in commands.items()
 }
-#: The module that each command is in.
+#: The module of each command.
 _MODULES: Final = {name: module for module, commands in _BY_MODULE.items() for name in commands}
 
 
 class _Group(click.Group):
     """
-    The commands, each loaded when it is run.
+    The commands, each loaded when it runs.
 
-    They say what went wrong in one line, and exit with its code.
+    An error is printed in one line and sets the exit code.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own
-        """Return the names, in order."""
+        """Return the names, sorted."""
         return sorted(SUMMARIES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's own
@@ -129,12 +129,12 @@ class _Group(click.Group):
         return next(command for command in commands if command.name == cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write what each command does, without loading it."""
+        """Write the summary of each command, without loading it."""
         stand_ins = [click.Command(name, help=summary) for name, summary in SUMMARIES.items()]
         click.Group(commands=stand_ins).format_commands(ctx, formatter)
 
     def main(self, *args: Any, **options: Any) -> NoReturn:  # noqa: ANN401 - click's own
-        """Run the command, print what went wrong if anything did, and exit."""
+        """Run the command, print an error if there is one, and exit."""
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
@@ -220,6 +220,6 @@ def capsule_registry(  # noqa: PLR0913 - one for each option
 
 def main() -> None:
     """Run the command."""
-    if sys.stdout is None:  # Closed by whoever started it.
+    if sys.stdout is None:  # Closed by the parent process.
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - as long as the process lives
     capsule_registry(prog_name="capsule-registry")

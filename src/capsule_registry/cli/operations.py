@@ -1,4 +1,4 @@
-"""The commands for whoever runs the database."""
+"""The commands for the operator of the database."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def sql(target: Target, query: str | None, output_format: str) -> None:
 
 
 def _numbered(names: list[str]) -> list[str]:
-    """Return *names* with a number after each that stands there already."""
+    """Return *names* with a number appended to each repetition."""
     counts = Counter[str]()
     numbered = []
     for name in names:
@@ -118,7 +118,7 @@ def _numbered(names: list[str]) -> list[str]:
 
 
 def _plain(value: object) -> object:
-    """Return *value* as JSON can hold it."""
+    """Return *value* in a form that JSON can represent."""
     match value:
         case None | bool() | int() | str():
             return value

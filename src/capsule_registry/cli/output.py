@@ -1,8 +1,8 @@
 """
-How results are printed: a table for people, JSON or CSV for programs.
+Output of results: a table for people, JSON or CSV for programs.
 
-Text from a manifest never reaches a terminal as it is: what cannot be printed (control characters,
-marks that turn the direction of writing) is shown as an escape.
+Text from a manifest never reaches a terminal raw: unprintable characters (control characters,
+marks that change the direction of writing) are escaped.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     Row = Mapping[str, Any]
 
-#: Wide enough for any cell, where nobody looks at the width.
+#: Wide enough for any cell, when the output is not a terminal.
 _UNBOUNDED_WIDTH: Final = 100_000
-#: After this long, people are told how far it is.
+#: Progress is shown after this long.
 PATIENCE_SECONDS: Final = 1.0
 
 #: The states of a capsule, without loading the library.
@@ -45,7 +45,7 @@ text_format_option = click.option(
 
 
 def escape(text: str) -> str:
-    """Return *text* with an escape in place of each character that cannot be printed."""
+    """Return *text* with unprintable characters escaped."""
     return "".join(
         character
         if character.isprintable()
@@ -55,7 +55,7 @@ def escape(text: str) -> str:
 
 
 def print_rows(rows: Sequence[Row], columns: Sequence[str], output_format: str) -> None:
-    """Print *rows*: all that they hold in JSON, their *columns* in a table or CSV."""
+    """Print *rows*: whole as JSON, only their *columns* as a table or CSV."""
     printers: dict[str, Callable[[], None]] = {
         "json": lambda: print_json(rows),
         "csv": lambda: _print_csv(rows, columns),
@@ -116,14 +116,14 @@ def _cell(value: object) -> str:
 
 
 class Ticker:
-    """Says on a terminal, once a second, how far it is."""
+    """A progress display on a terminal, updated once a second."""
 
     def __init__(self, what: str) -> None:
         self._what = what
         self._last = time.monotonic()
 
     def __call__(self, number: int) -> None:
-        """Say *number*, if it is time to."""
+        """Print *number*, if an update is due."""
         now = time.monotonic()
         if sys.stderr.isatty() and now - self._last > PATIENCE_SECONDS:
             self._last = now

@@ -1,4 +1,4 @@
-"""The commands that ask who may do what."""
+"""The commands on permissions."""
 
 from __future__ import annotations
 

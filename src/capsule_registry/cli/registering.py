@@ -1,4 +1,4 @@
-"""The commands that change something."""
+"""The commands that register and change capsules."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LONGEST_ERROR: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A capsule as it lies in a directory."""
+    """A capsule found in a directory."""
 
     manifest: CapsuleManifest
     source_dir: Path
@@ -77,7 +77,7 @@ def _report(result: dict[str, Any], *, as_text: bool) -> None:
 def _registered(
     register_one: Callable[[Path], dict[str, Any]], paths: tuple[Path, ...], *, show_progress: bool
 ) -> Iterator[dict[str, Any]]:
-    """Register each manifest, and yield what became of it."""
+    """Register each manifest, and yield the outcome."""
     found = [manifest for path in paths for manifest in _manifests_at(path)]
     with _progress(len(found), shown=show_progress) as advance:
         for path, error in found:
@@ -109,7 +109,7 @@ def _register_one(registry: CapsuleRegistry, path: Path) -> dict[str, Any]:
 
 @contextmanager
 def _progress(total: int, *, shown: bool) -> Iterator[Callable[[], None]]:
-    """Give what to call after each step; past a second, on a terminal, a bar is drawn."""
+    """Give a function to call after each step; after a second, a terminal shows a bar."""
     started, done = time.monotonic(), 0
     bar: Any = None
 

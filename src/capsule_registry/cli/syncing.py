@@ -1,4 +1,4 @@
-"""The commands that change much at once, or carry it elsewhere."""
+"""The bulk commands: sync, export and import."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def sync(  # noqa: PLR0913 - one for each argument and option
 def _apply(
     registry: CapsuleRegistry, directory: Path, planned: SyncPlan, *, prune: bool
 ) -> SyncPlan:
-    """Do what was *planned*, and say so if it has become another plan meanwhile."""
+    """Sync, and report if what was done differs from what was *planned*."""
     done = registry.sync(directory, prune=prune)
     if done != planned:
         click.echo("capsule-registry: what was to be done has changed; this was done:", err=True)
@@ -100,7 +100,7 @@ def _print_summary(plan: SyncPlan, *, is_done: bool) -> None:
 @pass_target
 def export_lines(target: Target, file: Any) -> None:  # noqa: ANN401 - a file
     """Write what is registered to FILE as lines of JSON, for `import`."""
-    os.umask(0o077)  # Session UUIDs are in it.
+    os.umask(0o077)  # The file contains session UUIDs.
     with target.open_to_read() as registry:
         for line in _counted(registry.export_lines()):
             file.write(f"{line}\n")

@@ -1,4 +1,4 @@
-"""What a command works on: a registry, opened as the options before the command's name say."""
+"""The registry or database that a command works on, opened as the global options say."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from capsule_registry import CapsuleRegistry, RegistryAdmin, RegistryReader
 
-#: A number of more digits is no revision.
+#: A number of this many digits or more is not a revision.
 _MANY_DIGITS: Final = 19
 LAST_REVISION: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the options before the command's name say."""
+    """The global options."""
 
     database: str | None
     namespace: str
@@ -34,28 +34,28 @@ class Target:
     allow_network_file_system: bool
 
     def open(self) -> CapsuleRegistry:
-        """Open the registry to change it."""
+        """Open the registry for writing."""
         return self._open(self.database)
 
     def open_history(self) -> CapsuleRegistry:
-        """Open the registry to read what has happened: one that is not there has no history."""
+        """Open the registry to read its history; a missing database is an error."""
         return self._open(self.database, read_only=True)
 
     def open_to_read(self) -> CapsuleRegistry:
-        """Open the registry to read it; the default database reads as empty while there is none."""
+        """Open the registry read-only; a missing default database reads as empty."""
         if self.database is None and not library.default_file().exists():
             return self._open("sqlite://")
         return self._open(self.database, read_only=True)
 
     @contextmanager
     def view(self, moment: dict[str, Any] | None) -> Iterator[RegistryReader]:
-        """Give what is there to be read, now or at *moment*."""
+        """Open the registry for reading, as of now or of *moment*."""
         with self.open_to_read() as registry:
             yield registry.at(**moment) if moment else registry
 
     @contextmanager
     def view_at_once(self, moment: dict[str, Any] | None) -> Iterator[RegistryReader]:
-        """Give what is there to be read, all as of one moment."""
+        """Open the registry for reading, with all reads as of one moment."""
         with self.open_to_read() as registry:
             if moment:
                 yield registry.at(**moment)
@@ -74,7 +74,7 @@ class Target:
         )
 
     def administrate(self, *, read_only: bool = False) -> RegistryAdmin:
-        """Open the database itself."""
+        """Open the database for administration."""
         return library.RegistryAdmin.open(
             self.database,
             read_only=read_only,
@@ -88,7 +88,7 @@ class Moment(click.ParamType[dict[str, Any]]):
     name = "revision or time"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> dict[str, Any]:  # noqa: ANN401 - click's own
-        """Return the argument of `CapsuleRegistry.at` that *value* says."""
+        """Return *value* as a keyword argument of `CapsuleRegistry.at`."""
         if isinstance(value, dict):
             return value
         if value.isascii() and value.isdigit() and len(value) < _MANY_DIGITS:
@@ -116,7 +116,7 @@ def listing(
     """
     Make a command of a function that returns rows of a registry, as JSON shapes.
 
-    It takes `--at` and `--format`, and prints the *columns* of the rows, or all of them as JSON.
+    It takes `--at` and `--format`, and prints the *columns* of the rows, or whole rows as JSON.
     """
 
     def decorate(rows_of: Callable[..., Iterable[Mapping[str, Any]]]) -> Callable[..., None]:

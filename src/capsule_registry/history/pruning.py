@@ -1,8 +1,8 @@
 """
-Pruning: the oldest part of a history goes, and the rest can still be checked and replayed.
+Pruning: deleting the oldest part of a history so that the rest can still be verified.
 
-Of the events that go, the last one of each row that is still there is kept, and the history itself
-records how many those are and their digest.
+The last event of each row that existed at the end of that part is kept; a `history.pruned` event
+records the count and digest of the kept events.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: The kind of the events that record prunings.
 PRUNED: Final = "history"
-#: How many revisions go in one unit, so that other writers can get in between.
+#: The most revisions deleted by one unit, so that other writers get a turn in between.
 REVISIONS_PER_UNIT: Final = 50_000
 
 _old = and_(events.c.namespace == bindparam("namespace"), events.c.revision <= bindparam("through"))
@@ -35,7 +35,7 @@ _is_superseded = exists().where(
     _later.c.namespace == events.c.namespace,
     _later.c.kind == events.c.kind,
     _later.c.subject == events.c.subject,
-    # As one range of the index, which begins at the event itself.
+    # One index range, beginning at the event itself.
     _later.c.revision >= events.c.revision,
     _later.c.revision <= bindparam("through"),
     or_(_later.c.revision > events.c.revision, _later.c.position > events.c.position),
@@ -68,7 +68,7 @@ _last_pruning = (
 
 
 def hash_of(scope: Scope, revision: int) -> str | None:
-    """Return the hash of *revision*, if it is there."""
+    """Return the hash of *revision*, or `None` if there is no such revision."""
     parameters = {"namespace": scope.namespace, "revision": revision}
     found: str | None = scope.scalar(_hash, parameters)
     return found
@@ -76,10 +76,9 @@ def hash_of(scope: Scope, revision: int) -> str | None:
 
 def time_of(scope: Scope, revision: int) -> datetime:
     """
-    Return when *revision* had committed, also where the history was pruned up to it.
+    Return when *revision* committed, even if the history was pruned through it.
 
-    Of one that is not there, and of which no pruning tells, it is the end of time, at which no
-    lease holds.
+    If neither its row nor the last pruning tells, return the end of time, when no lease is live.
     """
     parameters = {"namespace": scope.namespace, "revision": revision}
     found: datetime | None = scope.scalar(_time, parameters)
@@ -93,11 +92,10 @@ def time_of(scope: Scope, revision: int) -> datetime:
 
 def prune(unit: Unit, anchor: Anchor, through: int) -> int:
     """
-    Delete the history up to *through*, and file that it was done; return how many revisions went.
+    Delete the history through *through*, record that, and return how many revisions were deleted.
 
-    That is the history that was anchored at *through* or later; what is gone already is left so.
-
-    The head moves its mark of compaction first: the triggers let nothing beyond it be deleted.
+    *anchor* must be at *through* or later. The head's `compacted_revision` moves first: the
+    triggers refuse deletes beyond it.
     """
     if through <= unit.compacted_revision:
         return 0

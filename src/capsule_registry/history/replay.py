@@ -1,4 +1,4 @@
-"""A history as it is read again: every hash recomputed, every event applied."""
+"""Replay of a history: every hash recomputed, every event applied."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _kept = (
 
 @dataclass(frozen=True, slots=True)
 class Discrepancy:
-    """One thing that is not as the history says, and where."""
+    """One deviation from the history, and where it is."""
 
     where: str
     problem: str
@@ -46,21 +46,21 @@ class Discrepancy:
 
 @dataclass(slots=True)
 class Replay:
-    """Where the reading stands, what is registered there, and what was wrong on the way."""
+    """The position of a replay, the rows that exist there, and the discrepancies so far."""
 
     namespace: str
     revision: int = 0
     hash: str = GENESIS_HASH
     incarnation: UUID = _NIL
-    #: The last image of every row that is there, by table and key.
+    #: The last image of every existing row, by table and key.
     state: dict[tuple[str, str], str] = field(default_factory=dict)
     committed_at: datetime | None = None
     revision_count: int = 0
     event_count: int = 0
     discrepancies: list[Discrepancy] = field(default_factory=list)
-    #: What a pruning has left: how many events, and their digest.
+    #: The count and digest of the events that a pruning kept.
     kept: tuple[int, str] = (0, sha256_of_lines([]))
-    #: Of the manifests that some row has had.
+    #: The digests of all manifests that any row has had.
     digests: set[str] = field(default_factory=set)
 
     def report(self, where: str, problem: str) -> None:
@@ -69,14 +69,14 @@ class Replay:
 
     @contextmanager
     def reading(self, where: str) -> Iterator[None]:
-        """Note what stands in the body where it cannot even be read: anything may be there."""
+        """Report a discrepancy if the body fails to read what is stored: it may be anything."""
         try:
             yield
         except UNREADABLE as error:
             self.report(where, f"cannot be read: {error!r}")
 
     def begin_after(self, scope: Scope, compacted: int) -> None:
-        """Begin with what a pruning has left; what is read later vouches for it."""
+        """Begin with the events that a pruning kept; `verify_pruning` checks them later."""
         parameters = {"namespace": self.namespace, "through": compacted}
         lines = []
         with self.reading("pruned history"):
@@ -87,7 +87,7 @@ class Replay:
         self.kept = (len(lines), sha256_of_lines(lines))
 
     def follow(self, revision: Row, found: Sequence[Row]) -> None:
-        """Recompute the next revision, and apply its events."""
+        """Verify the next revision, and apply its events."""
         where = f"revision {revision['revision']}"
         if revision["revision"] != self.revision + 1:
             self.report(where, f"follows revision {self.revision}: something between is missing")
@@ -123,7 +123,7 @@ class Replay:
             self.digests.add(digest[1])
 
     def verify_pruning(self, compacted: int, hash_before: str) -> None:
-        """Check what a pruning has left against what the history says of it."""
+        """Check the events that a pruning kept against the history's record of it."""
         image = self.state.pop((PRUNED, self.namespace), None)
         with self.reading("record of the pruning"):
             self._verify_kept(json_object(image or "{}"), compacted, hash_before)
@@ -139,7 +139,7 @@ class Replay:
 
 
 def json_object(image: str) -> dict[str, Any]:
-    """Return the JSON object that *image* is, or raise `ValueError`."""
+    """Return the JSON object in *image*; raise `ValueError` if it holds anything else."""
     found = json.loads(image)
     if not isinstance(found, dict):
         raise ValueError(f"{image[:100]} is no object")  # noqa: TRY004 - it is the value of a text

@@ -1,4 +1,4 @@
-"""Revisions and their events, read back: whole, and in order."""
+"""Reading revisions with all their events, in order."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from capsule_registry.unit_of_work.queries import Scope
 
-    #: The row of a revision, and the rows of its events in order.
+    #: A revision's row, and the rows of its events in order.
     WholeRow = tuple[RowMapping, list[RowMapping]]
 
-#: How many revisions are read at once.
+#: The most revisions per read.
 REVISIONS_AT_ONCE: Final = 200
-#: And at most so many of their events, but for a revision that has more.
+#: The most events per read, unless one revision alone has more.
 _MOST_EVENTS: Final = 2_000
 
 _in_namespace = revisions.c.namespace == bindparam("namespace")
@@ -70,8 +70,9 @@ class Event(BaseModel):
     """
     One change of one row: `kind` is its table, `subject` its key.
 
-    `old_row` and `new_row` are the row before and after, `None` where there was none: every column
-    but the namespace and what follows from other columns, as JSON values.
+    `old_row` and `new_row` are the row before and after, `None` if there was none: every column as
+    a JSON value, but for the namespace, columns derived from others, and what renewing a lease
+    changes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,7 +88,7 @@ class Event(BaseModel):
 
 
 class Revision(BaseModel):
-    """One transaction: who, when and why, and its events in order, never a part of them."""
+    """One transaction: who, when and why, and all its events in order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -103,7 +104,7 @@ class Revision(BaseModel):
 
 
 def whole(scope: Scope, found: Sequence[RowMapping]) -> Iterator[WholeRow]:
-    """Yield each of the rows of revisions *found*, in order, with the rows of its events."""
+    """Yield the revision rows *found*, in order, each with the rows of its events."""
     if not found:
         return
     numbers: dict[int, list[RowMapping]] = {row["revision"]: [] for row in found}
@@ -120,7 +121,7 @@ def whole(scope: Scope, found: Sequence[RowMapping]) -> Iterator[WholeRow]:
 
 
 def after(scope: Scope, revision: int) -> list[WholeRow]:
-    """Return some revisions after *revision*, in order, with the rows of their events."""
+    """Return the next batch after *revision*, in order, with the rows of their events."""
     parameters = {"namespace": scope.namespace, "after": revision}
     found = scope.execute(_first_after, parameters).mappings().all()
     sizes = accumulate(row["event_count"] for row in found)
@@ -138,15 +139,15 @@ def find(
     **wanted: str | None,
 ) -> list[Revision]:
     """
-    Return the first *limit* revisions after *after* that have an event as *wanted*, whole.
+    Return the first *limit* revisions after *after* that match *wanted*, with all their events.
 
-    *wanted* names columns of events, or the actor.
+    *wanted* has values for `actor`, or for columns that one event must have; `None` matches any.
     """
     statement = _after.limit(limit)
     given = {name: value for name, value in wanted.items() if value is not None}
     parameters = {"namespace": scope.namespace, "after": after, **given}
     if since is not None:
-        # The revision is looked up, so that the range is one of the primary key.
+        # Look the revision up, so that the range is over the primary key.
         parameters["after"] = max(after, before_time(scope, since))
     if until is not None:
         statement = statement.where(revisions.c.revision <= bindparam("through"))
@@ -165,19 +166,19 @@ def find(
 
 
 def incarnation_at(scope: Scope, revision: int) -> UUID:
-    """Return the incarnation that the namespace had at *revision*; nil before the first."""
+    """Return the namespace's incarnation at *revision*; the nil UUID before the first."""
     image = scope.scalar(_incarnation, {"namespace": scope.namespace, "revision": revision})
     return _incarnation_of(image) if image else UUID(int=0)
 
 
 def incarnation_after(of_revision: Sequence[RowMapping]) -> UUID | None:
-    """Return the incarnation that these events give the namespace, if they do."""
+    """Return the incarnation that these events set, or `None`."""
     images = [event["new_row"] for event in of_revision if event["kind"] == namespaces.name]
     return _incarnation_of(images[-1]) if images else None
 
 
 def _incarnation_of(image: str) -> UUID:
-    """Return the incarnation that *image*, of a row of namespaces, shows."""
+    """Return the incarnation in *image*, the image of a row of `namespaces`."""
     try:
         return UUID(str(json.loads(image)["incarnation"]))
     except (KeyError, TypeError, ValueError) as error:
@@ -185,19 +186,19 @@ def _incarnation_of(image: str) -> UUID:
 
 
 def at_time(scope: Scope, time: datetime) -> int:
-    """Return the last revision that had committed at *time*; 0 before the first."""
+    """Return the last revision committed at or before *time*; 0 if there is none."""
     parameters = {"namespace": scope.namespace, "time": in_calendar(time)}
     return scope.scalar(_at_time, parameters) or 0
 
 
 def before_time(scope: Scope, time: datetime) -> int:
-    """Return the last revision that had committed before *time*; 0 before the first."""
+    """Return the last revision committed before *time*; 0 if there is none."""
     parameters = {"namespace": scope.namespace, "time": in_calendar(time)}
     return scope.scalar(_before_time, parameters) or 0
 
 
 def in_calendar(time: datetime) -> datetime:
-    """Return *time* in UTC, or the edge of the calendar that it would lie beyond."""
+    """Return *time* in UTC, clamped to the range of `datetime`."""
     try:
         return time.astimezone(UTC)
     except OverflowError:
@@ -206,7 +207,7 @@ def in_calendar(time: datetime) -> datetime:
 
 
 def record(row: RowMapping, of_revision: Sequence[RowMapping]) -> Revision:
-    """Return a row of a revision and the rows of its events as one value."""
+    """Return a revision's row and the rows of its events as a `Revision`."""
     values = {name: row[name] for name in Revision.model_fields if name != "events"}
     try:
         found = tuple(_event(event) for event in of_revision)

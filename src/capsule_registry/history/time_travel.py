@@ -1,4 +1,4 @@
-"""What was registered at some revision, read from the history by index."""
+"""Reading a namespace as it was at a past revision, from the history by index."""
 
 from __future__ import annotations
 
@@ -83,10 +83,10 @@ _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 @dataclass(frozen=True, slots=True)
 class PastScope(Scope):
     """
-    A namespace as it was at `revision`: it answers the queries that the live tables answer.
+    A namespace as it was at `revision`; it answers the same queries as the live tables.
 
-    Its clock stands at when that was: a lease that had run out by then counts as gone, though it
-    was reaped later.
+    Its clock stands at that revision's time: a lease that had expired by then counts as gone, even
+    if it was reaped later.
     """
 
     revision: int
@@ -115,7 +115,7 @@ class PastScope(Scope):
         return kept[: values["most"] if query.is_page else query.limit]
 
     def count(self, query: Query) -> int:
-        """Return how many rows there were."""
+        """Return how many rows *query* would have found."""
         return len(self.rows(query))
 
     def _rows_of(self, table: Table, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -126,7 +126,7 @@ class PastScope(Scope):
             yield row
 
     def _last_images(self, table: Table, values: dict[str, Any]) -> Iterable[str]:
-        """Return the images of the rows that were there, of those that *values* can mean."""
+        """Return the images of the rows that existed, narrowed down by the keys in *values*."""
         parameters = {
             "namespace": self.namespace,
             "kind": table.name,
@@ -155,7 +155,7 @@ class PastScope(Scope):
     def _manifests(
         self, found: Sequence[dict[str, Any]]
     ) -> Iterator[tuple[dict[str, Any], CapsuleManifest]]:
-        """Yield the rows of capsules, each with its manifest's text, and the manifest."""
+        """Yield each capsule's row, with its manifest's text added, and the manifest."""
         for batch in batches(found):
             digests = list({row["manifest_digest"] for row in batch})
             parameters = {"namespace": self.namespace, "digests": digests}
@@ -182,7 +182,7 @@ class PastScope(Scope):
                 }
 
     def _with_leases(self, table: Table, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield the rows of UUIDs or leases with the times at which their leases were to end."""
+        """Yield the rows of UUIDs or leases, with the times at which their leases end."""
         key = "id" if table is leases else "lease_id"
         found = [*self._rows_of(table, values)]
         ends = self._ends([*{row[key] for row in found if row[key] is not None}])
@@ -199,10 +199,10 @@ class PastScope(Scope):
 
     def _ends(self, lease_ids: Sequence[UUID]) -> dict[UUID, datetime]:
         """
-        Return when leases that were open then ran out, or will if nobody renews them.
+        Return when the leases that were open then expired, or will unless renewed.
 
-        One that its holder closed later had not run out before. Of one of which nothing tells
-        there is no end: it counts as gone.
+        A lease that its holder closed later never expired. One without any record is left out,
+        and counts as gone.
         """
         ends: dict[UUID, datetime] = {}
         for batch in batches(lease_ids):

@@ -1,8 +1,8 @@
 """
-Whether the history of a namespace is whole, and the live tables are what it leads to.
+Verification: a namespace's history is whole, and its live tables match it.
 
-The history is read again, revision by revision (see `replay`); then every live row, the derived
-ones too, is held against what that leads to.
+The history is replayed revision by revision (see `replay`); then every live row, derived ones
+included, is compared with the replayed state.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from capsule_registry.unit_of_work.namespaces import Head
     from capsule_registry.unit_of_work.queries import Row, Scope
 
-#: How many rows are fetched at once.
+#: The most rows per fetch.
 _FETCHED_AT_ONCE: Final = 500
 _capsules = (
     select(
@@ -66,7 +66,7 @@ _capsules = (
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was found: where the history ends, how much was read, and what is wrong."""
+    """The result: where the history ends, how much was read, and the discrepancies."""
 
     revision: int
     hash: str
@@ -76,19 +76,19 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Say whether nothing is wrong."""
+        """Whether there are no discrepancies."""
         return not self.discrepancies
 
 
 def verify(scope: Scope, anchor: Anchor | None, progress: Callable[[int], object]) -> Verification:
     """
-    Read the whole history at one moment, and hold it against itself, the live rows and *anchor*.
+    Verify the whole history in one snapshot: against itself, the live rows and *anchor*.
 
     Args:
-        scope: On a connection that reads at one moment.
-        anchor: What was kept elsewhere; without it a tail that was cut, and a history that was
-            rewritten to its end, are not seen.
-        progress: Called with each revision that was read, now and then.
+        scope: On a connection that reads one snapshot.
+        anchor: Kept elsewhere; without it, a truncated tail, or a history rewritten to its end,
+            goes unnoticed.
+        progress: Called after each batch with the last revision read.
     """
     head = namespaces.head(scope)
     replay = Replay(scope.namespace)
@@ -152,7 +152,7 @@ def _verify_head(replay: Replay, head: Head) -> None:
 
 
 def _report_strays(scope: Scope, replay: Replay, head: Head) -> None:
-    """Report rows outside the history: nothing of it leads to them, but something might."""
+    """Report rows outside the history's range, which the replay does not reach."""
     for table, first in ((events, 1), (revisions_table, head.compacted_revision + 1)):
         for outside in (table.c.revision < first, table.c.revision > head.revision):
             found = select(func.count()).where(table.c.namespace == scope.namespace, outside)
@@ -161,7 +161,7 @@ def _report_strays(scope: Scope, replay: Replay, head: Head) -> None:
 
 
 def _compare_live_rows(scope: Scope, replay: Replay, now: datetime) -> None:
-    """Report to *replay* every row that is not as its state says, the derived ones too."""
+    """Report to *replay* every row, derived ones included, that differs from its state."""
     expected: Counter[str] = Counter()
     each = partial(_each, scope, replay)
     each(_capsules, capsules, partial(_verify_capsule, replay, expected))
@@ -250,7 +250,7 @@ def _difference(expected: dict[str, Any], found: dict[str, Any]) -> str:
 
 
 def _derived_lines(replay: Replay, row: Row) -> Iterator[str]:
-    """Yield the lines of what follows from a capsule's manifest, and check the manifest."""
+    """Yield a line for each row derived from a capsule's manifest, and check the manifest."""
     where = f"capsules {row['id']}"
     try:
         manifest = CapsuleManifest.read_back(row["manifest_text"], format=row["manifest_format"])

@@ -1,4 +1,4 @@
-"""Following a namespace: every revision once, whole, in order, from wherever one left off."""
+"""Following a namespace: every revision once, whole and in order, from any position."""
 
 from __future__ import annotations
 
@@ -19,23 +19,22 @@ if TYPE_CHECKING:
     from capsule_registry.history.revisions import Revision
     from capsule_registry.unit_of_work.queries import Reading, Scope
 
-#: How often the head is looked at while nothing happens.
+#: The interval between reads of the head while nothing happens.
 POLL_SECONDS: Final = 0.02
 
 
 class Watch:
     """
-    An iterator of revisions, each whole, in order, without gaps and without repetition.
+    An iterator of revisions, each whole, in order, without gaps or repetition.
 
-    It waits for more at the end of the history; with a *timeout* it ends once nothing has come for
-    so long. It holds nothing in the database, so a slow consumer lags and is never dropped. After
-    an error another one may be begun from `revision`. Threads may share it: each revision goes to
+    At the end of the history it waits for more; with a *timeout*, it ends once nothing has come for
+    that long. It holds nothing in the database, so a slow consumer lags but is never dropped. After
+    an error, a new watch can start from `revision`. Threads may share one: each revision goes to
     one of them.
 
-    Iteration raises:
-        FutureRevisionError: It was to begin beyond the head.
-        RevisionCompactedError: What it would yield next was pruned: take a snapshot and go on from
-            there.
+    Creating it and iterating raise:
+        FutureRevisionError: The position lies beyond the head.
+        RevisionCompactedError: The next revision was pruned: take a snapshot and go on from there.
         IncarnationChangedError: The database was brought back from a backup.
         HistoryCorruptError: A revision is missing.
     """
@@ -60,17 +59,17 @@ class Watch:
 
     @property
     def incarnation(self) -> UUID:
-        """Which history this is: keep it with `revision`, to go on in the same one later."""
+        """The incarnation followed: keep it with `revision`, to resume in the same history."""
         return self._incarnation or UUID(int=0)
 
     @property
     def revision(self) -> int:
-        """Up to where everything has been yielded: keep it, to go on from there later."""
+        """The position up to which everything was yielded: keep it to resume from there."""
         return self._revision or 0
 
     @property
     def lag(self) -> int:
-        """How many revisions have committed that were not yielded yet."""
+        """How many committed revisions have not been yielded yet."""
         return self._read(self._head).revision - self.revision
 
     def __iter__(self) -> Self:
@@ -86,7 +85,7 @@ class Watch:
         return found
 
     def poll(self) -> Revision | None:
-        """Return the next revision if there is one already; raises as iteration does."""
+        """Return the next revision, or `None` if there is none yet; raises as iteration does."""
         with self._turn:
             if not self._waiting:
                 self._waiting.extend(self._read(self._fetch))
@@ -100,7 +99,7 @@ class Watch:
         if self._head(scope).revision == self.revision:
             return []
         found = revisions.after(scope, self.revision)
-        # Looked at last: what was read before a pruning is whole.
+        # Checked last: what was read before a pruning is whole.
         self._head(scope)
         for number, (row, events) in enumerate(found, self.revision + 1):
             if (row["revision"], row["event_count"]) != (number, len(events)):
@@ -108,7 +107,7 @@ class Watch:
         return [revisions.record(*one) for one in found]
 
     def _head(self, scope: Scope) -> namespaces.Head:
-        """Return the head of the history that this watch has followed from the beginning."""
+        """Return the head, if it still belongs to the history that this watch follows."""
         head = namespaces.head(scope)
         if self._incarnation not in (None, head.incarnation):
             raise IncarnationChangedError(self._incarnation, head.incarnation)

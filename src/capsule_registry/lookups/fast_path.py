@@ -1,4 +1,4 @@
-"""What is asked on every message, told from memory where that is known to be current."""
+"""The lookups made for every message, answered from memory while it is known to be current."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from capsule_registry.models.records import RegisteredCapsule
     from capsule_registry.permissions.checks import Decision, Standing
 
-#: Stands where there is no entry, which is not the same as an entry that says there is nothing.
+#: Marks a missing entry, as opposed to an entry saying that nothing is registered.
 _MISSING: Final[Any] = object()
 _GRANTED: Final = DecisionReason.GRANTED
 _DEADLINE_SECONDS: Final = DEADLINE.total_seconds()
@@ -40,11 +40,11 @@ _LONGEST_VALUE: Final = 512
 
 class FastPath:
     """
-    What is asked on every message, answered from memory: written for speed and nothing else.
+    The lookups made for every message, answered from memory: written for speed and nothing else.
 
-    An entry counts only if the header of the database is that of the entries; each hit looks at
-    it, and at the clock where the UUID belongs to a lease. What memory cannot answer, the class
-    that comes after this one does.
+    An entry is valid only while the database's header equals that of the entries; each hit
+    compares it, and checks the clock if the UUID belongs to a lease. What memory cannot answer
+    is read from the database.
     """
 
     _lookups: Lookups
@@ -54,7 +54,7 @@ class FastPath:
 
     if TYPE_CHECKING:
 
-        def check(  # noqa: D102 - of the class that comes after this one
+        def check(  # noqa: D102 - of the next class in the MRO
             self,
             uuid: UUID | str,
             capability: str,
@@ -68,7 +68,7 @@ class FastPath:
         def _refuse_inside_transaction(self) -> None: ...
 
     def find_by_uuid(self, uuid: UUID | str) -> CapsuleId | None:
-        """Return the id that *uuid* is filed under, or `None`; see `Reads.find_by_uuid`."""
+        """Return the capsule id of *uuid*, or `None`; see `Reads.find_by_uuid`."""
         entries = self._lookups.entries
         if type(uuid) is UUID and entries.memory[HEADER] == entries.header and not self._inside:
             found: Any = entries.owners.get(uuid.int, _MISSING)
@@ -83,7 +83,7 @@ class FastPath:
         """
         Return the capsule registered under *capsule_id*, or `None`; see `Reads.get`.
 
-        The record may be one that others were given too: what is in it is not to be changed.
+        The record may be shared with other callers, so its contents must not be changed.
         """
         entries = self._lookups.entries
         if entries.memory[HEADER] == entries.header and not self._inside:
@@ -101,7 +101,7 @@ class FastPath:
         *,
         timeout: timedelta = DEADLINE,
     ) -> bool:
-        """Return whether the sender may; see `Reads.is_allowed`."""
+        """Return whether the sender is allowed; see `Reads.is_allowed`."""
         began = time.monotonic()
         try:
             remembered = self._remembered(uuid, capability, value)
@@ -122,7 +122,7 @@ class FastPath:
     def _remembered(
         self, uuid: object, capability: object, value: object
     ) -> tuple[int, CapsuleId | None, Verdict] | None:
-        """Return revision, capsule and verdict as the entries tell them, or `None`."""
+        """Return revision, capsule and verdict from the entries, or `None` if any is missing."""
         entries = self._lookups.entries
         if type(uuid) is not UUID or self._inside:
             return None
@@ -142,14 +142,14 @@ class FastPath:
             verdict = entries.verdicts.get((standing, capability, value), UNKNOWN)
             if verdict is UNKNOWN:
                 verdict = _decided(entries, standing, capability, value)
-        # Looked at last: then all that was read above is of one moment, which is now.
+        # Compared last: then all that was read above is of one moment, which is now.
         if entries.memory[HEADER] != entries.header:
             return None
         return entries.revision, owner, verdict
 
 
 def _decided(entries: Entries, standing: Standing, capability: str, value: str | None) -> Verdict:
-    """Return what is decided of a capsule, and keep it: it is of its standing alone."""
+    """Return the verdict on a capsule, and cache it: it depends on the standing alone."""
     verdict = decide(standing, known_capability(capability), value)
     if capability in RULES and len(value or "") <= _LONGEST_VALUE:
         keep(entries.verdicts, (standing, capability, value), verdict, MOST_VERDICTS)

@@ -1,11 +1,11 @@
 """
-Lookups in a file, answered from memory as long as nobody has committed anything that matters.
+Lookups in a SQLite file, answered from memory until a commit changes what was read.
 
-An entry is valid while the header of the WAL index is that under which it was read, or what has
-been committed since is about something else: triggers log the keys of all rows that change, by
-whatever program. Four rules make that safe. A connection that has read stays open as long as the
-header is looked at; no descriptor on the header is closed meanwhile (see `dialects.wal_index`); the
-header is read before the rows are; and everything is let go of before the process forks.
+An entry is valid while the header of the WAL index is the one it was read under, or what was
+committed since concerns other rows: triggers log the keys of all rows changed by any program.
+Four rules make that safe. A connection that has read stays open while the header is in use; no
+descriptor on the index is closed meanwhile (see `sqlite_wal_index`); the header is read before the
+rows; and everything is released before the process forks.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ T = TypeVar("T")
 
 
 class FileLookups(Lookups):
-    """On a connection of its own that is kept, beside what has been read before."""
+    """Lookups on a connection of their own that stays open, with a cache of what was read."""
 
     def __init__(self, database: Database, namespace: str, clock: Clock, file: Path) -> None:
         super().__init__(database, namespace, clock)
@@ -74,12 +74,12 @@ class FileLookups(Lookups):
         self._plain = self._statements[session_uuids.PLAIN.statement, 0].sql
         self._run: Any = None
         self._index: WalIndex | None = None
-        #: Why nothing is kept, once that is known.
+        #: Why nothing is cached, once that is known.
         self.distrust: str | None = None
         forking.watch(self)
 
     def look_up(self, work: Callable[[PreparedScope], T]) -> T:
-        """Return *work* of a scope."""
+        """Return the result of *work* on the connection's scope."""
         with self._lock:
             try:
                 return work(self._scope or self._open())
@@ -88,8 +88,8 @@ class FileLookups(Lookups):
         raise failure
 
     def find(self, uuid: UUID) -> CapsuleId | None:
-        """Return the id that *uuid* is filed under."""
-        with self._lock:  # As `look_up` does, with less.
+        """Return the capsule id of *uuid*."""
+        with self._lock:  # As `look_up`, with less overhead.
             try:
                 return self._find(self._scope or self._open(), uuid)
             except sqlite_module.Error as error:
@@ -97,7 +97,7 @@ class FileLookups(Lookups):
         raise failure
 
     def _failed(self, error: Exception) -> Exception:
-        """Let go of everything, and return what *error* of the driver is to the caller."""
+        """Release everything, and return the driver's *error* as one of the registry's."""
         self._let_go()
         wrapped = wrap(error, self._database.reader)
         failure = translated(wrapped, self._database.address)
@@ -106,7 +106,7 @@ class FileLookups(Lookups):
 
     def _find(self, scope: PreparedScope, uuid: UUID) -> CapsuleId | None:
         entries = self._refreshed(scope)
-        # What most are is found out by the least that can be asked.
+        # The cheapest statement, which answers for UUIDs without a lease: most of them.
         plain = self._run(self._plain, (self._namespace, str(uuid))).fetchall()
         if plain:
             capsule_id = known_id(plain[0][0])
@@ -134,7 +134,7 @@ class FileLookups(Lookups):
         return self.look_up(work)
 
     def check(self, uuid: object, capability: object, value: object) -> Decision:
-        """Decide whether the sender may; see `checks.check`."""
+        """Decide whether the sender is allowed; see `checks.check`."""
         asked, known = checks.asked_uuid(uuid), checks.known_capability(capability)
 
         def work(scope: PreparedScope) -> Decision:
@@ -142,7 +142,7 @@ class FileLookups(Lookups):
             if entries is not NOTHING:
                 capsule_id, standing = self._standing(scope, entries, asked)
                 verdict = checks.decide(standing, known, value) if standing else checks.UNKNOWN
-                # What was read in turn is of one moment only if nothing has changed.
+                # Rows read one after another are of one moment only if nothing has changed.
                 if entries.memory[HEADER] == entries.header:
                     return checks.decision(entries.revision, capsule_id, verdict)
             return checks.check(scope, uuid, capability, value)
@@ -151,7 +151,7 @@ class FileLookups(Lookups):
 
     @property
     def way(self) -> str:
-        """How lookups are answered, and why not from memory where they are not."""
+        """How lookups are answered and, if not from memory, why."""
 
         def look(scope: PreparedScope) -> str | None:
             if self._index is not None:
@@ -165,17 +165,17 @@ class FileLookups(Lookups):
         return f"each asks the file: {reason}" if reason else "from memory, until somebody commits"
 
     def close(self) -> None:
-        """Close the connection, and let go of all entries. Idempotent."""
+        """Close the connection, and drop all entries. Idempotent."""
         with self._lock:
             self._let_go()
 
     def before_fork(self) -> None:
-        """Wait for a running lookup, and let go of everything."""
+        """Wait for a running lookup, and release everything."""
         self._lock.acquire()
         self._let_go()
 
     def after_fork(self, *, in_child: bool) -> None:
-        """Go on, with a connection and a map that are made anew."""
+        """Go on, with a new connection and a new map."""
         if in_child:
             self._lock = Lock()
         else:
@@ -184,7 +184,7 @@ class FileLookups(Lookups):
     def _standing(
         self, scope: PreparedScope, entries: Entries, uuid: UUID | None
     ) -> tuple[CapsuleId | None, Standing | None]:
-        """Return under which id *uuid* is filed, and what that capsule may do."""
+        """Return the capsule id of *uuid*, and that capsule's standing."""
         owner = None if uuid is None else session_uuids.owner(scope, uuid)
         if uuid is not None:
             keep_owner(entries, uuid, owner)
@@ -226,7 +226,7 @@ class FileLookups(Lookups):
         return WalIndex.of(self._file, opened)
 
     def _refreshed(self, scope: PreparedScope) -> Entries:
-        """Return the entries that are valid now; `NOTHING` where none can be kept."""
+        """Return the entries that are valid now; `NOTHING` if nothing can be cached."""
         index, entries = self._index, self.entries
         if index is None:
             return NOTHING
@@ -241,7 +241,7 @@ class FileLookups(Lookups):
         return self.entries
 
     def _renewed(self, scope: PreparedScope, index: WalIndex, header: bytes) -> Entries:
-        """Return entries of *header*: those of before it that nothing has happened to."""
+        """Return the entries for *header*: the earlier ones whose rows have not changed."""
         before, fresh = self.entries, Entries()
         head = scope.row(HEAD_AND_LOG, then=before.revision)
         if head is None or not isinstance(head["revision"], int):
@@ -252,7 +252,7 @@ class FileLookups(Lookups):
         fresh.seen, fresh.schema = head["logged"] or 0, head["schema"]
         if before.schema != fresh.schema:
             _require_log(scope.cursor)
-        # Where the file was put back from a backup, the log leads to something else.
+        # Another hash: the file was restored from a backup, and the log is of another history.
         elif head["hash_then"] == before.hash:
             changes = since(scope, before.seen, fresh.seen)
             if changes is not None:
@@ -269,16 +269,16 @@ class FileLookups(Lookups):
 
 
 def lookups_on(database: Database, namespace: str, clock: Clock) -> Lookups:
-    """Return what answers lookups in that *database*."""
+    """Return the lookups for *database*."""
     if database.address.file is not None:
         return FileLookups(database, namespace, clock, database.address.file)
-    # A database in memory has one connection, and how many a caller's engine may have is theirs.
+    # A database in memory has one connection, and a caller's engine sets its own limit.
     is_shared = database.dialect.is_file or not database.owns_engines
     return (PooledLookups if is_shared else ServerLookups)(database, namespace, clock)
 
 
 def _require_log(cursor: Any) -> None:  # noqa: ANN401 - the driver's own
-    """Raise `UntrustedIndexError` where a trigger is missing that fills the log of changes."""
+    """Raise `UntrustedIndexError` if a trigger that fills the log of changes is missing."""
     found = count_log_triggers(cursor)
     if found < LOG_TRIGGERS:
         reason = f"{LOG_TRIGGERS - found} of the triggers are missing that log what changes"

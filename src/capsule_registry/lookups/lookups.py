@@ -1,7 +1,7 @@
 """
-The questions that are asked on every message, put to the database with as little as can be.
+The lookups made for every message, at the lowest cost per statement.
 
-Statements are compiled once and run on the driver's own connection, each by itself: one round trip.
+Statements are compiled once and run on the driver's own connection, one round trip each.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ T = TypeVar("T")
 
 
 class Lookups(ABC):
-    """Answers the questions for one namespace."""
+    """Answers lookups in one namespace."""
 
-    #: What can be told without asking; replaced as a whole.
+    #: The cache; replaced as a whole.
     entries: Entries = NOTHING
 
     def __init__(self, database: Database, namespace: str, clock: Clock) -> None:
@@ -51,14 +51,14 @@ class Lookups(ABC):
     @property
     @abstractmethod
     def way(self) -> str:
-        """How lookups are answered, and why not from memory where they are not."""
+        """How lookups are answered and, if not from memory, why."""
 
     @abstractmethod
     def look_up(self, work: Callable[[PreparedScope], T]) -> T:
-        """Return *work* of a scope, each of whose statements sees all that has committed."""
+        """Return the result of *work* on a scope whose every statement sees all commits."""
 
     def find(self, uuid: UUID) -> CapsuleId | None:
-        """Return the id that *uuid* is filed under."""
+        """Return the capsule id of *uuid*."""
         return self.look_up(partial(session_uuids.find, uuid=uuid))
 
     def get(
@@ -69,19 +69,19 @@ class Lookups(ABC):
         return None if record is None else attach(record)
 
     def check(self, uuid: object, capability: object, value: object) -> Decision:
-        """Decide whether the sender may; see `checks.check`."""
+        """Decide whether the sender is allowed; see `checks.check`."""
         work = partial(checks.check, uuid=uuid, capability=capability, value=value)
         return self.look_up(work)
 
     def close(self) -> None:  # noqa: B027 - most hold nothing
-        """Let go of what is held. Idempotent."""
+        """Release what is held. Idempotent."""
 
     def _scope_on(self, cursor: Any) -> PreparedScope:  # noqa: ANN401 - the driver's own
         return PreparedScope(cursor, self._statements, self._namespace, self._clock)
 
 
 class PooledLookups(Lookups):
-    """On a connection of the pool."""
+    """Lookups on a connection from the pool."""
 
     @property
     def way(self) -> str:
@@ -89,7 +89,7 @@ class PooledLookups(Lookups):
         return "each asks the database, by one statement"
 
     def look_up(self, work: Callable[[PreparedScope], T]) -> T:
-        """Return *work* of a scope, run again on another connection if that one was lost."""
+        """Return the result of *work*, retried on another connection if the first was lost."""
         return self._database.read(lambda conn: work(self._scope_on(DriverCursor(conn))))
 
 
@@ -101,20 +101,20 @@ class _Kept:
 
 class ServerLookups(PooledLookups):
     """
-    On a connection of its own that is kept; while another thread has that, on one of the pool.
+    Lookups on a connection of their own, or from the pool while another thread uses that.
 
-    What a server answers cannot be kept: to find out that it still holds is to ask again.
+    A server's answers are not cached: finding out whether one still holds is to ask again.
     """
 
     def __init__(self, database: Database, namespace: str, clock: Clock) -> None:
         super().__init__(database, namespace, clock)
-        #: The connection while nobody uses it, or what stands for one that can be opened.
+        #: The idle connection, or `None` if one can be opened; empty while it is in use.
         self._idle: list[_Kept | None] = [None]
         self._of_parent: list[_Kept | None] = []
         forking.watch(self)
 
     def look_up(self, work: Callable[[PreparedScope], T]) -> T:
-        """Return *work* of a scope, run again on another connection if that one was lost."""
+        """Return the result of *work*, retried on another connection if the first was lost."""
         kept = self._take()
         if kept is None:
             return super().look_up(work)
@@ -134,13 +134,13 @@ class ServerLookups(PooledLookups):
         return super().look_up(work)
 
     def close(self) -> None:
-        """Close the connection. Idempotent; a lookup that is under way closes it at its end."""
+        """Close the connection. Idempotent; a running lookup closes it at its end."""
         while self._idle:
             if kept := self._idle.pop():
                 kept.conn.close()
 
     def before_fork(self) -> None:
-        """Do nothing: the connection is left to the parent."""
+        """Do nothing: the connection stays the parent's."""
 
     def after_fork(self, *, in_child: bool) -> None:
         """Go on; in the child with a connection of its own."""
@@ -164,7 +164,7 @@ class ServerLookups(PooledLookups):
             conn = database.connect(database.reader)
         except (SQLAlchemyError, CapsuleRegistryError):
             self._idle.append(None)
-            return None  # Whoever asks the pool is told why.
+            return None  # The pool will raise the reason.
         conn.detach()
         return _Kept(conn, self._scope_on(DriverCursor(conn)))
 

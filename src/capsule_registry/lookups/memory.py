@@ -1,4 +1,4 @@
-"""What has been read from a file before, and what tells which of it is no longer so."""
+"""The cache of what was read from a file, and what invalidates it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 V = TypeVar("V")
 
-#: How many entries are kept of each kind; when there are more, all of that kind go.
+#: The most entries of each kind; when it is full, all of that kind are dropped.
 MOST_UUIDS: Final = 100_000
 MOST_CAPSULES: Final = 2_000
 MOST_VERDICTS: Final = 50_000
-#: With more than that to forget, all is forgotten.
+#: With more changes than this, everything is dropped.
 _MOST_CHANGES: Final = 1_000
 HEAD_AND_LOG: Final = Query(
     namespaces,
@@ -60,10 +60,10 @@ _changes = Query(
 
 class Entries:
     """
-    What was read when the database's header was `header`, and still is so while it is that.
+    What was read under the database's header `header`, valid while that is the current one.
 
-    The tables are shared with the entries of later headers, from which what has changed is gone.
-    So an answer made of several of them holds only if the header is still that afterwards.
+    The dicts are shared with the entries of later headers, which remove what has changed. So an
+    answer made of several entries holds only if the header is still the same afterwards.
     """
 
     __slots__ = (
@@ -80,43 +80,43 @@ class Entries:
     )
 
     def __init__(self) -> None:
-        #: Where the header stands now, as its first bytes.
+        #: The map that begins with the current header.
         self.memory: Any = b""
         self.header = b"none is like this"
-        #: The head of the namespace, how far the log of changes was read, and by which schema.
+        #: The namespace's head, the last change read from the log, and the schema cookie.
         self.revision, self.hash, self.seen, self.schema = 0, "", 0, -1
-        #: By the integer of the UUID; of those without a lease the id alone.
+        #: By the UUID's integer; without a lease, the capsule id alone.
         self.owners: dict[int, CapsuleId | Owner | None] = {}
         self.records: dict[str, RegisteredCapsule | None] = {}
         self.standings: dict[str, Standing] = {}
         self.verdicts: dict[tuple[Standing, str, str | None], Verdict] = {}
 
     def adopt(self, earlier: Entries) -> None:
-        """Take over the tables of *earlier* entries."""
+        """Share the dicts of *earlier* entries."""
         self.owners, self.records = earlier.owners, earlier.records
         self.standings, self.verdicts = earlier.standings, earlier.verdicts
 
 
-#: Nothing is kept.
+#: No cache.
 NOTHING: Final = Entries()
 
 
 def keep(kept: dict[K, V], key: K, value: V, most: int) -> None:
-    """Keep *value*; if that makes more than *most*, all others go."""
+    """Cache *value*; if there are *most* already, drop them first."""
     if len(kept) >= most:
         kept.clear()
     kept[key] = value
 
 
 def keep_owner(entries: Entries, uuid: UUID, owner: Owner | None) -> None:
-    """Keep whose *uuid* is, but for one of a lease that has run out: nobody need log what comes."""
+    """Cache the owner of *uuid*, unless its lease is gone: no log would tell of its return."""
     if entries is not NOTHING and not (owner and owner.is_gone):
         kept = owner.capsule_id if owner and owner.end is None else owner
         keep(entries.owners, uuid.int, kept, MOST_UUIDS)
 
 
 def since(scope: LookupScope, seen: int, logged: int) -> Sequence[Row] | None:
-    """Return what was logged after *seen*, at least up to *logged*; `None` if not all is there."""
+    """Return the log after *seen*, at least up to *logged*; `None` if incomplete or too long."""
     if not 0 <= logged - seen <= _MOST_CHANGES:
         return None
     changes = scope.rows(_changes, seen=seen) if logged > seen else []
@@ -125,7 +125,7 @@ def since(scope: LookupScope, seen: int, logged: int) -> Sequence[Row] | None:
 
 
 def forget(entries: Entries, changes: Iterable[Row]) -> None:
-    """Remove what *changes*, rows of the log, are about."""
+    """Drop the entries that *changes*, rows of the log, are about."""
     for row in changes:
         match row["kind"], row["key"]:
             case "capsules", key:
@@ -136,12 +136,12 @@ def forget(entries: Entries, changes: Iterable[Row]) -> None:
             case "leases", key:
                 for uuid in [uuid for uuid, owner in entries.owners.items() if _is_of(owner, key)]:
                     del entries.owners[uuid]
-            case _:  # A manifest, of however many capsules.
+            case _:  # A manifest, which several capsules may share.
                 entries.records.clear()
 
 
 def _integer(uuid: str) -> int:
-    """Return the key of *uuid* among the entries; what is spelled otherwise is none of them."""
+    """Return the key of *uuid* among the owners; -1, which is none, if it is malformed."""
     try:
         return UUID(uuid).int
     except ValueError:

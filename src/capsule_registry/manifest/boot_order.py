@@ -1,4 +1,4 @@
-"""In which order capsules start. Source: astrid-capsule 0.2.0 `toposort` and the kernel's boot."""
+"""The boot order of capsules. Source: astrid-capsule 0.2.0 `toposort` and the kernel's boot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Node(NamedTuple):
-    """What the order of a capsule depends on."""
+    """What a capsule's place in the order depends on."""
 
     name: str
     requires: Sequence[str]
@@ -27,12 +27,11 @@ def boot_order(manifests: Iterable[CapsuleManifest]) -> list[CapsuleManifest]:
     """
     Return the manifests in the order in which a host starts them.
 
-    Every provider comes before those that require it, uplink capsules before all others, and
-    whatever is not ordered by that keeps the order given. A requirement that nobody meets holds
-    nothing up.
+    Providers come before those that require them, uplink capsules before all others; otherwise the
+    order given is kept. A requirement that nobody meets delays nothing.
 
     Raises:
-        DependencyCycleError: Some require each other in a circle; `fallback` has the indexes in
+        DependencyCycleError: Some require each other in a cycle; `fallback` has the indexes in
             the order to use then: as given, uplink capsules first.
     """
     given = list(manifests)
@@ -53,7 +52,7 @@ def order_of(nodes: Sequence[Node]) -> list[int]:
     Return the indexes of *nodes* in the order in which a host starts them; see `boot_order`.
 
     Raises:
-        DependencyCycleError: Some require each other in a circle.
+        DependencyCycleError: Some require each other in a cycle.
     """
     order = _dependency_order(nodes)
     if len(order) < len(nodes):
@@ -67,7 +66,7 @@ def _uplinks_first(order: Iterable[int], nodes: Sequence[Node]) -> list[int]:
 
 
 def _dependency_order(nodes: Sequence[Node]) -> list[int]:
-    """Return the indexes that can be ordered (Kahn, first in first out)."""
+    """Return the indexes that can be ordered (Kahn's algorithm, first in first out)."""
     dependents: list[list[int]] = [[] for _ in nodes]
     waiting_for = [0] * len(nodes)
     for consumer, provider in _edges(nodes):

@@ -1,4 +1,4 @@
-"""Where manifests are found. Source: astrid-capsule 0.2.0 `discovery`."""
+"""Finding manifests. Source: astrid-capsule 0.2.0 `discovery`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from os import PathLike
 
-#: The name of a manifest's file; other spellings are not looked at.
+#: The name of a manifest's file; other spellings are ignored.
 MANIFEST_NAME: Final = "Capsule.toml"
 
 
@@ -36,7 +36,7 @@ def discover(place: str | PathLike[str]) -> Iterator[Path]:
 
 
 def dangling(place: str | PathLike[str]) -> Iterator[Path]:
-    """Yield the links at *place* that stand where manifests do and lead nowhere."""
+    """Yield the dangling symbolic links at *place* where manifests would be."""
     path = Path(place)
     if path.is_dir():
         for entry in (path, *path.iterdir()):
@@ -46,7 +46,7 @@ def dangling(place: str | PathLike[str]) -> Iterator[Path]:
 
 
 def _may_be_file(path: Path) -> bool:
-    """Say whether *path* is a file, or cannot be looked at: then reading it says why."""
+    """Return whether *path* is a file, or cannot be examined: then reading it says why."""
     try:
         return path.is_file()
     except OSError:

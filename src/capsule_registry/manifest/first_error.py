@@ -1,8 +1,8 @@
 """
-Which of several wrong things in a document is reported: the one that the original meets first.
+Which of a document's errors is reported: the one that the original meets first.
 
-The original binds while it reads, so the first offending key in document order wins, and a key
-that is missing from a table is noticed at the end of that table.
+The original binds while it reads, so the first offending key in document order wins, and a missing
+key is noticed at the end of its table.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _RULES_BY_FIELD: Final = {"profile": "bad_profile", "direction": "bad_topic_dire
 
 
 def first_error(error: ValidationError, document: dict[str, Any]) -> tuple[str, str]:
-    """Return the rule and the sentence of the first thing wrong in *document*."""
+    """Return the rule and the message of the first error in *document*."""
     orders: dict[int, dict[str, int]] = {}
     details = min(
         error.errors(include_url=False, include_context=False),
@@ -41,9 +41,9 @@ def _document_position(
     location: Sequence[int | str], document: object, orders: dict[int, dict[str, int]]
 ) -> tuple[int, ...]:
     """
-    Return where *location* stands in reading order; what is missing comes last in its table.
+    Return the position of *location* in reading order; a missing key comes last in its table.
 
-    *orders* keeps the order of the keys of each table that was met.
+    *orders* caches the order of the keys of each table, by the table's `id`.
     """
     position: list[int] = []
     for part in location:

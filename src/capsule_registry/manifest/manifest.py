@@ -43,10 +43,10 @@ Format = Literal["toml", "json"]
 
 class CapsuleManifest(ManifestPart):
     """
-    What a capsule says of itself: identity, tools, uplinks, the capabilities it asks for.
+    A capsule's description: its identity, tools, uplinks, the capabilities it asks for.
 
-    Frozen. Two manifests are equal when they say the same, whatever text they were read from.
-    JSON has the names of the TOML file, absent options as null, and unknown keys in their places.
+    Frozen. Two manifests are equal if their values are, whatever text they were read from.
+    JSON has the TOML file's names, absent options as null, and unknown keys in their places.
     """
 
     package: PackageDef
@@ -66,7 +66,7 @@ class CapsuleManifest(ManifestPart):
     topics: tuple[TopicDef, ...] = Field(default=(), alias="topic")
 
     _source: tuple[Format, str] | None = PrivateAttr(default=None)
-    #: The values as canonical JSON when they were parsed: `env` and unknown keys are mutable.
+    #: The values as canonical JSON when parsed: `env` and unknown keys are mutable.
     _parsed: str | None = PrivateAttr(default=None)
 
     @classmethod
@@ -78,16 +78,16 @@ class CapsuleManifest(ManifestPart):
         runtime_version: str | None = None,
     ) -> Self:
         """
-        Return the manifest that *text* (TOML) says, keeping the text.
+        Parse *text* (TOML); the manifest keeps the text.
 
         Args:
             text: At most 256 KiB in UTF-8; a byte order mark is allowed.
             path: Named in errors; nothing is read from it.
-            runtime_version: Enforce `astrid-version` against this version. Without it the
-                requirement is checked for its form only.
+            runtime_version: Enforce `astrid-version` against this version. Without it, only the
+                requirement's syntax is checked.
 
         Raises:
-            InvalidManifestError: The first thing wrong, in the original's order; `rule` names it.
+            InvalidManifestError: The first error, in the original's order; `rule` names it.
         """
         document = parse_document(text, path)
         try:
@@ -101,24 +101,25 @@ class CapsuleManifest(ManifestPart):
     @classmethod
     def restore(cls, values: object, *, format: Format, text: str) -> Self:  # noqa: A002 - its name
         """
-        Return the manifest that was stored as the JSON *values*, with the text that it came from.
+        Return the manifest that was stored as the JSON *values*, with its source *text*.
 
         Raises:
-            pydantic.ValidationError: They are no manifest.
+            pydantic.ValidationError: The values are not a manifest.
         """
         manifest = cls.model_validate(values, by_alias=True, by_name=False)
         return manifest._with_source(format, text)  # noqa: SLF001 - of its own class
 
     def as_stored(self, values: object) -> Self:
         """
-        Return the manifest as it will be read back, if *values*, its own, were stored as JSON.
+        Return the manifest as it will be read back once its *values* are stored as JSON.
 
-        That is this very manifest if nothing has changed since it was parsed. One that was changed
-        forgets the text, which is not its own any more.
+        That is this same object if nothing has changed since it was parsed. A changed manifest
+        drops its text, which no longer matches.
 
         Raises:
             InvalidManifestError: It breaks a rule.
-            pydantic.ValidationError: The values are no manifest: Pydantic checks no updated copy.
+            pydantic.ValidationError: The values are not a manifest: Pydantic does not validate
+                updated copies.
         """
         plain = canonical_json(values)
         if plain == self._parsed:
@@ -132,11 +133,10 @@ class CapsuleManifest(ManifestPart):
     @classmethod
     def read_back(cls, text: str, *, format: Format) -> Self:  # noqa: A002 - its name
         """
-        Return the manifest of a text that was accepted once; its rules are not checked again.
+        Return the manifest of a stored *text*, without checking the rules again.
 
         Raises:
-            InvalidManifestError, TypeError, ValueError: The text is not what `text` of a manifest
-                was.
+            InvalidManifestError, TypeError, ValueError: The text is not that of a manifest.
         """
         if not isinstance(text, str):
             raise TypeError("the text of a manifest is no text")
@@ -149,7 +149,7 @@ class CapsuleManifest(ManifestPart):
         Read the file at *path* and `parse` it; byte order mark and line ends are kept.
 
         Raises:
-            InvalidManifestError: Rule `io` where it cannot be read, else as `parse`.
+            InvalidManifestError: Rule `io` if the file cannot be read, else as `parse`.
         """
         return cls.parse(read_text(path), path=path, runtime_version=runtime_version)
 
@@ -157,10 +157,10 @@ class CapsuleManifest(ManifestPart):
         self, *, path: str | PathLike[str] | None = None, runtime_version: str | None = None
     ) -> None:
         """
-        Require the rules that no type can express, also of a manifest that was built in code.
+        Check the rules that types cannot express, also for a manifest built in code.
 
         Raises:
-            InvalidManifestError: The first rule that is broken.
+            InvalidManifestError: The first broken rule.
         """
         for rule, message in chain(
             rules.of_package(self.package, runtime_version),
@@ -176,7 +176,7 @@ class CapsuleManifest(ManifestPart):
         """
         What the capsule offers to others, in order, duplicates kept.
 
-        `dependencies.provides` where it is not empty; else derived from what the manifest
+        `dependencies.provides` if it is not empty, else derived from what the manifest
         publishes, its tools, model providers and uplink names.
         """
         return self.dependencies.provides or (
@@ -206,7 +206,7 @@ class CapsuleManifest(ManifestPart):
         return self.model_dump(mode="json", by_alias=True, warnings="none")
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Copy as Pydantic does; a changed copy forgets the text, which is not its own."""
+        """Copy as Pydantic does; a changed copy drops the text, which no longer matches."""
         copy = super().model_copy(update=update, deep=deep)
         if update:
             copy._source = copy._parsed = None  # noqa: SLF001 - of its own class

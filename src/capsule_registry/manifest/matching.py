@@ -1,4 +1,4 @@
-"""How topics, capabilities and platforms are compared. Source: astrid-capsule 0.2.0."""
+"""Comparing topics, capabilities and platforms. Source: astrid-capsule 0.2.0."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _WHITESPACE: Final = (
 _ASCII_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
-#: Of more segments than this there are too many patterns to list.
+#: A topic of more segments has too many patterns to list.
 _MOST_SEGMENTS: Final = 8
 
 
 def has_valid_segments(text: str) -> bool:
-    """Say whether *text* is dot-separated segments, none of them empty."""
+    """Return whether *text* is dot-separated segments, none of them empty."""
     return all(text.split("."))
 
 
 def topic_matches(topic: str, pattern: str) -> bool:
     """
-    Say whether *pattern* covers *topic*.
+    Return whether *pattern* covers *topic*.
 
     Both have the same number of dot-separated segments, none empty; each segment of the pattern is
     `*` or equals the topic's, case included. `*` is special in the pattern only, and only alone:
@@ -44,9 +44,9 @@ def topic_matches(topic: str, pattern: str) -> bool:
 
 def patterns_covering(topic: str) -> list[str] | None:
     """
-    Return every pattern that covers *topic*, so that they can be looked up.
+    Return every pattern that covers *topic*, to look them up.
 
-    `None` where there are too many to list: more than eight segments, of which each doubles them.
+    `None` if there are too many: over eight segments, each of which doubles their number.
     """
     if not has_valid_segments(topic):
         return []
@@ -60,11 +60,11 @@ def patterns_covering(topic: str) -> list[str] | None:
 
 def capability_matches(requirement: str, provided: str) -> bool:
     """
-    Say whether *provided* (`topic:a.b`) meets *requirement* (`topic:a.*`).
+    Return whether *provided* (`topic:a.b`) meets *requirement* (`topic:a.*`).
 
     The part before the first colon must be equal; of the rest, each pair of segments is equal or
-    has a `*` on either side. The requirement may have one segment more, which is not looked at:
-    a quirk of the original, kept so that boot order stays the same. No permission rests on it.
+    has a `*` on either side. The requirement may have one segment more, which is ignored: a
+    quirk of the original, kept so that boot order stays the same. No permission depends on it.
     """
     required_type, required_body = split_capability(requirement)
     provided_type, provided_body = split_capability(provided)
@@ -77,13 +77,13 @@ def capability_matches(requirement: str, provided: str) -> bool:
 
 
 def split_capability(text: str) -> tuple[str, str]:
-    """Return the word before the first colon, empty where there is none, and the rest."""
+    """Return the word before the first colon, empty if there is no colon, and the rest."""
     kind, colon, body = text.partition(":")
     return (kind, body) if colon else ("", text)
 
 
 def trim(text: str) -> str:
-    """Return *text* without the white space of Unicode at either end, as Rust's `trim` does."""
+    """Return *text* without Unicode white space at either end, as Rust's `trim` does."""
     return text.strip(_WHITESPACE)
 
 
@@ -93,12 +93,12 @@ def normalize_platform(text: str) -> str:
 
 
 def lower_ascii(text: str) -> str:
-    """Return *text* with its ASCII letters in lower case, and all others as they are."""
+    """Return *text* with its ASCII letters in lower case, and no others changed."""
     return text.translate(_ASCII_LOWER)
 
 
 class Offers:
-    """Capabilities that are on offer, so that who meets a requirement is looked up."""
+    """An index of offered capabilities, to look up who meets a requirement."""
 
     def __init__(self, offers: Iterable[tuple[int, str]]) -> None:
         self._exact: dict[tuple[str, str], list[int]] = {}
@@ -113,7 +113,7 @@ class Offers:
                 self._exact.setdefault((kind, body), []).append(who)
 
     def meeting(self, requirement: str) -> list[int]:
-        """Return who offers what meets *requirement* (see `capability_matches`), in order, once."""
+        """Return who meets *requirement* (see `capability_matches`), in order, each once."""
         kind, body = split_capability(requirement)
         segments = body.split(".")
         if "*" in segments:

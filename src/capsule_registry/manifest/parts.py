@@ -40,7 +40,7 @@ class UplinkProfile(StrEnum):
     @classmethod
     def parse(cls, text: str) -> Self:
         """
-        Return the profile that *text* names, whatever its case and the white space around it.
+        Return the profile that *text* names, ignoring case and surrounding white space.
 
         Raises:
             ValueError: `unknown uplink profile: …`.
@@ -61,7 +61,7 @@ class TopicDirection(StrEnum):
 
 
 def _variant_name(value: object) -> object:
-    """Return the name in `{ name = {} }`, the other form in which a variant may be written."""
+    """Return the name in `{ name = {} }`, the other way to write a variant."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict) and len(value) == 1 and list(value.values()) in ([{}], [[]]):
@@ -73,7 +73,7 @@ _Variant = BeforeValidator(_variant_name)
 
 
 class ManifestPart(BaseModel):
-    """What all tables of a manifest have in common."""
+    """The base of all tables of a manifest."""
 
     model_config = ConfigDict(
         frozen=True, extra="allow", validate_by_alias=True, validate_by_name=True
@@ -233,7 +233,7 @@ class InterceptorDef(ManifestPart):
 
 
 class CronDef(ManifestPart):
-    """`[[cron]]`: an action to run by the clock."""
+    """`[[cron]]`: an action to run on a schedule."""
 
     name: StrictStr
     schedule: StrictStr

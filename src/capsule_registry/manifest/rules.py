@@ -1,8 +1,8 @@
 """
-The rules that a manifest must keep once its shape is right, a function for each of its parts.
+The rules for a manifest of the right shape, one function per part.
 
-The first one broken is reported. Source: astrid-capsule 0.2.0, manifest load, in the order and with
-the words of the original.
+The first one broken is reported. Source: astrid-capsule 0.2.0, manifest load, in the original's
+order and wording.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         TopicDef,
     )
 
-    #: The name of a rule that is broken, and a sentence.
+    #: The name of the broken rule, and a message.
     Violation = tuple[str, str]
 
 _CAPABILITY_TYPES: Final = ("topic", "tool", "llm", "uplink")
@@ -34,14 +34,14 @@ _TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]*", re.ASCII)
 
 
 def of_publish_patterns(patterns: Iterable[str]) -> Iterator[Violation]:
-    """Yield what is wrong with the topics that a capsule publishes."""
+    """Yield the violations in the topics that a capsule publishes."""
     for pattern in patterns:
         if not has_valid_segments(pattern):
             yield "empty_segments_ipc_publish", f"ipc_publish pattern '{pattern}' {_EMPTY_SEGMENTS}"
 
 
 def of_interceptors(interceptors: Iterable[InterceptorDef]) -> Iterator[Violation]:
-    """Yield what is wrong with the events of interceptors."""
+    """Yield the violations in the events of interceptors."""
     for interceptor in interceptors:
         if not has_valid_segments(interceptor.event):
             yield (
@@ -51,7 +51,7 @@ def of_interceptors(interceptors: Iterable[InterceptorDef]) -> Iterator[Violatio
 
 
 def of_dependencies(dependencies: DependenciesDef, *, is_uplink: bool) -> Iterator[Violation]:
-    """Yield what is wrong with what a capsule provides and requires."""
+    """Yield the violations in what a capsule provides and requires."""
     for capability in dependencies.provides:
         yield from _capability("provides", capability)
     for capability in dependencies.requires:
@@ -67,7 +67,7 @@ def of_dependencies(dependencies: DependenciesDef, *, is_uplink: bool) -> Iterat
 
 
 def of_package(package: PackageDef, runtime_version: str | None) -> Iterator[Violation]:
-    """Yield what is wrong with the versions of `[package]`."""
+    """Yield the violations in the versions of `[package]`."""
     wanted = package.astrid_version
     if wanted is not None:
         try:
@@ -128,7 +128,7 @@ def _capability(field: str, text: str) -> Iterator[Violation]:
 
 
 def of_topics(topics: Iterable[TopicDef]) -> Iterator[Violation]:
-    """Yield what is wrong with the topics that a capsule declares."""
+    """Yield the violations in the topics that a capsule declares."""
     seen: set[tuple[str, str]] = set()
     for topic in topics:
         yield from _topic(topic)

@@ -1,7 +1,7 @@
 """
 Versions and version requirements by Cargo's rules.
 
-Source: the `semver` crate 1.0.27, whose error texts these are, since the original shows them. No
+Source: the `semver` crate 1.0.27, whose error messages are kept, since the original shows them. No
 package on PyPI reads Cargo requirements: npm's and Python's rules differ (`0.1` means `^0.1`).
 """
 
@@ -23,19 +23,19 @@ _OPERATOR = re.compile(r">=|<=|[=><~^]|")
 
 
 class SemverError(ValueError):
-    """The text is no version, or no requirement; the message is the original's."""
+    """The text is not a version or requirement; the message is the original's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version; build metadata is read and left out, since nothing compares it."""
+    """A version; build metadata is parsed and dropped, since nothing compares it."""
 
     release: tuple[int, int, int]
     prerelease: tuple[str, ...]
 
     @classmethod
     def parse(cls, text: str) -> Version:
-        """Return the version of *text*: `MAJOR.MINOR.PATCH`, then `-pre` and `+build` if any."""
+        """Parse `MAJOR.MINOR.PATCH`, then `-pre` and `+build` if any; raise `SemverError`."""
         if not text:
             message = "empty string, expected a semver version"
             raise SemverError(message)
@@ -59,7 +59,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Comparator:
-    """One condition of a requirement; `None` stands for a number that was left out."""
+    """One condition of a requirement; `None` stands for an omitted number."""
 
     operator: str
     major: int
@@ -74,11 +74,11 @@ class Comparator:
 
     @property
     def given(self) -> tuple[int, ...]:
-        """The numbers given, without those left out."""
+        """The numbers given, without omitted ones."""
         return tuple(n for n in (self.major, self.minor, self.patch) if n is not None)
 
     def matches(self, version: Version) -> bool:
-        """Say whether *version* meets this condition, pre-release rule aside."""
+        """Return whether *version* meets this condition, pre-release rule aside."""
         match self.operator:
             case "=" | "*":
                 return self._equals(version)
@@ -96,12 +96,12 @@ class Comparator:
                 )
 
     def allows_prerelease_of(self, version: Version) -> bool:
-        """Say whether this names a pre-release of the same three numbers."""
+        """Return whether this names a pre-release of the same three numbers."""
         return bool(self.prerelease) and self.given == version.release
 
     @property
     def _fixed(self) -> int:
-        """How many leading numbers `~` and `^` hold fast."""
+        """How many leading numbers `~` and `^` fix."""
         if self.operator == "~":
             return min(len(self.given), 2)
         leading_zeros = next((i for i, n in enumerate(self.given) if n), len(self.given) - 1)
@@ -112,19 +112,19 @@ class Comparator:
         return within and version.prerelease == self.prerelease
 
     def _within(self, version: Version) -> bool:
-        """Say whether numbers were left out and *version* has all that were given."""
+        """Return whether numbers were omitted and *version* has all that were given."""
         return len(self.given) < 3 and version.release[: len(self.given)] == self.given  # noqa: PLR2004 - a release has three numbers
 
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """Conditions that must all hold; none at all is `*`."""
+    """Conditions that must all hold; `*` has none."""
 
     comparators: tuple[Comparator, ...]
 
     @classmethod
     def parse(cls, text: str) -> Requirement:
-        """Return the requirement of *text*: comparators joined by commas, or `*` alone."""
+        """Parse comparators joined by commas, or `*` alone; raise `SemverError`."""
         rest = text.lstrip(" ")
         if _is_wildcard(rest):
             after = rest[1:].lstrip(" ")
@@ -146,7 +146,7 @@ class Requirement:
             rest = rest[1:].lstrip(" ")
 
     def matches(self, version: Version) -> bool:
-        """Say whether *version* meets every condition; a pre-release must be asked for by one."""
+        """Return whether *version* meets every condition; one must ask for a pre-release."""
         if not all(comparator.matches(version) for comparator in self.comparators):
             return False
         return not version.prerelease or any(

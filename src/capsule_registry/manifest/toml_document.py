@@ -1,5 +1,5 @@
 """
-From bytes that somebody else wrote to a tree of JSON values, within bounds.
+Reading untrusted TOML as a tree of JSON values, within bounds.
 
 The text is scanned once, in linear time, before the parser sees it: deep nesting makes `tomllib`
 recurse, and one dotted key of 64 KiB keeps it busy for seventeen seconds. Source of the bounds on
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 80
-#: Dots, commas, brackets and equal signs outside strings: what the parser spends memory on. The
-#: largest manifest known has two hundred.
+#: The most dots, commas, brackets and equal signs outside strings: what the parser spends memory
+#: on. The largest manifest known has two hundred.
 MAX_TOKENS: Final = 20_000
 _MAX_INTEGER: Final = 2**63 - 1
 
@@ -69,7 +69,7 @@ def read_text(path: str | PathLike[str]) -> str:
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Open *path* though it may be a pipe that nobody writes to."""
+    """Open *path* without blocking, even if it is a pipe that nobody writes to."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
@@ -111,7 +111,7 @@ def _refuse_traps(text: str, path: str | PathLike[str] | None) -> None:
     for match in _TOKEN.finditer(text):
         mark = match["mark"]
         if match["unclosed"]:
-            return  # The parser stops here too, so nothing behind it can cost anything.
+            return  # The parser stops here too, so the rest costs nothing.
         if mark is None:
             line += match[0].count("\n")
             continue

@@ -1,4 +1,4 @@
-"""What every database can hold; anything else is refused on all of them, by the same rules."""
+"""What every database can store; anything else is refused on all of them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
     from capsule_registry.manifest.parts import ManifestPart
 
-    #: A rule that is broken, and how.
+    #: A broken rule, and a message.
     Problem = tuple[str, str]
-    #: What a text is, the text, and how many characters it may have.
+    #: A text's description, the text, and its maximum length.
     Bounded = tuple[str, str, int]
 
 #: The longest name (of an uplink, a platform, a tool), actor, grant or event, and capability that
-#: every database holds, and how deep JSON may nest in the one that allows the least (MariaDB).
+#: every database can store, and the deepest JSON (MariaDB allows the least).
 MAX_NAME: Final = 255
 MAX_ACTOR: Final = 255
 MAX_GRANT: Final = 512
@@ -28,7 +28,7 @@ MAX_JSON_DEPTH: Final = 31
 
 def require_storable_text(field: str, text: str | None, longest: int | None = None) -> None:
     """
-    Refuse a text that not every database can hold.
+    Refuse a text that not every database can store.
 
     Raises:
         InvalidTextError: Rule `nul`, `not_utf8` or `too_long`.
@@ -46,8 +46,7 @@ def storable_values(part: ManifestPart) -> Any:  # noqa: ANN401 - any JSON value
     Return the values of *part*, under the names of the TOML file.
 
     Raises:
-        InvalidManifestError: There is one that JSON, or the JSON of some database, does not hold
-            as it is.
+        InvalidManifestError: Not every database can store a value, unchanged, as JSON.
     """
     try:
         values = part.model_dump(mode="python", by_alias=True, warnings="none")
@@ -113,7 +112,7 @@ def require_short(texts: Iterable[Bounded]) -> None:
 
 
 def _too_long(what: str, text: str, longest: int) -> Problem | None:
-    """Return the rule that *text* breaks if it has more than *longest* characters."""
+    """Return the broken rule if *text* has more than *longest* characters."""
     if len(text) <= longest:
         return None
     return "too_long", f"{what} has {len(text)} characters, at most {longest} can be stored"

@@ -1,7 +1,7 @@
 """
-What is about to be registered: read from the caller's object once, checked, turned into rows.
+A capsule to be registered: read once from the caller's object, and validated.
 
-Nothing here needs the database, so all of it is done before a transaction begins.
+Nothing here needs the database, so all of it happens before the transaction begins.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _PLACES: Final = ("net", "kv", "fs_read", "fs_write", "host_process", "net_bind")
 _LISTED_CAPABILITIES: Final = (*_PLACES, "ipc_publish", "ipc_subscribe", "identity")
-#: Read of a capsule's object in this order, the manifest first.
+#: What is read from a capsule's object, in this order.
 _MEMBERS: Final = ("manifest", "tools", "id", "state", "state_reason", "source_dir")
 _FLAG_CAPABILITIES: Final = ("uplink", "allow_prompt_injection")
 CAPABILITIES: Final = (*_LISTED_CAPABILITIES, *_FLAG_CAPABILITIES)
@@ -45,17 +45,17 @@ CAPABILITIES: Final = (*_LISTED_CAPABILITIES, *_FLAG_CAPABILITIES)
 
 @dataclass(frozen=True, slots=True)
 class NewCapsule:
-    """A capsule that every database can hold."""
+    """A validated capsule that every database can store."""
 
     id: CapsuleId
     manifest: CapsuleManifest
     manifest_json: dict[str, Any]
     digest: str
-    state: CapsuleState | None  # Where the object names one.
+    state: CapsuleState | None  # If the object has one.
     state_reason: str | None
     source_dir: str | None
     reported_tools: tuple[ToolDef, ...]
-    #: The same as they are stored, if there are any.
+    #: `reported_tools` as stored, or `None` if there are none.
     reported_json: str | None
     instance: object
 
@@ -65,10 +65,10 @@ class NewCapsule:
         Read *capsule* (see `Capsule`), each of its members once.
 
         Raises:
-            InvalidManifestError: The manifest breaks a rule, or holds what some database cannot.
-            InvalidCapsuleIdError: The package name is no capsule id.
+            InvalidManifestError: The manifest or a tool breaks a rule, or cannot be stored.
+            InvalidCapsuleIdError: The package name is not a capsule id.
             InvalidUplinkSourceError: It has uplinks, and its id begins or ends with a hyphen.
-            InvalidTextError: The state, its reason or the directory is not what can be stored.
+            InvalidTextError: The state is unknown, or its reason or the directory cannot be stored.
         """
         if isinstance(capsule, CapsuleManifest):
             members: dict[str, Any] = {"manifest": capsule}
@@ -93,7 +93,7 @@ class NewCapsule:
 
 
 def _storable_manifest(manifest: object) -> CapsuleManifest:
-    """Return *manifest* as it will be read back, if it keeps the rules and can be stored."""
+    """Validate *manifest*, and return it as it will be read back."""
     if not isinstance(manifest, CapsuleManifest):
         message = f"the manifest is no CapsuleManifest but {type(manifest).__name__}"
         raise InvalidManifestError(None, "wrong_type", message)
@@ -107,7 +107,7 @@ def _storable_manifest(manifest: object) -> CapsuleManifest:
 
 
 def _bounded_texts(manifest: CapsuleManifest) -> list[Bounded]:
-    """Return what each of the texts is, the text, and how long it may be."""
+    """Return the texts whose length is limited."""
     capabilities = (*manifest.dependencies.requires, *manifest.effective_provides)
     found = [("capsule id", manifest.package.name, MAX_ID_LENGTH)]
     for uplink in manifest.uplinks:
@@ -120,7 +120,7 @@ def _bounded_texts(manifest: CapsuleManifest) -> list[Bounded]:
 
 
 def grants_of(manifest: CapsuleManifest) -> list[tuple[str, int, str]]:
-    """Return what *manifest* asks to be allowed: capability, position in its list, value."""
+    """Return the grants that *manifest* asks for: capability, position in its list, value."""
     asked = manifest.capabilities
     listed = [
         (capability, position, value)
@@ -131,7 +131,7 @@ def grants_of(manifest: CapsuleManifest) -> list[tuple[str, int, str]]:
 
 
 def merged_tools(declared: Iterable[ToolDef], reported: Iterable[ToolDef]) -> tuple[ToolDef, ...]:
-    """Return the tools of the manifest, those that the object reports in place of its namesakes."""
+    """Return the declared tools, replaced by reported namesakes, then the other reported ones."""
     left = list(reported)
     names = {tool.name for tool in left}
     merged: list[ToolDef] = []
@@ -145,19 +145,19 @@ def merged_tools(declared: Iterable[ToolDef], reported: Iterable[ToolDef]) -> tu
 
 
 def tools_of_json(text: str | None) -> list[ToolDef]:
-    """Return the tools that an object reported, as they were stored."""
+    """Return the reported tools that were stored as *text*."""
     return [] if text is None else [ToolDef.model_validate(tool) for tool in json.loads(text)]
 
 
 def _member(capsule: object, name: str) -> Any:  # noqa: ANN401 - the caller's own object
-    """Return the member, called if it is a method; `None` where the object has none."""
+    """Return the member, called if it is a method; `None` if the object has none."""
     try:
         value = getattr(capsule, name)
     except AttributeError:
         missing = object()
         if getattr_static(capsule, name, missing) is missing:
             return None
-        raise  # It has the member, which failed: that is not the same as having none.
+        raise  # The member exists, but failed: that is not the same as having none.
     return value() if callable(value) else value
 
 
@@ -177,7 +177,7 @@ def _checked_id(manifest: CapsuleManifest, reported: object) -> CapsuleId:
         raise InvalidManifestError(None, "id_mismatch", message)
     capsule_id = known_id(name)
     if manifest.uplinks:
-        UplinkSource.wasm(capsule_id)  # What its uplinks will name as their source.
+        UplinkSource.wasm(capsule_id)  # The source of its uplinks.
     return capsule_id
 
 
@@ -190,7 +190,7 @@ def to_state(value: Any) -> CapsuleState:  # noqa: ANN401 - the caller's own obj
     Return the state of that name.
 
     Raises:
-        InvalidTextError: There is none.
+        InvalidTextError: There is no such state.
     """
     try:
         return CapsuleState(value)

@@ -1,4 +1,4 @@
-"""What the registry holds and hands out, and what it takes in."""
+"""The records that the registry returns, and the objects that it accepts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class CapsuleState(StrEnum):
-    """Where a capsule is in its life. Only one that is ready is allowed anything."""
+    """A capsule's lifecycle state. Only a ready capsule is allowed anything."""
 
     UNLOADED = "unloaded"
     LOADING = "loading"
@@ -34,10 +34,10 @@ class Capsule(Protocol):
     """
     What can be registered: anything with a manifest.
 
-    Where the object also has `id`, `state`, `state_reason`, `source_dir` or `tools`, they are
-    used; each, the manifest included, may be an attribute or a method without arguments, and is
-    read once. `id` must equal the manifest's package name. Tools that the object reports win over
-    the manifest's of the same name. Nothing else of the object is ever touched.
+    If the object also has `id`, `state`, `state_reason`, `source_dir` or `tools`, they are used;
+    each, the manifest included, may be an attribute or a method without arguments, and is read
+    once. `id` must equal the manifest's package name. Tools that the object reports replace the
+    manifest's of the same name. Nothing else of the object is ever touched.
     """
 
     @property
@@ -58,7 +58,7 @@ class Tool(BaseModel):
 
 class RegisteredCapsule(BaseModel):
     """
-    A capsule as it stands in the registry.
+    A registered capsule.
 
     `generation` is the revision of the register or replace that put it there, `modified_revision`
     that of its last change. `manifest_text` is the exact text given and `manifest_digest` its
@@ -116,7 +116,7 @@ class CapsuleSummary(BaseModel):
 
 
 class RegisteredUplink(BaseModel):
-    """An uplink, and the capsule that it is filed under."""
+    """An uplink, and the capsule id that it is registered under."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -125,7 +125,7 @@ class RegisteredUplink(BaseModel):
 
 
 class RegisteredUuid(BaseModel):
-    """A session UUID, the capsule id that it is filed under, registered or not, and its lease."""
+    """A session UUID, its capsule id, registered or not, and its lease."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -137,9 +137,9 @@ class RegisteredUuid(BaseModel):
 
 class Lease(BaseModel):
     """
-    A process's hold on session UUIDs, until `expires_at` or whatever renewing makes of that.
+    A process's hold on session UUIDs, until `expires_at` unless renewed.
 
-    `opened_revision` is its fencing token: the later one of two leases has the greater one.
+    `opened_revision` is its fencing token: the later of two leases has the greater one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -156,7 +156,7 @@ class Lease(BaseModel):
 
 
 class Grant(BaseModel):
-    """One thing that a capsule may do, once it is ready: an entry of its manifest."""
+    """An entry of a capsule's manifest: one thing that it may do once it is ready."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -167,7 +167,7 @@ class Grant(BaseModel):
 
 
 class Interceptor(NamedTuple):
-    """An action that an event calls for; `instance` is what this process registered, if it did."""
+    """An action to run for an event; `instance` is the object this process registered, if any."""
 
     capsule_id: CapsuleId
     action: str
@@ -185,7 +185,7 @@ class Provision(BaseModel):
 
 
 class Dependency(BaseModel):
-    """A capability that a capsule requires, and all who provide it, itself included."""
+    """A capability that a capsule requires, and all capsules providing it, itself included."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -196,10 +196,10 @@ class Dependency(BaseModel):
 
 class BootOrder(BaseModel):
     """
-    In which order capsules start: providers first, uplinks before all others.
+    The order in which capsules start: providers first, uplinks before all others.
 
-    Where some require each other in a circle, `cycle` names them, with whoever waits for them, and
-    `order` is that of registration, uplinks first. `unmet` is what nobody provides.
+    If some require each other in a cycle, `cycle` names them and those waiting for them, and
+    `order` is that of registration, uplinks first. `unmet` lists what nobody provides.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -210,7 +210,7 @@ class BootOrder(BaseModel):
 
 
 class ReadyStatus(StrEnum):
-    """What came of waiting for a capsule."""
+    """The outcome of waiting for a capsule."""
 
     READY = "ready"
     TIMEOUT = "timeout"
@@ -219,10 +219,10 @@ class ReadyStatus(StrEnum):
 
 class Anchor(BaseModel):
     """
-    The hash that the whole history of a namespace up to `revision` leads to.
+    The hash of a namespace's whole history up to `revision`.
 
-    Kept elsewhere, it shows whether that history was rewritten or cut off since. As text it is one
-    line of JSON.
+    Kept elsewhere, it shows whether that history was rewritten or truncated since. As text, it is
+    one line of JSON.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -235,10 +235,10 @@ class Anchor(BaseModel):
     @classmethod
     def parse(cls, text: str) -> Self:
         """
-        Return the anchor that `str` made *text* of.
+        Return the anchor in *text*, as written by `str`.
 
         Raises:
-            InvalidTextError: It is none.
+            InvalidTextError: The text is not an anchor.
         """
         try:
             return cls.model_validate_json(text)

@@ -42,11 +42,7 @@ _SOURCE_ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 
 class UplinkCapabilities(BaseModel):
-    """
-    What an uplink can do; all false by default.
-
-    JSON must have all seven, as in the original.
-    """
+    """What an uplink can do; all false by default. JSON must have all seven, as in the original."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,17 +56,17 @@ class UplinkCapabilities(BaseModel):
 
     @classmethod
     def full(cls) -> Self:
-        """Everything."""
+        """Return all seven capabilities."""
         return cls(**dict.fromkeys(UPLINK_FLAGS, True))
 
     @classmethod
     def notify_only(cls) -> Self:
-        """Sending, and nothing else."""
+        """Return the capability to send alone."""
         return cls(can_send=True)
 
     @classmethod
     def receive_only(cls) -> Self:
-        """Receiving, and nothing else: what an uplink of a manifest gets."""
+        """Return the capability to receive alone: what a manifest's uplink gets."""
         return cls(can_receive=True)
 
     @classmethod
@@ -80,7 +76,7 @@ class UplinkCapabilities(BaseModel):
 
     @property
     def mask(self) -> int:
-        """The seven as bits of a number, `can_receive` first; what the database indexes."""
+        """The seven flags as bits, `can_receive` being bit 0; indexed in the database."""
         return capability_mask(self.__dict__)
 
     @model_validator(mode="before")
@@ -160,11 +156,10 @@ class UplinkSource(BaseModel):
 
 class UplinkDescriptor(BaseModel):
     """
-    One uplink: its id, what it is called, where it leads and what it can do.
+    One uplink: its id, name, platform and capabilities.
 
     Built in code, the platform is normalised (trimmed, ASCII lower case), and the id and the time
-    are made if they are not given. Read from JSON, it is kept as it stands. Equality covers all
-    fields. `metadata` maps strings to strings.
+    are generated if not given; read from JSON, it is kept as it is. Equality covers all fields.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -185,12 +180,12 @@ class UplinkDescriptor(BaseModel):
 
 
 def capability_mask(flags: Mapping[Any, Any]) -> int:
-    """Return the `mask` of the capabilities whose *flags* are given by name, such as by a row."""
+    """Return the `mask` of *flags*, given by name, as in a row."""
     return sum(bool(flags[flag]) << bit for bit, flag in enumerate(UPLINK_FLAGS))
 
 
 def masks_with(**flags: bool | None) -> list[int] | None:
-    """Return the masks that have *flags* as given, or `None`, for any, if none is given."""
+    """Return the masks that match the *flags* given; `None`, for any, if none is given."""
     given = {name: bool(flag) for name, flag in flags.items() if flag is not None}
     if not given:
         return None
@@ -200,7 +195,7 @@ def masks_with(**flags: bool | None) -> list[int] | None:
 
 
 def masks_satisfying(predicate: Any) -> Iterator[int]:  # noqa: ANN401 - truthiness is asked
-    """Yield the masks, of all 128, whose capabilities satisfy *predicate*, in rising order."""
+    """Yield the masks, of all 128, whose capabilities satisfy *predicate*, ascending."""
     for mask in range(1 << len(UPLINK_FLAGS)):
         if predicate(UplinkCapabilities.from_mask(mask)):
             yield mask
@@ -211,7 +206,7 @@ def to_profile(value: UplinkProfile | str) -> UplinkProfile:
     Return the profile of that name.
 
     Raises:
-        InvalidTextError: There is none.
+        InvalidTextError: There is no such profile.
     """
     try:
         return UplinkProfile(value)
@@ -224,7 +219,7 @@ def storable_platform(text: str) -> str:
     Return the platform *text*, normalised.
 
     Raises:
-        InvalidTextError: Not every database can hold it.
+        InvalidTextError: Not every database can store it.
     """
     platform = normalize_platform(text)
     require_storable_text("platform", platform)

@@ -1,4 +1,4 @@
-"""What an operator does with the database itself: upgrade it, copy it, look whether it is well."""
+"""Administration of a database: schema upgrades, backups, namespaces, roles and diagnosis."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from capsule_registry.database.dialects.dialect import Shell
 
-#: The read-only connection is the fence; this keeps out what could take it down.
+#: The read-only connection is the guard; this refuses statements that could lift it.
 _READING: Final = ("SELECT", "WITH", "VALUES", "TABLE", "SHOW", "EXPLAIN", "DESCRIBE")
 
 
@@ -54,7 +54,7 @@ class SchemaStatus:
 @dataclass(frozen=True, slots=True)
 class NamespaceStatus:
     """
-    A namespace and its head: the position and the hash that its whole history leads to.
+    A namespace and the head of its history.
 
     `revision` and `head_hash`, kept elsewhere, are what a later history is checked against.
     """
@@ -67,7 +67,7 @@ class NamespaceStatus:
 
 
 class RegistryAdmin:
-    """A database that registries are kept in. A context manager; open it with `open`."""
+    """Administrative access to a database. A context manager; open it with `open`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -82,7 +82,7 @@ class RegistryAdmin:
         allow_network_file_system: bool = False,
     ) -> Self:
         """
-        Open the database at *url* (see `CapsuleRegistry.open`) without looking at its schema.
+        Open the database at *url* (see `CapsuleRegistry.open`) without checking its schema.
 
         Raises:
             InvalidDatabaseError, PermissionDeniedError, RegistryUnavailableError: As there.
@@ -103,10 +103,9 @@ class RegistryAdmin:
 
     def upgrade(self) -> Path | None:
         """
-        Bring the schema to the library's version; return the path of the copy, if one was made.
+        Upgrade the schema to the library's version; return the path of the copy, if one was made.
 
-        Any number of processes may do this at once. A SQLite file with anything in it is copied
-        first.
+        Several processes may do this at once. A SQLite file with anything in it is copied first.
 
         Raises:
             SchemaVersionError: The schema is newer than this library; nothing was changed.
@@ -114,12 +113,12 @@ class RegistryAdmin:
         return upgrade(self._database)
 
     def print_upgrade(self) -> None:
-        """Print the SQL that makes the schema in an empty database of this kind."""
+        """Print the SQL that creates the schema in an empty database of this kind."""
         upgrade_sql(self._database)
 
     def backup(self, target: str | PathLike[str]) -> None:
         """
-        Copy a SQLite database to the new file *target*, consistent though others write.
+        Copy a SQLite database to the new file *target*, consistently even while others write.
 
         Raises:
             InvalidDatabaseError: The database is on a server, which has its own tool for that.
@@ -131,13 +130,13 @@ class RegistryAdmin:
         backup(self._database, Path(target))
 
     def namespaces(self) -> list[NamespaceStatus]:
-        """Return the namespaces, by name."""
+        """Return the namespaces, sorted by name."""
         self._require_schema()
         return [NamespaceStatus(**row) for row in self._database.read(namespaces.list_all)]
 
     def create_namespace(self, name: str, *, actor: str | None = None) -> None:
         """
-        Make the namespace *name*; one that is there is left as it is.
+        Create the namespace *name*, unless it exists.
 
         Raises:
             InvalidTextError: *name* is not 1 to 63 characters of `a-z`, `0-9` and `-`.
@@ -157,10 +156,10 @@ class RegistryAdmin:
         Delete the namespace with all that is registered in it and all its history.
 
         Returns:
-            What it was: its head is the last anchor that will ever be had of it.
+            Its last status; the head in it is the last anchor there will be.
 
         Raises:
-            NamespaceNotFoundError: There is none of that name.
+            NamespaceNotFoundError: There is no namespace of that name.
             NamespaceInUseError: Capsules are registered in it, and *force* is not set.
         """
         self._require_schema()
@@ -174,7 +173,7 @@ class RegistryAdmin:
             except NamespaceNotFoundError:
                 if last is None:
                     raise
-                return last  # It was dropped, by a COMMIT that was not answered.
+                return last  # An earlier attempt dropped it; its COMMIT was not acknowledged.
             found = next(row for row in namespaces.list_all(conn) if row["name"] == name)
             last = NamespaceStatus(**found)
             if last.capsule_count and not force:
@@ -192,7 +191,7 @@ class RegistryAdmin:
         auditors: Iterable[str] = (),
     ) -> list[str]:
         """
-        Return the statements that give the roles their rights; see `docs/databases.md`.
+        Return the GRANT statements for the roles; see `docs/databases.md`.
 
         Raises:
             InvalidDatabaseError: The database is a file, which has no roles.
@@ -206,18 +205,18 @@ class RegistryAdmin:
             ]
 
     def shell(self) -> Shell:
-        """Return the database's own shell, opened so that it can only read, on the first host."""
+        """Return the database's own shell as a command, read-only, on the first host."""
         return self._database.dialect.shell(self._database.address.first_url)
 
     def query(self, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         """
-        Return the names of the columns that one SQL *statement* gives, and its rows.
+        Return the column names and the rows of one SQL *statement*.
 
-        Open the database to be read only: what would write is then refused by the database itself.
+        Open the database with *read_only*, so that it refuses writes itself.
 
         Raises:
-            PermissionDeniedError: It would write, or is none of the statements that read.
-            InvalidTextError: It is no SQL that the database understands.
+            PermissionDeniedError: The statement would write, or is not of a kind that reads.
+            InvalidTextError: The database does not understand the statement.
         """
         database = self._database
         with database.translating(), database.connected(database.engine) as conn:
@@ -225,10 +224,10 @@ class RegistryAdmin:
 
     def accept_restore(self, *, actor: str | None = None, reason: str | None = None) -> None:
         """
-        Give every namespace a new incarnation: for a database brought back from a backup.
+        Give every namespace a new incarnation, after the database was restored from a backup.
 
-        It is recorded in each history. Watches and views that were open on what was there before
-        end with `IncarnationChangedError`, instead of taking other changes for those they know.
+        Each history records it. Watches and views opened before end with `IncarnationChangedError`
+        instead of taking other changes for those they know.
         """
         self._require_schema()
         require_recordable(actor, reason)
@@ -244,7 +243,7 @@ class RegistryAdmin:
         self._database.read(find_schema).require_usable(self._database)
 
     def findings(self) -> list[Finding]:
-        """Return what was read back of the database, its settings and its namespaces, in order."""
+        """Return the findings on the database, its settings and its namespaces, in order."""
         database = self._database
         with database.translating(), database.connected(database.engine) as conn:
             found = [*diagnose(database, conn)]
@@ -268,7 +267,7 @@ class RegistryAdmin:
 def _run_query(
     database: Database, conn: Connection, statement: str
 ) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Return the names of the columns that *statement* gives, and its rows as the driver does."""
+    """Return the column names of *statement*, and its rows as the driver returns them."""
     require_storable_text("SQL", statement)
     first = re.match(r"[\s(]*(\w*)", statement)
     if first is None or first[1].upper() not in _READING:

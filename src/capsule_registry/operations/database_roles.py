@@ -1,4 +1,4 @@
-"""Who may do what in the database: the statements that give a role its rights."""
+"""The GRANT statements that give database roles their rights."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from capsule_registry.database.database import Database
 
-#: A user, and the host that it comes from.
+#: A user and its host, as in `user@host`.
 _MOST_PARTS: Final = 2
 _HISTORY: Final = frozenset({events.name, revisions.name, "audit_log", "capsule_history"})
-#: What a writer may do besides reading everything: the history it can only add to.
+#: A writer's rights besides SELECT on everything; on the history, INSERT alone.
 _WRITER: Final = {
     "INSERT, UPDATE": (namespaces,),
     "INSERT": (events, revisions, manifests),
@@ -49,14 +49,14 @@ def grant_statements(
     auditors: Iterable[str],
 ) -> Iterator[str]:
     """
-    Yield the statements that give each role its rights; none of them may prune.
+    Yield the GRANT statements for each role; none of them may prune.
 
     A reader sees what is registered, an auditor the history as well. A writer sees everything,
     changes what is registered, and only adds to the history.
 
     Raises:
         InvalidDatabaseError: The database is a file, which has no roles.
-        InvalidTextError: A role is none.
+        InvalidTextError: A role name is malformed.
     """
     if database.dialect.is_file:
         raise InvalidDatabaseError(str(database.address), "a file has no roles: use its modes")

@@ -1,4 +1,4 @@
-"""Whether a database is well: what is read back of it, and what is wrong with it if anything is."""
+"""Diagnosis of a database: settings and state as read back from it, and any problems."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was read back, and what is wrong with it if anything is."""
+    """A value that was read back, and what is wrong with it, if anything."""
 
     name: str
     value: str
@@ -32,7 +32,7 @@ class Finding:
 
 
 def diagnose(database: Database, conn: Connection) -> Iterator[Finding]:
-    """Yield what *conn*, a connection that could write, reads back of *database*."""
+    """Yield the findings on *database*, read over *conn*, a connection of the pool for writes."""
     yield Finding("database", str(database.address))
     yield from _libraries(database)
     for probe in database.dialect.probes:
@@ -74,7 +74,7 @@ def _schema(database: Database, conn: Connection) -> Iterator[Finding]:
 
 
 def count_orphans(conn: Connection) -> int:
-    """Return how many rows lack a row that a foreign key of theirs names."""
+    """Return how many rows violate a foreign key."""
     return sum(
         conn.scalar(_orphans(constraint)) or 0
         for table in metadata.sorted_tables

@@ -1,8 +1,8 @@
 """
-May the sender of this message do that?
+Capability checks: may the sender of this message do that?
 
 Decided from the rows that an auditor sees: the UUID, its lease, the capsule's state and its grants,
-all read in one statement. Every failure denies.
+all read in one statement. Every failure denies, but an unreachable database raises.
 """
 
 from __future__ import annotations
@@ -37,37 +37,37 @@ if TYPE_CHECKING:
 
 
 class DecisionReason(StrEnum):
-    """What a decision rests on."""
+    """Why a check was allowed or denied."""
 
     GRANTED = "granted"
-    #: The UUID is not filed, or its lease has run out.
+    #: The UUID is not registered, or its lease has expired.
     UNKNOWN_UUID = "unknown_uuid"
-    #: It is filed under an id of which no capsule is registered.
+    #: No capsule is registered under the UUID's capsule id.
     NOT_REGISTERED = "not_registered"
-    #: The capsule is in another state than ready.
+    #: The capsule is not ready.
     NOT_READY = "not_ready"
     #: There is no such capability.
     UNKNOWN_CAPABILITY = "unknown_capability"
-    #: The value is missing, or none that can be asked for with this capability.
+    #: The value is missing, or malformed for this capability.
     MALFORMED_VALUE = "malformed_value"
     #: No grant of the capsule covers the value.
     NOT_GRANTED = "not_granted"
-    #: What is stored cannot be read as what the registry writes.
+    #: A stored row is not as the registry writes it.
     UNREADABLE = "unreadable"
     #: The answer came after the deadline.
     TOO_LATE = "too_late"
 
 
-#: The name of `DecisionReason` before, for those who import it.
+#: The former name of `DecisionReason`, for programs that import it.
 Why = DecisionReason
 
 
 class Decision(BaseModel):
     """
-    Whether the sender may, why, and as of which revision.
+    Whether the sender is allowed, why, and as of which revision.
 
-    `capsule_id` is what the UUID is filed under; `grant` the entry of the manifest that allows it.
-    `revision` is `None` only where not even that could be read.
+    `capsule_id` is the id that the UUID belongs to, `grant` the manifest's entry that allows it.
+    `revision` is `None` only if the rows could not be read.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,7 +79,7 @@ class Decision(BaseModel):
     revision: int | None = None
 
 
-#: An answer that took longer is not acted upon.
+#: The default timeout: an answer that takes longer denies.
 DEADLINE: Final = timedelta(seconds=2)
 
 _revision = Query(
@@ -94,7 +94,7 @@ _granted = query(grants, "capsule_id", "capability", columns=("value",), is_orde
 def _standing_in_parts(
     scope: LookupScope, *, uuid: UUID | None, capability: str | None
 ) -> list[Row]:
-    """Return what `_standing_of` finds, by a query for each of the rows that it joins."""
+    """Return what `_standing_of` finds, by one query per table that it joins."""
     nobody = dict.fromkeys(("capsule_id", "lease_id", "registered_revision", "state", "value"))
     head = {**nobody, **scope.rows(_revision)[0]}
     filed = None if uuid is None else scope.row(session_uuids.BY_UUID, uuid=uuid)
@@ -110,7 +110,7 @@ def _standing_in_parts(
     return [{**found, "value": grant["value"]} for grant in granted] or [found]
 
 
-#: The head, and as far as there are any: the UUID, its lease, its capsule, and that one's grants.
+#: The head and, as far as they exist, the UUID, its lease, its capsule and the capsule's grants.
 _standing_of: Final = Query(
     uuid_mappings,
     ("uuid",),
@@ -173,7 +173,7 @@ _OF_CAPSULE: Final = Query(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Standing:
-    """What a capsule may do, as far as its rows tell. Two are never equal: each is of its time."""
+    """A capsule's state and grants, as read at one time: so two are never equal."""
 
     is_registered: bool
     state: str | None
@@ -182,7 +182,7 @@ class Standing:
 
 
 class Verdict(NamedTuple):
-    """What is decided of a capsule, and the entry that allows it."""
+    """The decision about a capsule, and the entry that allows it."""
 
     why: DecisionReason
     grant: str | None = None
@@ -193,10 +193,10 @@ UNKNOWN: Final = Verdict(DecisionReason.UNKNOWN_UUID)
 
 def check(scope: LookupScope, uuid: object, capability: object, value: object) -> Decision:
     """
-    Decide; what is wrong with the arguments, or with the rows, denies.
+    Decide a check; invalid arguments and unreadable rows deny.
 
     Raises:
-        NamespaceNotFoundError: The namespace was dropped, so there is nobody to ask.
+        NamespaceNotFoundError: The namespace was dropped.
     """
     known = known_capability(capability)
     try:
@@ -209,24 +209,24 @@ def check(scope: LookupScope, uuid: object, capability: object, value: object) -
 
 
 def denial(fault: Exception, uuid: object) -> Decision:
-    """Return the denial of what the sender *uuid* asked, for a *fault* that is logged."""
+    """Log the *fault*, and return the denial for the sender *uuid*."""
     log_denial(fault, uuid)
     return Decision(allowed=False, why=DecisionReason.UNREADABLE)
 
 
 def standing(scope: LookupScope, capsule_id: str) -> Standing:
     """
-    Return what the capsule of that id may do, all of it.
+    Return the state of the capsule of that id, and all its grants.
 
     Raises:
-        HistoryCorruptError: A row is none that the registry wrote.
+        HistoryCorruptError: A row is not as the registry writes it.
     """
     rows = scope.rows(_OF_CAPSULE, id=capsule_id)
     return _standing(rows, ((row["capability"], row["value"]) for row in rows))
 
 
 def decide(standing: Standing, capability: str | None, value: object) -> Verdict:
-    """Decide whether a capsule may do that; `None` is a capability that there is not."""
+    """Decide whether a capsule may do that; the *capability* `None` is an unknown one."""
     if not standing.is_registered:
         return Verdict(DecisionReason.NOT_REGISTERED)
     if standing.state != CapsuleState.READY:
@@ -241,7 +241,7 @@ def decide(standing: Standing, capability: str | None, value: object) -> Verdict
 
 
 def decision(revision: int, capsule_id: CapsuleId | None, verdict: Verdict) -> Decision:
-    """Return the decision on the sender that *verdict* is."""
+    """Return *verdict* as a `Decision`."""
     return Decision(
         allowed=verdict.why is DecisionReason.GRANTED,
         why=verdict.why,
@@ -252,13 +252,13 @@ def decision(revision: int, capsule_id: CapsuleId | None, verdict: Verdict) -> D
 
 
 def known_capability(capability: object) -> str | None:
-    """Return the name of a capability; `None` if there is no such."""
+    """Return the capability's name, or `None` if it is unknown."""
     name = plain_text(capability)
     return name if name in RULES else None
 
 
 def asked_uuid(uuid: object) -> UUID | None:
-    """Return the UUID; what is none is filed nowhere."""
+    """Return *uuid* as a `UUID`, or `None` if it is not one."""
     try:
         return uuid if isinstance(uuid, UUID) else to_uuid(plain_text(uuid) or "")
     except InvalidUuidError:

@@ -1,4 +1,4 @@
-"""Faults that deny: each is logged, but not on every message."""
+"""Logging of faults that deny a check: each is logged, but not on every message."""
 
 from __future__ import annotations
 
@@ -10,27 +10,26 @@ from uuid import UUID
 from capsule_registry.identifiers import CapsuleId
 from capsule_registry.schema.row_images import UNREADABLE
 
-#: What denies where it is raised while deciding: rows that cannot be read, or a bug of ours.
+#: What denies if raised while deciding: unreadable rows, or a bug of ours.
 FAULTS: Final = (*UNREADABLE, AttributeError, IndexError, KeyError)
-#: The same fault of the same subject is logged again after so long.
+#: The time after which the same fault of the same subject is logged again.
 _INTERVAL_SECONDS: Final = 60.0
 _MAX_SUBJECTS: Final = 1_000
 _LONGEST_NAME: Final = 64
 
 _logger: Final = logging.getLogger("capsule_registry")
-#: When a fault was logged last, by kind and subject. Without a lock, which a fork could leave held:
-#: two threads at once log the same fault twice.
+#: When a fault was last logged, by type and subject. No lock, which a fork could leave held: two
+#: threads at once may log the same fault twice.
 _logged: Final[dict[tuple[str, str], float]] = {}
 
 
 def log_denial(fault: Exception, subject: object) -> None:
     """
-    Log at WARNING that *fault* denied what *subject* asked, unless that was logged a minute ago.
+    Log at WARNING that *fault* denied *subject*, unless that was logged in the last minute.
 
     Args:
-        fault: With its traceback.
-        subject: The sender's UUID or the capsule; anything else that was asked about is named by
-            its type.
+        fault: Logged with its traceback.
+        subject: The sender's UUID, or the capsule; anything else is named by its type.
     """
     key, now = (type(fault).__name__, _name_of(subject)), time.monotonic()
     if now - _logged.get(key, -_INTERVAL_SECONDS) < _INTERVAL_SECONDS:
@@ -43,7 +42,7 @@ def log_denial(fault: Exception, subject: object) -> None:
 
 
 def _name_of(subject: object) -> str:
-    # What strangers pass may be huge, and its `str` may do anything.
+    # Untrusted objects may be huge, and their `__str__` may do anything.
     if type(subject) in (UUID, CapsuleId, str):
         return str(subject)[:_LONGEST_NAME]
     return type(subject).__name__

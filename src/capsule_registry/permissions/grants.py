@@ -28,17 +28,17 @@ def _nothing(entry: str) -> bool:  # noqa: ARG001 - where it cannot be asked for
 
 
 def _place(row: Row) -> tuple[int, ...]:
-    """Return what rows are ordered by: registration, then the manifest."""
+    """Return the sort key: the order of registration, then that in the manifest."""
     in_manifest = (CAPABILITIES.index(row["capability"]), row["position"])
     return (row["registered_revision"], row["capsule_position"], *in_manifest)
 
 
 def require_askable(capability: str | None, value: str | None) -> None:
     """
-    Refuse what can never be found, which would read as that nobody may.
+    Refuse a question that nothing can match: its empty answer would read as "nobody may".
 
     Raises:
-        InvalidTextError: There is no such *capability*, or *value* cannot be asked for with it.
+        InvalidTextError: *capability* is unknown, or *value* is malformed for it or not storable.
     """
     if capability is not None and capability not in RULES:
         raise InvalidTextError("capability", "unknown", f"there is no {capability!r}")
@@ -50,7 +50,7 @@ def require_askable(capability: str | None, value: str | None) -> None:
 def find(
     scope: Scope, *, capability: str | None, value: str | None, capsule_id: CapsuleId | None
 ) -> list[Grant]:
-    """Return the grants, those alone of a capability or a capsule, or that cover *value*."""
+    """Return the grants, optionally of one capability or capsule, or that cover *value*."""
     wanted = {"capability": capability, "capsule_id": capsule_id}
     given = {name: text for name, text in wanted.items() if text is not None}
     found = scope.rows(_filtered(tuple(given)), **given)

@@ -1,9 +1,9 @@
 """
-What a capability lets a capsule do: the rules alone, without a database.
+The rules of each capability, without a database.
 
-Source: the gate of astrid-capsule 0.2.0, restated. The registry knows nothing of the host's
-directories, so paths are compared in the manifest's own terms; hosts are compared without regard to
-ASCII case. Whatever is not understood is not covered.
+Source: the gate of astrid-capsule 0.2.0, restated. The registry does not know the host's
+directories, so paths are compared as the manifest writes them; hosts are compared ignoring ASCII
+case. A value that is not understood is not covered.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 #: The levels of `identity`: a higher one includes those below it.
 _LEVELS: Final = {"resolve": 1, "link": 2, "admin": 3}
-#: What no host has; a `%` or a `\\` is read differently by different programs.
+#: What no host contains; programs disagree on how to read `%` and `\\`.
 _NOT_IN_HOSTS: Final = frozenset(" \t\r\n\"#%&'()*+,/:;<=>?@[\\]^`{|}")
-#: Scheme, who asks, host or address in brackets, port, and whatever follows. Stricter than any
-#: program that will read the URL, and it changes no letter.
+#: Scheme, user, host or address in brackets, port, and the rest. Stricter than any program that
+#: will read the URL, and it changes no letter.
 _URL: Final = re.compile(
     r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._~:%-]*@)?"
     r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<host>[^/?#@:\[\]]+))"
@@ -36,13 +36,13 @@ _WORKSPACE: Final = "workspace"
 
 #: A host, and whether it can lie below a domain.
 _Host = tuple[str, bool]
-#: A scheme, and the components of the path.
+#: A scheme, and the path's components.
 _Place = tuple[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """How a value that is asked for is understood, `None` if it is not, and what covers it."""
+    """How to parse a requested value (`None` if malformed), and whether an entry covers it."""
 
     understand: Callable[[object], Any]
     covers: Callable[[str, Any], bool]
@@ -52,19 +52,19 @@ def covering(capability: str, entries: Iterable[str], value: object) -> str | No
     """
     Return the first of *entries* that covers *value*, or `None`.
 
-    *entries* are what a manifest says of *capability*. A flag is asked for without a value.
+    *entries* are the manifest's for *capability*. For a flag, *value* must be `None`.
     """
     covers = asking(capability, value)
     return None if covers is None else next(filter(covers, entries), None)
 
 
 def is_understood(capability: str, value: object) -> bool:
-    """Say whether *value* is one that can be asked for with *capability*."""
+    """Return whether *value* is well-formed for *capability*."""
     return asking(capability, value) is not None
 
 
 def asking(capability: str, value: object) -> Callable[[str], bool] | None:
-    """Return what says whether an entry covers *value*; `None` if it cannot be asked for."""
+    """Return a test of whether an entry covers *value*; `None` if that is not understood."""
     rule = RULES.get(capability)
     if rule is None or (asked := rule.understand(value)) is None:
         return None
@@ -80,7 +80,7 @@ def _anything(value: object) -> bool:  # noqa: ARG001 - that is the rule
 
 
 def plain_text(value: object) -> str | None:
-    """Return the text that *value* is, none of whose methods is a subclass's own."""
+    """Return the text *value* as a plain `str`, without a subclass's methods, or `None`."""
     return str.__str__(value) if isinstance(value, str) else None
 
 
@@ -94,9 +94,9 @@ def _level(value: object) -> int | None:
 
 
 def _host(value: object) -> _Host | None:
-    """Return the host that *value* is, or that it has as a URL."""
+    """Return *value* as a host, or the host of *value* as a URL; `None` if malformed."""
     text = _text(value)
-    # Where programs disagree on what the host of such a text is, it has none.
+    # Programs disagree on the host of such a text, so it has none.
     if text is None or "\\" in text or not text.isprintable() or any(map(str.isspace, text)):
         return None
     if "://" not in text:
@@ -114,12 +114,12 @@ def _plain_host(text: str) -> _Host | None:
             return str(ip_address(text)), False
     if not text or _NOT_IN_HOSTS & set(text):
         return None
-    # Letters beyond ASCII may be read as a dot or a slash.
+    # Non-ASCII letters may be read as a dot or a slash.
     return lower_ascii(text), text.isascii()
 
 
 def _place(value: object) -> _Place | None:
-    """Return scheme and components of a path that can be compared, the scheme of `/` empty."""
+    """Return a path's scheme (empty if it begins with `/`) and components, or `None`."""
     text = _text(value)
     if text is None:
         return None
@@ -156,7 +156,7 @@ def _place_covers(entry: str, place: _Place) -> bool:
     scheme, components = place
     if entry == "*":
         return scheme == _WORKSPACE
-    # A directory, but not a root, may be written with a slash at its end.
+    # An entry for a directory, but not for a root, may end with a slash.
     stripped = entry.removesuffix("/")
     is_root = stripped.endswith("/") or not stripped
     covered = _place(entry if is_root else stripped)
@@ -184,7 +184,7 @@ def _level_covers(entry: str, level: int) -> bool:
 _FLAG: Final = _Rule(_nothing, _flag_covers)
 _TOPIC: Final = _Rule(_text, _topic_covers)
 _PATH: Final = _Rule(_place, _place_covers)
-#: The capabilities that there are.
+#: All capabilities, by name.
 RULES: Final[dict[str, _Rule]] = {
     "allow_prompt_injection": _FLAG,
     "uplink": _FLAG,

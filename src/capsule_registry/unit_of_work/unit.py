@@ -268,8 +268,8 @@ def close_unit(unit: Unit, *, actor: str, reason: str | None) -> str | None:
     Raises:
         HistoryCorruptError: The head was moved although this unit holds it.
     """
-    for check in [*unit.before_close.values()]:
-        check()
+    for hook in [*unit.before_close.values()]:
+        hook()
     if not unit.events:
         return None
     revision: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Rows of several tables put in by one statement, where a database can do so."""
+"""Inserts into several tables in one statement, where a database can do so."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Table
 
     Row = Mapping[str, Any]
-    #: A statement as the driver takes it, and its parameters.
+    #: A statement in the driver's format, and its parameters.
     Statement = tuple[str, Any]
-    #: Given a cursor, what inserts the row of a number into a table, the rows by table, and a last
-    #: statement: writes all in that order, and returns how many rows the last has changed.
+    #: Given a cursor, a function that returns the insertion of a table's n-th row, the rows by
+    #: table, and a last statement: runs all in that order, and returns how many rows the last
+    #: changed.
     BulkInsert = Callable[
         [
             Any,
@@ -26,24 +27,24 @@ if TYPE_CHECKING:
         int,
     ]
 
-#: Rows that go into one statement: planning it takes longer the more there are.
+#: The most rows of one statement: its planning time grows with their number.
 _MAX_ROWS: Final = 100
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s")
 
 
 class Insertion(Protocol):
-    """What inserts one row into a table, by parameters that are named for it and for a number."""
+    """An INSERT of one row, whose parameter names contain the table and a number."""
 
     sql: str
-    #: The names of the table and of its columns, quoted.
+    #: The quoted names of the table and of its columns.
     table: str
     columns: Sequence[str]
 
     def values(self, row: Row) -> Sequence[Any]:
-        """Return the values of *row* in order."""
+        """Return the values of *row* in column order."""
 
     def named_values(self, row: Row) -> Mapping[str, Any]:
-        """Return the same by the names of the parameters."""
+        """Return the values of *row* by parameter name."""
 
 
 def insert_with_one_statement(
@@ -52,7 +53,7 @@ def insert_with_one_statement(
     tables: Sequence[tuple[Table, Sequence[Row]]],
     last: Statement | None,
 ) -> int:
-    """Write all by one statement with CTEs; many rows by COPY, a table at a time (`BulkInsert`)."""
+    """Run a `BulkInsert` as one statement with CTEs; many rows by one COPY for each table."""
     parts: list[Statement] = [] if last is None else [last]
     if sum(len(rows) for _, rows in tables) > _MAX_ROWS:
         _copy(cursor, insertion_into, tables)
@@ -73,7 +74,7 @@ def _parts(
     insertion_into: Callable[[Table, int], Insertion],
     tables: Sequence[tuple[Table, Sequence[Row]]],
 ) -> Sequence[Statement]:
-    """Return a statement for each row."""
+    """Return an INSERT for each row."""
     return [
         (insertion.sql, insertion.named_values(row))
         for table, rows in tables
@@ -96,9 +97,9 @@ def _copy(
 @lru_cache(maxsize=128)
 def _numbered(sql: str) -> tuple[str, Sequence[str]]:
     """
-    Return *sql* with numbers in place of its parameters' names, and those names.
+    Return *sql* with numbered instead of named parameters, and the names in order.
 
-    The driver itself would look for the names again each time, in a statement of this size.
+    The driver would parse a statement of this size again each time.
     """
     names = dict.fromkeys(_PARAMETER.findall(sql))
     numbers = {name: f"${number}" for number, name in enumerate(names, 1)}

@@ -1,4 +1,4 @@
-"""What every database can be asked for, each in its own words."""
+"""SQL expressions that each database compiles in its own way."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class DatabaseNow(FunctionElement[datetime]):
-    """The time by the database's clock at the moment of asking; null where it has none."""
+    """The current time of the database's clock, not of the transaction; null if it has no clock."""
 
     inherit_cache = True
     type = UtcDateTime()
 
 
 class DatabaseUser(FunctionElement[str]):
-    """Who the database says is connected; null where it knows nobody."""
+    """The user that the database has authenticated; null if it has no users."""
 
     inherit_cache = True
     type = String()

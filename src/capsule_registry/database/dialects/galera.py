@@ -1,8 +1,8 @@
 """
-A node of a Galera cluster: found out from the server itself, and told what the guarantees rest on.
+Galera clusters: detects a node, and sets what the guarantees rely on.
 
 A write is certified on all nodes at COMMIT, so one that conflicts with another node's ends in a
-deadlock there; and a node answers reads from what it has applied so far, unless it is told to wait.
+deadlock there; and a node answers reads from what it has applied so far, unless told to wait.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, TextClause
 
-#: A node that is in no primary component: a minority, or one that is still joining.
+#: The error of a node outside the primary component: in a minority, or still joining.
 _NOT_READY: Final = 1047
-#: Reads wait for what any node had acknowledged before them.
+#: Makes reads wait for everything that any node had acknowledged before.
 SYNC_WAIT = 1
-#: A change of the same row by another node, which was certified first.
+#: Errors of a write that conflicts with another node's, certified first.
 _CONFLICTS: Final = (1205, 1213)
-#: For how long whoever changes the schema keeps others out if it dies meanwhile.
+#: How long the schema stays locked after its holder died.
 _HELD_SECONDS: Final = 20
 _PAUSE_SECONDS: Final = 0.2
 
@@ -53,12 +53,13 @@ _give_back = text(
 
 def greet(connection: Any) -> bool:  # noqa: ANN401 - the driver's own
     """
-    Let *connection* read only what all nodes have acknowledged, if it is one to a node.
+    Enable causal reads on *connection* if it is to a cluster node.
 
-    It has a session of its own, always.
+    Returns:
+        `True`: a connection always has a session of its own.
 
     Raises:
-        pymysql.OperationalError: The node is in no primary component, and so knows nothing.
+        pymysql.OperationalError: The node is in no primary component.
     """
     with connection.cursor() as cursor:
         if _value(cursor, "SHOW VARIABLES LIKE 'wsrep_on'") != "ON":
@@ -81,13 +82,13 @@ def _value(cursor: Any, question: str) -> str | None:  # noqa: ANN401 - the driv
 
 
 def is_node(conn: Connection) -> bool:
-    """Say whether *conn* is to a node of a cluster."""
+    """Return whether *conn* is to a cluster node."""
     found = conn.execute(text("SHOW VARIABLES LIKE 'wsrep_on'")).one_or_none()
     return found is not None and found[1] == "ON"
 
 
 def outdated(conn: Connection) -> str | None:
-    """Return why *conn* may read what is outdated."""
+    """Return why *conn* may return outdated data, or `None`."""
     if not is_node(conn):
         return None
     waits, is_dirty = conn.execute(text("SELECT @@wsrep_sync_wait & 1, @@wsrep_dirty_reads")).one()
@@ -99,11 +100,10 @@ def outdated(conn: Connection) -> str | None:
 @contextmanager
 def schema_locked(conn: Connection, patience: float) -> Iterator[bool]:
     """
-    Hold a row that says who changes the schema, so that nobody does on another node.
+    Lock the schema on all nodes of a cluster, by a row that names the holder.
 
-    Locks by name are the node's own. The row is taken by a COMMIT, which is certified on all
-    nodes. Gives `False` if another has held it for *patience* seconds, and `True` at once where
-    *conn* is to no node of a cluster.
+    Named locks are local to a node; a COMMIT is certified on all. Yields `False` if another holder
+    kept the lock for *patience* seconds, and `True` at once if *conn* is not to a cluster node.
     """
     with conn.begin():
         is_cluster = is_node(conn)
@@ -130,7 +130,7 @@ def schema_locked(conn: Connection, patience: float) -> Iterator[bool]:
 
 
 def _keep_held(beside: Connection, values: Mapping[str, object], ended: Event) -> None:
-    """Go on holding the row until it has *ended*, or the connection is lost."""
+    """Extend the lock until it has *ended* or the connection is lost."""
     try:
         while not ended.wait(_HELD_SECONDS / 5):
             _was_done(beside, _keep, values)
@@ -139,7 +139,7 @@ def _keep_held(beside: Connection, values: Mapping[str, object], ended: Event) -
 
 
 def _was_done(beside: Connection, statement: TextClause, values: Mapping[str, object]) -> bool:
-    """Say whether *statement* has changed the row; another node's change comes first."""
+    """Return whether *statement* changed the row; on a conflict another node's change won."""
     try:
         return beside.execute(statement, values).rowcount == 1
     except DBAPIError as error:

@@ -1,4 +1,4 @@
-"""The databases that are supported."""
+"""The supported databases."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _DIALECTS: Final = {
     "mariadb": MARIADB,
     "mysql": MARIADB,
 }
-#: The dialect of a file of the user's own.
+#: The dialect of file databases.
 FILES: Final = SQLITE
-#: What to write instead of a URL that is not understood.
+#: What to write instead of an invalid URL.
 URLS: Final = "use sqlite:///FILE, postgresql://… or mariadb://…"
 FILE_ENGINE: Final = "engine= takes an engine of a server; open a SQLite file by its URL"
 FILE_URLS: Final = "a SQLite URL is sqlite:///relative/path, sqlite:////absolute/path or sqlite://"
 
 
 def dialect_named(name: str) -> Dialect | None:
-    """Return the dialect of the first word of a database URL, or `None` if it is unknown."""
+    """Return the dialect by the scheme of a database URL, or `None` if it is not supported."""
     return _DIALECTS.get(name.partition("+")[0])

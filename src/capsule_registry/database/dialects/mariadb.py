@@ -1,4 +1,4 @@
-"""MariaDB; what is different on a node of a cluster is in `galera`."""
+"""MariaDB; `galera` has what differs on a cluster node."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ _FAULTS: Final[dict[int, Fault]] = {
     1040: "unavailable",  # ER_CON_COUNT_ERROR
     1044: "permission",  # ER_DBACCESS_DENIED_ERROR
     1045: "permission",  # ER_ACCESS_DENIED_ERROR
-    1047: "lost",  # ER_UNKNOWN_COM_ERROR: the node has left its cluster
+    1047: "lost",  # ER_UNKNOWN_COM_ERROR: the node left its cluster
     1048: "corrupt",  # ER_BAD_NULL_ERROR
     1049: "unavailable",  # ER_BAD_DB_ERROR
     1054: "corrupt",  # ER_BAD_FIELD_ERROR
-    1062: "corrupt",  # ER_DUP_ENTRY: conflicts are looked for first, under the lock
+    1062: "corrupt",  # ER_DUP_ENTRY: conflicts are checked beforehand, under the lock
     1064: "unparsed",  # ER_PARSE_ERROR
     1114: "unavailable",  # ER_RECORD_FILE_FULL
     1142: "permission",  # ER_TABLEACCESS_DENIED_ERROR
     1143: "permission",  # ER_COLUMNACCESS_DENIED_ERROR
     1146: "corrupt",  # ER_NO_SUCH_TABLE
     1053: "lost",  # ER_SERVER_SHUTDOWN
-    1180: "lost",  # ER_ERROR_DURING_COMMIT: nobody knows what the other nodes made of it
+    1180: "lost",  # ER_ERROR_DURING_COMMIT: the outcome on the other nodes is unknown
     1205: "busy",  # ER_LOCK_WAIT_TIMEOUT
     1213: "busy",  # ER_LOCK_DEADLOCK
     1227: "permission",  # ER_SPECIFIC_ACCESS_DENIED_ERROR
@@ -142,7 +142,7 @@ _PROBES: Final = (
 
 
 def fault(error: DBAPIError) -> Fault | None:
-    """Return what the error number of MariaDB means."""
+    """Return the kind of *error* by its number."""
     number = next(iter(getattr(error.orig, "args", ())), None)
     if not isinstance(number, int) or number == 0:
         return "lost" if error.connection_invalidated else None
@@ -150,7 +150,7 @@ def fault(error: DBAPIError) -> Fault | None:
 
 
 def _is_in_transaction(connection: Any) -> bool:  # noqa: ANN401 - the driver's own
-    """Return what the server said last; an error says nothing, and then it is still in one."""
+    """Return the last reported status; an error reports none, so the transaction is still open."""
     return bool(connection.server_status & _IN_TRANSACTION)
 
 
@@ -185,14 +185,14 @@ MARIADB: Final = Dialect(
     settings=(
         f"SET innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, {LOCK_TIMEOUT_SECONDS})",
         "SET time_zone = '+00:00'",
-        # Whatever the server's own mode: no text is ever cut short without an error.
+        # Overrides the server's own mode: text is never truncated silently.
         "SET sql_mode = 'TRADITIONAL'",
     ),
     read_only_settings=("SET SESSION TRANSACTION READ ONLY",),
     greet=galera.greet,
     outdated=galera.outdated,
     limits_of_hosts={"connect_timeout": "3", "read_timeout": "10", "write_timeout": "10"},
-    # Less than the driver waits for an answer: a lock that is held is no server that is gone.
+    # Below the driver's `read_timeout`: waiting for a lock must not look like a lost server.
     settings_of_hosts=("SET innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, 5)",),
     insert_if_missing=_insert_if_missing,
     lock_schema=(

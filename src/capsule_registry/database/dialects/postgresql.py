@@ -1,8 +1,8 @@
 """
-PostgreSQL: the server itself, a standby of it, or a pooler before them.
+PostgreSQL: a primary, a standby, or a pooler in front of them.
 
-A standby may be behind, so nothing is decided from it. A pooler gives each transaction another
-session, in which a statement that was prepared under some name may be another program's.
+A standby may lag, so no decision is based on it. A pooler gives each transaction another session,
+in which a prepared statement of some name may be another program's.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _FAULTS: Final[dict[str, Fault]] = {
     "40P01": "busy",  # deadlock_detected
     "42501": "permission",  # insufficient_privilege
     "42703": "corrupt",  # undefined_column
-    "42804": "corrupt",  # datatype_mismatch: somebody changed the type of a column
-    "42883": "corrupt",  # undefined_function: the same, where two columns are compared
+    "42804": "corrupt",  # datatype_mismatch: the type of a column was changed
+    "42883": "corrupt",  # undefined_function: likewise, where two columns are compared
     "42P01": "corrupt",  # undefined_table
     "55P03": "busy",  # lock_not_available
     "57014": "unavailable",  # query_canceled: a statement timeout
     "08": "lost",  # connection exceptions
-    "23": "corrupt",  # integrity constraints: conflicts are looked for first, under the lock
+    "23": "corrupt",  # integrity constraints: conflicts are checked beforehand, under the lock
     "28": "permission",  # invalid authorization
     "3D": "unavailable",  # invalid catalog name
     "53": "unavailable",  # insufficient resources
@@ -115,7 +115,7 @@ _PROBES: Final = (
 )
 
 
-#: A limit that the caller set, by the URL or for the role, stands.
+#: A limit set by the caller, in the URL or for the role, is kept.
 _LIMIT_WAITING: Final = (
     f"SELECT set_config('lock_timeout', '{LOCK_TIMEOUT_SECONDS}s', false)"
     " WHERE current_setting('lock_timeout') = '0'"
@@ -125,25 +125,25 @@ _WHAT_TO_DO = "it is a standby, which may be behind: give it as replica_url"
 
 
 def fault(error: DBAPIError) -> Fault | None:
-    """Return what the SQLSTATE of PostgreSQL means."""
+    """Return the kind of *error* by its SQLSTATE."""
     state = getattr(error.orig, "sqlstate", None)
     if state is None:
-        # The driver's own: what the server sent is no value of Python's, such as a time `infinity`.
+        # Raised by the driver itself: a value that Python cannot represent, such as `infinity`.
         is_unreadable = isinstance(error, DataError)
         return "lost" if error.connection_invalidated else "corrupt" if is_unreadable else None
     return _FAULTS.get(state, _FAULTS.get(state[:2]))
 
 
 def _outdated(conn: Connection) -> str | None:
-    """Return why *conn* may read what is outdated."""
+    """Return why *conn* may return outdated data, or `None`."""
     return _WHAT_TO_DO if conn.scalar(_is_standby) else None
 
 
 def _greet(connection: Any) -> bool:  # noqa: ANN401 - the driver's own
     """
-    Say whether *connection* has a session of its own, and prepare nothing in it if it has not.
+    Return whether *connection* has a session of its own; if not, disable prepared statements.
 
-    A pooler names itself, not the session, as whom to cancel.
+    A pooler reports its own process id as the one to cancel, not that of the session.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
@@ -156,13 +156,13 @@ def _greet(connection: Any) -> bool:  # noqa: ANN401 - the driver's own
 
 def _admit(connection: Any) -> None:  # noqa: ANN401 - the driver's own
     """
-    Refuse *connection* if it is to a standby.
+    Refuse a standby.
 
     Raises:
-        psycopg.OperationalError: It is.
+        psycopg.OperationalError: *connection* is to a standby.
     """
     said = connection.pgconn.parameter_status(b"in_hot_standby")
-    if said is None:  # The server is older than 14, or behind a pooler, and tells only who asks.
+    if said is None:  # The server is older than 14, or behind a pooler: query it.
         with connection.cursor() as cursor:
             cursor.execute("SELECT CASE WHEN pg_is_in_recovery() THEN 'on' ELSE 'off' END")
             said = cursor.fetchone()[0].encode()
@@ -180,7 +180,7 @@ def _insert_if_missing(table: Table) -> Insert:
 
 
 def _run_one(cursor: Any, statement: str) -> object:  # noqa: ANN401 - the driver's own
-    """Run it as a prepared statement: the other protocol would take several."""
+    """Run *statement* as a prepared one: the simple protocol would accept several."""
     return cursor.execute(statement, prepare=True)
 
 
@@ -216,7 +216,7 @@ POSTGRESQL: Final = Dialect(
     insert_if_missing=_insert_if_missing,
     bulk_insert=insert_with_one_statement,
     run_one=_run_one,
-    # The number is the word "capsules" in ASCII; it means the same lock to every process.
+    # The key is the word "capsules" in ASCII.
     lock_schema="SELECT pg_advisory_xact_lock(7161128523689387379)",
     shell=_shell,
     backup_tool="pg_dump",

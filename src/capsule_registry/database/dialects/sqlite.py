@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
     from sqlalchemy.exc import DBAPIError
 
-#: A log beyond this size says that some reader has kept it from being reused.
+#: A larger log means that some reader keeps it from being reset.
 _LARGEST_LOG: Final = 256 * 2**20
 
 #: Primary result codes. Source: https://sqlite.org/rescode.html.
 _FAULTS: Final[dict[int, Fault]] = {
-    1: "corrupt",  # SQLITE_ERROR: a table or a column is not there
+    1: "corrupt",  # SQLITE_ERROR: a table or a column is missing
     3: "permission",  # SQLITE_PERM
     5: "busy",  # SQLITE_BUSY
     6: "busy",  # SQLITE_LOCKED
@@ -37,7 +37,7 @@ _FAULTS: Final[dict[int, Fault]] = {
     11: "corrupt",  # SQLITE_CORRUPT
     13: "unavailable",  # SQLITE_FULL
     14: "unavailable",  # SQLITE_CANTOPEN
-    19: "corrupt",  # SQLITE_CONSTRAINT: conflicts are looked for first, under the lock
+    19: "corrupt",  # SQLITE_CONSTRAINT: conflicts are checked beforehand, under the lock
     23: "permission",  # SQLITE_AUTH
     26: "not_a_database",  # SQLITE_NOTADB
 }
@@ -53,16 +53,16 @@ _PROBES: Final = (
 
 
 _sequence = table("sqlite_sequence", column("name"), column("seq", Integer))
-#: The last number that the log of changes has given.
+#: The last sequence number of the change log.
 LAST_LOGGED: Final = (
     select(_sequence.c.seq)
     .where(_sequence.c.name == literal_column("'cache_log'"))
     .scalar_subquery()
 )
 _schema = table("pragma_schema_version", column("schema_version", Integer))
-#: Changes with every change of the schema.
+#: Changes with every change to the schema.
 SCHEMA_COOKIE: Final = select(_schema.c.schema_version).scalar_subquery()
-#: How many triggers fill the log of changes.
+#: How many triggers write the change log.
 LOG_TRIGGERS: Final = 14
 _COUNT_LOG_TRIGGERS: Final = (
     "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name GLOB '*_logged'"
@@ -70,15 +70,15 @@ _COUNT_LOG_TRIGGERS: Final = (
 
 
 def fault(error: DBAPIError) -> Fault | None:
-    """Return what the result code of SQLite means."""
+    """Return the kind of *error* by its primary result code."""
     code = getattr(error.orig, "sqlite_errorcode", None)
-    if code is None:  # The module's own: a text that is no UTF-8 is all that it cannot read.
+    if code is None:  # Raised by the module itself, which can fail to read only invalid UTF-8.
         return "corrupt" if isinstance(error, OperationalError) else None
     return _FAULTS.get(code & 0xFF)
 
 
 def count_log_triggers(cursor: Any) -> int:  # noqa: ANN401 - the driver's own
-    """Return how many triggers fill the log of changes."""
+    """Return how many triggers that write the change log exist."""
     [[found]] = cursor.execute(_COUNT_LOG_TRIGGERS).fetchall()
     return int(found)
 

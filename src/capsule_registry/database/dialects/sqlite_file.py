@@ -1,7 +1,7 @@
 """
-A SQLite database as a file: made safely, opened with the settings that the guarantees rest on.
+SQLite files: created safely, and opened with the settings that the guarantees rely on.
 
-What was asked for is read back, and a connection that did not get it is refused.
+Every setting is read back, and a connection without it is refused.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 #: How long a statement waits for another process's lock before it gives up.
 BUSY_TIMEOUT_SECONDS: Final = 30.0
 _FULL: Final = 2
-#: To what a log that has grown is cut once it is checkpointed.
+#: The size to which a checkpoint truncates a larger log.
 _LARGEST_IDLE_LOG: Final = 16 * 2**20
 
-#: Sources: `trusted_schema`, `cell_size_check`: https://sqlite.org/security.html, for files from
-#: elsewhere. `recursive_triggers`: without it REPLACE passes delete triggers by. `fullfsync`: on
-#: macOS a plain fsync leaves the data in the drive's cache; elsewhere it changes nothing.
+#: `trusted_schema`, `cell_size_check`: recommended for untrusted files by
+#: https://sqlite.org/security.html. `recursive_triggers`: without it REPLACE skips delete triggers.
+#: `fullfsync`: on macOS a plain fsync leaves data in the drive's cache; elsewhere a no-op.
 _SETTINGS: Final = {
     "foreign_keys": 1,
     "synchronous": _FULL,
@@ -45,7 +45,7 @@ _SETTINGS: Final = {
     "journal_size_limit": _LARGEST_IDLE_LOG,
 }
 
-#: File systems that reach over a network. Source: https://sqlite.org/howtocorrupt.html §2.
+#: Network file systems. Source: https://sqlite.org/howtocorrupt.html §2.
 _NETWORK: Final = frozenset(
     {
         "9p",
@@ -68,7 +68,7 @@ _MOUNTS: Final = Path("/proc/self/mounts")
 
 
 def refuse_network_file_system(path: Path) -> None:
-    """Raise `InvalidDatabaseError` if *path* is where locks cannot be trusted."""
+    """Raise `InvalidDatabaseError` if *path* is on a network file system, with unreliable locks."""
     if kind := network_file_system(path):
         reason = (
             f"it is on a network file system ({kind}), whose locks cannot be trusted: use a local "
@@ -78,7 +78,7 @@ def refuse_network_file_system(path: Path) -> None:
 
 
 def create_file(path: Path, *, with_directory: bool = False) -> None:
-    """Make an empty file at *path*, and its directory if asked, for its owner only, if missing."""
+    """Create an empty file at *path*, and its directory if asked, for its owner only, if missing."""
     with named_errors(path):
         if with_directory:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def create_file(path: Path, *, with_directory: bool = False) -> None:
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Turn an error of the file system into one of ours, which names *path*."""
+    """Translate `OSError` into an error of ours that names *path*."""
     try:
         yield
     except OSError as error:
@@ -97,12 +97,12 @@ def named_errors(path: Path) -> Iterator[None]:
 
 def raise_named(error: OSError, path: Path) -> NoReturn:
     """
-    Raise what *error* of the file system is to our callers.
+    Raise the error of ours that *error* is.
 
     Raises:
-        RegistryUnavailableError: The directory does not exist, or anything else.
-        InvalidDatabaseError: *path* leads to no file.
-        PermissionDeniedError: It may not be opened, or made.
+        InvalidDatabaseError: *path* leads to a directory or through a file.
+        PermissionDeniedError: The file may not be opened or created.
+        RegistryUnavailableError: The directory does not exist; also any other error.
     """
     shown = f"sqlite:///{path}"
     match error:
@@ -118,7 +118,7 @@ def raise_named(error: OSError, path: Path) -> NoReturn:
 
 
 def connect_memory() -> Any:  # noqa: ANN401 - the module is chosen at run time
-    """Return a connection to a private database in memory."""
+    """Return a connection to a new, private in-memory database."""
     connection = sqlite_module.connect(
         ":memory:", check_same_thread=False, isolation_level=None, timeout=BUSY_TIMEOUT_SECONDS
     )
@@ -128,10 +128,11 @@ def connect_memory() -> Any:  # noqa: ANN401 - the module is chosen at run time
 
 def connect_file(path: Path) -> Any:  # noqa: ANN401 - the module is chosen at run time
     """
-    Return a connection to the database in the file at *path*, which must exist.
+    Return a connection to the database file at *path*.
 
     Raises:
-        RegistryUnavailableError: A setting could not be had; the message says which.
+        RegistryUnavailableError: The file does not exist, or a setting did not take effect.
+        InvalidDatabaseError: *path* is not a file, or has several hard links.
     """
     connection = _connect(path, "mode=rw")
     try:
@@ -145,14 +146,15 @@ def connect_file(path: Path) -> Any:  # noqa: ANN401 - the module is chosen at r
 
 def connect_file_read_only(path: Path) -> Any:  # noqa: ANN401 - the module is chosen at run time
     """
-    Return a connection through which nothing can be written.
+    Return a read-only connection to the database file at *path*.
 
-    On a file system that is mounted to be read only nobody can write, so the file is opened as it
-    is; anywhere else others may, and what they write must be seen.
+    On a file system mounted read-only the file is opened as immutable; elsewhere other programs may
+    write, and their commits must be seen.
 
     Raises:
-        InvalidDatabaseError: Nobody can write there, and commits are left in a log beside the
-            file, which SQLite could not read.
+        InvalidDatabaseError: The file system is mounted read-only, and the log beside the file has
+            commits, which SQLite could not read. Also as `connect_file`.
+        RegistryUnavailableError: As `connect_file`.
     """
     with named_errors(path):
         frozen = os.statvfs(path.parent).f_flag & os.ST_RDONLY
@@ -174,7 +176,7 @@ def connect_file_read_only(path: Path) -> Any:  # noqa: ANN401 - the module is c
 
 
 def connector(*, read_only: bool) -> Callable[[Path], Any]:
-    """Return what connects to a file, so that it may be written or not."""
+    """Return the function that connects to a file."""
     return connect_file_read_only if read_only else connect_file
 
 
@@ -222,22 +224,22 @@ def _set_journal_mode(connection: Any, shown: str) -> None:  # noqa: ANN401 - se
 
 
 def file_options(path: Path | None, *, read_only: bool) -> dict[str, Any]:
-    """Return the options of an engine for the file at *path*, or for memory."""
+    """Return the engine options for the file at *path*, or for an in-memory database."""
     options = {"module": sqlite_module, "poolclass": QueuePool}
     if path is None:
-        # The database lives as long as its one connection; the pool makes threads take turns.
+        # The database lives as long as its one connection, which threads share in turn.
         return {**options, "creator": connect_memory, "pool_size": 1, "max_overflow": 0}
     return {**options, "creator": partial(connector(read_only=read_only), path)}
 
 
 def network_file_system(path: Path) -> str | None:
-    """Return the type of the network file system that *path* is on, or `None` on a local one."""
+    """Return the type of the network file system of *path*, or `None` if it is local."""
     kind = file_system_of(path, _mounts())
     return kind if kind in _NETWORK else None
 
 
 def file_system_of(path: Path, mounts: str) -> str | None:
-    """Return the type of the file system that *path* is on by a table of *mounts* (see fstab)."""
+    """Return the file system type of *path* according to *mounts*, a table in fstab format."""
     best, kind = -1, None
     for line in mounts.splitlines():
         fields = line.split()
@@ -248,7 +250,7 @@ def file_system_of(path: Path, mounts: str) -> str | None:
 
 
 def _unescaped(text: str) -> str:
-    """Undo the escapes of blanks and backslashes in the table of mounts."""
+    """Decode the escapes of blanks and backslashes in the mount table."""
     for escaped, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         text = text.replace(escaped, character)
     return text
@@ -257,5 +259,5 @@ def _unescaped(text: str) -> str:
 def _mounts() -> str:
     try:
         return _MOUNTS.read_text()
-    except OSError:  # A system that has no such table is not asked.
+    except OSError:  # This system has no mount table.
         return ""

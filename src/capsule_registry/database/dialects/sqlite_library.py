@@ -1,4 +1,4 @@
-"""Which SQLite library is used, and what is safe with it."""
+"""The choice of the SQLite library and of a journal mode that is safe with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def has_wal_reset_race(version: tuple[int, ...]) -> bool:
     """
-    Say whether that SQLite can corrupt a write-ahead log that two connections write.
+    Return whether this SQLite can corrupt a write-ahead log that two connections write.
 
     Source: https://sqlite.org/wal.html#walresetbug (3.7.0 to 3.51.2; fixed in 3.51.3 and in the
     patch lines 3.50.7 and 3.44.6).

@@ -2,13 +2,13 @@
 The header of SQLite's WAL index, which changes with every commit of any process.
 
 SQLite keeps it in the first 48 bytes of the `-shm` file beside the database, which all processes
-map (https://sqlite.org/walformat.html §2.1). Reading them there takes a tenth of a microsecond,
-and tells whether anything has been committed.
+map (https://sqlite.org/walformat.html §2.1). Comparing them takes a tenth of a microsecond, and
+shows whether anything has been committed.
 
-The descriptor on that file is never closed while SQLite may have the file open in this process:
-closing any descriptor drops all locks that the process holds on the file, and another process
-would then write over what is being read here. SQLite removes the file when the last connection of
-all processes is closed; only then, or when the process ends, the descriptor goes.
+The descriptor of that file is never closed while SQLite may have the file open in this process:
+closing any descriptor drops all locks of the process on the file, and another process would then
+overwrite what is being read. SQLite removes the file when the last connection of all processes is
+closed; only then, or when the process ends, is the descriptor closed.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The part of the file that changes with every commit, its first of two copies.
+#: The size in bytes of the header, of which the first of two copies is read.
 _SIZE: Final = 48
-#: Cuts it out of the memory that it is in.
+#: Slices the header out of the mapped memory.
 HEADER: Final = slice(_SIZE)
-#: The format that the header says; the only one there has been.
+#: The format number in the header; there has been no other.
 _FORMAT: Final = 3_007_000
-#: Where the order in which stores become visible is that under which this was tested.
+#: The platforms whose memory ordering this was tested with.
 _PLATFORMS: Final = {("linux", "x86_64")}
 
-#: Device and number of a file.
+#: The device and inode number of a file.
 Inode = tuple[int, int]
 
 _kept: dict[Inode | None, tuple[int, mmap.mmap]] = {}
@@ -42,7 +42,7 @@ _lock = Lock()
 
 
 class UntrustedIndexError(Exception):
-    """The header cannot be had or not be trusted; says why."""
+    """The header is not available or cannot be trusted; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +50,21 @@ class WalIndex:
     """The header of one database's WAL index, mapped."""
 
     file: Path
-    #: Its first 48 bytes are the header; they are read by slicing.
+    #: The mapped file; read it by `HEADER`.
     memory: mmap.mmap
     _files: tuple[Inode | None, Inode | None]
 
     @classmethod
     def of(cls, file: Path, opened: Inode | None) -> WalIndex:
         """
-        Map the header of the database at *file*, from which a connection has read and stays open.
+        Map the header of the database at *file*.
 
         Args:
-            file: The database.
-            opened: What it was, by `inode`, before that connection was opened.
+            file: The database. A connection must have read from it, and stay open.
+            opened: Its `inode` from before that connection was opened.
 
         Raises:
-            UntrustedIndexError: It cannot be, or cannot be trusted.
+            UntrustedIndexError: The header cannot be mapped, or cannot be trusted.
         """
         if (sys.platform, platform.machine()) not in _PLATFORMS:
             reason = f"it is not tested on {sys.platform} with {platform.machine()}"
@@ -82,17 +82,17 @@ class WalIndex:
 
     def require_current(self) -> None:
         """
-        Require that the files at the path are those that were opened.
+        Check that the database and its WAL index are still the files that were opened.
 
         Raises:
-            UntrustedIndexError: They are others.
+            UntrustedIndexError: Either file was replaced.
         """
         if (inode(self.file), inode(_shm(self.file))) != self._files:
             raise UntrustedIndexError("the database was replaced while it was open")
 
 
 def let_go() -> None:
-    """Close the descriptors on files that SQLite has removed, because nobody uses them."""
+    """Close the descriptors of files that SQLite has removed: nobody uses those any more."""
     with _lock:
         for key, (descriptor, _) in [*_kept.items()]:
             if not os.fstat(descriptor).st_nlink:
@@ -105,9 +105,9 @@ def _shm(file: Path) -> str:
 
 
 def inode(path: str | Path | int) -> Inode | None:
-    """Return what names the file that is at *path* now, or that a descriptor is of, if any."""
+    """Return the inode of the file at *path* or of a descriptor, or `None` if there is none."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - half the time
+        found = os.stat(path)  # noqa: PTH116 - twice as fast
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino

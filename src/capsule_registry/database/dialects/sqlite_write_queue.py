@@ -1,10 +1,10 @@
 """
-A queue for processes that write to one SQLite file.
+A fair queue of the processes that write to one SQLite file.
 
 SQLite's own busy handler backs off, so that of sixteen writers one may wait for seconds while
-another writes a hundred times. Here they take turns, in about the order of their coming, by locks
-on two small files beside the database (never on the database itself: closing a descriptor of it
-would drop SQLite's locks). The locks go with the process that holds them, however it ends.
+another writes a hundred times. Here they take turns, roughly in order of arrival, by locks on two
+small files beside the database (never on the database itself: closing a descriptor of it would
+drop SQLite's locks). The locks are released when their process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-#: How often the one who is next looks whether the turn is free, and the others who is next.
+#: How often the next writer polls for the turn, and the others poll to become next.
 _NEXT_PAUSE_SECONDS: Final = 0.0001
 _QUEUE_PAUSE_SECONDS: Final = 0.005
 
@@ -33,8 +33,8 @@ class WriteQueue:
     """
     The queue of one file.
 
-    Whoever wants the turn must first be the one who is next, and stays so until the turn is free.
-    So a process that has just had the turn cannot take it again before one that was waiting.
+    A writer must first become next, and stays next until the turn is free. So a process that has
+    just had the turn cannot take it again before one that was already next.
     """
 
     def __init__(self, file: Path) -> None:
@@ -44,11 +44,11 @@ class WriteQueue:
 
     def take(self, timeout: float, shown: str) -> int:
         """
-        Wait for the turn, and return what to give back.
+        Wait for the turn, and return the descriptor to give back.
 
         Raises:
-            RegistryUnavailableError: It did not come within *timeout* seconds, or a file cannot
-                be made; the database is named as *shown*.
+            RegistryUnavailableError: The turn did not come within *timeout* seconds, or a file
+                cannot be created; the message names the database as *shown*.
             PermissionDeniedError: The directory cannot be written.
         """
         deadline = time.monotonic() + timeout
@@ -68,7 +68,7 @@ class WriteQueue:
         return turn
 
     def give_back(self, descriptor: int) -> None:
-        """Close *descriptor*, which gives up its lock; in a forked child it is closed already."""
+        """Release the lock of *descriptor* by closing it; a no-op in a forked child."""
         if descriptor in self._descriptors:
             self._descriptors.remove(descriptor)
             os.close(descriptor)
@@ -83,13 +83,13 @@ class WriteQueue:
         return descriptor
 
     def forget(self) -> None:
-        """Close, in a forked child, what the parent had open: its locks are the parent's alone."""
+        """Close the parent's descriptors in a forked child, where they hold no lock of ours."""
         while self._descriptors:
             os.close(self._descriptors.pop())
 
 
 def _wait(descriptor: int, deadline: float, pause: float) -> None:
-    """Lock the file of *descriptor*; past the *deadline* raise `TimeoutError`."""
+    """Lock the file of *descriptor*, or raise `TimeoutError` past the *deadline*."""
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -103,12 +103,12 @@ def _wait(descriptor: int, deadline: float, pause: float) -> None:
 
 class Turns:
     """
-    Whose turn it is to write: the threads of this process first, then the processes.
+    The turn to write, among the threads of this process and then among processes.
 
-    Threads wait here, and not for a connection, so that waiting writers keep none from readers.
+    Threads wait here, not for a connection, so that waiting writers keep none from readers.
 
     Args:
-        file: The file that is written, if it is one.
+        file: The SQLite file, or `None` for other databases.
         shown: The database, as errors name it.
     """
 
@@ -120,10 +120,10 @@ class Turns:
     @contextmanager
     def turn(self, timeout: float) -> Iterator[None]:
         """
-        Wait for the turn, and have it.
+        Wait for the turn, and hold it.
 
         Raises:
-            RegistryUnavailableError: It did not come within *timeout* seconds; says who kept it.
+            RegistryUnavailableError: The turn did not come within *timeout* seconds.
         """
         lock = self._lock
         if not lock.acquire(timeout=timeout):
@@ -142,7 +142,7 @@ class Turns:
             lock.release()
 
     def forget(self) -> None:
-        """Start anew in a forked child, where nobody waits."""
+        """Reset in a forked child, where nobody waits."""
         self._lock = Lock()
         if self._queue:
             self._queue.forget()

@@ -1,4 +1,4 @@
-"""Column types that give the same Python values on every database."""
+"""Column types with the same Python values on every database."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Options of a table of small rows that are looked up by their key: on SQLite the key is the table.
+#: Options of a table of small rows looked up by primary key: on SQLite WITHOUT ROWID.
 KEYED: Final[dict[str, Any]] = {"sqlite_with_rowid": False}
-#: Compared byte by byte, trailing blanks included: `Foo`, `foo` and `foo ` are three texts.
+#: Compares byte by byte, trailing blanks included: `Foo`, `foo` and `foo ` differ.
 _MARIADB_TEXT: Final = {"charset": "utf8mb4", "collation": "utf8mb4_nopad_bin"}
 
 
 class ShortText(TypeDecorator[str]):
-    """A text of at most `length` characters, compared byte by byte."""
+    """Text of at most `length` characters, compared byte by byte."""
 
     impl = String
     cache_ok = True
@@ -39,7 +39,7 @@ class ShortText(TypeDecorator[str]):
         self.length = length
 
     def load_dialect_impl(self, dialect: SqlAlchemyDialect) -> TypeEngine[Any]:
-        """Return the column type of *dialect*, of which only that one is loaded."""
+        """Return the column type of *dialect*; only that dialect is imported."""
         match dialect.name:
             case "postgresql":
                 from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - if it is in use
@@ -54,7 +54,7 @@ class ShortText(TypeDecorator[str]):
 
 
 class LongText(TypeDecorator[str]):
-    """A text of any length, compared byte by byte."""
+    """Text of any length, compared byte by byte."""
 
     impl = Text
     cache_ok = True
@@ -70,9 +70,9 @@ class LongText(TypeDecorator[str]):
 
 class UtcDateTime(TypeDecorator[datetime]):
     """
-    An instant, to the microsecond; aware and in UTC on the Python side.
+    A time to the microsecond; in Python aware and in UTC.
 
-    On SQLite exactly 27 characters of ISO 8601 text, so that text order is time order.
+    On SQLite it is exactly 27 characters of ISO 8601 text, so that text order is time order.
     """
 
     impl = DateTime(timezone=True)
@@ -91,7 +91,7 @@ class UtcDateTime(TypeDecorator[datetime]):
                 return dialect.type_descriptor(DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: SqlAlchemyDialect) -> Any:  # noqa: ANN401 - what the driver takes
-        """Return what the driver stores; a time without a zone is refused."""
+        """Return the value for the driver, or raise `ValueError` for a time without a zone."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -111,7 +111,7 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         if dialect.name == "sqlite":
             value = _read(datetime.fromisoformat, value, time_text)
-        if not isinstance(value, datetime):  # What a driver makes of a time that there is not.
+        if not isinstance(value, datetime):  # What a driver returns for an impossible time.
             raise HistoryCorruptError(f"the stored value {value!r}"[:200], "it is no time")
         instant = value if value.tzinfo else value.replace(tzinfo=UTC)
         try:
@@ -131,11 +131,11 @@ class CanonicalUuid(TypeDecorator[UUID]):
         return dialect.type_descriptor(String(36) if dialect.name == "sqlite" else Uuid())
 
     def process_bind_param(self, value: UUID | None, dialect: SqlAlchemyDialect) -> Any:  # noqa: ANN401 - what the driver takes
-        """Return what the driver stores."""
+        """Return the value for the driver."""
         return str(value) if value is not None and dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Any, dialect: SqlAlchemyDialect) -> UUID | None:  # noqa: ANN401 - what the driver gives
-        """Return a UUID."""
+        """Return the UUID."""
         return _read(UUID, value, str) if dialect.name == "sqlite" and value is not None else value
 
 
@@ -143,7 +143,7 @@ class CanonicalJson(TypeDecorator[Any]):
     """
     A JSON value, written as canonical JSON.
 
-    On SQLite the column is TEXT: the type name JSON would make numbers of texts like `1.0`.
+    On SQLite the column is TEXT: a column of type JSON would turn text like `1.0` into a number.
     """
 
     impl = JSON
@@ -159,18 +159,18 @@ class CanonicalJson(TypeDecorator[Any]):
         return dialect.type_descriptor(Text() if dialect.name == "sqlite" else json_type)
 
     def process_bind_param(self, value: Any, dialect: SqlAlchemyDialect) -> Any:  # noqa: ANN401 - any JSON value
-        """Return what the driver stores; the engine's serializer does it where JSON is a type."""
+        """Return the value for the driver; the engine's serializer writes native JSON."""
         if dialect.name != "sqlite" or (value is None and self.none_as_null):
             return value
         return canonical_json(value)
 
     def process_result_value(self, value: Any, dialect: SqlAlchemyDialect) -> Any:  # noqa: ANN401 - any JSON value
-        """Return the value."""
+        """Return the parsed value."""
         return _read(json.loads, value) if dialect.name == "sqlite" and value is not None else value
 
 
 def _read(parse: Callable[[Any], T], text: object, write: Callable[[T], str] | None = None) -> T:
-    """Return the value of *text*, which must be exactly what *write* makes of it."""
+    """Parse *text*, which must be exactly what *write* returns for the value."""
     if not isinstance(text, str):
         raise HistoryCorruptError(f"the stored value {text!r}"[:200], "it is no text")
     try:
@@ -183,7 +183,7 @@ def _read(parse: Callable[[Any], T], text: object, write: Callable[[T], str] | N
     return value
 
 
-@lru_cache(maxsize=64)  # A unit has one time, which is in all its rows.
+@lru_cache(maxsize=64)  # All rows of a unit have the same time.
 def time_text(instant: datetime) -> str:
-    """Return *instant* as 27 characters of ISO 8601 text in UTC, six decimals and `Z`."""
+    """Return *instant* as 27 characters of ISO 8601 text in UTC, with six decimals and `Z`."""
     return instant.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
