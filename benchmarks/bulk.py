@@ -1,4 +1,4 @@
-"""`register_many`: how fast, and in how much memory."""
+"""`register_many`: speed and memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _CAPSULES: Final = 10_000
 _ON_SERVERS: Final = 2_000
-#: As many as one revision has.
+#: As many as fit in one revision.
 _FEW: Final = 1_000
 
 
@@ -40,7 +40,7 @@ def findings(setting: Setting) -> Iterator[Finding]:
 
 
 def _register_many(databases: Databases, size: int, rounds: int) -> tuple[Pairs, str]:
-    """Compare with `executemany` of the same rows, each a new database every time."""
+    """Compare with `executemany` of the same rows, each time into a new database."""
     made: list[Rows] = []
 
     def ours() -> float:
@@ -67,9 +67,9 @@ def _register_many(databases: Databases, size: int, rounds: int) -> tuple[Pairs,
 
 def _memory(setting: Setting, size: int) -> Finding:
     """
-    Compare what is in use at the highest point, beyond what is returned, for many and for few.
+    Compare the peak memory, less what is returned, for many capsules and for few.
 
-    In processes of their own: following each allocation takes time.
+    Runs in processes of their own, since tracing allocations takes time.
     """
     found = []
     for number in (size, _FEW):
@@ -84,7 +84,7 @@ def _memory(setting: Setting, size: int) -> Finding:
 
 
 def main() -> None:
-    """Print how many megabytes `register_many` needs beyond what it returns."""
+    """Print the peak megabytes of `register_many`, less what it returns."""
     url, size = sys.argv[1:]
     with CapsuleRegistry.open(url) as registry:
         registry.register(manifest(int(size)))

@@ -1,4 +1,4 @@
-"""`is_allowed`: may the sender of this message do that?"""
+"""Capability checks: `is_allowed`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def findings(setting: Setting) -> Iterator[Finding]:
 
 
 def _questions(new: Callable[[int], Sequence[UUID]]) -> Callable[[int], list[Question]]:
-    """Return what makes questions about topics of which each is asked about by several senders."""
+    """Return a function that makes questions, in which several senders share each topic."""
 
     def give(size: int) -> list[Question]:
         return [(uuid, f"notes.{place % 50}.opened") for place, uuid in enumerate(new(size))]

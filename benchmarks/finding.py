@@ -1,4 +1,4 @@
-"""Finding capsules and uplinks among many, at a size and at a thousand times that."""
+"""Finding capsules and uplinks among many, at one size and at a thousand times that."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from support.comparison import Round
     from support.setting import Setting
 
-    #: Asks a registry about something.
+    #: A read method of a registry, with one argument.
     Verb = Callable[[CapsuleRegistry, Any], object]
 
 _PAGE: Final = 100
@@ -54,7 +54,7 @@ def _ask_each(registry: CapsuleRegistry) -> list[UplinkDescriptor]:
 
 
 def _growth(setting: Setting, verb: Verb, name: Callable[[int], object]) -> Finding:
-    """Compare a verb with itself, each thing asked for as if for the first time."""
+    """Compare a verb at both sizes, with nothing cached."""
     few, many = setting.uplinks(SMALL), setting.uplinks(setting.large)
     pairs = in_turn(
         _asking(many, verb, name, setting.large),
@@ -66,7 +66,7 @@ def _growth(setting: Setting, verb: Verb, name: Callable[[int], object]) -> Find
 
 
 def _warm_get(setting: Setting) -> Finding:
-    """Compare `get` of the same few capsules with itself."""
+    """Compare `get` at both sizes, of the same few capsules again and again."""
     few, many = setting.uplinks(SMALL), setting.uplinks(setting.large)
     with CapsuleRegistry.open(many) as large, CapsuleRegistry.open(few) as small:
 
@@ -79,7 +79,7 @@ def _warm_get(setting: Setting) -> Finding:
 
 
 def _asking(url: str, verb: Verb, name: Callable[[int], object], size: int) -> Round:
-    """Return a round that opens the registry, so that it has kept nothing."""
+    """Return a round that opens the registry anew, so that its cache is empty."""
     numbers = count()
 
     def once() -> float:
@@ -93,5 +93,5 @@ def _asking(url: str, verb: Verb, name: Callable[[int], object], size: int) -> R
 
 
 def a_page_of_list(registry: CapsuleRegistry, after: str) -> object:
-    """Ask for the ids of the hundred capsules after one."""
+    """Return the ids of the hundred capsules after *after*."""
     return registry.list(after=after, limit=_PAGE)

@@ -1,8 +1,7 @@
 """
-What the history costs.
+The cost of the history.
 
-A register with it against the same without; and verifying against reading the same rows and hashing
-them.
+`register` with it and without it; `history.verify` against reading and hashing the same rows.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def findings(setting: Setting) -> Iterator[Finding]:
 
 
 def move_head(held: unit.Unit, *, actor: str, reason: str | None) -> None:  # noqa: ARG001 - as `close_unit`
-    """Stand in for `close_unit`: move the head, and write no history."""
+    """Replace `close_unit`: move the head, but write no history."""
     statement = update(namespaces).where(namespaces.c.name == held.namespace)
     held.conn.execute(statement.values(revision=held.revision))
 

@@ -1,4 +1,4 @@
-"""`find_by_uuid`: which capsule a message comes from."""
+"""Lookups: `find_by_uuid`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _A_SECOND: Final = 2_000_000
 _HOT: Final = 1_000
 _SECONDS: Final = 0.05
 _SELECT: Final = "SELECT capsule_id FROM uuid_mappings WHERE namespace = ? AND uuid = ?"
-#: What a strict lookup has to know on a server, in one statement.
+#: All that a strict lookup on a server reads, in one statement.
 _STRICT: Final = (
     "SELECT m.capsule_id, m.lease_id, l.expires_at, n.last_commit_at, {now}"
     " FROM uuid_mappings m JOIN namespaces n ON n.name = m.namespace"
@@ -37,7 +37,7 @@ _STRICT: Final = (
 
 
 def selecting(raw: Raw) -> Callable[[UUID], str]:
-    """Return what asks SQLite for the id of a UUID, as lean as its library can."""
+    """Return a function that selects the id of a UUID, as lean as SQLite's library allows."""
     if not isinstance(raw, RawSqlite):
         raise TypeError(raw.name)
     execute = raw.connection.execute
@@ -111,21 +111,21 @@ def _beside_a_writer(setting: Setting) -> Iterator[Finding]:
 
 
 def _watched(part: Round, registry: CapsuleRegistry, other: Neighbour) -> Round:
-    """Return a round of fifty parts, between which it is looked whether answers are current."""
+    """Return a round of fifty parts, after each of which an answer is checked for staleness."""
 
     def once() -> float:
         took = []
         for _ in range(50):
             took.append(part())
             other.look(registry)
-        # All parts last as long, so calls a second are what can be averaged.
+        # All parts last equally long, so the rates are averaged, not the times.
         return len(took) / sum(1 / seconds for seconds in took)
 
     return once
 
 
 def _first_time(setting: Setting) -> Finding:
-    """Ask for each UUID once, so that nothing can have been kept of it."""
+    """Look each UUID up once, so that none is cached."""
     url = setting.sessions(10 * MIDDLE)
 
     def unseen() -> Callable[[int], Sequence[UUID]]:

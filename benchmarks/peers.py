@@ -1,8 +1,8 @@
 """
-Other registries and key-value stores, each by a script in a Python of its own.
+Other registries and key-value stores, each driven by a script in a Python of its own.
 
-The script says `{"version": …}` once it is ready; then for each line `{"verb": …, "names": […]}` it
-does that and answers `{"seconds": …}` a call. So rounds alternate here as everywhere.
+The script prints `{"version": …}` once it is ready; to each line `{"verb": …, "names": […]}` it
+answers `{"seconds": …}` a call. So rounds alternate here as everywhere.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from support.setting import Setting
 
 _SCRIPTS: Final = Path(__file__).with_name("peer_scripts")
-#: How many capsules stand there when it begins.
+#: Capsules registered before the measurement.
 _RESIDENT: Final = 500
-#: What each peer is compared by: the verb, and how many times as fast ours is to be.
+#: The verbs each peer is compared by, and how many times as fast ours must be.
 _VERBS: Final[dict[str, dict[str, float | None]]] = {
     "mlflow": {"get": 100, "register": 7},
     "feast": {"get": None, "register": None},
@@ -45,12 +45,12 @@ _SETTINGS: Final = {
 
 
 class PeerError(Exception):
-    """A peer's script ended without an answer; says its last words."""
+    """A peer's script ended without an answer; the message is its last line on stderr."""
 
 
 @dataclass
 class Peer:
-    """A script that runs, and what it said it is."""
+    """A running script, and the version it reported."""
 
     asked: IO[str]
     answers: IO[str]
@@ -58,12 +58,12 @@ class Peer:
     version: str = ""
 
     def ask(self, verb: str, names: Sequence[str]) -> float:
-        """Return how many seconds *verb* took for each of *names*."""
+        """Return how many seconds *verb* took, per name."""
         print(json.dumps({"verb": verb, "names": names}), file=self.asked, flush=True)
         return float(self.answer()["seconds"])
 
     def answer(self) -> dict[str, str]:
-        """Return what it answers."""
+        """Return the script's next answer."""
         for line in self.answers:
             if line.startswith("{"):  # Some print greetings.
                 found: dict[str, str] = json.loads(line)

@@ -25,7 +25,7 @@ _NAME: Final = "find_by_uuid beside a writer, 2 reader processes / 1"
 
 
 def findings(setting: Setting) -> Iterator[Finding]:
-    """Yield the row of several readers."""
+    """Yield the row of concurrent readers."""
     if (os.cpu_count() or 1) < 2:  # noqa: PLR2004 - two readers
         yield Finding.not_run(_NAME, "one processor", Target(1.7))
         return
@@ -43,14 +43,14 @@ def findings(setting: Setting) -> Iterator[Finding]:
 def _seconds_a_lookup(
     processes: ProcessPoolExecutor, url: str, seconds: float, readers: int
 ) -> float:
-    """Return the seconds between two lookups, whoever does them."""
+    """Return the seconds per lookup, over all readers."""
     start = time.monotonic() + 2
     work = partial(look_up, url, start, seconds)
     return 1 / sum(processes.map(work, range(readers)))
 
 
 def look_up(url: str, start: float, seconds: float, _: int) -> float:
-    """Look up hot UUIDs from *start* on, and return how many in a second."""
+    """Look up hot UUIDs from *start* on, and return the rate per second."""
     known = [session(number) for number in range(1_000)]
     with CapsuleRegistry.open(url) as registry:
         each(registry.find_by_uuid)(known)

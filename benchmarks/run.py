@@ -1,18 +1,18 @@
 """
-Every ratio that the registry is held to, measured here and now.
+Measure every ratio that the registry is held to.
 
     python benchmarks/run.py
     python benchmarks/run.py --database postgresql://… --database mariadb://…
     python benchmarks/run.py --only lookups checks --json record.json --plot plot.svg
 
-A row compares what the registry does with a baseline that does the same, in turn (A B A B …), and
-its ratio is the median of the rounds' ratios: how many times as fast ours is where the target is a
-least one (≥), how many times as long it takes where it is a most (≤). SQLite files are made in a
-temporary directory, databases on servers are made and dropped, so a URL there is of any database
-by a user who may make others. Peers run by the Python that is named for them, which has what their
-script in `peer_scripts/` imports; what is not named is listed as not run. The run takes about ten
-minutes, twenty with servers and peers, and with `--quick` (a hundredth of the largest sizes, fewer
-rounds) two.
+A row compares the registry with a baseline that does the same, in turn (A B A B …). Its ratio is
+the median of the rounds' ratios: how many times as fast ours is if the target is a minimum (≥), how
+many times as long it takes if it is a maximum (≤). SQLite files are made in a temporary directory;
+databases on servers are created and dropped, so the URL of a server names any database and a user
+who may create others. Each peer runs in the Python named for it, which must have what its script in
+`peer_scripts/` imports; peers without one are listed as not run. A run takes about ten minutes,
+twenty with servers and peers, and two with `--quick` (a hundredth of the largest sizes, fewer
+rounds).
 """
 
 from __future__ import annotations
@@ -58,9 +58,11 @@ GROUPS: Final[dict[str, Group]] = {
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure, print the table, and write the files asked for."""
     options = _options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # What was made is removed then, too.
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(1)
+    )  # So that databases are removed then, too.
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(dir=options.directory)))
         servers = [stack.enter_context(Databases(directory, server)) for server in options.database]
@@ -80,7 +82,7 @@ def main() -> None:
 
 
 def _measured(setting: Setting, names: list[str]) -> Iterator[Finding]:
-    """Yield the rows of the groups; one that fails is told of, and the others go on."""
+    """Yield the rows of the groups; one that fails is reported, and the others go on."""
     for name in names:
         try:
             yield from GROUPS[name](setting)

@@ -1,4 +1,4 @@
-"""How long a command takes from its start to its end."""
+"""The run time of a whole command, start-up included."""
 
 from __future__ import annotations
 

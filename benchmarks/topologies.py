@@ -1,11 +1,11 @@
 """
-What a write and a strict lookup cost on one server, with a standby, and on a cluster.
+Measure a write and a strict lookup on one server, with a standby, and on a cluster.
 
     python benchmarks/topologies.py
 
 Starts a PostgreSQL server with a standby and three Galera nodes, all on loopback, and prints the
-median of 300 registrations and of 1,000 lookups on each. `--database URL` adds a server that runs
-already, such as one behind a pooler. All is on one machine, whose cores and disk they share.
+median of 300 registrations and of 1,000 lookups on each. `--database URL` adds a running server,
+such as one behind a pooler. All share the cores and the disk of one machine.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LOOKUPS = 1000
 
 
 def milliseconds(times: int, call: Callable[[int], object]) -> float:
-    """Return the median of so many calls, each given its number."""
+    """Return the median time of *times* calls, each given its number."""
     took = []
     for number in range(times):
         began = time.perf_counter()
@@ -43,7 +43,7 @@ def milliseconds(times: int, call: Callable[[int], object]) -> float:
 
 
 def measure(name: str, url: str) -> None:
-    """Print what the two cost at *url*."""
+    """Print the medians of both at *url*."""
     with CapsuleRegistry.open(url, migrate=True) as registry:
         registry.drain()
 
@@ -55,7 +55,7 @@ def measure(name: str, url: str) -> None:
             )
 
         for number in range(_WRITES, _WRITES + 50):
-            register(number)  # Everything has been compiled and connected by then.
+            register(number)  # Warm up: compile statements, open connections.
         write = milliseconds(_WRITES, register)
         registry.register_uuid(uuid := uuid4(), "c-1")
         lookup = milliseconds(_LOOKUPS, lambda _: registry.find_by_uuid(uuid))
@@ -63,7 +63,7 @@ def measure(name: str, url: str) -> None:
 
 
 def main() -> None:
-    """Measure each."""
+    """Measure each topology."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--database", action="append", default=[], help="a URL to measure besides")
     for url in parser.parse_args().database:

@@ -1,4 +1,4 @@
-"""`register` and `unregister`, one capsule at a time."""
+"""Single writes: `register` and `unregister`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def findings(setting: Setting) -> Iterator[Finding]:
 
 
 def _raw(url: str) -> Callable[[Rows], None]:
-    """Return what writes rows by the driver alone; on SQLite past no triggers."""
+    """Return a function that writes rows by the driver alone; on SQLite without triggers."""
     raw = connect(url)
     if raw.name == "sqlite3":
         without_triggers(raw)
@@ -52,7 +52,7 @@ def _raw(url: str) -> Callable[[Rows], None]:
 def _registers(
     setting: Setting, databases: Databases, writing: Callable[[str], Callable[[Rows], None]]
 ) -> Pairs:
-    """Compare registering with writing, ready made, the rows that came of it."""
+    """Compare registering with *writing* the resulting rows."""
     url = databases.new()
     made: list[Rows] = []
     reader = connect(url)
@@ -92,7 +92,7 @@ def _unregisters(setting: Setting) -> Iterator[Finding]:
 
 
 def _unregistering(registry: CapsuleRegistry, size: int) -> Round:
-    """Return a round that removes capsules from all over, and registers them again, untimed."""
+    """Return a round that unregisters scattered capsules and registers them again, untimed."""
     numbers = count()
 
     def once() -> float:
@@ -107,7 +107,7 @@ def _unregistering(registry: CapsuleRegistry, size: int) -> Round:
 
 
 def _against_scan(what: str, ours: Sequence[float], setting: Setting) -> Finding:
-    """Compare with the way of the original: all UUIDs and uplinks, kept but for those of one."""
+    """Compare with the original's way: filter all UUIDs and all uplinks by their owner."""
     capsules = [capsule_id(number) for number in range(setting.large // 10)]
     filed = {str(session(number)): capsules[number // 10] for number in range(setting.large)}
     uplinks = dict(enumerate(capsules * 2))

@@ -1,9 +1,9 @@
 """
-How a migration runs: on the connection that it is given, in that connection's transaction.
+Alembic's environment: runs migrations on a given connection, in its transaction.
 
-The library hands its connection over (`schema/upgrade.py`). From a checkout, `alembic` itself
-opens the database named by `CAPSULE_REGISTRY_DATABASE`, through the library, so that the same
-pragmas, locks and SQLite library are in use.
+The library passes its connection (`schema/upgrade.py`). From a checkout, `alembic` opens the
+database in `CAPSULE_REGISTRY_DATABASE` through the library, so that it uses the same pragmas, locks
+and SQLite library.
 """
 
 import os
@@ -19,7 +19,7 @@ from capsule_registry.database.dialects.types import UtcDateTime
 from capsule_registry.schema.tables import metadata
 from capsule_registry.schema.upgrade import migrating
 
-#: As it is in every version, whatever columns later ones add.
+#: The columns that every version has.
 schema_versions = sa.table(
     "schema_versions",
     sa.column("version", sa.String),
@@ -30,7 +30,7 @@ schema_versions = sa.table(
 
 
 def numbered(migration_context, revision, directives):
-    """Number a new revision after the last one: a `v` and four digits; its file has the digits."""
+    """Number a new revision after the last one: `v` and four digits; its file has the digits."""
     head = ScriptDirectory.from_config(context.config).get_current_head() or "v0000"
     number = f"{int(head.removeprefix('v')) + 1:04d}"
     directives[0].rev_id = f"v{number}"
@@ -38,7 +38,7 @@ def numbered(migration_context, revision, directives):
 
 
 def record_version(ctx, step, heads, run_args):
-    """Keep `schema_versions` in step, in the transaction of the step itself."""
+    """Update `schema_versions` in the transaction of each migration step."""
     applied = step.up_revision
     if not step.is_upgrade:
         if applied.down_revision:
@@ -74,13 +74,13 @@ def configure(**options):
 
 
 def run(connection):
-    """Run the migrations on *connection*, whose transaction the caller ends."""
+    """Run the migrations on *connection*; the caller ends its transaction."""
     configure(connection=connection)
     context.run_migrations()
 
 
 def offline_dialect():
-    """Return the name of the database to print SQL for."""
+    """Return the name of the dialect to print SQL for."""
     url = os.environ.get("CAPSULE_REGISTRY_DATABASE", "sqlite://")
     return context.config.attributes.get("dialect_name") or sa.make_url(url).get_backend_name()
 

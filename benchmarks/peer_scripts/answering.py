@@ -1,4 +1,4 @@
-"""What the scripts of all peers do: answer how long something took. See `peers.py`."""
+"""The protocol that all peers' scripts share; see `peers.py`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 def directory() -> Path:
-    """Return where the peer may keep what it likes."""
+    """Return the peer's working directory."""
     return Path(sys.argv[1])
 
 
 def manifest() -> str:
-    """Return the manifest that is registered under each name."""
+    """Return the manifest to register under each name."""
     return (directory() / "manifest.json").read_text()
 
 
 def answer(version: str, verbs: Mapping[str, Callable[[str], object]]) -> None:
-    """Say that the peer is ready, and answer until nobody asks any more."""
+    """Report that the peer is ready, and answer requests until stdin ends."""
     print(json.dumps({"version": version}), flush=True)
     for line in sys.stdin:
         asked = json.loads(line)

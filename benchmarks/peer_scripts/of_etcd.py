@@ -1,7 +1,7 @@
 """
 etcd over gRPC on loopback: an id under each UUID, read linearizably.
 
-The two messages are put together by hand: all they have is a key (field 1) and a value (field 2).
+The two messages are encoded by hand: they have only a key (field 1) and a value (field 2).
 """
 
 from __future__ import annotations

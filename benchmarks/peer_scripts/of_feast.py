@@ -1,4 +1,4 @@
-"""Feast's SQL registry on SQLite, with the settings that it has by itself."""
+"""Feast's SQL registry on SQLite, with its default settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ text = manifest()
 
 
 def register(name: str) -> None:
-    """Apply an entity of that name."""
+    """Apply an entity called *name*."""
     kind = feast.ValueType.STRING
     entity = feast.Entity(name=name, join_keys=[name], value_type=kind, description=text)
     registry.apply_entity(entity, _PROJECT)

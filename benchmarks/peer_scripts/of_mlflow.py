@@ -1,4 +1,4 @@
-"""MLflow's model registry on SQLite, with the settings that it has by itself."""
+"""MLflow's model registry on SQLite, with its default settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The capsules and session UUIDs that are registered: each a new object, the same in every run."""
+"""The capsules and session UUIDs to register: new objects each time, equal in every run."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _TOOLS: Final = [
 ]
 #: What every capsule may publish to.
 TOPICS: Final = ("notes.changed", "notes.*.opened")
-#: How many session UUIDs each capsule has.
+#: Session UUIDs per capsule.
 SESSIONS: Final = 10
 
 
 def capsule_id(number: int, kind: str = "capsule") -> str:
-    """Return the id of a capsule; all are of one length."""
+    """Return the id of a capsule; all ids of a kind have one length."""
     return f"{kind}-{number:07d}"
 
 
 def manifest(
     number: int, kind: str = "capsule", *, uplinks: int = 2, tools: int = 2
 ) -> CapsuleManifest:
-    """Return a manifest with two uplinks and two tools, unless told otherwise."""
+    """Return a manifest, by default with two uplinks and two tools."""
     given: dict[str, Any] = {
         "package": {
             "name": capsule_id(number, kind),
@@ -55,7 +55,7 @@ def manifest(
 
 
 def session(number: int) -> UUID:
-    """Return a session UUID, as far from its neighbours as random ones are."""
+    """Return a session UUID, spread like a random one."""
     return UUID(bytes=hashlib.blake2b(number.to_bytes(8), digest_size=16).digest(), version=4)
 
 
@@ -65,7 +65,7 @@ def sessions_of(number: int) -> list[UUID]:
 
 
 def fresh(known: Sequence[UUID]) -> Callable[[int], list[UUID]]:
-    """Return what gives *known* UUIDs over and over, each time as new objects."""
+    """Return a function that repeats the *known* UUIDs, each time as new objects."""
     numbers = [one.int for one in known]
     place = 0
 

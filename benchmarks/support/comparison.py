@@ -1,4 +1,4 @@
-"""How two ways of doing the same are measured against each other, and what is found."""
+"""Measuring two ways of doing the same against each other, and the findings."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Does the work once more, and returns how many seconds one call took.
+#: Does the work once and returns the seconds per call.
 Round = Callable[[], float]
-#: Works through what it is given; all of it is timed.
+#: Works through all it is given, timed as a whole.
 Loop = Callable[[Sequence[T]], object]
 
-#: How much is done between two looks at the clock.
+#: Calls between two looks at the clock.
 _CHUNK: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a ratio is to be: at least this, or at most."""
+    """A bound for a ratio: a minimum or a maximum."""
 
     bound: float
     is_least: bool = True
 
     def is_met(self, ratio: float) -> bool:
-        """Say whether *ratio* is good enough."""
+        """Return whether *ratio* meets the target."""
         return ratio >= self.bound if self.is_least else ratio <= self.bound
 
     def margin(self, ratio: float) -> float:
-        """Return how many times as good as it needs to be *ratio* is."""
+        """Return by which factor *ratio* is better than needed."""
         if self.is_least:
             return ratio / self.bound
         return self.bound / ratio if ratio else float("inf")
@@ -49,10 +49,10 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class Finding:
     """
-    A row of the table: what both sides took in each round, and the ratio of each round.
+    A row of the table: the times of both sides and their ratio, round by round.
 
-    `ours` and `baseline` are seconds a call, or in `unit` where that is something else. A row that
-    was not run says in `why_not` what was missing.
+    `ours` and `baseline` are seconds a call, unless `unit` is another. A row that was not run says
+    in `why_not` what was missing.
     """
 
     name: str
@@ -66,12 +66,12 @@ class Finding:
 
     @classmethod
     def not_run(cls, name: str, why: str, target: Target | None = None) -> Self:
-        """Return the row of what could not be measured."""
+        """Return the row of something that could not be measured."""
         return cls(name, target=target, why_not=why)
 
     @classmethod
     def figure(cls, name: str, rounds: Sequence[float], unit: str, target: Target | None) -> Self:
-        """Return the row of what is held against its target as it is."""
+        """Return the row of a figure that is compared with its target as it is."""
         return cls(name, ours=rounds, ratios=rounds, target=target, unit=unit)
 
     @property
@@ -81,7 +81,7 @@ class Finding:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the target is met, where there is one and a ratio."""
+        """Whether the target is met; `None` without a target or a ratio."""
         if self.target is None or self.ratio is None:
             return None
         return self.target.is_met(self.ratio)
@@ -89,26 +89,26 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """What both sides took, round by round."""
+    """The times of both sides, round by round."""
 
     ours: Sequence[float]
     baseline: Sequence[float]
 
     def times_as_fast(self, name: str, at_least: float | None = None, note: str = "") -> Finding:
-        """Return the row that says how many times as fast as the baseline ours is."""
+        """Return the row of how many times as fast as the baseline ours is."""
         ratios = [theirs / mine for mine, theirs in zip(self.ours, self.baseline, strict=True)]
         target = None if at_least is None else Target(at_least)
         return Finding(name, self.ours, self.baseline, ratios, target, note=note)
 
     def times_as_long(self, name: str, at_most: float | None = None, note: str = "") -> Finding:
-        """Return the row that says how many times as long as the baseline ours takes."""
+        """Return the row of how many times as long as the baseline ours takes."""
         ratios = [mine / theirs for mine, theirs in zip(self.ours, self.baseline, strict=True)]
         target = None if at_most is None else Target(at_most, is_least=False)
         return Finding(name, self.ours, self.baseline, ratios, target, note=note)
 
 
 def in_turn(ours: Round, baseline: Round, rounds: int, *, unmeasured: int = 1) -> Pairs:
-    """Do both in turn (A B A B …); the first *unmeasured* rounds only warm up."""
+    """Run both in turn (A B A B …); the first *unmeasured* rounds only warm up."""
     took: list[tuple[float, float]] = [(ours(), baseline()) for _ in range(unmeasured + rounds)]
     measured = took[unmeasured:]
     return Pairs([mine for mine, _ in measured], [theirs for _, theirs in measured])
@@ -116,7 +116,7 @@ def in_turn(ours: Round, baseline: Round, rounds: int, *, unmeasured: int = 1) -
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Collect no garbage meanwhile."""
+    """Disable garbage collection for the block."""
     gc.disable()
     try:
         yield
@@ -125,7 +125,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def each(work: Callable[[T], object]) -> Loop[T]:
-    """Return the loop that gives *work* one thing after the other."""
+    """Return a loop that calls *work* with each item."""
 
     def loop(given: Sequence[T]) -> None:
         for one in given:
@@ -135,7 +135,7 @@ def each(work: Callable[[T], object]) -> Loop[T]:
 
 
 def timed(loop: Loop[T], given: Sequence[T]) -> float:
-    """Return how many seconds *loop* takes for each of *given*."""
+    """Return how many seconds *loop* takes per item of *given*."""
     with undisturbed():
         began = time.perf_counter()
         loop(given)
@@ -146,8 +146,8 @@ def for_a_while(loop: Loop[T], new: Callable[[int], Sequence[T]], seconds: float
     """
     Return a round in which *loop* works for *seconds*.
 
-    `new(number)` makes so many things, which no call was given before: a dictionary that holds the
-    very object it is asked for does not compare. Making them is not timed.
+    `new(number)` makes so many new objects, untimed: a dictionary does not compare keys if it
+    holds the very object that it is asked for.
     """
 
     def once() -> float:
@@ -164,7 +164,7 @@ def for_a_while(loop: Loop[T], new: Callable[[int], Sequence[T]], seconds: float
 def batches(
     new: Callable[[int], T], loop: Loop[T], size: int, after: Callable[[Sequence[T]], object]
 ) -> Round:
-    """Return a round of *size* new things, numbered on and on; *after* is not timed."""
+    """Return a round of *size* new items, numbered consecutively; *after* is not timed."""
     numbers = count()
 
     def once() -> float:

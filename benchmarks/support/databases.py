@@ -1,4 +1,4 @@
-"""The databases that are measured: made when they are asked for, and dropped in the end."""
+"""The databases that are measured: created on demand, and dropped at the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TITLES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mariadb": "MariaDB",
 
 @dataclass
 class Databases:
-    """SQLite files in a directory, or databases of a server whose user may make some."""
+    """SQLite files in a directory, or databases of a server whose user may create some."""
 
     directory: Path
     server: str | None = None
@@ -31,16 +31,16 @@ class Databases:
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """The product's name."""
         return _TITLES[make_url(self.server).get_backend_name()] if self.server else "SQLite"
 
     @property
     def is_server(self) -> bool:
-        """Whether it is one."""
+        """Whether the databases are on a server."""
         return self.server is not None
 
     def new(self) -> str:
-        """Return the URL of a database that has the schema, and an empty registry."""
+        """Return the URL of a new database with the schema and an empty registry."""
         url = self._empty()
         CapsuleRegistry.open(url, migrate=True).close()
         return url
@@ -55,7 +55,7 @@ class Databases:
         return make_url(self.server).set(database=name).render_as_string(hide_password=False)
 
     def version(self) -> str:
-        """Return the version that the server says it is."""
+        """Return the version that the server reports."""
         found = re.search(r"\d[\w.]*", self._tell("SELECT version()") or "")
         return found.group() if found else ""
 

@@ -1,4 +1,4 @@
-"""Another process that commits at a steady rate, and what shows that a reader missed nothing."""
+"""Another process that commits at a steady rate, and a check that a reader misses nothing."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from capsule_registry import CapsuleRegistry
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: The UUID that it points elsewhere with each commit.
+#: The UUID that it moves with each commit.
 MOVING: Final = UUID(int=1 << 127)
 COMMITS_A_SECOND: Final = 100.0
 
 
 def commit_steadily(url: str, count: Any, is_over: Any) -> None:  # noqa: ANN401 - shared values
-    """Point `MOVING` to `moved-1`, `moved-2` …; *count* is raised once each has committed."""
+    """Move `MOVING` to `moved-1`, `moved-2` …, and increase *count* after each commit."""
     with CapsuleRegistry.open(url, actor="neighbour") as registry:
         due = time.monotonic()
         while not is_over.is_set():
@@ -40,7 +40,7 @@ class Neighbour:
     looks: int = 0
 
     def look(self, registry: CapsuleRegistry) -> None:
-        """Read what the neighbour moves: older than what had committed before is stale."""
+        """Look up `MOVING`; an answer older than the last commit before the call is stale."""
         committed = self.count.value
         found = registry.find_by_uuid(MOVING)
         self.looks += 1
@@ -55,7 +55,7 @@ class Neighbour:
 
 @contextmanager
 def neighbour(url: str) -> Iterator[Neighbour]:
-    """Run the other process while the block lasts, from its first commit on."""
+    """Run the other process during the block, which starts after its first commit."""
     spawning = get_context("spawn")
     count, is_over = spawning.Value("q", 0), spawning.Event()
     process = spawning.Process(target=commit_steadily, args=(url, count, is_over), daemon=True)

@@ -1,4 +1,4 @@
-"""A plain ORM on the same tables, as most would write it: classes, a session a call, no history."""
+"""A plain ORM on the same tables: mapped classes, a session per call, no history."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _engine(url: str) -> Engine:
-    """Return an engine for a file that is as durable and strict as the registry's."""
+    """Return an engine for a file, as durable and strict as the registry's."""
     engine = create_engine(url, module=sqlite_module)
 
     def tell(connection: Any, record: object) -> None:  # noqa: ARG001, ANN401 - the driver's own
@@ -30,7 +30,7 @@ def _engine(url: str) -> Engine:
 
 
 def _classes(engine: Engine) -> dict[str, type[Any]]:
-    """Return a class for each table, mapped as it stands in the database."""
+    """Return a class for each table, mapped by reflection."""
     found, metadata = {}, MetaData()
     mapper = registry(metadata=metadata)
     for name in (table.name for table in WRITTEN if table.name not in HISTORY):
@@ -41,7 +41,7 @@ def _classes(engine: Engine) -> dict[str, type[Any]]:
 
 
 def find_by_session(url: str) -> Callable[[UUID], str]:
-    """Return what gets the row of a UUID by its key, in a session of its own."""
+    """Return a function that gets a UUID's row by its key, in a session of its own."""
     engine = _engine(url)
     mapped = _classes(engine)["uuid_mappings"]
 
@@ -54,7 +54,7 @@ def find_by_session(url: str) -> Callable[[UUID], str]:
 
 
 def registering(url: str) -> Callable[[Rows], None]:
-    """Return what adds the live rows of a registration and commits."""
+    """Return a function that adds the live rows of a registration and commits."""
     engine = _engine(url)
     classes = _classes(engine)
 
@@ -63,7 +63,7 @@ def registering(url: str) -> Callable[[Rows], None]:
             for name in rows.of:
                 if name in classes:
                     session.add_all(classes[name](**row) for row in rows.dicts(name))
-                    session.flush()  # Without relationships it would not know the order.
+                    session.flush()  # Without relationships, the session does not know the order.
             session.commit()
 
     return register

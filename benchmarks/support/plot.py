@@ -1,4 +1,4 @@
-"""A picture of a run: how far each ratio is from its target."""
+"""A plot of a run: how far each ratio is from its target."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from support.comparison import Finding
 
 _ROW, _TEXT, _BARS, _TOP = 22, 480, 420, 68
-#: The margins shown at the left and the right edge: a hundredth of the target, a hundred times it.
+#: The axis runs from a hundredth of the target to a hundred times it.
 _DECADES: Final = 2
 _GREEN, _RED = "#2a7d4f", "#b3392f"
 
 
 def write(file: Path, findings: Sequence[Finding], caption: str) -> None:
-    """Write the picture as SVG: a bar from the target (1) to what was found, right is better."""
+    """Write the plot as SVG: a bar from the target (1) to each margin; right is better."""
     shown = [found for found in findings if found.ratio is not None and found.target is not None]
     where, _, versions = caption.partition("; ")
     height = _TOP + _ROW * len(shown) + 10
@@ -39,7 +39,7 @@ def _title(text: str, top: int) -> str:
 
 
 def _place(margin: float) -> float:
-    """Return where on the axis that many times the target lies."""
+    """Return the place of *margin* on the axis."""
     decades = math.log10(margin) if margin > 0 else -_DECADES
     decades = min(max(decades, -_DECADES), _DECADES)
     return _TEXT + _BARS * (decades + _DECADES) / (2 * _DECADES)

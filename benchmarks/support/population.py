@@ -1,9 +1,9 @@
 """
-Registries with a great many rows, in a SQLite file.
+SQLite files with very many rows.
 
-One capsule is registered through the verbs, and its rows are written again for all the others with
-other ids, UUIDs and revisions, by `executemany`: so they are what the registry would have written,
-whatever the schema. With its history the whole chain of hashes is right, as `history.verify` says.
+One capsule is registered through the registry; `executemany` writes its rows again for all others
+with other ids, UUIDs and revisions. So they are what the registry would have written, whatever the
+schema. With the history, the whole hash chain is right and passes `history.verify`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from capsule_registry import CapsuleManifest
     from support.raw import Raw
 
-    #: Values by column by table.
+    #: Values by table and column.
     Changes = Mapping[str, Mapping[str, Any]]
 
-#: The revision that the first capsule is registered in.
+#: The revision that registers the first capsule.
 _FIRST: Final = 2
 _AT_ONCE: Final = 1000
 _REVISIONS: Final = (
@@ -44,17 +44,17 @@ _REVISIONS: Final = (
 )
 #: A revision inside a row image.
 _IMAGED: Final = "|".join(rf'(?<="{name}":){_FIRST}(?=[,}}])' for name in _REVISIONS)
-#: Every capsule has so many numbers of its own for the UUIDs that are no sessions.
+#: Each capsule has this many numbers of its own for UUIDs other than sessions.
 _OTHER_UUIDS: Final = 1 << 32
 
 
 @dataclass(frozen=True)
 class Population:
     """
-    So many capsules like the first one.
+    *count* capsules like the first one.
 
-    `changes` gives the values that a capsule has otherwise than the first; only without a history,
-    whose images would not follow.
+    `changes` returns the values in which a capsule differs from the first; only without a history,
+    whose row images would not follow.
     """
 
     count: int
@@ -72,7 +72,9 @@ class Population:
         raw = connect(url)
         for setting in ("journal_mode = MEMORY", "synchronous = OFF", "cache_size = -500000"):
             raw.run(f"PRAGMA {setting}")
-        raw.run("PRAGMA foreign_keys = OFF")  # All refer to each other as those of the first do.
+        raw.run(
+            "PRAGMA foreign_keys = OFF"
+        )  # The copies refer to each other as the first's rows do.
         triggers = without_triggers(raw)
         self._multiply(raw, UUID(created["incarnation"]))
         for statement in triggers:
@@ -94,7 +96,7 @@ class Population:
 
 
 class _Copier:
-    """Makes the rows of other capsules out of those of the first one."""
+    """Makes the rows of other capsules from those of the first."""
 
     def __init__(self, population: Population, first: Rows, incarnation: UUID) -> None:
         self._population, self._incarnation = population, incarnation
@@ -138,7 +140,7 @@ class _Copier:
         return found
 
     def _values(self, number: int) -> dict[str, str]:
-        """Return what stands in capsule *number* for what stands in the first."""
+        """Return the values of capsule *number* by those of the first."""
         others = ((number << 32) + _OTHER_UUIDS + place for place in range(len(self._others)))
         values = {capsule_id(0): capsule_id(number), str(_FIRST): str(_FIRST + number)}
         sessions = (session(number * SESSIONS + place) for place in range(len(self._sessions)))
@@ -160,7 +162,7 @@ class _Copier:
 
 
 class _Stencil:
-    """A row in which the texts that *pattern* finds, and the revisions, are left open."""
+    """A row template: the texts that *pattern* finds, and the revisions, are left open."""
 
     def __init__(self, columns: list[str], row: Any, pattern: re.Pattern[str]) -> None:  # noqa: ANN401 - any sequence
         self._row = [*row]
@@ -173,7 +175,7 @@ class _Stencil:
         self._texts = [(place, parts) for place, parts in enumerate(split) if len(parts) > 1]
 
     def filled(self, values: Mapping[str, str], revision: int) -> list[Any]:
-        """Return the row with *values* in the places of their keys."""
+        """Return the row with each key of *values* replaced by its value."""
         row = self._row.copy()
         for place in self._revisions:
             row[place] = revision

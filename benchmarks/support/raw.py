@@ -1,4 +1,4 @@
-"""The drivers themselves: one kept connection, and the SQL that is given."""
+"""The bare drivers: one kept connection that runs given SQL."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class Raw(ABC):
-    """A kept connection in autocommit mode, whose statements mark parameters by `?`."""
+    """A kept connection in autocommit mode; statements have `?` placeholders."""
 
     name: ClassVar[str]
     begin: ClassVar[str] = "BEGIN"
-    #: What locks the row that a SELECT ends with.
+    #: The end of a SELECT that locks its row.
     lock: ClassVar[str] = " FOR UPDATE"
     now: ClassVar[str]
 
@@ -32,7 +32,7 @@ class Raw(ABC):
 
     @abstractmethod
     def run(self, statement: str, values: Values = ()) -> None:
-        """Run what gives no rows."""
+        """Run a statement that returns no rows."""
 
     @abstractmethod
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Values]) -> None:
@@ -40,19 +40,19 @@ class Raw(ABC):
 
     @abstractmethod
     def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Values]) -> None:
-        """Insert many rows, by what the driver has for it."""
+        """Insert many rows, by the driver's `executemany`."""
 
     @abstractmethod
     def close(self) -> None:
         """Close the connection."""
 
     def as_text(self, column: str) -> str:
-        """Return the expression for a JSON column as the text that it holds."""
+        """Return an expression for the text of a JSON column."""
         return column
 
 
 class RawSqlite(Raw):
-    """SQLite, by the library that the registry uses in this process."""
+    """SQLite, by the same library as the registry's."""
 
     name = "sqlite3"
     begin = "BEGIN IMMEDIATE"
@@ -70,11 +70,11 @@ class RawSqlite(Raw):
         return found
 
     def run(self, statement: str, values: Values = ()) -> None:
-        """Run what gives no rows."""
+        """Run a statement that returns no rows."""
         self.connection.execute(statement, values)
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Values]) -> None:
-        """Insert a few rows: a statement that is prepared once, run for each."""
+        """Insert a few rows, by a prepared statement run for each."""
         self.insert_many(table, columns, rows)
 
     def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Values]) -> None:
@@ -87,7 +87,7 @@ class RawSqlite(Raw):
 
 
 class RawServer(Raw):
-    """What servers have in common."""
+    """Base of the servers' drivers."""
 
     def __init__(self, connection: Any) -> None:  # noqa: ANN401 - one of two drivers'
         self.connection = connection
@@ -101,7 +101,7 @@ class RawServer(Raw):
         return found
 
     def run(self, statement: str, values: Values = ()) -> None:
-        """Run what gives no rows."""
+        """Run a statement that returns no rows."""
         if statement not in self._statements:
             self._statements[statement] = statement.replace("?", "%s")
         self._execute(self._statements[statement], values)
@@ -126,7 +126,7 @@ class RawServer(Raw):
 
 
 class RawPostgresql(RawServer):
-    """PostgreSQL by psycopg, every statement prepared."""
+    """PostgreSQL by psycopg, with every statement prepared."""
 
     name = "psycopg"
     now = "clock_timestamp()"
@@ -141,7 +141,7 @@ class RawPostgresql(RawServer):
         self.cursor.execute(statement, values, prepare=True)
 
     def as_text(self, column: str) -> str:
-        """Return the expression for a JSON column as the text that it holds."""
+        """Return an expression for the text of a JSON column."""
         return f"CAST({column} AS text)"
 
 

@@ -23,7 +23,7 @@ _PACKAGES: Final = ("sqlalchemy", "pydantic", "alembic", "psycopg", "pymysql", "
 
 
 def machine() -> dict[str, Any]:
-    """Return what is measured on."""
+    """Return a description of the machine."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0))
@@ -35,7 +35,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions(setting: Setting) -> dict[str, str]:
-    """Return the versions of what is measured."""
+    """Return the versions of everything involved."""
     found = {
         "capsule-registry": f"{capsule_registry.__version__} {_commit()}".strip(),
         "python": platform.python_version(),
@@ -46,7 +46,7 @@ def versions(setting: Setting) -> dict[str, str]:
 
 
 def summary(setting: Setting) -> str:
-    """Return the line that stands above the table."""
+    """Return the caption of the table."""
     on, of = machine(), versions(setting)
     names = ", ".join(f"{name} {number}" for name, number in of.items() if number)
     return f"{on['cores']} cores, {on['processor']}, {on['system']}, load {on['load']:.1f}; {names}"
@@ -96,7 +96,7 @@ def _version(package: str) -> str:
 
 
 def _commit() -> str:
-    """Return the commit of the checkout, with a plus where files of it were changed."""
+    """Return the commit of the checkout, with a plus if files were changed."""
     command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
     done = subprocess.run(  # noqa: S603 - written above
         command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False

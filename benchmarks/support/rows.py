@@ -1,4 +1,4 @@
-"""The rows that a registry wrote, read back, so that the raw driver can write the same."""
+"""The rows that a registry wrote, read back so that a raw driver can write the same."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from support.raw import Raw
 
-    #: Inserts rows into the columns of a table.
+    #: Inserts rows: table, columns, rows.
     Insert = Callable[[str, Sequence[str], Sequence[tuple[Any, ...]]], None]
 
-#: What a registration writes, those that others refer to first.
+#: The tables that a registration writes, parents first.
 WRITTEN: Final = (
     tables.manifests,
     tables.capsules,
@@ -42,19 +42,19 @@ _LOCK: Final = "SELECT * FROM namespaces WHERE name = 'default'"
 
 
 def columns_of(table: Table) -> list[str]:
-    """Return the columns that are written: the database makes the others."""
+    """Return the columns to write: all but the generated ones."""
     return [column.name for column in table.c if column.computed is None]
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows by table, those of the tables that others refer to first."""
+    """Rows by table, parents first."""
 
     of: dict[str, list[tuple[Any, ...]]]
 
     @classmethod
     def of_revision(cls, raw: Raw, revision: int) -> Self:
-        """Return the rows that a revision wrote, in which capsules were registered."""
+        """Return the rows written by a revision that registered capsules."""
         registered = f"SELECT id FROM capsules WHERE registered_revision = {revision}"  # noqa: S608 - a number
         digests = f"SELECT manifest_digest FROM capsules WHERE registered_revision = {revision}"  # noqa: S608
         conditions = {
@@ -75,12 +75,12 @@ class Rows:
 
     @property
     def head(self) -> tuple[Any, ...]:
-        """The parameters of the statement that moves the head."""
+        """The parameters of the UPDATE of the head."""
         row = self.dicts("revisions")[0]
         return row["revision"], row["hash"], row["committed_at"], row["revision"] - 1
 
     def dicts(self, name: str) -> list[dict[str, Any]]:
-        """Return the rows of a table with the names of their columns."""
+        """Return the rows of a table as dicts by column."""
         names = _COLUMNS[name]
         return [dict(zip(names, row, strict=True)) for row in self.of.get(name, ())]
 
@@ -91,12 +91,12 @@ class Rows:
 
 
 def write(raw: Raw, rows: Rows) -> None:
-    """Write *rows* as lean as the driver can: one statement a table, in one transaction."""
+    """Write *rows* as lean as the driver can: one statement per table, in one transaction."""
     _write(raw, rows, raw.insert)
 
 
 def write_many(raw: Raw, rows: Rows) -> None:
-    """Write *rows*, of which there are many, in one transaction."""
+    """Write many *rows* in one transaction."""
     _write(raw, rows, raw.insert_many)
 
 
@@ -111,12 +111,12 @@ def _write(raw: Raw, rows: Rows, insert: Insert) -> None:
 
 
 def head_revision(raw: Raw) -> int:
-    """Return the revision of the head."""
+    """Return the head revision."""
     return int(raw.rows(_LOCK.replace("*", "revision"))[0][0])
 
 
 def without_triggers(raw: Raw) -> list[str]:
-    """Drop the triggers of a SQLite file, and return what makes them again."""
+    """Drop the triggers of a SQLite file, and return the statements that recreate them."""
     found = raw.rows("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
     for name, _ in found:
         raw.run(f"DROP TRIGGER {name}")
@@ -127,7 +127,7 @@ _COLUMNS: Final = {table.name: columns_of(table) for table in WRITTEN}
 
 
 def columns_of_table(name: str) -> list[str]:
-    """Return the columns of a table that are written."""
+    """Return the columns to write of the table *name*."""
     return _COLUMNS[name]
 
 

@@ -1,4 +1,4 @@
-"""What one run of the suite measures on: databases, sizes, peers."""
+"""The setting of one run of the suite: databases, sizes, peers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from support.population import Changes
 
-#: What measures some rows of the table.
+#: Measures some rows of the table.
 Group = Callable[["Setting"], Iterator[Finding]]
 
 #: The sizes that the targets name.
 SMALL: Final = 1_000
 MIDDLE: Final = 10_000
 LARGE: Final = 1_000_000
-#: One in so many uplinks can approve.
+#: One in this many uplinks can approve.
 RARE: Final = 100
 PLATFORMS: Final = 100
 
@@ -33,9 +33,9 @@ PLATFORMS: Final = 100
 @dataclass
 class Setting:
     """
-    Directory, databases, sizes and peers; files that were built once are used again.
+    Directory, databases, sizes and peers; files are built once and reused.
 
-    *peers* maps the name of a peer to the Python that has what its script imports.
+    *peers* maps the name of a peer to the Python that runs its script.
     """
 
     directory: Path
@@ -46,14 +46,14 @@ class Setting:
 
     @property
     def files(self) -> Databases:
-        """SQLite files, in a directory of their own each time."""
+        """SQLite files, each time in a new directory."""
         directory = self.directory / f"files-{time.monotonic_ns()}"
         directory.mkdir()
         return Databases(directory)
 
     @property
     def large(self) -> int:
-        """What stands for 1,000,000 in a quick run."""
+        """The largest size: 1,000,000, or less in a quick run."""
         return MIDDLE if self.is_quick else LARGE
 
     def rounds(self, usual: int) -> int:
@@ -66,9 +66,9 @@ class Setting:
 
     def uplinks(self, count: int) -> str:
         """
-        Return the URL of a registry with *count* capsules with an uplink each, without a history.
+        Return the URL of a registry of *count* capsules with an uplink each, without a history.
 
-        One in a hundred can approve; they are of a hundred platforms.
+        One uplink in a hundred can approve; they are spread over a hundred platforms.
         """
         first = manifest(0, uplinks=1, tools=0)
         population = Population(count, first, 0, has_history=False, changes=_of_uplinks)
@@ -88,9 +88,9 @@ class Setting:
 
 def read_through(file: Path) -> None:
     """
-    Have the operating system keep the file, so that no disk is measured.
+    Bring the file into the page cache, so that the disk is not measured.
 
-    In another process: closing a file gives up the locks that SQLite has on it in this one.
+    By another process: closing the file in this one would drop SQLite's locks on it.
     """
     subprocess.run(["cat", str(file)], check=True, stdout=subprocess.DEVNULL)  # noqa: S603, S607 - our own file
 

@@ -1,4 +1,4 @@
-"""The table that people read."""
+"""The printed table."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _STEPS: Final = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
 def heading() -> str:
-    """Return the first two lines; with the others they are a table of Markdown."""
+    """Return the first two lines of the table, which is Markdown."""
     rule = ["-" * width for width in _WIDTHS]
     return f"{_line(_HEADINGS)}\n{_line([rule[0], *(dashes[1:] + ':' for dashes in rule[1:])])}"
 
 
 def line(finding: Finding) -> str:
-    """Return the line of *finding*."""
+    """Return the table row of *finding*."""
     target = "" if finding.target is None else str(finding.target)
     if finding.why_not:
         return _line([finding.name, "", "", "", target, f"not run: {finding.why_not}"])
@@ -49,7 +49,7 @@ def _quantity(rounds: Sequence[float], unit: str) -> str:
 
 
 def _number(value: float) -> str:
-    """Return *value* to three digits."""
+    """Return *value* rounded to three digits."""
     if value >= 100:  # noqa: PLR2004 - three digits
         return f"{value:,.0f}"
     return f"{value:.3g}"

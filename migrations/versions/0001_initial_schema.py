@@ -1,9 +1,9 @@
 """
-Every table, index, view and trigger of the registry.
+Create every table, index, view and trigger of the registry.
 
-This file is history: it never changes once it is released, and it imports nothing of the library.
-Views are a public interface: what they are called, their columns and what those mean stay. Each
-statement can be run again, since MariaDB commits each at once and an upgrade may be killed.
+This file never changes once released, and imports nothing from the library. Views are a public
+interface: their names, columns and meanings are stable. Each statement can be run again, since
+MariaDB commits each at once and an upgrade may be killed.
 """
 
 import sqlalchemy as sa
@@ -21,7 +21,7 @@ MARIADB_TEXT = {"charset": "utf8mb4", "collation": "utf8mb4_nopad_bin"}
 
 
 def short_text(length: int) -> sa.String:
-    """Text compared byte by byte, trailing blanks included."""
+    """Return a text type that compares byte by byte, trailing blanks included."""
     return (
         sa.String(length)
         .with_variant(postgresql.VARCHAR(length, collation="C"), "postgresql")
@@ -30,12 +30,12 @@ def short_text(length: int) -> sa.String:
 
 
 def long_text() -> sa.Text:
-    """Text of any length."""
+    """Return a text type of any length."""
     return sa.Text().with_variant(mysql.LONGTEXT(**MARIADB_TEXT), "mysql", "mariadb")
 
 
 def instant() -> sa.DateTime:
-    """A time in UTC: 27 characters of ISO 8601 on SQLite."""
+    """Return the type of times in UTC: on SQLite 27 characters of ISO 8601 text."""
     return (
         sa.DateTime(timezone=True)
         .with_variant(sa.String(27), "sqlite")
@@ -44,12 +44,12 @@ def instant() -> sa.DateTime:
 
 
 def uuid() -> sa.Uuid:
-    """A UUID: canonical text on SQLite."""
+    """Return the type of UUIDs: on SQLite canonical text."""
     return sa.Uuid().with_variant(sa.String(36), "sqlite")
 
 
 def json() -> sa.JSON:
-    """JSON: text on SQLite, whose type name JSON would turn texts into numbers."""
+    """Return the type of JSON: on SQLite text, since a type named JSON turns text into numbers."""
     return sa.JSON().with_variant(sa.Text(), "sqlite")
 
 
@@ -65,7 +65,7 @@ FLAGS = (
 )
 MASK = " + ".join(f"CASE WHEN {flag} THEN {1 << bit} ELSE 0 END" for bit, flag in enumerate(FLAGS))
 
-#: What a registered capsule has and a reserved one has not.
+#: Columns that are null for a reservation.
 REGISTERED = (
     "version",
     "manifest",
@@ -78,7 +78,7 @@ REGISTERED = (
 
 
 def upgrade() -> None:
-    """Make everything."""
+    """Create everything."""
     history_tables()
     registered_tables()
     declared_tables()
@@ -89,7 +89,7 @@ def upgrade() -> None:
 
 
 def history_tables() -> None:
-    """Make what is only ever added to, but for the head that moves."""
+    """Create the append-only tables, and `namespaces`, whose head moves."""
     op.create_table(
         "namespaces",
         sa.Column("name", short_text(63), nullable=False),
@@ -157,7 +157,7 @@ def history_tables() -> None:
 
 
 def registered_tables() -> None:
-    """Make what is registered now."""
+    """Create the tables of what is registered now."""
     op.create_table(
         "capsules",
         sa.Column("namespace", short_text(63), nullable=False),
@@ -281,7 +281,7 @@ def registered_tables() -> None:
 
 
 def declared_tables() -> None:
-    """Make what follows from the manifests."""
+    """Create the projections of the manifests."""
     op.create_table(
         "tools",
         sa.Column("namespace", short_text(63), nullable=False),
@@ -326,7 +326,7 @@ def declared_tables() -> None:
 
 
 def derived_table(name: str, *columns: sa.Column) -> None:
-    """Make a table of one row for each entry of a manifest."""
+    """Create a table with one row for each entry of a manifest."""
     op.create_table(
         name,
         sa.Column("namespace", short_text(63), nullable=False),
@@ -374,8 +374,8 @@ INDEXES = (
     ("ix_uuid_mappings_lease_id", "uuid_mappings", ["namespace", "lease_id"]),
 )
 
-#: What differs from one database to another: a member of a row image as text, as a number and as a
-#: time, and the time of now.
+#: Expressions that differ between databases: a member of a row image as text, as a number and as a
+#: time, and the current time.
 EXPRESSIONS = {
     "sqlite": {
         "text": "json_extract({row}, '$.{name}')",
@@ -428,8 +428,8 @@ VIEWS = {
         FROM revisions
         JOIN events ON events.namespace = revisions.namespace
             AND events.revision = revisions.revision""",
-    # A step is where a revision leaves another generation than was there before it, or none any
-    # more: of the events of one revision the last one counts.
+    # A step is a revision after which the capsule has another generation than before, or none; the
+    # last event of a revision counts.
     "capsule_history": """
         SELECT step.namespace, step.capsule_id, step.generation, step.until_revision,
             step.from_time, ending.committed_at AS until_time, step.version,
@@ -479,7 +479,7 @@ VIEWS = {
         JOIN capsules ON capsules.namespace = tools.namespace
             AND capsules.id = tools.capsule_id""",
 }
-#: A view before those that read it.
+#: The order of creation: a view before those that read it.
 ORDER = (
     "live_uuids",
     "registered_capsules",
@@ -490,14 +490,14 @@ ORDER = (
 )
 
 MESSAGE = "the history is append-only: only pruning deletes, and nothing changes it"
-#: Up to where pruning has moved the mark, rows may go.
+#: Rows up to the mark of pruning may be deleted.
 IS_PRUNED = "OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace)"
 #: A namespace whose whole history is pruned is being dropped.
 IS_DROPPED = "(SELECT compacted_revision >= revision FROM namespaces WHERE name = OLD.namespace)"
 
 
 def view_statements(dialect: str) -> list[str]:
-    """Return what makes the views; it may be run again."""
+    """Return the statements that create the views; they can be run again."""
     expressions = EXPRESSIONS[dialect]
     image = {"row": "events.new_row"}
     values = {
@@ -512,14 +512,14 @@ def view_statements(dialect: str) -> list[str]:
 
 
 def fence_statements(dialect: str) -> list[str]:
-    """Return what makes the triggers; it may be run again."""
+    """Return the statements that create the append-only triggers; they can be run again."""
     return {"sqlite": sqlite_fences, "postgresql": postgresql_fences, "mariadb": mariadb_fences}[
         dialect
     ]()
 
 
 def sqlite_fences() -> list[str]:
-    """A trigger that aborts the statement."""
+    """Return triggers that abort the statement."""
     refuse = f"BEGIN SELECT RAISE(ABORT, '{MESSAGE}'); END"
     create = "CREATE TRIGGER IF NOT EXISTS"
     return (
@@ -536,7 +536,7 @@ def sqlite_fences() -> list[str]:
 
 
 def postgresql_fences() -> list[str]:
-    """A function that raises, and triggers that call it."""
+    """Return a function that raises, and triggers that call it."""
     function = f"""
         CREATE OR REPLACE FUNCTION capsule_registry_fence() RETURNS trigger AS $$
         BEGIN
@@ -572,7 +572,7 @@ def postgresql_fences() -> list[str]:
 
 
 def mariadb_fences() -> list[str]:
-    """A trigger that signals an error."""
+    """Return triggers that signal an error."""
     refuse = f"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{MESSAGE}'"
     create = "CREATE OR REPLACE TRIGGER"
     return [
@@ -585,17 +585,17 @@ def mariadb_fences() -> list[str]:
     ]
 
 
-#: How many rows are kept, and how often the rest is removed. Whoever is further behind than that
-#: lets go of all it keeps.
+#: How many rows of the change log are kept, and every how many rows the rest is deleted. A reader
+#: that is further behind drops its whole cache.
 KEPT, EVERY = 10_000, 1_000
 
-#: Of each table, the column that names a row. Capsules go with their grants, all with their
-#: manifest.
+#: The column of each table whose value is logged. A grant is logged as its capsule; a logged
+#: manifest drops all cached capsules.
 KEYS = {"capsules": "id", "grants": "capsule_id", "manifests": "digest", "uuid_mappings": "uuid"}
 
 
 def log(row: str, kind: str, key: str) -> str:
-    """A statement that logs one row."""
+    """Return a statement that logs one row."""
     return (
         "INSERT INTO cache_log (namespace, kind, key)"
         f" VALUES ({row}.namespace, '{kind}', {row}.{key});"
@@ -603,7 +603,7 @@ def log(row: str, kind: str, key: str) -> str:
 
 
 def log_statements() -> list[str]:
-    """Return what makes the log of changes, for lookups from memory: on SQLite alone."""
+    """Return the statements that create the change log, for cached lookups on SQLite."""
     made = [
         """CREATE TABLE IF NOT EXISTS cache_log (
     seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
@@ -623,7 +623,7 @@ BEGIN DELETE FROM cache_log WHERE seq <= NEW.seq - {KEPT}; END""",
             made.append(
                 f"CREATE TRIGGER IF NOT EXISTS {name} AFTER {verb} ON {table}\nBEGIN {logged} END"
             )
-    # A lease that lasts longer than before takes nothing from anybody.
+    # Renewals are not logged: they invalidate no cache.
     gone = log("OLD", "leases", "id")
     create = "CREATE TRIGGER IF NOT EXISTS"
     made.append(f"{create} leases_delete_logged AFTER DELETE ON leases\nBEGIN {gone} END")
@@ -638,7 +638,7 @@ BEGIN {gone} END""")
 
 
 def statements(dialect: str) -> list[str]:
-    """Return what makes the views and the triggers, in order."""
+    """Return the statements that create the views and triggers, in order."""
     log_of_changes = log_statements() if dialect == "sqlite" else []
     return [*view_statements(dialect), *fence_statements(dialect), *log_of_changes]
 
@@ -661,6 +661,6 @@ def downgrade() -> None:
 
 
 def dialect_name() -> str:
-    """Return the name of the database, as this file has it."""
+    """Return the name of the dialect, as in `EXPRESSIONS`."""
     name = op.get_context().dialect.name
     return "mariadb" if name == "mysql" else name

@@ -175,7 +175,7 @@ def test_records_of_the_version_that_disagree_are_refused(
 
 
 def test_a_database_of_an_earlier_checkout_is_refused(backend: SqliteBackend, url: str) -> None:
-    """What was made before the first version kept cannot be upgraded: the error says what to do."""
+    """Versions before the first one kept cannot be upgraded: the error says what to do."""
     set_version(backend, url, "0004", "0003")
 
     with pytest.raises(SchemaVersionError, match="`export` command of that checkout, and `import`"):

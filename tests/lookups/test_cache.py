@@ -14,7 +14,7 @@ import pytest
 
 from capsule_registry import CapsuleRegistry
 from capsule_registry.database.dialects.sqlite import LOG_TRIGGERS
-from capsule_registry.entities.session_uuids import PLAIN
+from capsule_registry.entities.session_uuids import WITHOUT_LEASE
 from capsule_registry.lookups.file_lookups import FileLookups
 from support.factories import make_manifest
 from support.sql_writer import SESSION, Writer
@@ -130,7 +130,7 @@ def test_a_plain_mapping_is_found_by_one_statement(registry: CapsuleRegistry, ur
     """Its parameters, which the driver takes by place, are those that the statement was made of."""
     lookups = registry._lookups
     assert isinstance(lookups, FileLookups)
-    bound = lookups._statements[PLAIN.statement, 0].parameters(
+    bound = lookups._statements[WITHOUT_LEASE.statement, 0].parameters(
         {"namespace": "the namespace", "uuid": SESSION}
     )
 

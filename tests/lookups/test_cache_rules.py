@@ -86,8 +86,8 @@ def test_no_descriptor_on_the_index_is_closed(registry: CapsuleRegistry, url: st
 
 def find_before_the_header(lookups: Any, scope: PreparedScope, uuid: UUID) -> CapsuleId | None:
     """Read the row before the header under which it is kept: the wrong order."""
-    rows = lookups._run(lookups._plain, (lookups._namespace, str(uuid))).fetchall()
-    entries = lookups._refreshed(scope)
+    rows = lookups._run(lookups._without_lease, (lookups._namespace, str(uuid))).fetchall()
+    entries = lookups._refresh(scope)
     keep(entries.owners, uuid.int, known_id(rows[0][0]), 10)
     return known_id(rows[0][0])
 

@@ -1,4 +1,4 @@
-"""Faults: whatever is wrong with what is stored, no way of asking allows what was allowed."""
+"""Faults: with any damage to the stored data, a check that was allowed is allowed in no way."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ def name_of(fault: Fault) -> str:
 
 
 def test_there_are_faults_enough() -> None:
-    """Each is another one, and there are at least twenty."""
+    """They are all different, and there are at least twenty."""
     for faults in (EVERYWHERE, ONLY_IN_FILES):
         assert 20 <= len(faults) == len({(fault.name, fault.statements) for fault in faults})
 
 
 @pytest.mark.parametrize("fault", EVERYWHERE, ids=name_of)
 def test_what_is_wrong_with_the_rows_denies(ground: Ground, fault: Fault) -> None:
-    """What was allowed is denied, or a typed error, by both verbs and in every way to ask."""
+    """Both verbs, however asked, deny what was allowed or raise a typed error."""
     with ground.struck_by(fault) as standing:
         standing.assert_denied(fault.expected, fault.ways)
 
 
 @pytest.mark.parametrize("fault", ONLY_IN_FILES, ids=name_of)
 def test_what_is_of_another_type_or_spelling_denies(file_ground: Ground, fault: Fault) -> None:
-    """A file holds anything in any column: what the registry would not write is not trusted."""
+    """Files accept any value in any column; what the registry would not write is not trusted."""
     with file_ground.struck_by(fault) as standing:
         standing.assert_denied(fault.expected, fault.ways)
 
@@ -63,7 +63,7 @@ def test_what_is_of_another_type_or_spelling_denies(file_ground: Ground, fault: 
 def test_a_time_that_python_has_not_denies(
     server: ServerBackend, ground: Ground, number: int
 ) -> None:
-    """Servers have times beyond Python's calendar, and ones that are none."""
+    """Servers have times beyond Python's calendar, and invalid ones."""
     fault = ONLY_ON_SERVERS[server.name][number]
     with ground.struck_by(fault) as standing:
         standing.assert_denied(fault.expected, fault.ways)
@@ -71,7 +71,7 @@ def test_a_time_that_python_has_not_denies(
 
 @pytest.mark.parametrize("number", range(4))
 def test_a_column_whose_type_somebody_changed_denies(server: ServerBackend, number: int) -> None:
-    """Its values are not what the registry writes, or the server compares them no more."""
+    """The registry would not write its values, or the server no longer compares them."""
     fault = FOR_GOOD[server.name][number]
     with closing(Ground(server)) as ground:
         ground.strike(fault)

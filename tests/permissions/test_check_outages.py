@@ -1,4 +1,4 @@
-"""Outages: where the database cannot be asked, or not in time, nobody is allowed anything."""
+"""Outages: if the database cannot answer, or not in time, nothing is allowed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.files_alone
 
 
-#: What each code becomes.
+#: The error or reason that each code becomes.
 CODES: dict[str, dict[Any, Why | type[CapsuleRegistryError]]] = {
     "sqlite": {
         1: Why.UNREADABLE,
@@ -88,7 +88,7 @@ CODES: dict[str, dict[Any, Why | type[CapsuleRegistryError]]] = {
 
 @pytest.fixture(scope="module")
 def outage_url(backend: Backend) -> Iterator[str]:
-    """The URL of a database in which the check is allowed, for all of them."""
+    """The URL of a database in which the check is allowed, shared by all tests."""
     url = backend.empty_url()
     CapsuleRegistry.open(url, migrate=True).close()
     made = stand(url)
@@ -113,7 +113,7 @@ def engines_of(standing: Standing) -> list[sa.Engine]:
 
 
 class Failing:
-    """Makes statements fail: all of them, or the one at a place."""
+    """Makes all statements fail, or only the one at a given position."""
 
     def __init__(self, standing: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
@@ -131,7 +131,7 @@ class Failing:
         self.count, self._error, self._at = 0, error, at
 
     def _of_lookups(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """Count what is looked up outside of transactions, whose cursors are counted already."""
+        """Count lookups outside transactions; cursors inside are counted already."""
         counting = self._counting(original)
 
         def look_up(scope: PreparedScope, *args: Any, **values: Any) -> Any:
@@ -153,7 +153,7 @@ class Failing:
 def test_a_statement_that_fails_denies(
     standing: Standing, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the code, passing or not, it is a typed error, also where it leaves the verb."""
+    """Whatever the code, retryable or not, it is a typed error, also on leaving the block."""
     failing = Failing(standing, monkeypatch)
     for code, expected in CODES[backend.name].items():
         failing.arm(backend.error(code))
@@ -166,7 +166,7 @@ def test_a_statement_that_fails_denies(
 def test_whichever_statement_fails_nothing_is_made_up(
     standing: Standing, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first, the second …: a typed error, or the answer of a second try; never half a one."""
+    """At any position: a typed error or the answer of a retry, never a partial one."""
     failing = Failing(standing, monkeypatch)
     for way in WAYS:
         failing.arm(None)
@@ -182,7 +182,7 @@ def test_whichever_statement_fails_nothing_is_made_up(
 def test_a_server_that_is_gone_denies(
     server: ServerBackend, standing: Standing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All connections are broken and new ones refused: it cannot be asked, so nobody may."""
+    """With all connections broken and new ones refused, nothing is allowed."""
     url = standing.registry._database.engine.url.render_as_string(hide_password=False)
     for engine in engines_of(standing):
         nowhere = partial(engine.dialect.connect, host="127.0.0.1", port=1)
@@ -201,7 +201,7 @@ def test_a_server_that_is_gone_denies(
 def test_connections_that_broke_once_are_made_again(
     server: ServerBackend, standing: Standing
 ) -> None:
-    """The control: where the server is back, the decision is that of its rows."""
+    """The control: once the server is back, its rows decide again."""
     url = standing.registry._database.engine.url.render_as_string(hide_password=False)
     server.break_connections(url)
 
@@ -211,7 +211,7 @@ def test_connections_that_broke_once_are_made_again(
 def test_a_connection_that_breaks_inside_a_block_denies(
     server: ServerBackend, standing: Standing
 ) -> None:
-    """A snapshot or a transaction cannot go on elsewhere: a typed error leaves the verb."""
+    """A snapshot or transaction cannot move to another connection: it raises a typed error."""
     url = standing.registry._database.engine.url.render_as_string(hide_password=False)
     for way in ("snapshot", "transaction"):
         for verb in VERBS:
@@ -223,19 +223,19 @@ def test_a_connection_that_breaks_inside_a_block_denies(
 
 
 def test_a_pool_that_is_exhausted_denies(standing: Standing) -> None:
-    """No connection becomes free: it cannot be asked, and afterwards it can."""
+    """Without a free connection it denies; afterwards it allows again."""
     with ExitStack() as held:
         for engine in engines_of(standing):
             for _ in range(2):
                 held.enter_context(engine.connect())
-        # What looks up has a connection of its own.
+        # Lookups have a connection of their own.
         standing.assert_denied(RegistryUnavailableError, WAYS[1:])
 
     standing.assert_allowed()
 
 
 def test_a_registry_that_is_closed_denies(standing: Standing) -> None:
-    """Nothing is answered from memory, neither by it nor by a view that it gave."""
+    """Nothing is answered from the cache, neither by it nor by a view that it gave."""
     past = standing.registry.at(revision=standing.revision)
     with standing.registry.snapshot() as snapshot:
         pass
@@ -250,14 +250,14 @@ def test_a_registry_that_is_closed_denies(standing: Standing) -> None:
 
 
 def test_inside_its_own_transaction_the_registry_denies(standing: Standing) -> None:
-    """It would not see what the transaction has done, so it refuses to be asked."""
+    """It would not see the transaction's changes, so it refuses to answer."""
     with standing.registry.transaction() as transaction:
         assert transaction.is_allowed(*QUESTION)
         standing.assert_denied(TransactionInProgressError, ("registry", "snapshot", *PAST))
 
 
 def test_a_namespace_that_was_dropped_denies(url: str) -> None:
-    """There is nobody left to be asked, in any way."""
+    """No way to ask allows anything once the namespace is gone."""
     with closing(stand(url)) as standing, RegistryAdmin.open(url) as admin:
         standing.assert_allowed()
         standing.registry.unregister("alpha")
@@ -269,7 +269,7 @@ def test_a_namespace_that_was_dropped_denies(url: str) -> None:
 
 @pytest.mark.parametrize("seconds", [0, -1, 1e-9])
 def test_an_answer_that_comes_too_late_denies(standing: Standing, seconds: float) -> None:
-    """However it was going to be; an hour is time enough."""
+    """Whatever it would have been; with an hour's timeout it is in time."""
     in_time, late = timedelta(hours=1), timedelta(seconds=seconds)
 
     assert all(is_yes(answer) for _, answer in standing.answers(timeout=in_time))
@@ -279,7 +279,7 @@ def test_an_answer_that_comes_too_late_denies(standing: Standing, seconds: float
 def test_a_slow_answer_is_late_by_the_clock_that_nobody_sets(
     standing: Standing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two seconds unless said otherwise: at that it is in time, and after it too late."""
+    """The default is two monotonic seconds: exactly two are in time, more are too late."""
     times = chain([100.0, 102.0, 200.0, 202.001], count(300.0, 2.001))
     clock = SimpleNamespace(monotonic=lambda: next(times))
     for module in ("api.reads", "lookups.fast_path"):
@@ -293,7 +293,7 @@ def test_a_slow_answer_is_late_by_the_clock_that_nobody_sets(
 
 @pytest.mark.parametrize("content", [b"garbage" * 1000, b"SQLite format 3\0" + b"\xff" * 8000])
 def test_a_file_that_became_garbage_denies(sqlite: SqliteBackend, content: bytes) -> None:
-    """What is no database any more is said to be none, or corrupt."""
+    """A file that is no longer a database is reported as such, or as corrupt."""
     url = sqlite.new_url()
     with closing(stand(url)) as standing:
         standing.assert_allowed()
@@ -307,7 +307,7 @@ def test_a_file_that_became_garbage_denies(sqlite: SqliteBackend, content: bytes
 
 @pytest.mark.parametrize("is_replaced", [False, True])
 def test_a_file_that_is_gone_denies(sqlite: SqliteBackend, is_replaced: bool) -> None:
-    """Where it stood there is nothing, or an empty file: nobody is registered there."""
+    """If the file is missing, or replaced by an empty one, nothing is allowed."""
     url = sqlite.new_url()
     with closing(stand(url)) as standing:
         standing.assert_allowed()

@@ -1,4 +1,4 @@
-"""Questions that make no sense: whatever the arguments, the answer is no, and never an error."""
+"""Malformed questions: whatever the arguments, the answer is no, and never an error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.files_alone
 
 
 class Everything(str):
-    """A text that claims to be every other one, and can be no key."""
+    """A text that claims to equal every other one, and cannot be hashed."""
 
     __slots__ = ()
 
@@ -31,7 +31,7 @@ class Everything(str):
 
 
 class Network(str):
-    """A text that claims to be the key that `kv` is, and equal to everything."""
+    """A text that claims to be the key `kv`, and to equal everything."""
 
     __slots__ = ()
 
@@ -43,7 +43,7 @@ class Network(str):
 
 
 class Sly(UUID):
-    """A UUID of another class, which is one all the same."""
+    """A valid UUID of another class."""
 
 
 QUESTIONS: dict[Why, list[tuple[Any, ...]]] = {
@@ -121,7 +121,7 @@ QUESTIONS: dict[Why, list[tuple[Any, ...]]] = {
 
 @pytest.fixture(scope="module")
 def standing(backend: Backend) -> Iterator[Standing]:
-    """A registry in which the right question is allowed; nobody here changes anything."""
+    """A registry in which the correct question is allowed, and which no test here changes."""
     made = stand(backend.new_url())
     yield made
     made.close()
@@ -129,7 +129,7 @@ def standing(backend: Backend) -> Iterator[Standing]:
 
 @pytest.mark.parametrize("why", QUESTIONS)
 def test_whatever_is_wrong_with_the_question_denies(standing: Standing, why: Why) -> None:
-    """In every way to ask, by both verbs, and none raises; the right question is allowed."""
+    """Both verbs, however asked, never raise; the correct question is allowed."""
     standing.assert_allowed()
     owner = None if why is Why.UNKNOWN_UUID else CapsuleId("alpha")
     expected = Decision(allowed=False, why=why, capsule_id=owner, revision=standing.revision)
@@ -143,13 +143,13 @@ def test_whatever_is_wrong_with_the_question_denies(standing: Standing, why: Why
 
 @pytest.mark.parametrize("uuid", [str(SESSION), str(SESSION).upper(), Sly(int=SESSION.int)])
 def test_a_uuid_is_what_it_says(standing: Standing, uuid: Any) -> None:
-    """As text of either case, or of a class of the caller's own: the control of the others."""
+    """The control: text of either case, and a caller's UUID subclass, are accepted."""
     for way in WAYS:
         assert is_yes(standing.ask(way, "check", uuid, "kv", "key")), way
 
 
 def test_yes_and_no_are_told_apart() -> None:
-    """What the tests of faults take for a denial is one: the control of their judgement."""
+    """The control: what the fault tests take for a denial is one."""
     yes, no = Decision(allowed=True, why=Why.GRANTED), Decision(allowed=False, why=Why.NOT_READY)
     half = no.model_copy(update={"grant": "key"})
 
@@ -160,7 +160,7 @@ def test_yes_and_no_are_told_apart() -> None:
 
 
 def test_the_reasons_have_names_that_stay() -> None:
-    """They are printed, logged and compared by others."""
+    """Their values are stable, since others print, log and compare them."""
     assert [
         "granted",
         "unknown_uuid",
@@ -175,7 +175,7 @@ def test_the_reasons_have_names_that_stay() -> None:
 
 
 def test_a_decision_is_a_frozen_value(standing: Standing) -> None:
-    """It cannot be changed into another one, and goes through JSON as it is."""
+    """It cannot be modified, and survives a round trip through JSON."""
     decision = standing.registry.check(*QUESTION)
 
     with pytest.raises(ValidationError):

@@ -1,4 +1,4 @@
-"""Decisions: who may do what, by the UUID, its lease, the capsule's state and its grants."""
+"""Decisions: who may do what, by UUID, lease, the capsule's state and its grants."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ CAPABILITIES: dict[str, Any] = {
 
 @pytest.fixture
 def standing(url: str, clock: Clock) -> Iterator[Standing]:
-    """A registry in which `SESSION` may ask for `key`, by a lease and with a clock of its own."""
+    """A registry in which a leased `SESSION` may ask for `key`, with a clock of its own."""
     made = stand(url, clock=clock)
     yield made
     made.close()
 
 
 def may(capability: str, *values: str) -> CapsuleManifest:
-    """Return the manifest of a capsule that may do this alone."""
+    """Return the manifest of a capsule with this grant alone."""
     return make_manifest("alpha", capabilities={capability: list(values)})
 
 
@@ -90,7 +90,7 @@ def granted(grant: str, revision: int) -> Decision:
 def test_what_a_grant_covers_is_allowed(
     registry: CapsuleRegistry, question: tuple[str, ...], grant: str
 ) -> None:
-    """The decision names the capsule, the first entry that covers, and the revision."""
+    """The decision names the capsule, the first covering entry and the revision."""
     registry.register(make_manifest("alpha", capabilities=CAPABILITIES), uuids=[SESSION])
 
     assert granted(grant, 2) == registry.check(SESSION, *question)
@@ -99,7 +99,7 @@ def test_what_a_grant_covers_is_allowed(
     assert granted(grant, 2) == registry.at(revision=2).check(SESSION, *question)
 
 
-#: What happens, and what is decided from then on: after a minute each.
+#: Each change, one minute apart, and the decision from then on.
 STEPS: list[tuple[Callable[[CapsuleRegistry], object], Why]] = [
     (lambda r: r.register(may("net", "key")), Why.UNKNOWN_UUID),
     (lambda r: r.register_uuid(SESSION, "alpha"), Why.NOT_GRANTED),
@@ -122,7 +122,7 @@ STEPS: list[tuple[Callable[[CapsuleRegistry], object], Why]] = [
 
 
 def test_each_revision_decides_as_it_did_then(registry: CapsuleRegistry, clock: Clock) -> None:
-    """What was decided live after each step is what is told of that revision and that time."""
+    """The live decision after each step is also that of its revision and time."""
     then: list[tuple[datetime, Decision]] = []
     for step, why in STEPS:
         clock.step(MINUTE)
@@ -146,7 +146,7 @@ def test_each_revision_decides_as_it_did_then(registry: CapsuleRegistry, clock: 
 def test_a_lease_decides_until_the_moment_at_which_it_ends(
     registry: CapsuleRegistry, clock: Clock
 ) -> None:
-    """A microsecond before it is allowed, at that moment not, reaped or not, then or now."""
+    """Allowed a microsecond before its end, denied at its end, reaped or not, live or past."""
     registry.register(may("kv", "key"))
     lease = registry.leases.open("worker", MINUTE, renew=False)
     lease.register_uuid(SESSION, "alpha")
@@ -158,7 +158,7 @@ def test_a_lease_decides_until_the_moment_at_which_it_ends(
     assert granted("key", 4) == registry.check(*QUESTION)
     clock.now = end
     assert denied(Why.UNKNOWN_UUID, 4) == registry.check(*QUESTION)
-    clock.now = end - MINUTE / 2  # Nobody believes a clock that is set back.
+    clock.now = end - MINUTE / 2  # A clock that is set back is not believed.
     assert False is registry.is_allowed(*QUESTION)
     clock.now = end + MINUTE
     for _ in range(2):
@@ -175,7 +175,7 @@ def test_a_lease_decides_until_the_moment_at_which_it_ends(
 
 
 def test_a_lease_that_was_closed_decided_until_then(standing: Standing, clock: Clock) -> None:
-    """Its UUIDs go with it, and the past still knows them."""
+    """Its UUIDs go with it, but past answers still know them."""
     registry, then = standing.registry, clock.now
     clock.step(MINUTE)
     assert standing.lease is not None
@@ -190,7 +190,7 @@ def test_a_lease_that_was_closed_decided_until_then(standing: Standing, clock: C
 def test_a_clock_that_is_behind_gives_no_lease_more_time(
     standing: Standing, url: str, clock: Clock
 ) -> None:
-    """No process takes it to be earlier than the last commit, whatever its own clock says."""
+    """No process takes the time to be before the last commit, whatever its clock says."""
     now = clock.now
     behind = CapsuleRegistry.open(url, clock=lambda: now)
     assert behind.is_allowed(*QUESTION)
@@ -202,7 +202,7 @@ def test_a_clock_that_is_behind_gives_no_lease_more_time(
 
 
 def test_a_snapshot_decides_as_of_its_moment(standing: Standing, clock: Clock) -> None:
-    """Whatever commits meanwhile, and however late it gets; afterwards nothing is left of it."""
+    """Whatever commits meanwhile and however late; afterwards its decisions are not kept."""
     registry = standing.registry
     with registry.snapshot() as view:
         registry.set_state("alpha", "failed")
@@ -212,7 +212,7 @@ def test_a_snapshot_decides_as_of_its_moment(standing: Standing, clock: Clock) -
 
 
 def test_a_transaction_decides_by_what_it_has_done(standing: Standing) -> None:
-    """It sees its own changes as of the revision before it, and no denial dooms it."""
+    """It sees its own changes as of the revision before, and a denial does not doom it."""
     with standing.registry.transaction() as transaction:
         assert granted("key", 5) == transaction.check(*QUESTION)
         transaction.set_state("alpha", "failed")
@@ -226,7 +226,7 @@ def test_a_transaction_decides_by_what_it_has_done(standing: Standing) -> None:
 
 
 def test_what_a_doomed_transaction_granted_is_not_granted(standing: Standing) -> None:
-    """What was rolled back was never there, then or now."""
+    """Rolled back changes never counted, then or now."""
     registry = standing.registry
     with pytest.raises(TransactionDoomedError), registry.transaction() as transaction:
         transaction.register(make_manifest("gamma", capabilities=CAPABILITIES))
@@ -240,7 +240,7 @@ def test_what_a_doomed_transaction_granted_is_not_granted(standing: Standing) ->
 
 
 def test_what_another_capsule_or_namespace_may_is_its_own(standing: Standing, url: str) -> None:
-    """The same UUID, lease and id elsewhere give nothing here, grants and state neither."""
+    """Equal UUIDs, leases and ids elsewhere give no grants and no state here."""
     everything = make_manifest("alpha", capabilities=CAPABILITIES)
     with CapsuleRegistry.open(url, namespace="other") as other:
         lease = other.leases.open("worker", renew=False)
@@ -276,7 +276,7 @@ def test_what_another_capsule_or_namespace_may_is_its_own(standing: Standing, ur
 def test_what_cannot_be_read_while_deciding_denies(
     standing: Standing, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """Wherever it goes wrong: no yes, no error of the caller's, and no transaction is doomed."""
+    """It neither allows, nor raises, nor dooms a transaction, wherever reading fails."""
     assert standing.registry.is_allowed(*QUESTION)  # The control.
 
     def fail(*_: object) -> None:

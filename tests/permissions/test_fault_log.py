@@ -1,4 +1,4 @@
-"""A fault that denies is logged with its exception, and not on every message."""
+"""A fault that denies is logged with its exception, but not on every message."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def a_bug(*_: object) -> bool:
 def test_a_bug_of_ours_denies_and_is_logged_with_its_exception(
     registry: CapsuleRegistry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What fails while deciding denies in every way to ask; a WARNING says why and for whom."""
+    """A failure while deciding denies in every way to ask, and a WARNING says why and for whom."""
     monkeypatch.setitem(rules.RULES, "net", replace(rules.RULES["net"], understand=a_bug))
     registry.register(make_manifest("beta", capabilities={"net": ["a.example"]}), uuids=[])
     registry.register_uuid(SESSION, "beta")
@@ -73,7 +73,7 @@ def test_it_is_logged_once_for_each_subject_in_a_minute(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Ten denials of two senders are two lines, and after a minute the next is a line again."""
+    """Ten denials of two senders give two lines; after a minute the next is logged again."""
     backend.tamper(url, "UPDATE capsules SET registered_revision = 'a word'")
     for _ in range(5):
         assert not registry.is_allowed(SESSION, "kv", "key")

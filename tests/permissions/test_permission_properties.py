@@ -1,4 +1,4 @@
-"""Properties of the rules: what holds of every entry and every value."""
+"""Properties of the rules that hold for every entry and every value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOPICS = ("ipc_publish", "ipc_subscribe")
 
 
 def covers(capability: str, entry: str, value: str) -> bool:
-    """Say whether *entry* alone covers *value*."""
+    """Return whether *entry* alone covers *value*."""
     return covering(capability, [entry], value) is not None
 
 
@@ -46,7 +46,7 @@ WORDS = st.lists(st.sampled_from(["a", "b", "*", "", "ab", "\n"]), min_size=1, m
 def test_a_covered_topic_matches_as_a_regular_expression(
     capability: str, entry: str, topic: str
 ) -> None:
-    """Said the other way: `*` is one or more characters other than a dot."""
+    """The rule restated: `*` is one or more characters other than a dot."""
     wanted = [r"[^.]+" if word == "*" else re.escape(word) for word in entry.split(".")]
     is_whole = all(entry.split(".")) and all(topic.split("."))
     expected = is_whole and re.fullmatch(r"\.".join(wanted), topic) is not None
@@ -56,7 +56,7 @@ def test_a_covered_topic_matches_as_a_regular_expression(
 
 @given(WORDS.map(" ".join), WORDS.map(" ".join))
 def test_a_covered_command_has_the_words_of_the_entry(entry: str, command: str) -> None:
-    """Said the other way: split at single spaces, it begins with the words of the entry."""
+    """The rule restated: split at single spaces, it begins with the words of the entry."""
     words, begun = command.split(" "), entry.split(" ")
     expected = bool(command and entry) and begun == words[: len(begun)]
 

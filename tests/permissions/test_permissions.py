@@ -13,7 +13,7 @@ from capsule_registry.permissions.rules import RULES, covering, is_understood
 FLAGS = ("allow_prompt_injection", "uplink")
 TOPICS = ("ipc_publish", "ipc_subscribe")
 PATHS = ("fs_read", "fs_write")
-#: A value that each capability takes, and an entry that covers it.
+#: For each capability a valid value and an entry that covers it.
 SAMPLES: dict[str, tuple[str | None, str]] = {
     **dict.fromkeys(FLAGS, (None, "true")),
     **dict.fromkeys(TOPICS, ("a.b", "a.b")),
@@ -27,7 +27,7 @@ SAMPLES: dict[str, tuple[str | None, str]] = {
 
 
 class Liar(str):
-    """A text that claims to be, to hold and to begin with whatever it is asked."""
+    """A text that claims to be, to contain and to begin with whatever it is asked."""
 
     __slots__ = ()
 
@@ -47,13 +47,13 @@ class Liar(str):
 
 
 class Name(StrEnum):
-    """Texts as programs hand them in."""
+    """Values as text of another class, as programs pass them."""
 
     KEY = "key"
 
 
 def covers(capability: str, entry: str, value: object) -> bool:
-    """Say whether *entry* alone covers *value*; what is covered must be understood too."""
+    """Return whether *entry* alone covers *value*; a covered value must also be understood."""
     found = covering(capability, [entry], value)
     assert found in (None, entry)
     assert found is None or is_understood(capability, value)
@@ -67,7 +67,7 @@ def test_these_are_the_capabilities() -> None:
 
 @pytest.mark.parametrize("capability", SAMPLES)
 def test_each_capability_can_be_granted_and_is_not_without_an_entry(capability: str) -> None:
-    """The entry that covers is named, first come; no entries and empty ones grant nothing."""
+    """The first covering entry is named; none and empty entries grant nothing."""
     value, entry = SAMPLES[capability]
 
     others = [] if capability == "net_bind" else ["other"]
@@ -82,7 +82,7 @@ def test_each_capability_can_be_granted_and_is_not_without_an_entry(capability: 
     "capability", ["", "NET", "net ", " net", "nets", "*", "true", "кv", "kv\0"]
 )
 def test_there_is_no_other_capability(capability: str) -> None:
-    """A name that is not exactly one of them is covered by nothing, whatever is asked."""
+    """Any other name is covered by nothing, whatever the value."""
     for value, entry in SAMPLES.values():
         assert None is covering(capability, [entry, "*", "true"], value)
         assert not is_understood(capability, value)
@@ -109,7 +109,7 @@ def test_there_is_no_other_capability(capability: str) -> None:
 )
 @pytest.mark.parametrize("capability", [name for name in SAMPLES if name != "net_bind"])
 def test_a_value_that_is_no_text_is_not_understood(capability: str, value: object) -> None:
-    """Bytes, numbers, truth values, lists and whatever else cover nothing, and raise nothing."""
+    """Bytes, numbers, booleans, lists and the like are covered by nothing, and raise nothing."""
     entries = [SAMPLES[capability][1], "*", "true", "key", "1", "True"]
 
     assert (False, None) == (is_understood(capability, value), covering(capability, entries, value))
@@ -122,7 +122,7 @@ def test_a_value_that_is_no_text_is_not_understood(capability: str, value: objec
 def test_a_value_that_is_missing_or_has_a_nul_is_not_understood(
     capability: str, value: Any
 ) -> None:
-    """None, the empty text and U+0000 cover nothing, not even by an entry that is the same."""
+    """None, empty text and U+0000 are not covered, not even by an equal entry."""
     entries = [SAMPLES[capability][1], "*", "/", "git"]
 
     assert (False, None) == (is_understood(capability, value), covering(capability, entries, value))
@@ -144,13 +144,13 @@ def test_a_value_that_is_missing_or_has_a_nul_is_not_understood(
 def test_a_text_that_lies_is_taken_for_what_it_holds(
     capability: str, entry: str, value: str
 ) -> None:
-    """A subclass of `str` that claims to equal everything is covered no better than its text."""
+    """A `str` subclass that claims to equal everything is covered only as its text is."""
     assert not covers(capability, entry, value)
     assert not covers(capability, entry, Liar(value))
 
 
 def test_a_text_of_another_class_is_a_text() -> None:
-    """A `StrEnum` is covered by what covers its text: the control of the liar."""
+    """The control of the liar: a `StrEnum` is covered as its text is."""
     assert covers("kv", "key", Name.KEY)
 
 
@@ -171,13 +171,13 @@ def test_a_text_of_another_class_is_a_text() -> None:
 def test_a_flag_is_asked_for_without_a_value(
     capability: str, entry: str, value: Any, expected: bool
 ) -> None:
-    """Only `true` grants it, and any value at all is a misunderstanding."""
+    """Only `true` grants it, and any value at all is not understood."""
     assert expected == covers(capability, entry, value)
 
 
 @pytest.mark.parametrize("value", [None, "", "0.0.0.0:80", 80, b"x", object()], ids=repr)
 def test_binding_asks_for_nothing_in_particular(value: object) -> None:
-    """One entry that is not empty grants it, and the value is not looked at."""
+    """Any non-empty entry grants it, and the value is not looked at."""
     assert covers("net_bind", "anything", value)
     assert not covers("net_bind", "", value)
 
@@ -216,7 +216,7 @@ def test_binding_asks_for_nothing_in_particular(value: object) -> None:
 def test_topics_are_compared_segment_by_segment(
     capability: str, entry: str, topic: str, expected: bool
 ) -> None:
-    """`*` stands for one segment in the entry alone, and an empty segment is never covered."""
+    """`*` matches one segment, in the entry only; an empty segment is never covered."""
     assert expected == covers(capability, entry, topic)
 
 
@@ -246,7 +246,7 @@ def test_topics_are_compared_segment_by_segment(
 def test_a_command_begins_with_the_entry_and_a_space(
     entry: str, command: str, expected: bool
 ) -> None:
-    """It equals the entry or goes on after one space, and nothing else ends the entry."""
+    """It equals the entry or continues after one space; nothing else ends the entry."""
     assert expected == covers("host_process", entry, command)
 
 
@@ -278,5 +278,5 @@ def test_a_higher_level_includes_those_below(entry: str, level: str) -> None:
     ],
 )
 def test_a_key_equals_the_entry(entry: str, key: str, expected: bool) -> None:
-    """Character by character, and `*` alone stands for every key."""
+    """Keys are compared character by character, and only the entry `*` covers every key."""
     assert expected == covers("kv", entry, key)

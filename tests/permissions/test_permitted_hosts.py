@@ -1,4 +1,4 @@
-"""The rule of hosts: what one program reads there and another does not."""
+"""The rule of hosts, above all of those that programs read differently."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from capsule_registry.permissions.rules import covering, is_understood
 
 
 def covers(capability: str, entry: str, value: str) -> bool:
-    """Say whether *entry* alone covers *value*."""
+    """Return whether *entry* alone covers *value*."""
     return covering(capability, [entry], value) is not None
 
 
@@ -61,14 +61,14 @@ def covers(capability: str, entry: str, value: str) -> bool:
     ],
 )
 def test_a_host_is_the_entry_or_below_it(entry: str, value: str, expected: bool) -> None:
-    """The host, or that of the URL, equals the entry or ends in a dot and the entry."""
+    """The host, or the URL's host, equals the entry or ends in a dot and the entry."""
     assert expected == covers("net", entry, value)
 
 
 @pytest.mark.parametrize(
     "value",
     [
-        # Another host, which only looks like the one that was granted.
+        # Another host that only looks like the granted one.
         "http://good.com@evil.com/",
         "http://good.com:80@evil.com/",
         "http://evil.com@a@good.com/",
@@ -83,7 +83,7 @@ def test_a_host_is_the_entry_or_below_it(entry: str, value: str, expected: bool)
         "http://evil.com#.good.com",
         "http://evil.com/://good.com",
         "evil.com/http://good.com",
-        # A backslash ends the host for browsers and for the original, and not for others.
+        # A backslash ends the host for browsers and the original, but not for others.
         r"http://evil.com\@good.com/",
         r"http://evil.com\.good.com/",
         r"http://good.com\@evil.com/",
@@ -107,7 +107,7 @@ def test_a_host_is_the_entry_or_below_it(entry: str, value: str, expected: bool)
         "g\u043e\u043ed.com",
         "good.com\u200b",
         "go\u00adod.com",
-        # Ports that are none.
+        # Invalid ports.
         "http://good.com:80:80/",
         "http://good.com:99999/",
         "http://good.com:-1/",
@@ -115,7 +115,7 @@ def test_a_host_is_the_entry_or_below_it(entry: str, value: str, expected: bool)
         "http://good.com:\uff18\uff10/",
         "http://good.com:80@/",
         "good.com:80",
-        # Brackets, and what an address of IPv6 may have behind it.
+        # Brackets, and what may follow an IPv6 address.
         "[good.com]",
         "http://[good.com]/",
         "http://[v1.good.com]/",
@@ -156,14 +156,14 @@ def test_a_host_is_the_entry_or_below_it(entry: str, value: str, expected: bool)
     ids=ascii,
 )
 def test_what_only_looks_like_a_granted_host_is_denied(value: str) -> None:
-    """Whatever two programs could read as two hosts is not covered."""
+    """Nothing that two programs could read as two hosts is covered."""
     assert covers("net", "good.com", "https://a.good.com/")  # The control.
     assert not covers("net", "good.com", value)
 
 
 @pytest.mark.parametrize("character", " \t\r\n\"#%&'()*+,/:;<=>?@[\\]^`{|}\0\x7f\u00a0\u2028")
 def test_what_no_host_has_is_no_part_of_one(character: str) -> None:
-    """A host with such a character is not understood, so not even `*` covers it."""
+    """A host with an invalid character is not understood, so not even `*` covers it."""
     for value in (f"evil.com{character}.good.com", f"good.com{character}", f"{character}.good.com"):
         assert not covers("net", "good.com", value)
         assert not covers("net", "*", value)
@@ -174,14 +174,14 @@ def test_what_no_host_has_is_no_part_of_one(character: str) -> None:
     "value", ["http://", "http:///a", "http://@", "://", "::1%eth0", "[::1%a]"]
 )
 def test_what_has_no_host_is_not_covered_by_any(value: str) -> None:
-    """Not even `*` covers it, nor an entry of the same text or of none."""
+    """Neither `*` covers it, nor an equal or empty entry."""
     assert not is_understood("net", value)
     for entry in ("*", value, ""):
         assert not covers("net", entry, value)
 
 
 def test_a_letter_that_is_none_of_ascii_stays_what_it_is() -> None:
-    """The sign for kelvin becomes a `k` in Python's lower case, and in ASCII's it does not."""
+    """Only ASCII is lowercased: Python would turn the kelvin sign into `k`."""
     assert covers("net", "kernel.org", "https://KERNEL.org/")
     assert not covers("net", "kernel.org", "\u212aernel.org")
     assert not covers("net", "kernel.org", "https://\u212aernel.org/")
@@ -191,7 +191,7 @@ def test_a_letter_that_is_none_of_ascii_stays_what_it_is() -> None:
     "value", ["http://evil.com[::1]/", "http://[::1]evil.com/", "http://[::1]:80evil.com/", "[::1]"]
 )
 def test_an_address_in_brackets_stands_alone(value: str) -> None:
-    """What stands before or behind the brackets makes another host of it."""
+    """Text before or after the brackets makes it another host."""
     assert covers("net", "::1", "http://user@[::1]:80/")  # The control.
     assert not covers("net", "::1", value)
 
@@ -218,7 +218,7 @@ def hosts_in(value: str) -> set[str]:
 @example(r"http://evil.com\@good.com", "good.com")
 @example("::1%x.good.com", "good.com")
 def test_nothing_without_the_entry_as_its_end_is_covered(value: str, entry: str) -> None:
-    """Whichever host a program reads in it, it is the entry, or ends in a dot and the entry."""
+    """Every host that a program could read in it is the entry, or ends in a dot and the entry."""
     if covers("net", entry, value):
         for host in hosts_in(value):
             bare = host.removeprefix("[").removesuffix("]")

@@ -10,7 +10,7 @@ from capsule_registry.permissions.rules import covering, is_understood
 
 
 def covers(capability: str, entry: str, value: str) -> bool:
-    """Say whether *entry* alone covers *value*."""
+    """Return whether *entry* alone covers *value*."""
     return covering(capability, [entry], value) is not None
 
 
@@ -61,7 +61,7 @@ PATH_ROWS = [
     ("workspace://src/*", "workspace://src/a", False),
     ("/*", "/etc", False),
     ("", "workspace://a", False),
-    # An entry that is not understood covers nothing.
+    # An invalid entry covers nothing.
     ("workspace://src/../b", "workspace://b", False),
     ("workspace://./src", "workspace://src", False),
     ("workspace://src//", "workspace://src", False),
@@ -70,7 +70,7 @@ PATH_ROWS = [
     ("//", "/", False),
     ("/..", "/", False),
 ]
-#: Of the path that is granted, what stands behind it.
+#: Suffixes of the granted path.
 DETOURS = [
     *("..", "../b", "a/..", "a/../b", "a/../../b", ".", "./a", "a/.", "a//b", "/a", "a/", ""),
     *("%2e%2e", "%2e%2e/b", "a%2fb", "%", "a/%00", "..%2f", "\\", "..\\b", "a\\..\\b", "a\0", "\0"),
@@ -90,7 +90,7 @@ def test_a_path_is_the_entry_or_below_it(
 @pytest.mark.parametrize("root", ["workspace://", "workspace://src/", "/", "/src/"])
 @pytest.mark.parametrize("detour", DETOURS, ids=ascii)
 def test_a_path_that_goes_astray_is_denied(capability: str, root: str, detour: str) -> None:
-    """`..`, `.`, an empty component, `%`, a backslash or NUL: not even the root covers it."""
+    """Not even the root covers `..`, `.`, an empty component, `%`, a backslash or NUL."""
     scheme = root.removesuffix("src/")
     assert covers(capability, root, f"{root}a/b")  # The control.
     if (root, detour) not in ((scheme, ""), ("workspace://", "")):
@@ -108,7 +108,7 @@ TRAILS = st.builds(
 
 @given(TRAILS, TRAILS)
 def test_a_covered_path_begins_with_the_entry(entry: str, path: str) -> None:
-    """Text for text up to a slash, and nowhere does it go up."""
+    """It has the entry's text up to a slash, and never goes up."""
     if entry != "*" and covers("fs_read", entry, path):
         root = entry if entry.endswith("/") else f"{entry}/"
         assert path == entry or f"{path}/".startswith(root)

@@ -1,4 +1,4 @@
-"""Many at once: in revisions of a thousand, read as they are needed, in memory that stays small."""
+"""Bulk changes: revisions of a thousand, input read as needed, and bounded memory."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from support.backends import SqliteBackend
 
 
-# Python warns of a fork where there are threads.
+# Python warns of a fork beside threads.
 pytestmark = [pytest.mark.files_alone, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 
 @pytest.fixture
 def by_three(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let three be the most that is put into one revision."""
+    """Put at most three into one revision."""
     monkeypatch.setattr(Writes, "_max_per_revision", 3)
 
 
@@ -45,7 +45,7 @@ def uuid_lines(count: int) -> Iterator[str]:
 
 
 def test_a_thousand_make_one_revision(registry: CapsuleRegistry) -> None:
-    """One more makes a second; the records come back in order."""
+    """One more makes a second; the records are returned in order."""
     found = registry.register_many(make_manifest(f"c{number}") for number in range(1001))
 
     assert [f"c{number}" for number in range(1001)] == [one.id for one in found]
@@ -55,7 +55,7 @@ def test_a_thousand_make_one_revision(registry: CapsuleRegistry) -> None:
 
 
 def test_each_is_registered_as_register_does(registry: CapsuleRegistry) -> None:
-    """With uplinks, what was filed before, and the very object; none at all is no revision."""
+    """With uplinks, earlier reservations and the very object; no capsules, no revision."""
     capsule, early = OriginalCapsule("own", uplink=[CLI]), make_uplink()
     registry.register_uplink("own", early)
     head = registry.history.revision
@@ -72,7 +72,7 @@ def test_each_is_registered_as_register_does(registry: CapsuleRegistry) -> None:
 
 
 def test_an_error_undoes_its_own_revision_alone(registry: CapsuleRegistry, by_three: None) -> None:
-    """Those before it stay, those after it are not looked at, and none is half there."""
+    """Earlier revisions stay, later capsules are not read, and none is half registered."""
     registry.register(make_manifest("c4"))
     given = manifests(9)
 
@@ -85,7 +85,7 @@ def test_an_error_undoes_its_own_revision_alone(registry: CapsuleRegistry, by_th
 
 
 def test_what_is_given_is_read_as_it_is_needed(registry: CapsuleRegistry, by_three: None) -> None:
-    """Nothing is held while the next ones are made, which may use the registry itself."""
+    """Nothing is locked while the next capsules are made, so making them may use the registry."""
 
     def given() -> Iterator[CapsuleManifest]:
         for number, manifest in enumerate(manifests(7)):
@@ -97,7 +97,7 @@ def test_what_is_given_is_read_as_it_is_needed(registry: CapsuleRegistry, by_thr
 
 
 def test_a_transaction_makes_one_revision_of_all(registry: CapsuleRegistry, by_three: None) -> None:
-    """However many there are, they are done together or not at all."""
+    """Any number of capsules is registered together or not at all."""
     with registry.transaction() as transaction:
         transaction.register_many(manifests(7))
         transaction.import_lines(uuid_lines(7))
@@ -110,7 +110,7 @@ def test_a_transaction_makes_one_revision_of_all(registry: CapsuleRegistry, by_t
 
 
 def test_lines_make_revisions_too(registry: CapsuleRegistry, by_three: None) -> None:
-    """What was imported before a line that is none stays; the rest of its revision does not."""
+    """Revisions imported before an invalid line stay; the rest of its own does not."""
     lines = [*uuid_lines(8)]
     lines[6] = "{"
 
@@ -123,7 +123,7 @@ def test_lines_make_revisions_too(registry: CapsuleRegistry, by_three: None) -> 
 
 
 def statements_of(url: str, work: Callable[[CapsuleRegistry], object]) -> int:
-    """Return how many statements *work* puts to a new database, and see that all is well."""
+    """Return how many statements *work* runs on a new database, which then verifies."""
     seen: list[str] = []
     with CapsuleRegistry.open(url) as registry:
         watch_statements(registry._database.engine, lambda _, statement, __: seen.append(statement))
@@ -134,7 +134,7 @@ def statements_of(url: str, work: Callable[[CapsuleRegistry], object]) -> int:
 
 
 def exported(url: str, count: int) -> list[str]:
-    """Return lines of capsules with an uplink, an uplink by hand, and a UUID each."""
+    """Return exported lines of capsules, each with a declared uplink, one by hand, and a UUID."""
     with CapsuleRegistry.open(url) as registry:
         for number, manifest in enumerate(manifests(count)):
             registry.register(manifest, uuids=[uuid4()])
@@ -143,7 +143,7 @@ def exported(url: str, count: int) -> list[str]:
 
 
 def test_an_import_takes_as_many_statements_however_many_lines(sqlite: SqliteBackend) -> None:
-    """Of each kind the lines are looked up together, and written together."""
+    """Lines of one kind are looked up and written together."""
     few, many = (exported(sqlite.new_url(), count) for count in (2, 20))
 
     assert statements_of(sqlite.new_url(), lambda target: target.import_lines(few)) == (
@@ -168,7 +168,7 @@ def test_a_sync_takes_as_many_statements_however_many_are_new(
 
 
 def peak_of(work: Callable[[], object]) -> int:
-    """Return how much memory *work* had at most."""
+    """Return the peak memory of *work* in bytes."""
     tracemalloc.start()
     try:
         work()
@@ -190,7 +190,7 @@ def add_capsules(registry: CapsuleRegistry, numbers: range) -> None:
 
 @pytest.mark.stress
 def test_the_memory_of_an_export_does_not_grow(sqlite: SqliteBackend) -> None:
-    """Three times as many capsules need no more than what their rows without manifests take."""
+    """Three times as many capsules add only the memory of their rows without manifests."""
     count = 1000
     with CapsuleRegistry.open(sqlite.new_url()) as registry:
         add_capsules(registry, range(count))
@@ -201,7 +201,7 @@ def test_the_memory_of_an_export_does_not_grow(sqlite: SqliteBackend) -> None:
         held = peak_of(lambda: [*registry.export_lines()])
 
     assert many - few < 2 * count * 400
-    assert held - few > 2 * count * 50  # The control: lines that are kept are seen.
+    assert held - few > 2 * count * 50  # The control: kept lines do show.
 
 
 def test_the_memory_of_an_import_does_not_grow(
@@ -220,4 +220,4 @@ def test_the_memory_of_an_import_does_not_grow(
             at_once = peak_of(lambda: transaction.import_lines(uuid_lines(480)))
 
     assert many < 2 * few
-    assert at_once > 3 * few  # The control: in one revision all of it is held.
+    assert at_once > 3 * few  # The control: one revision holds all.

@@ -1,4 +1,4 @@
-"""Registering capsules, finding them and letting them go."""
+"""Registering, finding and unregistering capsules."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CYCLE.append(CYCLE)
 def test_a_registered_capsule_has_all_that_was_given(
     registry: CapsuleRegistry, clock: Clock
 ) -> None:
-    """`register` returns the record, and `get` finds an equal one, whatever the process."""
+    """`register` returns a record equal to that which `get` finds in any process."""
     text = make_text("alpha", "# kept\r\n")
     capsule = SimpleNamespace(
         manifest=CapsuleManifest.parse(text), source_dir="/srv/alpha", state="loading"
@@ -66,7 +66,7 @@ def test_a_registered_capsule_has_all_that_was_given(
 
 
 def test_every_listing_is_in_order_of_registration(registry: CapsuleRegistry) -> None:
-    """Ids, records and iteration come in the order of registration, not of names."""
+    """Ids, records and iteration are in registration order, not by name."""
     for name in ("zeta", "alpha", "mid"):
         registry.register(make_manifest(name))
 
@@ -80,7 +80,7 @@ def test_every_listing_is_in_order_of_registration(registry: CapsuleRegistry) ->
 
 
 def test_a_listing_can_be_had_page_by_page(registry: CapsuleRegistry) -> None:
-    """Each page begins after the last id of the one before; together they are the whole listing."""
+    """Each page begins after the last id of the previous one; together they are complete."""
     registry.register(make_manifest("zeta"))
     registry.register_many(make_manifest(f"c{number}") for number in range(4))
     registry.register(make_manifest("alpha"))
@@ -95,7 +95,7 @@ def test_a_listing_can_be_had_page_by_page(registry: CapsuleRegistry) -> None:
 
 
 def test_a_page_after_nothing_is_an_error(registry: CapsuleRegistry) -> None:
-    """Where the id before it is not registered, nobody can say where the page would begin."""
+    """If the id given as `after` is not registered, the page has no beginning."""
     registry.register(make_manifest("alpha"))
     registry.register_uuid(uuid4(), "ghost")
 
@@ -108,7 +108,7 @@ def test_a_page_after_nothing_is_an_error(registry: CapsuleRegistry) -> None:
 
 
 def test_a_reservation_is_no_capsule(registry: CapsuleRegistry) -> None:
-    """An id that something is filed under is absent from all that lists, counts or gets."""
+    """A reserved id is absent from all that lists, counts or gets capsules."""
     registry.register_uuid(uuid4(), "ghost")
 
     assert [] == registry.list()
@@ -119,7 +119,7 @@ def test_a_reservation_is_no_capsule(registry: CapsuleRegistry) -> None:
 
 
 def test_uuids_are_filed_in_the_same_revision_or_not_at_all(registry: CapsuleRegistry) -> None:
-    """A refused registration leaves its UUID nowhere, not with the capsule that has the id."""
+    """A refused registration registers its UUID nowhere, not even with the existing capsule."""
     accepted, refused = uuid4(), uuid4()
     first = registry.register(make_manifest(), uuids=[accepted])
     with pytest.raises(CapsuleAlreadyRegisteredError):
@@ -133,7 +133,7 @@ def test_uuids_are_filed_in_the_same_revision_or_not_at_all(registry: CapsuleReg
 def test_the_instance_is_the_object_that_this_process_registered(
     registry: CapsuleRegistry, url: str
 ) -> None:
-    """Another registry has no instance; a record without it is equal, and no JSON has it."""
+    """Another registry has no instance; records are equal without it, and it is never in JSON."""
     capsule = OriginalCapsule("alpha")
     record = registry.register(capsule)
     with CapsuleRegistry.open(url) as other:
@@ -150,7 +150,7 @@ def test_the_instance_is_the_object_that_this_process_registered(
 
 
 def test_the_instance_is_forgotten_with_its_generation(registry: CapsuleRegistry, url: str) -> None:
-    """When another process replaces the capsule, this process's object is no longer handed out."""
+    """If another process replaces the capsule, this process's object is no longer returned."""
     registry.register(OriginalCapsule("alpha"))
     with CapsuleRegistry.open(url) as other:
         other.unregister("alpha")
@@ -190,7 +190,7 @@ def test_instances_survive_what_other_threads_do(registry: CapsuleRegistry) -> N
 def test_an_older_record_does_not_cost_the_newer_its_instance(
     registry: CapsuleRegistry,
 ) -> None:
-    """Records that were read before a change are built after it, and nothing is lost by that."""
+    """Building a record of an earlier read loses no later object."""
     registry.register(OriginalCapsule("alpha"))
     earlier = registry.values()
     registry.unregister("alpha")
@@ -204,7 +204,7 @@ def test_an_older_record_does_not_cost_the_newer_its_instance(
 
 
 def test_a_record_of_what_was_rolled_back_has_no_instance(registry: CapsuleRegistry) -> None:
-    """The object of a registration that never came to be is forgotten, in its record too."""
+    """The object of a rolled back registration is forgotten, also in its record."""
     with pytest.raises(ZeroDivisionError), registry.transaction() as transaction:
         record = transaction.register(OriginalCapsule("alpha"))
         assert record.instance is not None
@@ -214,7 +214,7 @@ def test_a_record_of_what_was_rolled_back_has_no_instance(registry: CapsuleRegis
 
 
 def test_a_generation_is_never_used_twice(registry: CapsuleRegistry) -> None:
-    """Each registration of an id has a greater generation than the ones before."""
+    """Each registration of an id has a greater generation than all before."""
     generations = []
     for _ in range(3):
         generations.append(registry.register(make_manifest()).generation)
@@ -224,7 +224,7 @@ def test_a_generation_is_never_used_twice(registry: CapsuleRegistry) -> None:
 
 
 def test_a_time_never_goes_back(registry: CapsuleRegistry, clock: Clock) -> None:
-    """After a step back of the clock, what is written has the time of the last commit."""
+    """After the clock steps back, rows are written with the time of the last commit."""
     before = registry.register(make_manifest("before")).registered_at
     clock.step(timedelta(hours=-1))
 
@@ -232,7 +232,7 @@ def test_a_time_never_goes_back(registry: CapsuleRegistry, clock: Clock) -> None
 
 
 def test_tools_that_the_object_reports_win(registry: CapsuleRegistry) -> None:
-    """A reported tool stands in place of its namesakes in the manifest; new ones follow."""
+    """A reported tool replaces its namesakes in the manifest; new ones follow."""
     declared: list[dict[str, Any]] = [
         {"name": name, "description": "declared", "input_schema": {}} for name in ("a", "b", "a")
     ]
@@ -257,7 +257,7 @@ def test_tools_that_the_object_reports_win(registry: CapsuleRegistry) -> None:
 
 
 def test_each_member_of_the_object_is_read_once(registry: CapsuleRegistry) -> None:
-    """What the object says twice cannot contradict itself."""
+    """An object that answers differently the second time cannot contradict itself."""
     calls: list[str] = []
 
     class Counting:
@@ -307,7 +307,7 @@ def test_an_object_whose_id_is_not_its_manifests_is_refused(registry: CapsuleReg
 def test_what_some_database_cannot_hold_is_refused_by_all(
     registry: CapsuleRegistry, rule: str, tables: dict[str, Any]
 ) -> None:
-    """`register` refuses it, and `parse` does not where it is only a matter of storage."""
+    """`register` refuses it; `parse` does not where only storage is at issue."""
     with pytest.raises(InvalidManifestError) as caught:
         registry.register(make_manifest(**tables))
 
@@ -330,7 +330,7 @@ def test_what_some_database_cannot_hold_is_refused_by_all(
 def test_a_reported_tool_that_cannot_be_stored_is_refused(
     registry: CapsuleRegistry, rule: str, schema: Any
 ) -> None:
-    """What an object reports is held to the same rules as its manifest."""
+    """Reported tools are held to the same rules as the manifest's."""
     tool = {"name": "t", "description": "", "input_schema": schema}
     with pytest.raises(InvalidManifestError) as caught:
         registry.register(SimpleNamespace(manifest=make_manifest(), tools=[tool]))
@@ -359,7 +359,7 @@ def test_a_reported_tool_that_cannot_be_stored_is_refused(
 def test_a_member_of_another_kind_is_invalid_input(
     registry: CapsuleRegistry, member: str, value: Any
 ) -> None:
-    """Whatever a member of the object is, the error is typed, and nothing is registered."""
+    """Whatever the member is, the error is typed, and nothing is registered."""
     capsule = SimpleNamespace(**{"manifest": make_manifest(), member: value})
     with pytest.raises(InvalidInputError):
         registry.register(capsule)
@@ -368,7 +368,7 @@ def test_a_member_of_another_kind_is_invalid_input(
 
 
 def test_a_member_that_fails_is_not_a_member_that_is_missing(registry: CapsuleRegistry) -> None:
-    """An object whose state cannot be read is not taken to be ready."""
+    """An object whose state cannot be read is not assumed to be ready."""
 
     class Broken(OriginalCapsule):
         @property
@@ -381,7 +381,7 @@ def test_a_member_that_fails_is_not_a_member_that_is_missing(registry: CapsuleRe
 
 
 def test_several_reported_tools_of_one_name_are_kept(registry: CapsuleRegistry) -> None:
-    """None of what an object reports is dropped."""
+    """No reported tool is dropped."""
     tools = [{"name": "t", "description": text, "input_schema": 1} for text in ("a", "b")]
     declared = [{"name": "t", "description": "declared", "input_schema": 1}]
     registry.register(SimpleNamespace(manifest=make_manifest(tool=declared), tools=tools))
@@ -390,7 +390,7 @@ def test_several_reported_tools_of_one_name_are_kept(registry: CapsuleRegistry) 
 
 
 def test_an_updated_copy_is_checked_when_it_is_registered(registry: CapsuleRegistry) -> None:
-    """Pydantic checks no copy that is updated, so a wrong one is found here, and not on reading."""
+    """Pydantic does not validate updated copies, so `register` does."""
     for update in ({"tools": 5}, {"package": "x"}, {"commands": [{"name": 5}]}):
         with pytest.raises(InvalidManifestError) as caught:
             registry.register(make_manifest().model_copy(update=update))
@@ -400,7 +400,7 @@ def test_an_updated_copy_is_checked_when_it_is_registered(registry: CapsuleRegis
 
 
 def test_a_broken_row_is_reported_as_corrupt(sqlite: SqliteBackend) -> None:
-    """What raw SQL has broken is an error that says so, and is never taken for an answer."""
+    """A row broken by raw SQL is an error that says so, and never an answer."""
     with CapsuleRegistry.open(url := sqlite.new_url()) as registry:
         assert_broken_rows_are_reported(sqlite, url, registry)
 
@@ -428,7 +428,7 @@ def assert_broken_rows_are_reported(
 
 
 def test_the_longest_that_is_allowed_is_kept(registry: CapsuleRegistry) -> None:
-    """At the bounds nothing is refused, and nothing is cut."""
+    """Values at the bounds are neither refused nor truncated."""
     name = "a" * 128
     record = registry.register(
         make_manifest(
@@ -444,7 +444,7 @@ def test_the_longest_that_is_allowed_is_kept(registry: CapsuleRegistry) -> None:
 
 @pytest.mark.parametrize("text", ["", "Foo", "foo ", "fóo", "a/b", "a\n", "x" * 129])
 def test_an_id_outside_the_grammar_is_refused(registry: CapsuleRegistry, text: str) -> None:
-    """Neither a capsule nor anything else can be filed under such an id."""
+    """Nothing can be registered under such an id."""
     with pytest.raises(InvalidCapsuleIdError):
         registry.register_uuid(uuid4(), text)
     with pytest.raises(InvalidCapsuleIdError):
@@ -455,7 +455,7 @@ def test_an_id_outside_the_grammar_is_refused(registry: CapsuleRegistry, text: s
 def test_a_package_name_outside_the_grammar_parses_and_is_not_registered(
     registry: CapsuleRegistry,
 ) -> None:
-    """The grammar of ids is checked when a capsule is registered, as in the original."""
+    """Ids are checked on registration, as in the original."""
     manifest = CapsuleManifest.parse(make_text("Foo bar"))
 
     with pytest.raises(InvalidCapsuleIdError):
@@ -463,7 +463,7 @@ def test_a_package_name_outside_the_grammar_parses_and_is_not_registered(
 
 
 def test_a_failed_registration_leaves_nothing(backend: Backend, url: str) -> None:
-    """A forced duplicate of an uplink id undoes all of it: rows, reservation and history."""
+    """A forced duplicate uplink id undoes rows, reservation and history."""
     fixed = UUID(int=7)
     tables = ("capsules", "uplinks", "tools", "grants", "manifests", "revisions", "events")
 
@@ -482,7 +482,7 @@ def test_a_failed_registration_leaves_nothing(backend: Backend, url: str) -> Non
 def test_messages_are_logged_after_the_commit_alone(
     registry: CapsuleRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Messages, levels and fields are the original's; what was rolled back is not logged."""
+    """Messages, levels and fields are the original's; rolled back changes log nothing."""
     caplog.set_level(logging.DEBUG, "capsule_registry")
     uuid = uuid4()
     with pytest.raises(ZeroDivisionError), registry.transaction() as transaction:
@@ -516,7 +516,7 @@ def test_messages_are_logged_after_the_commit_alone(
 
 
 def test_values_that_differ_only_in_their_json_survive(registry: CapsuleRegistry) -> None:
-    """Numbers, nulls, booleans and texts that look like numbers come back as they were."""
+    """Numbers, nulls, booleans and texts that look like numbers come back unchanged."""
     schemas = [1, 1.0, "1", "1.0", True, None, "null", {"ü": [1e300, -0.0]}, 2**62]
     registry.register(
         make_manifest(
@@ -531,7 +531,7 @@ def test_values_that_differ_only_in_their_json_survive(registry: CapsuleRegistry
 
 
 def test_repr_shows_counts_and_ten_ids(registry: CapsuleRegistry) -> None:
-    """The debug view has the original's three fields; at most ten ids."""
+    """It has the original's three fields, and at most ten ids."""
     for number in range(12):
         registry.register(make_manifest(f"c{number}"))
 
@@ -541,7 +541,7 @@ def test_repr_shows_counts_and_ten_ids(registry: CapsuleRegistry) -> None:
 
 
 def test_repr_never_raises(url: str) -> None:
-    """Inside its own transaction and after its end a registry still has a repr."""
+    """It works inside the registry's own transaction and after closing."""
     registry = CapsuleRegistry.open(url)
     with registry.transaction():
         assert repr(registry).startswith("CapsuleRegistry(")
@@ -551,7 +551,7 @@ def test_repr_never_raises(url: str) -> None:
 
 
 def test_an_object_is_of_one_registration_only(registry: CapsuleRegistry, url: str) -> None:
-    """In a namespace that was made anew, the same generation is another registration."""
+    """In a recreated namespace the same generation is another registration."""
     capsule = OriginalCapsule("foo")
     with CapsuleRegistry.open(url, namespace="other") as mine:
         generation = mine.register(capsule).generation
@@ -566,7 +566,7 @@ def test_an_object_is_of_one_registration_only(registry: CapsuleRegistry, url: s
 
 
 def test_a_grant_as_long_as_allowed_is_registered(registry: CapsuleRegistry) -> None:
-    """A topic of 512 characters is offered to others too, where it is longer by its prefix."""
+    """A topic of 512 characters is also a provision, which its prefix makes longer."""
     registry.register(make_manifest(capabilities={"ipc_publish": ["x" * 512]}))
 
     assert 1 == len(registry.grants(value="x" * 512))

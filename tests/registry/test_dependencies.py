@@ -1,4 +1,4 @@
-"""Who may do what, whom an event calls, who needs whom, and in which order capsules start."""
+"""Dependencies: grants, interceptors, providers and the boot order."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.files_alone
 
 
-#: The fixture is emptied by each example itself.
+#: Each example empties the fixture itself.
 on_one_registry = settings(
     max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -58,7 +58,7 @@ def fill(registry: CapsuleRegistry, manifests: Iterable[CapsuleManifest]) -> Non
 
 
 def expected_order(manifests: Sequence[CapsuleManifest]) -> tuple[list[str], list[str]]:
-    """Return the order, and the ids in a circle, as the library says of the manifests."""
+    """Return the order, and the ids in a cycle, that the library derives from the manifests."""
     try:
         return [one.package.name for one in boot_order(manifests)], []
     except DependencyCycleError as error:
@@ -70,13 +70,13 @@ def order_of(found: BootOrder) -> tuple[list[str], list[str]]:
 
 
 def test_the_boot_order_of_the_vectors_is_the_librarys(registry: CapsuleRegistry) -> None:
-    """Of what is registered the same order, the same circle, and what nobody provides."""
+    """The registry gives the same order, cycle and unmet requirements."""
     seen = 0
     for row in rows("toposort"):
         manifests = [CapsuleManifest.parse(text) for text in row.get("input", ())]
         names = [one.package.name for one in manifests]
         if "input" not in row or len({*names}) < len(names):
-            continue  # Real manifests, and those that cannot be registered beside each other.
+            continue  # Real manifests, and ones that share an id.
         fill(registry, manifests)
         found = registry.boot_order()
 
@@ -89,7 +89,7 @@ def test_the_boot_order_of_the_vectors_is_the_librarys(registry: CapsuleRegistry
 
 @st.composite
 def graphs(draw: Callable[[Any], Any]) -> list[CapsuleManifest]:
-    """Manifests that offer and need a few capabilities, so that most needs are met somewhere."""
+    """Manifests that provide and need so few capabilities that most needs are met."""
     manifests = []
     for number in range(draw(st.integers(0, 7))):
         is_uplink = draw(st.booleans())
@@ -108,7 +108,7 @@ def graphs(draw: Callable[[Any], Any]) -> list[CapsuleManifest]:
 def test_order_needs_and_offers_agree_with_the_manifests(
     registry: CapsuleRegistry, manifests: list[CapsuleManifest]
 ) -> None:
-    """Whatever the graph: the order, every provider of every requirement, and the unmet ones."""
+    """For any graph: the order, every provider of every requirement, and the unmet ones."""
     fill(registry, manifests)
     offers = [(one.package.name, each) for one in manifests for each in one.effective_provides]
     needs = [(one.package.name, each) for one in manifests for each in one.dependencies.requires]
@@ -141,7 +141,7 @@ def test_order_needs_and_offers_agree_with_the_manifests(
 def test_the_interceptors_of_a_topic_are_those_whose_pattern_covers_it(
     registry: CapsuleRegistry, patterns: list[str], topics: list[str]
 ) -> None:
-    """Found by index where few patterns can cover it, else by looking at all: the same answer."""
+    """Lookup by index for few possible patterns and a full scan otherwise give the same answer."""
     table = [{"event": each, "action": f"{each}!"} for each in patterns]
     fill(registry, [make_manifest("a", interceptor=table), make_manifest("b", interceptor=table)])
 
@@ -153,7 +153,7 @@ def test_the_interceptors_of_a_topic_are_those_whose_pattern_covers_it(
 
 
 def test_only_who_is_ready_is_called(registry: CapsuleRegistry) -> None:
-    """In order of registration, each with the object that this process has registered."""
+    """In registration order, each with the object that this process registered."""
     events = [{"event": "a.*", "action": "one"}, {"event": "*.b", "action": "two"}]
     host = OriginalCapsule("z-first", interceptor=events)
     registry.register(host)
@@ -197,7 +197,7 @@ def test_grants_are_in_order_of_registration_then_of_the_manifest(
 
 
 def test_grants_are_those_that_cover_what_is_asked(registry: CapsuleRegistry) -> None:
-    """For every capability the same entries as `check` would be satisfied by, in order."""
+    """For every capability, the entries with which `check` would be satisfied, in order."""
     fill(registry, [make_manifest(each, capabilities={**ENTRIES, **FLAGS}) for each in ("b", "a")])
 
     assert {*ALL_ENTRIES} == {(one.capability, one.value) for one in registry.grants()}
@@ -248,7 +248,7 @@ def answers(reader: RegistryReader) -> dict[str, Any]:
 def test_each_answers_at_every_revision_what_it_answered_then(
     registry: CapsuleRegistry, clock: Clock
 ) -> None:
-    """After registering, replacing, changes of state, a reservation, unregistering."""
+    """After register, replace, state changes, a reservation and unregister."""
     steps: list[Callable[[], object]] = [
         lambda: registry.register(NEEDY),
         lambda: registry.register(NEWS),
@@ -272,14 +272,14 @@ def test_each_answers_at_every_revision_what_it_answered_then(
         assert answer == answers(registry.at(revision=revision))
         assert answer == answers(registry.at(time=time))
     distinct = {str(answer) for _, _, answer in then}
-    assert 6 == len(distinct)  # The control: some steps lead back, and one reserves alone.
+    assert 6 == len(distinct)  # The control: some steps lead back, and one only reserves.
     early = datetime(2000, 1, 1, tzinfo=UTC)
     assert answers(registry) == answers(registry.at(time=early))
 
 
 @pytest.mark.parametrize("text", ["\0", "\udcff"])
 def test_a_text_that_no_database_holds_is_refused(registry: CapsuleRegistry, text: str) -> None:
-    """By each of them, before the database is asked."""
+    """Each query refuses it before asking the database."""
     for ask in (
         registry.interceptors,
         registry.providers,

@@ -1,4 +1,4 @@
-"""What a caller sees when the database says no: a typed error, and nothing half done."""
+"""Database failures: the caller gets a typed error, and nothing is half done."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ DML = "SELECT, INSERT, UPDATE, DELETE"
 
 
 def shown(error: CapsuleRegistryError) -> str:
-    """Return all that an error could give away."""
+    """Return all text that an error could give away."""
     return f"{error} {error!r} {error.args} {error.__cause__}"
 
 
 class Injection:
-    """Raises an error in place of one statement of the pool that writes, or of its COMMIT."""
+    """Raises an error in place of one statement of the writing pool, or of its COMMIT."""
 
     def __init__(self, registry: CapsuleRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
@@ -45,7 +45,7 @@ class Injection:
             monkeypatch.setattr(dialect, name, self._counting(getattr(dialect, name)))
 
     def arm(self, error: Exception, at: int) -> None:
-        """Raise *error* once, in place of step *at* from now on."""
+        """Raise *error* once, at step number *at* from now on."""
         self.count, self._at, self._error = 0, at, error
 
     @property
@@ -65,12 +65,12 @@ class Injection:
 
 @pytest.fixture
 def injection(registry: CapsuleRegistry, monkeypatch: pytest.MonkeyPatch) -> Injection:
-    """A way to make one statement fail."""
+    """Makes a chosen statement fail."""
     return Injection(registry, monkeypatch)
 
 
 def register(registry: CapsuleRegistry, name: str) -> int:
-    """Register a capsule with all that hangs on one, and return its generation."""
+    """Register a capsule with an uplink and a UUID, and return its generation."""
     return registry.register(make_manifest(name, uplink=[TELEGRAM]), uuids=[uuid4()]).generation
 
 
@@ -78,14 +78,14 @@ def count_steps(registry: CapsuleRegistry, injection: Injection) -> int:
     register(registry, "warm-up")  # The first connection tells the server its settings.
     injection.count = 0
     register(registry, "rehearsal")
-    assert 4 <= injection.count  # The head is locked, keys are looked for, all is written: COMMIT.
+    assert 4 <= injection.count  # Lock the head, look up keys, write, COMMIT.
     return injection.count
 
 
 def test_a_passing_failure_of_any_statement_is_outlasted(
     registry: CapsuleRegistry, injection: Injection, backend: Backend, url: str
 ) -> None:
-    """Whichever statement fails, COMMIT included, the whole unit is done again, and once."""
+    """Whichever statement fails, COMMIT included, the unit is retried and done once."""
     steps = count_steps(registry, injection)
     revision = 3
     for code in backend.passing:
@@ -102,7 +102,7 @@ def test_a_passing_failure_of_any_statement_is_outlasted(
 def test_a_disk_that_is_full_at_any_statement_changes_nothing(
     registry: CapsuleRegistry, injection: Injection, backend: Backend
 ) -> None:
-    """It is not tried again, it is the error worth a retry, and nothing of the unit is there."""
+    """It is not retried, the error is one worth retrying later, and the unit left nothing."""
     steps = count_steps(registry, injection)
     for code in backend.full:
         for at in range(steps):
@@ -118,7 +118,7 @@ def test_a_disk_that_is_full_at_any_statement_changes_nothing(
 
 
 def test_a_file_that_cannot_grow_is_unavailable(sqlite: SqliteBackend) -> None:
-    """SQLite's own error for a full disk: what was there stays, and shrinking helps."""
+    """SQLite's own error for a full disk: existing data stays, and freeing space helps."""
     with CapsuleRegistry.open(sqlite.new_url()) as registry:
         registry.register(make_manifest("before"))
         with registry._database.engine.connect() as connection:
@@ -132,7 +132,7 @@ def test_a_file_that_cannot_grow_is_unavailable(sqlite: SqliteBackend) -> None:
 
 
 def test_a_role_without_ddl_does_everything_but_the_upgrade(server: ServerBackend) -> None:
-    """It opens, creates its namespace, writes and reads; the upgrade is not permitted."""
+    """It opens, creates its namespace, writes and reads, but may not upgrade."""
     url = server.new_url()
     mine = server.as_user(url, DML)
     with CapsuleRegistry.open(mine, namespace="theirs") as registry:
@@ -155,7 +155,7 @@ def test_a_role_without_ddl_does_everything_but_the_upgrade(server: ServerBacken
 
 
 def test_a_role_with_select_alone_reads_everything(server: ServerBackend) -> None:
-    """Opened to be read only or not, every read answers, and every change is not permitted."""
+    """Opened read-only or not, every read answers, and no change is permitted."""
     url = server.new_url()
     uuid = uuid4()
     with CapsuleRegistry.open(url) as registry:
@@ -180,7 +180,7 @@ def test_a_role_with_select_alone_reads_everything(server: ServerBackend) -> Non
 
 
 def test_a_read_only_connection_can_write_nothing(server: ServerBackend, url: str) -> None:
-    """The server itself refuses, whatever is sent through a registry that is read only."""
+    """The server itself refuses whatever a read-only registry sends."""
     with CapsuleRegistry.open(url, read_only=True) as reader:
         for engine in (reader._database.engine, reader._database.reader):
             with (
@@ -191,7 +191,7 @@ def test_a_read_only_connection_can_write_nothing(server: ServerBackend, url: st
 
 
 def test_a_password_that_is_wrong_is_not_shown(server: ServerBackend, url: str) -> None:
-    """Who may not come in is told so, by a typed error without the password."""
+    """A refused login is a typed error without the password."""
     stranger = sa.make_url(url).set(username="nobody_at_all", password="canary")  # noqa: S106 - it is looked for
     with pytest.raises((PermissionDeniedError, RegistryUnavailableError)) as caught:
         CapsuleRegistry.open(stranger.render_as_string(hide_password=False))
@@ -203,7 +203,7 @@ def test_a_password_that_is_wrong_is_not_shown(server: ServerBackend, url: str) 
 def test_an_option_that_the_driver_does_not_know_is_invalid(
     server: ServerBackend, url: str
 ) -> None:
-    """A URL's query is passed to the driver, and what it refuses is the caller's to mend."""
+    """URL options go to the driver; what it refuses is the caller's error."""
     wrong = sa.make_url(url).update_query_dict({"no_such_option": "canary"})
     with pytest.raises(InvalidDatabaseError, match="no_such_option") as caught:
         CapsuleRegistry.open(wrong.render_as_string(hide_password=False))
@@ -215,7 +215,7 @@ def test_an_option_that_the_driver_does_not_know_is_invalid(
 def test_a_namespace_that_is_locked_for_too_long_is_unavailable(
     server: ServerBackend, url: str, limit: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a limit on statements or on locks: a typed error, reads go on, and nothing is changed."""
+    """Statement or lock timeout: a typed error, reads go on, and nothing is changed."""
     monkeypatch.setattr("capsule_registry.database.retries.RETRY_SECONDS", 0.2)
     with (
         CapsuleRegistry.open(url) as holder,
@@ -233,7 +233,7 @@ def test_a_namespace_that_is_locked_for_too_long_is_unavailable(
 
 
 def test_options_reach_the_pool(server: ServerBackend, url: str) -> None:
-    """The size of the pool and how the server is reached are the caller's to choose."""
+    """The caller can choose the pool size and how to connect to the server."""
     options = {"pool_size": 2, "max_overflow": 1, "pool_recycle": 60}
     with CapsuleRegistry.open(url, engine_options=options) as registry:
         pools: list[Any] = [registry._database.engine.pool, registry._database.reader.pool]

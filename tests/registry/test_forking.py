@@ -1,4 +1,4 @@
-"""A registry that was opened before a fork works on both sides of it."""
+"""A registry opened before a fork works in both parent and child."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def in_child(work: Callable[[], object]) -> int:
 
 
 def test_parent_and_children_use_one_registry(registry: CapsuleRegistry, backend: Backend) -> None:
-    """Three children write and read through it at once with the parent, and nothing is lost."""
+    """Three children and the parent write and read through it at once, and nothing is lost."""
     registry.register(make_manifest("before"))
 
     def work(name: str) -> None:
@@ -70,7 +70,7 @@ def test_parent_and_children_use_one_registry(registry: CapsuleRegistry, backend
 
 
 def test_a_fork_waits_for_the_calls_of_other_threads(registry: CapsuleRegistry) -> None:
-    """While threads write and read without a pause, children are forked and find all in order."""
+    """Children forked while threads write and read find everything in order."""
     stop = threading.Event()
     errors: list[BaseException] = []
 
@@ -101,7 +101,7 @@ def test_a_fork_waits_for_the_calls_of_other_threads(registry: CapsuleRegistry) 
 
 
 def test_a_forked_child_cannot_commit_the_parents_transaction(url: str) -> None:
-    """Leaving the body in the child is an error there, and changes nothing."""
+    """Leaving the block in the child raises, and changes nothing."""
     registry = CapsuleRegistry.open(url)
     context = registry.transaction()
     transaction = context.__enter__()
@@ -119,7 +119,7 @@ def test_a_forked_child_cannot_commit_the_parents_transaction(url: str) -> None:
 
 
 def test_a_snapshot_stays_the_parents(registry: CapsuleRegistry, url: str) -> None:
-    """A child that leaves the block ends nothing of it, and cannot read through it."""
+    """A child that leaves the block does not end it, and cannot read through it."""
     registry.register(make_manifest("one"))
     with registry.snapshot() as view:
         child = os.fork()

@@ -1,4 +1,4 @@
-"""What is loaded when it is first needed, also by two threads at once."""
+"""Lazy imports, also by two threads at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from support.backends import ServerBackend
 
-#: While one thread is within the import of the dialect, the other one asks for it.
+#: While one thread is importing the dialect, the other needs it.
 TWO_THREADS_OPEN = r"""
 import sys, threading
 from capsule_registry import CapsuleRegistry
@@ -38,12 +38,12 @@ second.start()
 first.join()
 second.join()
 """
-#: What its package imports when its own submodules are there already.
+#: A module that the dialect's package imports after its own submodules.
 LATE = {"mariadb": "mysql.expression", "postgresql": "postgresql.dml"}
 
 
 def test_two_threads_may_open_the_first_registries_at_once(server: ServerBackend, url: str) -> None:
-    """Neither finds the dialect of the database half imported."""
+    """Neither sees a half-imported dialect."""
     result = subprocess.run(
         [sys.executable, "-c", TWO_THREADS_OPEN, url, LATE[server.name]],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Real processes: what one commits the others see, and what is killed leaves nothing half done."""
+"""Real processes: commits are visible to all, and killed ones leave nothing half done."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from support.backends import Backend
 
-# Python warns of a fork where there are threads.
+# Python warns of a fork beside threads.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def writing(url: str, name: str, rounds: int) -> Child:
-    """Start a process that registers capsules, and says the id of each once it is acknowledged."""
+    """Start a process that registers capsules, and prints each id once acknowledged."""
 
     def write(say: Callable[[str], None]) -> None:
         with CapsuleRegistry.open(url) as registry:
@@ -50,7 +50,7 @@ def test_four_processes_write_at_once(backend: Backend, url: str) -> None:
 
 
 def test_of_many_that_register_one_id_exactly_one_wins(registry: CapsuleRegistry, url: str) -> None:
-    """Sixteen processes race for ten ids: each has one winner, the others' UUIDs are nowhere."""
+    """Sixteen processes race for ten ids: each id has one winner, and losers' UUIDs are absent."""
 
     def contend(number: int, say: Callable[[str], None]) -> None:
         with CapsuleRegistry.open(url, actor=f"contender {number}") as mine:
@@ -72,7 +72,7 @@ def test_of_many_that_register_one_id_exactly_one_wins(registry: CapsuleRegistry
 def test_a_process_killed_at_any_moment_loses_nothing_acknowledged(
     backend: Backend, url: str
 ) -> None:
-    """After `kill -9` every acknowledged capsule is whole, and nothing half done is there."""
+    """After `kill -9` acknowledged capsules are whole, and none is half written."""
     for round_number in range(3):
         writers = [writing(url, f"r{round_number}w{n}", 100_000) for n in range(2)]
         acknowledged = [writer.readline() for writer in writers for _ in range(3)]
@@ -93,7 +93,7 @@ def test_a_process_killed_at_any_moment_loses_nothing_acknowledged(
 
 
 def test_processes_open_a_database_that_does_not_exist(backend: Backend) -> None:
-    """Sixteen at once: all succeed, and there is one schema and one namespace."""
+    """Sixteen at once all succeed, with one schema and one namespace."""
     url = backend.empty_url()
 
     def open_and_write(number: int, say: Callable[[str], None]) -> None:
@@ -110,7 +110,7 @@ def test_processes_open_a_database_that_does_not_exist(backend: Backend) -> None
 def test_a_read_sees_what_another_process_has_committed(
     registry: CapsuleRegistry, url: str
 ) -> None:
-    """A line printed after a commit is followed by a read that has it."""
+    """A read after a line printed after a commit sees that commit."""
     writer = writing(url, "w", 30)
     for _ in range(30):
         assert writer.readline() in registry
@@ -120,7 +120,7 @@ def test_a_read_sees_what_another_process_has_committed(
 
 
 def test_reads_do_not_wait_for_a_writer(registry: CapsuleRegistry, url: str) -> None:
-    """While a transaction is open elsewhere, every read answers."""
+    """Every read answers while another registry's transaction is open."""
     registry.register(make_manifest(), uuids=[uuid := uuid4()])
     with CapsuleRegistry.open(url) as other, other.transaction() as transaction:
         transaction.unregister("alpha")

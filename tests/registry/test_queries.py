@@ -1,4 +1,4 @@
-"""Every query of the library has its index: none scans a table that grows."""
+"""Every query uses an index: none scans a table that grows."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("sqlite")
 
-#: Tables that do not grow with what is registered.
+#: Tables that do not grow with the number of capsules.
 ONE_ROW = ("schema_versions", "capsule_registry_version", "namespaces")
 
 
 class Plans:
-    """Collects what SQLite says of how it runs each statement."""
+    """Collects SQLite's query plan of each statement."""
 
     def __init__(self, engine: Engine) -> None:
         self.statements: dict[str, list[str]] = {}
@@ -48,7 +48,7 @@ class Plans:
         self.statements[statement] = [row[3] for row in raw.fetchall()]
 
     def walks(self) -> Iterator[tuple[str, str]]:
-        """Yield the steps that look at more rows than are asked for, with their statements."""
+        """Yield the steps that visit more rows than asked for, with their statements."""
         for statement, steps in self.statements.items():
             asks_for_some = statement.count("?") > 1
             for step in steps:
@@ -86,7 +86,7 @@ def look_back(registry: CapsuleRegistry, one: UUID) -> None:
 
 
 def ask_who(reader: RegistryReader) -> None:
-    """Ask who may do what, and who needs whom: `full`, where it is registered, is an answer."""
+    """Ask for grants, interceptors and dependencies; `full`, if registered, is an answer."""
     count = int("full" in reader)
     for conditions in (
         {},
@@ -104,7 +104,7 @@ def ask_who(reader: RegistryReader) -> None:
 
 
 def carry_and_synchronize(registry: CapsuleRegistry, directory: Path) -> None:
-    """Export, import, and make what is registered what a directory says."""
+    """Export, import, and sync with a directory."""
     with registry.snapshot() as snapshot:
         ask_who(snapshot)
         [*snapshot.export_lines()]
@@ -172,7 +172,7 @@ def use_every_verb(registry: CapsuleRegistry, directory: Path) -> None:
 
 
 def test_no_query_scans_a_table_that_grows(registry: CapsuleRegistry, tmp_path: Path) -> None:
-    """Each statement finds the rows that it asks for, and no others, through an index."""
+    """Each statement finds exactly its rows through an index."""
     plans = Plans(registry._database.engine)
     use_every_verb(registry, tmp_path)
 
@@ -194,7 +194,7 @@ def test_the_plans_would_show_a_scan(registry: CapsuleRegistry) -> None:
 
 
 def steps_to_unregister(registry: CapsuleRegistry, bystanders: int) -> int:
-    """Return how many steps SQLite's machine takes to unregister one capsule among others."""
+    """Return how many hundred VM steps SQLite takes to unregister one of many capsules."""
     with registry.transaction() as transaction:
         for _ in range(bystanders):
             transaction.register_uuid(uuid4(), "bystander")
@@ -210,7 +210,7 @@ def steps_to_unregister(registry: CapsuleRegistry, bystanders: int) -> int:
 
 
 def test_unregistering_does_not_look_at_other_capsules(registry: CapsuleRegistry) -> None:
-    """The cascade too finds its rows by index: a thousand bystanders cost next to nothing."""
+    """The cascade uses indexes too: a thousand bystanders cost next to nothing."""
     few = steps_to_unregister(registry, 10)
     many = steps_to_unregister(registry, 1000)
 
@@ -256,7 +256,7 @@ def test_the_summaries_of_a_state_are_found_by_its_index_and_validate_no_manifes
 def test_no_statement_is_compiled_again_each_time(
     registry: CapsuleRegistry, tmp_path: Path
 ) -> None:
-    """Whatever is run has a key, under which it is found compiled the next time."""
+    """Every statement has a cache key, under which its compiled form is found."""
     without_key: set[str] = set()
     with_key: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""The state of a capsule, and waiting until it is ready, whichever process says so."""
+"""The state of a capsule, and waiting until it is ready, whichever process sets it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from capsule_registry import CapsuleManifest, Revision
 
-# Python warns of a fork where there are threads.
+# Python warns of a fork beside threads.
 pytestmark = [pytest.mark.files_alone, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 SESSION = UUID(int=1)
@@ -29,13 +29,13 @@ LONG = timedelta(seconds=30)
 
 
 def granted() -> CapsuleManifest:
-    """Return a manifest that grants and intercepts something."""
+    """Return a manifest with a grant and an interceptor."""
     interceptor = {"event": "event", "action": "act"}
     return make_manifest(capabilities={"kv": ["key"]}, interceptor=[interceptor])
 
 
 def test_a_state_is_set_for_every_process(registry: CapsuleRegistry, url: str) -> None:
-    """What another process sets is seen here at once, and its generation stays."""
+    """A state set by another process is seen at once, and the generation stays."""
     old = registry.register(granted(), uuids=[SESSION])
 
     def fail(number: int, say: Callable[[str], None]) -> None:
@@ -51,7 +51,7 @@ def test_a_state_is_set_for_every_process(registry: CapsuleRegistry, url: str) -
 
 
 def test_only_a_change_of_state_makes_a_revision(registry: CapsuleRegistry) -> None:
-    """The same state for the same reason is none; another reason is one."""
+    """The same state and reason make none; another reason makes one."""
     registry.register(granted())
     revisions = [
         registry.set_state("alpha", *state).modified_revision
@@ -63,7 +63,7 @@ def test_only_a_change_of_state_makes_a_revision(registry: CapsuleRegistry) -> N
 
 
 def test_only_a_capsule_that_is_ready_is_allowed_anything(registry: CapsuleRegistry) -> None:
-    """In every other state a check denies and no interceptor is called, grants or not."""
+    """In any other state checks deny and no interceptor is called, grants or not."""
     registry.register(granted(), uuids=[SESSION])
     for state in CapsuleState:
         registry.set_state("alpha", state)
@@ -72,7 +72,7 @@ def test_only_a_capsule_that_is_ready_is_allowed_anything(registry: CapsuleRegis
 
 
 def test_capsules_are_listed_by_state(registry: CapsuleRegistry) -> None:
-    """In order of registration, now, in a snapshot, in a transaction and in the past."""
+    """In registration order: live, in a snapshot, in a transaction and in the past."""
     for name in ("zeta", "alpha", "mid"):
         registry.register(make_manifest(name))
     registry.register_uuid(SESSION, "reserved")
@@ -90,7 +90,7 @@ def test_capsules_are_listed_by_state(registry: CapsuleRegistry) -> None:
 
 
 class Time:
-    """A time that passes while one sleeps; instead of sleeping, what is to happen meanwhile."""
+    """A fake time in which sleeping advances the clock and runs the next of *meanwhile*."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -107,7 +107,7 @@ class Time:
 
 @pytest.fixture
 def passing(monkeypatch: pytest.MonkeyPatch) -> Time:
-    """The time by which `wait_ready` counts, and what happens between two of its looks."""
+    """The fake time that `wait_ready` uses, with events between its polls."""
     passing = Time()
     monkeypatch.setattr(readiness, "time", passing)
     return passing
@@ -125,7 +125,7 @@ def loading(registry: CapsuleRegistry, *names: str) -> None:
 def test_what_is_ready_or_has_failed_is_not_waited_for(
     registry: CapsuleRegistry, passing: Time
 ) -> None:
-    """The answers come in the order of the ids, each once."""
+    """The answers are in the order of the ids, each once."""
     loading(registry, "a", "b")
     registry.set_state("a", "ready")
     registry.set_state("b", "failed")
@@ -138,7 +138,7 @@ def test_what_is_ready_or_has_failed_is_not_waited_for(
 
 
 def test_another_process_makes_it_ready(registry: CapsuleRegistry, url: str) -> None:
-    """Whoever waits is told, in whichever process, of those that it waits for."""
+    """The waiter is told, in any process, but only of the capsules it waits for."""
     loading(registry, "a", "b", "c")
 
     def wait(say: Callable[[str], None]) -> None:
@@ -158,7 +158,7 @@ def test_another_process_makes_it_ready(registry: CapsuleRegistry, url: str) -> 
 def test_a_failure_between_two_looks_is_not_missed(
     registry: CapsuleRegistry, url: str, passing: Time, at_once: bool
 ) -> None:
-    """One that failed and recovered meanwhile, in one revision or in two, has crashed."""
+    """A capsule that failed and recovered between polls has crashed, in one revision or two."""
     loading(registry, "a", "b")
 
     def fail_and_recover(say: Callable[[str], None]) -> None:
@@ -181,7 +181,7 @@ def test_a_failure_between_two_looks_is_not_missed(
 
 
 def test_what_is_registered_meanwhile_counts(registry: CapsuleRegistry, passing: Time) -> None:
-    """By register or replace; what goes meanwhile is waited for, as it may come back."""
+    """By register or replace; a capsule that goes is waited for, as it may come back."""
     loading(registry, "a", "b", "gone")
     passing.meanwhile = [
         lambda: registry.register(make_manifest("new")),
@@ -197,7 +197,7 @@ def test_what_is_registered_meanwhile_counts(registry: CapsuleRegistry, passing:
 
 
 def test_all_share_one_deadline(registry: CapsuleRegistry, passing: Time) -> None:
-    """Several that never become ready take as long as one; no time at all is one look."""
+    """Several that never become ready take as long as one; a zero timeout polls once."""
     loading(registry, "a", "b")
     names = ["a", "b", "c"]
     assert dict.fromkeys(names, TIMEOUT) == registry.wait_ready(names, timedelta(0))
@@ -209,7 +209,7 @@ def test_all_share_one_deadline(registry: CapsuleRegistry, passing: Time) -> Non
 def test_the_deadline_holds_while_others_write(
     registry: CapsuleRegistry, passing: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Revisions that come as quickly as they can be read keep nobody waiting."""
+    """Revisions that arrive as fast as they are read do not prolong the wait."""
 
     class Busy(Watch):
         def poll(self) -> Revision | None:
@@ -224,7 +224,7 @@ def test_the_deadline_holds_while_others_write(
 
 
 def test_a_pruning_does_not_end_the_waiting(registry: CapsuleRegistry, passing: Time) -> None:
-    """Where the feed was pruned before it was read, the state tells."""
+    """If the feed was pruned before it was read, the current state decides."""
     loading(registry, "a")
 
     def prune() -> None:

@@ -1,4 +1,4 @@
-"""Putting one capsule in the place of another, setting its state, and waiting for it."""
+"""Replacing a capsule by another."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from conftest import Clock
     from support.backends import Backend
 
-# Python warns of a fork where there are threads.
+# Python warns of a fork beside threads.
 pytestmark = [pytest.mark.files_alone, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 KEPT, FIRST, SECOND = (UUID(int=number) for number in range(1, 4))
@@ -46,7 +46,7 @@ BY_HAND = make_uplink()
 
 
 def tables(number: str) -> dict[str, Any]:
-    """Return a manifest's tables, each of which says *number*."""
+    """Return a manifest's tables, in each of which *number* appears."""
     return {
         "uplink": [{"name": f"uplink-{number}", "platform": "cli", "profile": "chat"}],
         "tool": [{"name": f"tool-{number}", "description": "", "input_schema": {}}],
@@ -61,7 +61,7 @@ def manifest(number: str, name: str = "alpha") -> CapsuleManifest:
 
 
 def standing(view: Any) -> dict[str, Any]:
-    """Return the number that each thing which follows from a manifest has, and the UUIDs."""
+    """Return the number shown by everything derived from the manifest, and the UUIDs."""
     found = {
         "version": [capsule.version.removesuffix(".0.0") for capsule in view.values()],
         "tools": [tool.name for tool in view.tools("alpha")],
@@ -86,7 +86,7 @@ def expected(number: str, *uuids: UUID, by_hand: bool = False) -> dict[str, Any]
 
 
 def test_the_tables_are_of_the_new_manifest_alone(registry: CapsuleRegistry, clock: Clock) -> None:
-    """All that the old one said of itself is gone; an uplink filed by hand stays as it was."""
+    """All that the old manifest declared is gone; an uplink by hand is unchanged."""
     tool = {"name": "reported", "description": "", "input_schema": {}}
     registry.register(SimpleNamespace(manifest=manifest("1"), tools=[tool]))
     registry.register_uplink("alpha", BY_HAND)
@@ -116,7 +116,7 @@ def test_the_tables_are_of_the_new_manifest_alone(registry: CapsuleRegistry, clo
 def test_it_keeps_its_state_unless_it_names_one(
     registry: CapsuleRegistry, named: dict[str, str], stands: tuple[CapsuleState, str | None]
 ) -> None:
-    """Another manifest makes nothing ready that has failed; an object that says so does."""
+    """A new manifest does not make a failed capsule ready; an object's own state does."""
     registry.register(manifest("1"))
     registry.set_state("alpha", "failed", "why")
     record = registry.replace(SimpleNamespace(manifest=manifest("2"), **named))
@@ -126,7 +126,7 @@ def test_it_keeps_its_state_unless_it_names_one(
 
 
 def test_it_keeps_its_place_in_every_listing(registry: CapsuleRegistry) -> None:
-    """Whatever is listed by capsule comes where the old one was, now and in the past."""
+    """Everything listed by capsule keeps its position, now and in the past."""
     for name in ("zeta", "alpha", "mid"):
         registry.register(manifest("1", name))
     registry.replace(manifest("2"))
@@ -142,7 +142,7 @@ def test_it_keeps_its_place_in_every_listing(registry: CapsuleRegistry) -> None:
 def test_uuids_are_filed_and_retired(
     registry: CapsuleRegistry, keep_uuids: bool, left: list[UUID]
 ) -> None:
-    """Those of before are removed unless they are given again, or all are kept."""
+    """Earlier UUIDs are removed unless given again, or all are kept."""
     registry.register(manifest("1"), uuids=[KEPT, FIRST])
     registry.register_uuid(elsewhere := uuid4(), "beta")
     registry.replace(manifest("2"), uuids=[SECOND, str(KEPT), SECOND], keep_uuids=keep_uuids)
@@ -160,7 +160,7 @@ def test_uuids_are_filed_and_retired(
 
 
 def test_new_uuids_belong_to_the_lease(registry: CapsuleRegistry) -> None:
-    """With a lease the UUIDs that are given go with it, and those that are kept stay."""
+    """With a lease, new UUIDs go with it, and kept ones stay."""
     registry.register(manifest("1"), uuids=[KEPT])
     with registry.leases.open("loader", renew=False) as lease:
         registry.replace(manifest("2"), uuids=[SECOND], keep_uuids=True, lease=lease)
@@ -170,7 +170,7 @@ def test_new_uuids_belong_to_the_lease(registry: CapsuleRegistry) -> None:
 
 
 def test_a_uuid_of_a_reservation_is_taken_along(registry: CapsuleRegistry) -> None:
-    """A UUID that is filed elsewhere is pointed here, and the id that it left is released."""
+    """A UUID registered elsewhere is repointed here, and the id left empty is released."""
     registry.register(manifest("1"))
     registry.register_uuid(FIRST, "ghost")
     registry.replace(manifest("2"), uuids=[FIRST])
@@ -182,7 +182,7 @@ def test_a_uuid_of_a_reservation_is_taken_along(registry: CapsuleRegistry) -> No
 def test_each_row_that_changes_has_its_event(
     registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """One revision has them all, the capsule's with the row before; nothing differs from it."""
+    """One revision has them all, the capsule's with its old row, and it verifies."""
     old = registry.register(manifest("1"), uuids=[FIRST])
     registry.register_uplink("alpha", BY_HAND)
     registry.replace(manifest("2"), uuids=[SECOND])
@@ -210,7 +210,7 @@ def test_each_row_that_changes_has_its_event(
 
 
 def test_the_past_has_each_generation_whole(registry: CapsuleRegistry) -> None:
-    """Before, after, in a snapshot that is older, and by the time, each is what it was."""
+    """Before, after, by time and in an older snapshot, each is as it was."""
     old = registry.register(manifest("1"), uuids=[FIRST])
     with registry.snapshot() as snapshot:
         new = registry.replace(manifest("2"), uuids=[SECOND])
@@ -244,7 +244,7 @@ def test_the_view_of_generations_has_what_a_transaction_left(
     verbs: list[str],
     expected_rows: list[tuple[object, ...]],
 ) -> None:
-    """Of what one transaction did to an id, `capsule_history` shows what came of it alone."""
+    """`capsule_history` shows only a transaction's final result for an id."""
     registry.register(manifest("0"))
     with registry.transaction() as transaction:
         for number, verb in enumerate(verbs, start=1):
@@ -264,7 +264,7 @@ def test_the_view_of_generations_has_what_a_transaction_left(
 def test_a_capsule_that_is_replaced_where_it_was_registered(
     registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """In one transaction: the last one stands, as one generation, with its own object."""
+    """In one transaction the last one stays, as one generation, with its own object."""
     last = OriginalCapsule("alpha", **tables("3"))
     with registry.transaction() as transaction:
         transaction.register(manifest("1"), uuids=[FIRST])
@@ -281,7 +281,7 @@ def test_a_capsule_that_is_replaced_where_it_was_registered(
 
 
 def test_objects_follow_the_replacement(registry: CapsuleRegistry) -> None:
-    """The new object is handed out and the old one forgotten, unless nothing came of it."""
+    """The new object is returned and the old one forgotten, unless it was rolled back."""
     first, second = OriginalCapsule("alpha"), OriginalCapsule("alpha")
     registry.register(first)
     with pytest.raises(ZeroDivisionError), registry.transaction() as transaction:
@@ -299,7 +299,7 @@ def test_objects_follow_the_replacement(registry: CapsuleRegistry) -> None:
 
 
 def test_others_see_a_replacement_when_it_is_committed(registry: CapsuleRegistry, url: str) -> None:
-    """Inside the transaction it is there at once; for others all of it, at the end."""
+    """The transaction sees it at once; others see all of it at the commit."""
     registry.register(manifest("1"), uuids=[FIRST])
     with CapsuleRegistry.open(url) as other:
         with registry.transaction() as transaction:
@@ -347,7 +347,7 @@ REFUSED: dict[str, Refused] = {
 def test_what_is_refused_changes_nothing(
     registry: CapsuleRegistry, backend: Backend, url: str, why: str
 ) -> None:
-    """After each error everything is as it was, however late it came."""
+    """After each error, however late, everything is as before."""
     error, attempt = REFUSED[why]
     first = OriginalCapsule("alpha", **tables("1"))
     registry.register(first, uuids=[FIRST])
@@ -363,7 +363,7 @@ def test_what_is_refused_changes_nothing(
 
 
 def test_a_stale_replacement_says_what_stands_there(registry: CapsuleRegistry) -> None:
-    """The error has the generation that was expected and the one found, or none."""
+    """The error has the expected generation and the one found, or none."""
     record = registry.register(manifest("1"))
     registry.set_state("alpha", "failed")
     newer = registry.replace(manifest("2"), expected_generation=record.generation)
@@ -376,7 +376,7 @@ def test_a_stale_replacement_says_what_stands_there(registry: CapsuleRegistry) -
 def test_of_several_that_replace_one_generation_exactly_one_wins(
     registry: CapsuleRegistry, url: str
 ) -> None:
-    """Four processes race for ten capsules; the UUIDs of those that lost are nowhere."""
+    """Four processes race for ten capsules, and the losers' UUIDs are absent."""
     names = [f"contended-{number}" for number in range(10)]
     stands = {name: registry.register(make_manifest(name)).generation for name in names}
 

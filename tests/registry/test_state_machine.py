@@ -1,4 +1,4 @@
-"""Any sequence of calls does what the hash maps of the original would do, and is remembered."""
+"""Any sequence of calls does what the original's hash maps would do, and is remembered."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ UPLINK_IDS = [UUID(int=number) for number in range(11, 17)]
 
 
 def answers(on: Any) -> dict[str, Any]:
-    """Return what the model, or a reader, has: of each map all, in order."""
+    """Return the complete contents of a model or reader, in order."""
     if isinstance(on, Model):
         return {
             "list": [*on.capsules],
@@ -56,7 +56,7 @@ def answers(on: Any) -> dict[str, Any]:
 
 
 def outcome(work: Callable[[Any], Any], manager: AbstractContextManager[Any]) -> tuple[Any, ...]:
-    """Return what *work* returns, or the error that it or the end of the block raises."""
+    """Return the result of *work*, or the error that it or the end of the block raises."""
     try:
         with manager as on:
             return None, work(on)
@@ -69,7 +69,7 @@ IDS = st.sampled_from(["alpha", "beta", "gamma", "delta"])
 SESSION, UPLINK_ID = st.sampled_from(UUIDS), st.sampled_from(UPLINK_IDS)
 CAPSULES = st.builds(Capsule, IDS, st.lists(UPLINK_ID, max_size=2), st.sampled_from([[], ["t"]]))
 BY_HAND = st.sampled_from([make_uplink(id=uplink_id) for uplink_id in UPLINK_IDS])
-#: Which of the leases opened so far, from the last one back; none of them is none.
+#: Which of the leases opened so far, counted back from the last, or none.
 LEASE = st.sampled_from([None, None, 1, 2])
 FILED = {"uuids": st.lists(SESSION, max_size=2), "lease": LEASE}
 VERBS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
@@ -101,9 +101,9 @@ class RegistryMachine(stateful.RuleBasedStateMachine):
         self.clock = Clock()
         self.chance = Random(0)  # noqa: S311 - the same revisions after the same steps
         self.model = Model()
-        #: When each revision was made, from 0 on, and what the model answered then.
+        #: The time of each revision, from 0 on, and the model's answers then.
         self.then = [(self.clock.now, answers(self.model))] * 2
-        #: What the uplinks that are declared next will be called.
+        #: The ids of the uplinks declared next.
         self.uplink_ids: list[UUID] = []
         self.lease_ids: list[UUID] = []
         self.open()
@@ -114,7 +114,7 @@ class RegistryMachine(stateful.RuleBasedStateMachine):
         )
 
     def perform(self, on: Any, verb: str, arguments: dict[str, Any]) -> list[Any]:
-        """Call *verb* of the model, the registry or a transaction; return the ids of records."""
+        """Call *verb* of the model, the registry or a transaction; return its records' ids."""
         if "capsule" in arguments:
             self.uplink_ids = [*arguments["capsule"].uplink_ids]
         if arguments.get("lease") is not None:
@@ -125,7 +125,7 @@ class RegistryMachine(stateful.RuleBasedStateMachine):
         return [getattr(one, "id", one) for one in found]
 
     def attempt(self, work: Callable[[Any], Any], manager: AbstractContextManager[Any]) -> None:
-        """Do *work* on both: the same comes of it, and one revision if it changed anything."""
+        """Do *work* on both: equal outcomes, and one revision if anything changed."""
         self.clock.step(timedelta(seconds=1))
         self.model.now = self.clock.now
         changed = replace(deepcopy(self.model), events=[])
@@ -158,7 +158,7 @@ class RegistryMachine(stateful.RuleBasedStateMachine):
 
     @stateful.rule(seconds=st.sampled_from([2, 5, 60]))
     def open_lease(self, seconds: int) -> None:
-        """The registry names it, so the model is told the name afterwards."""
+        """Open a lease and tell the model its id, which the registry chooses."""
 
         def work(on: Any) -> None:
             if isinstance(on, Model):
@@ -215,7 +215,7 @@ class RegistryMachine(stateful.RuleBasedStateMachine):
 
 
 def rule_of(verb: str) -> Any:
-    """Return the rule that calls *verb* alone; one that removes waits until something is there."""
+    """Return the rule that calls *verb* alone; a removing one waits until something exists."""
 
     def call(self: RegistryMachine, **arguments: Any) -> None:
         self.attempt(lambda on: self.perform(on, verb, arguments), nullcontext(self.registry))
@@ -231,7 +231,7 @@ for _verb in VERBS:
 
 
 def test_any_sequence_of_calls_does_what_the_model_does(backend: Backend) -> None:
-    """The registry answers, refuses, counts and remembers as the model, on every database."""
+    """The registry answers, refuses, counts and remembers like the model."""
     machine = type("Machine", (RegistryMachine,), {"backend": backend})
     runs = int(os.environ.get("CAPSULE_REGISTRY_TEST_RUNS", "5"))
     stateful.run_state_machine_as_test(

@@ -1,4 +1,4 @@
-"""Desired state: what is registered becomes what a directory says."""
+"""Desired state: `sync` makes the registry match a directory."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     from support.backends import Backend
 
-# Python warns of a fork where there are threads.
+# Python warns of a fork beside threads.
 pytestmark = [pytest.mark.files_alone, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 
 def test_what_is_registered_becomes_what_the_directory_says(
     registry: CapsuleRegistry, tmp_path: Path
 ) -> None:
-    """The new are registered, the changed replaced, the missing removed, all in one revision."""
+    """New ones are registered, changed ones replaced, missing ones removed, in one revision."""
     for name in ("changed", "kept", "gone"):
         registry.register(make_manifest(name))
     kept = write(tmp_path, "kept", "# as it is")
@@ -77,7 +77,7 @@ def test_nothing_to_change_makes_no_revision(registry: CapsuleRegistry, tmp_path
 
 
 def test_without_prune_nothing_is_removed(registry: CapsuleRegistry, tmp_path: Path) -> None:
-    """What is not in the directory stays, and is no step of the plan."""
+    """Capsules that are not in the directory stay, and are no steps of the plan."""
     registry.register(make_manifest("other"))
     write(tmp_path, "mine")
 
@@ -86,7 +86,7 @@ def test_without_prune_nothing_is_removed(registry: CapsuleRegistry, tmp_path: P
 
 
 def test_a_dry_run_says_what_would_be_done(registry: CapsuleRegistry, tmp_path: Path) -> None:
-    """It is the very plan that is then done, and changes nothing."""
+    """It returns the very plan that is then executed, and changes nothing."""
     registry.register(make_manifest("gone"))
     registry.register(make_manifest("changed"))
     for name in ("changed", "new"):
@@ -104,7 +104,7 @@ def test_a_dry_run_says_what_would_be_done(registry: CapsuleRegistry, tmp_path: 
 def test_a_replaced_capsule_keeps_what_replace_keeps(
     registry: CapsuleRegistry, tmp_path: Path
 ) -> None:
-    """Its place, its state and its uplinks by hand stay; the rest is that of the new one."""
+    """Its position, state and uplinks by hand stay; the rest is the new manifest's."""
     by_hand, session = make_uplink(), uuid4()
     registry.register(make_manifest("first", uplink=[TELEGRAM]), uuids=[session])
     registry.register_uplink("first", by_hand)
@@ -123,7 +123,7 @@ def test_a_replaced_capsule_keeps_what_replace_keeps(
 def test_objects_that_the_host_registered_are_its_own(
     registry: CapsuleRegistry, tmp_path: Path
 ) -> None:
-    """What is kept keeps its object; of what came from a directory it is the manifest alone."""
+    """Kept capsules keep their object; capsules from the directory have the manifest alone."""
     kept = SimpleNamespace(manifest=CapsuleManifest.load(write(tmp_path, "kept")))
     registry.register(kept)
     new = CapsuleManifest.load(write(tmp_path, "new"))
@@ -133,7 +133,7 @@ def test_objects_that_the_host_registered_are_its_own(
 
 
 def test_a_reservation_is_adopted(registry: CapsuleRegistry, tmp_path: Path) -> None:
-    """What was filed under an id before is the new capsule's, and prune removes no reservation."""
+    """What was registered under an id goes to its new capsule, and prune removes no reservation."""
     early, other = uuid4(), uuid4()
     registry.register_uuid(early, "new")
     registry.register_uuid(other, "reserved")
@@ -144,7 +144,7 @@ def test_a_reservation_is_adopted(registry: CapsuleRegistry, tmp_path: Path) -> 
 
 
 def test_inside_a_transaction_it_is_part_of_that(registry: CapsuleRegistry, tmp_path: Path) -> None:
-    """It sees what was done before, and goes with the rest if that is undone."""
+    """It sees the transaction's earlier changes, and is rolled back with it."""
     write(tmp_path, "a")
     with pytest.raises(FileNotFoundError), registry.transaction() as transaction:
         transaction.sync(tmp_path)
@@ -160,7 +160,7 @@ def test_inside_a_transaction_it_is_part_of_that(registry: CapsuleRegistry, tmp_
 
 
 def test_many_at_once_do_it_once(backend: Backend, url: str, tmp_path: Path) -> None:
-    """Four processes are told the same at the same time: one revision says so."""
+    """Four processes that sync the same directory at once make one revision."""
     for number in range(5):
         write(tmp_path, f"c{number}")
 
@@ -175,7 +175,7 @@ def test_many_at_once_do_it_once(backend: Backend, url: str, tmp_path: Path) -> 
 def test_a_directory_that_was_moved_is_found_there(
     registry: CapsuleRegistry, tmp_path: Path
 ) -> None:
-    """The same bytes elsewhere: nothing is replaced."""
+    """The same bytes elsewhere replace nothing."""
     write(tmp_path / "old", "a")
     registry.sync(tmp_path / "old")
     shutil.move(tmp_path / "old", tmp_path / "new")

@@ -1,4 +1,4 @@
-"""Desired state with manifests that cannot be used: they stop no other, and lose nothing."""
+"""Desired state with unusable manifests: they affect no other capsule, and lose none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.files_alone
 
 
-#: Manifests that cannot be used, though each names a capsule `bad`, or none at all.
+#: Unusable manifests; each names the capsule `bad`, or none.
 BAD: dict[str, bytes] = {
     "wrong type": make_text("bad", "license = 1").encode(),
     "a rule broken": make_text("bad", '[dependencies]\nrequires = ["x"]\n').encode(),
@@ -38,7 +38,7 @@ BAD: dict[str, bytes] = {
 def test_a_bad_manifest_stops_no_other_and_changes_nothing_of_its_own(
     registry: CapsuleRegistry, tmp_path: Path, what: str
 ) -> None:
-    """Its capsule stays as it is, is not pruned, and the plan says what is wrong."""
+    """Its capsule is neither changed nor pruned, and the plan names the problem."""
     write(tmp_path, "bad")
     registry.sync(tmp_path)
     before = registry.get("bad")
@@ -58,7 +58,7 @@ def test_a_bad_manifest_stops_no_other_and_changes_nothing_of_its_own(
 def test_an_id_that_no_uplink_can_come_from_is_a_bad_manifest(
     registry: CapsuleRegistry, tmp_path: Path
 ) -> None:
-    """The source of an uplink has a stricter grammar: the others are registered all the same."""
+    """An uplink's source has a stricter grammar; the other capsules are still registered."""
     write(tmp_path, "-c", UPLINK)
     write(tmp_path, "good")
 
@@ -69,7 +69,7 @@ def test_an_id_that_no_uplink_can_come_from_is_a_bad_manifest(
 def test_a_manifest_that_does_not_say_whose_it_is_holds_removals_back(
     registry: CapsuleRegistry, tmp_path: Path
 ) -> None:
-    """Any capsule that is missing may be the one, so none is removed until it can be read."""
+    """It may be any missing capsule's, so none is removed until it can be read."""
     registry.register(make_manifest("elsewhere"))
     path = write(tmp_path, "new")
     path.write_bytes(BAD["syntax"])
@@ -87,7 +87,7 @@ def test_a_manifest_that_does_not_say_whose_it_is_holds_removals_back(
 def test_a_broken_manifest_that_was_moved_loses_no_capsule(
     registry: CapsuleRegistry, tmp_path: Path
 ) -> None:
-    """Where another capsule once lay, it may still be that of the one that is missing."""
+    """In another capsule's old directory it may still be the missing one's."""
     for name in ("a", "b"):
         write(tmp_path, name)
     registry.sync(tmp_path)
@@ -103,7 +103,7 @@ def test_a_broken_manifest_that_was_moved_loses_no_capsule(
 def test_a_manifest_that_is_a_dangling_link_loses_no_capsule(
     registry: CapsuleRegistry, tmp_path: Path
 ) -> None:
-    """What a link leads to may be away for a moment: it is refused, and its capsule not pruned."""
+    """Its target may be away for a moment: it is refused, and its capsule not pruned."""
     path = write(tmp_path / "real", "a")
     (tmp_path / "all" / "a").mkdir(parents=True)
     (tmp_path / "all" / "a" / "Capsule.toml").symlink_to(path)
@@ -118,7 +118,7 @@ def test_a_manifest_that_is_a_dangling_link_loses_no_capsule(
 def test_of_several_manifests_of_one_id_none_is_used(
     registry: CapsuleRegistry, tmp_path: Path
 ) -> None:
-    """Each is refused and names the other; what is registered under the id stays."""
+    """Each is refused and names another; what is registered under the id stays."""
     first = write(tmp_path, "twice", folder="x")
     registry.sync(tmp_path)
     before = registry.get("twice")
@@ -150,7 +150,7 @@ def test_a_copy_beside_a_broken_manifest_does_not_take_its_place(
 def test_a_trap_is_read_no_further_than_the_bounds(
     registry: CapsuleRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To find out whose a bad manifest is, the parser gets nothing that `load` refuses unparsed."""
+    """To find a bad manifest's capsule, the parser gets nothing that `load` refuses unparsed."""
     write(tmp_path, "dotted", f"{'a.' * 30_000}b = 1\n")
     with write(tmp_path, "huge").open("r+") as file:
         file.truncate(50_000_000)

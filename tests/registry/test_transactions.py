@@ -1,4 +1,4 @@
-"""Several changes as one."""
+"""Transactions: several changes as one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from support.backends import Backend
 
 
-# Python warns of a fork where there are threads.
+# Python warns of a fork beside threads.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
@@ -45,7 +45,7 @@ def in_a_transaction(registry: CapsuleRegistry, capsule: OriginalCapsule) -> Non
 def test_a_transaction_is_one_revision_with_its_reason(
     registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """All its changes are in one revision, which says who and why."""
+    """One revision has all its changes, its actor and its reason."""
     with registry.transaction(reason="moving in") as transaction:
         transaction.register(make_manifest("a"))
         transaction.register(make_manifest("b"), uuids=[uuid4()])
@@ -59,7 +59,7 @@ def test_a_transaction_is_one_revision_with_its_reason(
 def test_a_transaction_reads_its_own_writes_and_others_do_not(
     registry: CapsuleRegistry, url: str
 ) -> None:
-    """Until it commits, only the transaction sees what it did."""
+    """Until it commits, only the transaction sees its changes."""
     with CapsuleRegistry.open(url) as other:
         with registry.transaction() as transaction:
             transaction.register(make_manifest())
@@ -71,7 +71,7 @@ def test_a_transaction_reads_its_own_writes_and_others_do_not(
 def test_an_exception_undoes_everything(
     registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """Nothing is left of a transaction whose body raises: no row, no revision, no instance."""
+    """A body that raises leaves no row, no revision and no instance."""
     with pytest.raises(ZeroDivisionError), registry.transaction() as transaction:
         transaction.register(OriginalCapsule("alpha"), uuids=[uuid4()])
         transaction.register_uuid(uuid4(), "ghost")
@@ -83,7 +83,7 @@ def test_an_exception_undoes_everything(
 
 
 def test_instances_follow_the_transaction(registry: CapsuleRegistry) -> None:
-    """An object is handed out inside at once, afterwards only if it committed."""
+    """An object is returned inside at once, and afterwards only if it committed."""
     first, second = OriginalCapsule("alpha"), OriginalCapsule("alpha")
     registry.register(first)
     with pytest.raises(ZeroDivisionError), registry.transaction() as transaction:
@@ -103,7 +103,7 @@ def test_instances_follow_the_transaction(registry: CapsuleRegistry) -> None:
 def test_an_error_inside_dooms_it_though_it_is_caught(
     registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """After an error nothing can be done in the transaction, and nothing of it is written."""
+    """After an error nothing more can be done in the transaction, and nothing of it is written."""
     with pytest.raises(TransactionDoomedError, match="ghost"), registry.transaction() as doomed:
         doomed.register(make_manifest())
         with pytest.raises(CapsuleNotFoundError):
@@ -130,7 +130,7 @@ def test_an_error_inside_dooms_it_though_it_is_caught(
 def test_an_argument_that_is_refused_dooms_nothing(
     registry: CapsuleRegistry, mistake: Callable[[Transaction], object]
 ) -> None:
-    """A call that is refused for its arguments has done nothing: the transaction goes on."""
+    """A call refused for its arguments has done nothing: the transaction goes on."""
     with registry.transaction() as transaction:
         transaction.register(make_manifest("before"))
         with pytest.raises(InvalidInputError):
@@ -141,7 +141,7 @@ def test_an_argument_that_is_refused_dooms_nothing(
 
 
 def test_two_threads_cannot_use_a_transaction_at_once(registry: CapsuleRegistry) -> None:
-    """The second is refused, and the transaction goes on."""
+    """The second one is refused, and the transaction goes on."""
     refused: list[BaseException] = []
     with registry.transaction() as transaction:
 
@@ -162,7 +162,7 @@ def test_two_threads_cannot_use_a_transaction_at_once(registry: CapsuleRegistry)
 
 
 def test_a_transaction_may_end_on_another_thread(registry: CapsuleRegistry) -> None:
-    """As web frameworks do with generators: the thread that began it is free afterwards."""
+    """Web frameworks do that with generators; the thread that began it is free afterwards."""
     context = registry.transaction()
     transaction = context.__enter__()
     transaction.register(make_manifest())
@@ -174,7 +174,7 @@ def test_a_transaction_may_end_on_another_thread(registry: CapsuleRegistry) -> N
 
 
 def test_a_log_handler_may_ask_the_registry(registry: CapsuleRegistry) -> None:
-    """Messages come after the commit and outside the transaction, however the unit was made."""
+    """Messages come after the commit, outside the transaction, for every kind of unit."""
     seen: list[list[CapsuleId]] = []
 
     class Asking(logging.Handler):
@@ -198,7 +198,7 @@ def test_a_log_handler_may_ask_the_registry(registry: CapsuleRegistry) -> None:
 
 
 def test_waiting_writers_keep_no_connection_from_readers(registry: CapsuleRegistry) -> None:
-    """While a transaction is open and twenty threads wait to write, a read still answers."""
+    """A read answers while a transaction is open and twenty threads wait to write."""
     with registry.transaction():
         waiting = [
             threading.Thread(target=registry.register, args=(make_manifest(f"c{number}"),))
@@ -220,7 +220,7 @@ def test_waiting_writers_keep_no_connection_from_readers(registry: CapsuleRegist
 def test_the_registry_cannot_be_used_inside_its_own_transaction(
     registry: CapsuleRegistry,
 ) -> None:
-    """On the same thread it raises at once instead of waiting for itself; on another it works."""
+    """It raises at once on the same thread instead of deadlocking; another thread may use it."""
     seen: list[object] = []
     with registry.transaction() as transaction:
         for use in (
@@ -241,7 +241,7 @@ def test_the_registry_cannot_be_used_inside_its_own_transaction(
 
 
 def test_a_transaction_is_over_at_its_end(registry: CapsuleRegistry) -> None:
-    """It cannot be used afterwards, whichever way it ended."""
+    """It cannot be used afterwards, however it ended."""
     with registry.transaction() as ended:
         ended.register(make_manifest())
     with pytest.raises(ZeroDivisionError), registry.transaction() as failed:
@@ -266,7 +266,7 @@ def test_an_object_is_forgotten_when_the_commit_fails(
     monkeypatch: pytest.MonkeyPatch,
     register: Callable[[CapsuleRegistry, OriginalCapsule], object],
 ) -> None:
-    """Another process may make a registration of that id and generation: it is not this object."""
+    """It is not the object of another process's registration with that id and generation."""
 
     def refuse(connection: object) -> None:
         raise ZeroDivisionError
@@ -282,7 +282,7 @@ def test_an_object_is_forgotten_when_the_commit_fails(
 def test_run_returns_what_the_work_returns(
     registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """`run` is one unit too, and an error in it undoes it and comes out."""
+    """`run` is one unit too; an error rolls it back and propagates."""
 
     def twice(transaction: Transaction) -> int:
         transaction.register(make_manifest("a"))
@@ -298,7 +298,7 @@ def test_run_returns_what_the_work_returns(
 def test_nothing_changed_makes_no_revision(
     registry: CapsuleRegistry, backend: Backend, url: str
 ) -> None:
-    """Reading, or filing again what is filed, leaves the head where it is."""
+    """Reading, or registering again what is there, leaves the head in place."""
     uuid = uuid4()
     registry.register_uuid(uuid, "alpha")
     before = revision(backend, url)
@@ -321,7 +321,7 @@ def test_a_reason_that_cannot_be_stored_is_refused(registry: CapsuleRegistry, re
 
 
 def test_a_closed_registry_says_so(url: str) -> None:
-    """Every use after `close` is the same clear error; closing twice is none."""
+    """Every use after `close` raises the same clear error; closing twice does not."""
     registry = CapsuleRegistry.open(url)
     registry.close()
     registry.close()
@@ -332,7 +332,7 @@ def test_a_closed_registry_says_so(url: str) -> None:
 
 
 def test_a_forgotten_registry_is_reported(url: str) -> None:
-    """A registry that is never closed warns, and lets go of the database."""
+    """A registry that is never closed warns, and releases the database."""
     registry = CapsuleRegistry.open(url)
     with pytest.warns(ResourceWarning, match="unclosed registry"):
         del registry

@@ -1,4 +1,4 @@
-"""What is registered, written as lines and registered from them elsewhere."""
+"""Exporting the registry as lines, and importing them elsewhere."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def other(url: str, clock: Clock) -> Iterator[CapsuleRegistry]:
 
 
 def test_everything_comes_back(registry: CapsuleRegistry, other: CapsuleRegistry) -> None:
-    """Into another kind of database and back: the same listings, the same lines, all verified."""
+    """To another kind of database and back: equal listings, equal lines, all verified."""
     furnish(registry)
     with elsewhere() as between:
         assert 10 == between.import_lines(registry.export_lines())
@@ -57,7 +57,7 @@ def test_everything_comes_back(registry: CapsuleRegistry, other: CapsuleRegistry
 def test_an_export_begins_with_what_follows_and_ends_with_how_much(
     registry: CapsuleRegistry,
 ) -> None:
-    """In between capsules, uplinks and UUIDs, each in order; what leases hold stays behind."""
+    """Header and count enclose capsules, uplinks and UUIDs in order; leased UUIDs are left out."""
     furnish(registry)
     first, *lines, last = map(json.loads, registry.export_lines())
 
@@ -73,7 +73,7 @@ def test_an_export_begins_with_what_follows_and_ends_with_how_much(
 def test_an_uplink_that_was_read_from_json_stays_as_it_stands(
     registry: CapsuleRegistry, other: CapsuleRegistry
 ) -> None:
-    """A platform that nobody has normalised is not normalised on the way."""
+    """A platform that was not normalised is not normalised on the way."""
     text = make_uplink().model_copy(update={"platform": " Telegram "}).model_dump_json()
     registry.register_uplink("a", UplinkDescriptor.model_validate_json(text))
 
@@ -85,7 +85,7 @@ def test_an_uplink_that_was_read_from_json_stays_as_it_stands(
 def test_every_real_manifest_comes_back_byte_for_byte(
     corpus: Path, registry: CapsuleRegistry
 ) -> None:
-    """Those that load are registered, those of one id in turn, carried over and compared."""
+    """All that load are registered, one per id at a time, transferred and compared."""
     with (corpus / "index.tsv").open(newline="") as file:
         rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         loading = [
@@ -116,7 +116,7 @@ def test_every_real_manifest_comes_back_byte_for_byte(
 
 
 def test_importing_twice_is_a_conflict(registry: CapsuleRegistry, other: CapsuleRegistry) -> None:
-    """The second time nothing is changed; so too where one capsule of many is there already."""
+    """Nothing is changed the second time, even if only one of many capsules exists."""
     furnish(registry)
     lines = [*registry.export_lines()]
     other.import_lines(lines)
@@ -135,7 +135,7 @@ def test_importing_twice_is_a_conflict(registry: CapsuleRegistry, other: Capsule
 def test_a_uuid_that_a_lease_holds_is_not_taken(
     registry: CapsuleRegistry, other: CapsuleRegistry
 ) -> None:
-    """What a running host has filed in the target is its own."""
+    """A UUID that a lease holds in the target stays with that lease."""
     furnish(registry)
     lease = other.leases.open("host", timedelta(hours=1), renew=False)
     other.register_uuid(RESERVED, "running", lease=lease)
@@ -146,7 +146,7 @@ def test_a_uuid_that_a_lease_holds_is_not_taken(
 
 
 def test_an_export_is_of_one_moment(registry: CapsuleRegistry, url: str) -> None:
-    """What others change after its first line is not in it, of whatever kind."""
+    """No later change is in it, of whatever kind."""
     furnish(registry)
     before = [*registry.export_lines()]
     lines = registry.export_lines()
@@ -162,7 +162,7 @@ def test_an_export_is_of_one_moment(registry: CapsuleRegistry, url: str) -> None
 
 
 def test_the_past_can_be_exported(registry: CapsuleRegistry) -> None:
-    """As every other verb that reads, it says what was registered then."""
+    """A view of the past exports what was registered then."""
     furnish(registry)
     head, before = registry.history.revision, body(registry)
     registry.drain()
@@ -172,7 +172,7 @@ def test_the_past_can_be_exported(registry: CapsuleRegistry) -> None:
 
 
 def test_a_snapshot_and_a_transaction_can_be_exported(registry: CapsuleRegistry) -> None:
-    """Both give what they see, as long as they last."""
+    """Both export what they see, while they are open."""
     furnish(registry)
     before = body(registry)
     with registry.snapshot() as snapshot:
@@ -186,7 +186,7 @@ def test_a_snapshot_and_a_transaction_can_be_exported(registry: CapsuleRegistry)
 
 @pytest.mark.parametrize("how", ["snapshot", "transaction"])
 def test_after_its_end_neither_can_be_exported(registry: CapsuleRegistry, how: str) -> None:
-    """Lines that were asked for inside and are read outside are an error of ours."""
+    """Lines requested inside but read after the end raise a typed error."""
     with getattr(registry, how)() as view:
         lines = view.export_lines()
 
@@ -195,7 +195,7 @@ def test_after_its_end_neither_can_be_exported(registry: CapsuleRegistry, how: s
 
 
 def test_an_export_that_is_given_up_keeps_no_connection(registry: CapsuleRegistry) -> None:
-    """Closed before its end, it gives its connection back (as the fixture checks)."""
+    """Closed early, it returns its connection (as the fixture checks)."""
     furnish(registry)
     lines = registry.export_lines()
     next(lines)

@@ -1,4 +1,4 @@
-"""Lines that are not those of an export: cut off, out of order, edited by hand."""
+"""Lines that no export wrote: truncated, out of order, edited by hand."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ UUID: dict[str, Any] = {
     "uuid": "00000000-0000-0000-0000-000000000001",
 }
 
-#: What stands in the second line instead of what an export has there.
+#: Replacements for the second line of an export.
 EDITED: dict[str, str | dict[str, Any]] = {
     "no JSON": "{",
     "blank": "",
@@ -94,7 +94,7 @@ def end(count: int) -> dict[str, Any]:
 
 
 def test_lines_made_by_hand_are_taken(registry: CapsuleRegistry) -> None:
-    """The control: what the edited lines are made of is imported, and verifies."""
+    """The control: the lines that are edited below can be imported, and verify."""
     assert 3 == registry.import_lines(text(FIRST, CAPSULE, UPLINK, UUID, end(3)))
     assert (["alpha"], 1, 1) == (
         registry.list(),
@@ -106,7 +106,7 @@ def test_lines_made_by_hand_are_taken(registry: CapsuleRegistry) -> None:
 
 @pytest.mark.parametrize("what", EDITED)
 def test_an_edited_line_is_refused(registry: CapsuleRegistry, what: str) -> None:
-    """Whatever stands there, it is an error of ours, and nothing of the lines is registered."""
+    """Whatever it contains, the error is typed, and nothing of the lines is registered."""
     lines = text(FIRST, EDITED[what], UUID, end(2))
 
     with pytest.raises(InvalidInputError):
@@ -118,7 +118,7 @@ def test_an_edited_line_is_refused(registry: CapsuleRegistry, what: str) -> None
     "said", [f" {CAPSULE['manifest_text']}", json.dumps(json.loads(CAPSULE["manifest_text"]))]
 )
 def test_what_is_imported_verifies(registry: CapsuleRegistry, said: str) -> None:
-    """JSON that is written otherwise than ours is refused, or kept so that nothing differs."""
+    """JSON written differently is refused, or stored so that verification finds nothing."""
     try:
         registry.import_lines(text(FIRST, {**CAPSULE, "manifest_text": said}, end(1)))
     except InvalidInputError:
@@ -127,7 +127,7 @@ def test_what_is_imported_verifies(registry: CapsuleRegistry, said: str) -> None
 
 
 def test_what_was_cut_off_is_refused(registry: CapsuleRegistry) -> None:
-    """After whichever line it ends, the error names the next one, and nothing is registered."""
+    """Wherever it ends, the error names the next line, and nothing is registered."""
     furnish(registry)
     lines = [*registry.export_lines()]
     with elsewhere() as found:
@@ -171,14 +171,14 @@ def test_lines_that_are_missing_or_too_many_are_refused(
 
 
 def test_a_line_that_is_there_twice_is_a_conflict(registry: CapsuleRegistry) -> None:
-    """The count is right then, and the capsule is registered already."""
+    """The count is right, but the capsule is already registered."""
     with pytest.raises(CapsuleAlreadyRegisteredError):
         registry.import_lines(text(FIRST, CAPSULE, CAPSULE, end(2)))
     assert [] == registry.list()
 
 
 def test_what_hangs_on_a_capsule_may_come_before_it(registry: CapsuleRegistry) -> None:
-    """In another order of kinds the same is registered: an id is reserved until its capsule."""
+    """Kinds may come in any order: an id is reserved until its capsule comes."""
     furnish(registry)
     first, *lines, last = registry.export_lines()
     capsules = [line for line in lines if json.loads(line)["kind"] == "capsule"]
@@ -192,7 +192,7 @@ def test_what_hangs_on_a_capsule_may_come_before_it(registry: CapsuleRegistry) -
 
 
 def test_the_order_of_lines_is_that_of_registration(registry: CapsuleRegistry) -> None:
-    """Capsules whose lines were exchanged are registered the other way round."""
+    """Capsules whose lines were swapped are registered in the swapped order."""
     for name in ("a", "b", "c"):
         registry.register(make_manifest(name))
     first, *lines, last = registry.export_lines()

@@ -1,4 +1,4 @@
-"""Uplinks: filed by a manifest or by hand, and found again."""
+"""Uplinks: declared by a manifest or registered by hand, and found again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FLAGS = tuple(UplinkCapabilities.model_fields)
 def test_a_declared_uplink_receives_and_comes_from_its_capsule(
     registry: CapsuleRegistry, clock: Clock
 ) -> None:
-    """Its platform is normalised, its source the capsule, its capability to receive alone."""
+    """Its platform is normalised, its source is the capsule, and it can only receive."""
     registry.register(make_manifest(uplink=[TELEGRAM]))
     [uplink] = registry.all_uplink_descriptors()
 
@@ -57,7 +57,7 @@ def test_an_uplink_filed_by_hand_comes_back_as_it_was_given(registry: CapsuleReg
 
 
 def test_the_first_uplink_of_a_platform_wins(registry: CapsuleRegistry) -> None:
-    """Of several uplinks for a platform, the one registered first is found."""
+    """Of several uplinks for a platform, the first registered is found."""
     first = make_uplink(name="first")
     registry.register_uplink("b", first)
     registry.register_uplink("a", make_uplink(name="second"))
@@ -88,7 +88,7 @@ def test_any_predicate_finds_what_asking_each_uplink_finds(registry: CapsuleRegi
 
 
 def test_conditions_are_combined(registry: CapsuleRegistry) -> None:
-    """`find_uplinks` meets all conditions given, normalises the platform, and names the owner."""
+    """`find_uplinks` meets all given conditions, normalises the platform, and names the owner."""
     registry.register(make_manifest("alpha", uplink=[TELEGRAM, CLI]))
     able = make_uplink(platform="telegram", profile="notify")
     registry.register_uplink("beta", able)
@@ -107,7 +107,7 @@ def test_conditions_are_combined(registry: CapsuleRegistry) -> None:
 
 
 def test_an_uplink_can_be_removed_alone(registry: CapsuleRegistry) -> None:
-    """`unregister_uplink` says whether there was one; the others stay."""
+    """`unregister_uplink` returns whether it existed; the others stay."""
     one, other = make_uplink(), make_uplink()
     registry.register_uplink("ghost", one)
     registry.register_uplink("ghost", other)
@@ -131,7 +131,7 @@ def test_an_uplink_can_be_removed_alone(registry: CapsuleRegistry) -> None:
 def test_what_some_database_cannot_hold_is_refused(
     registry: CapsuleRegistry, values: dict[str, object]
 ) -> None:
-    """A text that is too long or has a NUL is an error, on every database alike."""
+    """A text that is too long or contains NUL is refused on every database."""
     with pytest.raises(InvalidTextError):
         registry.register_uplink("alpha", make_uplink(**values))
 
@@ -140,7 +140,7 @@ def test_what_some_database_cannot_hold_is_refused(
 
 @pytest.mark.parametrize("text", ["", "x", "0" * 32, "{" + "0" * 36 + "}"])
 def test_a_malformed_uuid_is_refused(registry: CapsuleRegistry, text: str) -> None:
-    """Text that is no canonical UUID is an error wherever a UUID is expected."""
+    """Text that is not a canonical UUID is an error wherever a UUID is expected."""
     for verb in (
         registry.get_uplink,
         registry.unregister_uplink,
@@ -152,7 +152,7 @@ def test_a_malformed_uuid_is_refused(registry: CapsuleRegistry, text: str) -> No
 
 
 def test_uuids_are_listed_with_their_capsules(registry: CapsuleRegistry, clock: Clock) -> None:
-    """`uuids` has them in the order in which they were filed, of all or of one capsule."""
+    """`uuids` lists all, or those of one capsule, in registration order."""
     one, two, three = uuid4(), uuid4(), uuid4()
     registry.register(make_manifest(), uuids=[one, two])
     registry.register_uuid(three, "ghost")

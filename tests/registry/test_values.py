@@ -1,4 +1,4 @@
-"""Values and errors: their forms, and that they cross process boundaries."""
+"""Values and errors: their forms, and how they cross process boundaries."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from support.factories import make_uplink
 
 
 def test_an_id_is_text(subtests: pytest.Subtests) -> None:
-    """A capsule id is a `str` everywhere, also through a pickle and JSON."""
+    """A capsule id is a `str` everywhere, also through pickle and JSON."""
     capsule_id = CapsuleId("a-1")
     for copy in (pickle.loads(pickle.dumps(capsule_id)), json.loads(json.dumps(capsule_id))):
         with subtests.test():
@@ -62,7 +62,7 @@ def test_an_uplink_in_json_is_the_originals() -> None:
 
 
 def test_an_uplink_is_normalised_when_built_and_not_when_read() -> None:
-    """Code gets the normal form of the platform, JSON keeps what it says."""
+    """Code gets a normalised platform; JSON keeps its own."""
     built = UplinkDescriptor(name="n", platform="  TeleGram ")
     text = built.model_dump_json().replace("telegram", " Raw ")
 
@@ -72,7 +72,7 @@ def test_an_uplink_is_normalised_when_built_and_not_when_read() -> None:
 
 
 def test_capabilities_in_json_need_all_seven() -> None:
-    """A document that leaves one out is refused; code has them false by default."""
+    """A document without one is refused; in code they default to false."""
     text = json.dumps({"can_send": True})
     with pytest.raises(ValidationError, match="missing: can_receive"):
         UplinkCapabilities.model_validate_json(text)
@@ -82,19 +82,19 @@ def test_capabilities_in_json_need_all_seven() -> None:
 
 
 def test_every_mask_is_one_combination() -> None:
-    """Masks and capabilities are two writings of the same thing."""
+    """Masks and capabilities convert into each other."""
     assert [*range(128)] == [UplinkCapabilities.from_mask(mask).mask for mask in range(128)]
 
 
 @pytest.mark.parametrize("text", ['"other"', "{}", '{"wasm": 1}', '{"wasm": {}}', '{"native": {}}'])
 def test_a_source_of_another_shape_is_refused(text: str) -> None:
-    """JSON that is none of the three forms is no source."""
+    """JSON in none of the three forms is not a source."""
     with pytest.raises(ValidationError):
         UplinkSource.model_validate_json(text)
 
 
 def test_a_source_in_json_is_not_checked() -> None:
-    """As in the original, reading skips the grammar; the text form cuts a long id."""
+    """As in the original, reading skips the grammar; the text form truncates a long id."""
     source = UplinkSource.model_validate_json('{"wasm": {"capsule_id": "-É" }}')
     long = UplinkSource.model_validate({"wasm": {"capsule_id": "é" * 33}})
 
@@ -103,7 +103,7 @@ def test_a_source_in_json_is_not_checked() -> None:
 
 
 def test_made_uuids_are_time_ordered() -> None:
-    """Version 7, and those made later are greater, to the millisecond."""
+    """They are version 7, and later ones are greater, to the millisecond."""
     made = [uuid7() for _ in range(1000)]
 
     assert {7} == {uuid.version for uuid in made}
@@ -134,7 +134,7 @@ FACTS: dict[str, Any] = {
 
 @pytest.mark.parametrize("error", all_errors())
 def test_every_error_survives_pickling(error: type[CapsuleRegistryError]) -> None:
-    """Facts and sentence are the same on the other side."""
+    """Attributes and message are unchanged."""
     original = error(*(FACTS.get(name, f"the {name}") for name in error.facts))
     copy = pickle.loads(pickle.dumps(original))
 
@@ -148,7 +148,7 @@ def abstract_errors() -> set[type[CapsuleRegistryError]]:
 
 
 def test_the_error_tree_is_drawn_as_it_is() -> None:
-    """Each error stands in the module's docstring with its facts, under its branch."""
+    """The module's docstring has each error with its attributes, under its branch."""
     drawing = errors.__doc__ or ""
     for error in all_errors():
         shown = f"{error.__name__}({', '.join(error.facts)})"
@@ -158,7 +158,7 @@ def test_the_error_tree_is_drawn_as_it_is() -> None:
 
 
 def test_a_manifest_error_names_the_place() -> None:
-    """The sentence has the path, the message and the rule."""
+    """The message has the path, the problem and the rule."""
     error = InvalidManifestError("/x/Capsule.toml", "wrong_type", "package.name: …")
 
     assert "Failed to parse manifest at /x/Capsule.toml: package.name: … [wrong_type]" == str(error)
@@ -178,7 +178,7 @@ def test_the_public_names_are_sorted_and_there() -> None:
 
 
 def test_every_public_thing_is_documented() -> None:
-    """Each public name, and each public member of the classes among them, has a docstring."""
+    """Every public name, and every public member of a public class, has a docstring."""
     missing = []
     for name in capsule_registry.__all__:
         thing = getattr(capsule_registry, name)
@@ -199,7 +199,7 @@ def test_every_public_thing_is_documented() -> None:
 
 
 def test_a_uuid_keeps_its_type() -> None:
-    """An uplink id is a UUID, equal to one, and an `UplinkId` again when it comes back."""
+    """An uplink id is a UUID, equal to one, and comes back as an `UplinkId`."""
     uplink = make_uplink(id=UUID(int=5))
 
     assert UUID(int=5) == uplink.id

@@ -1,4 +1,4 @@
-"""The stress commands in a short form: each finds nothing, and would find what it looks for."""
+"""Short runs of the stress commands: each finds nothing, and its control is found."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FEW_LEASES = ["--rounds", "6", "--at-once", "3", "--ttl", "0.3"]
 
 
 def skip_without(program: str) -> None:
-    """Skip the test where *program* is not installed."""
+    """Skip the test if *program* is not installed."""
     try:
         found(program)
     except FileNotFoundError as error:
@@ -29,7 +29,7 @@ def skip_without(program: str) -> None:
 
 
 def skip_without_galera() -> None:
-    """Skip the test where no cluster can be started."""
+    """Skip the test if no cluster can be started."""
     skip_without("mariadbd")
     if not any(map(os.path.exists, LIBRARIES)):
         pytest.skip("Galera is not installed")
@@ -47,17 +47,17 @@ def history(*calls: tuple[str, str, str | bool | None, int, int | None]) -> list
         (True, history(("register", "1", True, 1, 2), ("get", "", "1", 3, 4))),
         # Stale: the read began after the registration had ended.
         (False, history(("register", "1", True, 1, 2), ("get", "", None, 3, 4))),
-        # At the same time: it may have come first.
+        # Concurrent: it may have come first.
         (True, history(("register", "1", True, 1, 5), ("get", "", None, 3, 4))),
         # Two winners.
         (False, history(("register", "1", True, 1, 4), ("register", "2", True, 2, 5))),
         (True, history(("register", "1", False, 1, 4), ("register", "2", True, 2, 5))),
-        # Two reads at the same time as a write, the later of which sees less.
+        # Two reads during a write, of which the later sees less.
         (
             False,
             history(("register", "1", True, 1, 9), ("get", "", "1", 2, 3), ("get", "", None, 4, 5)),
         ),
-        # An unknown outcome may have taken effect, at any later time, or not at all.
+        # An unknown outcome may take effect at any later time, or never.
         (True, history(("register", "1", None, 1, None), ("get", "", None, 2, 3))),
         (
             True,
@@ -71,7 +71,7 @@ def history(*calls: tuple[str, str, str | bool | None, int, int | None]) -> list
                 ("register", "1", None, 3, None), ("get", "", "1", 1, 2), ("get", "", "1", 4, 5)
             ),
         ),
-        # What goes by cascade: a UUID outlives its capsule.
+        # A missing cascade: a UUID outlives its capsule.
         (
             False,
             history(
@@ -81,7 +81,7 @@ def history(*calls: tuple[str, str, str | bool | None, int, int | None]) -> list
                 ("find_by_uuid", "u", True, 7, 8),
             ),
         ),
-        # A UUID that was filed first is adopted by the registration.
+        # A registration adopts a UUID registered before.
         (
             True,
             history(
@@ -94,14 +94,14 @@ def history(*calls: tuple[str, str, str | bool | None, int, int | None]) -> list
     ],
 )
 def test_the_checker_decides_what_can_be_decided_by_hand(expected: bool, calls: list[Call]) -> None:
-    """Small histories of which anybody sees whether some order explains them."""
+    """Small histories whose linearizability anybody can see."""
     assert expected == is_linearizable(calls)
 
 
 @pytest.mark.stress
 @pytest.mark.parametrize(("guard", "expected"), [(None, 0), ("foreign-keys", 1)])
 def test_histories_are_linearizable(backend: Backend, guard: str | None, expected: int) -> None:
-    """Four processes: some order explains all that they saw; without cascades, none does."""
+    """Four processes: some order explains what they saw; without cascades none does."""
     control = ["--without", guard] if guard else []
     sizes = ["--processes", "4", "--calls", "100", "--stale", "50"]
     code, output = run("linearizability.py", "--database", backend.empty_url(), *sizes, *control)
@@ -114,7 +114,7 @@ def test_histories_are_linearizable(backend: Backend, guard: str | None, expecte
 @pytest.mark.stress
 @pytest.mark.parametrize(("guard", "expected"), [(None, 0), ("transaction", 1)])
 def test_killed_writers_lose_nothing(backend: Backend, guard: str | None, expected: int) -> None:
-    """In three rounds nothing is lost; where each statement commits by itself, something is."""
+    """Three rounds lose nothing; if each statement commits by itself, something is lost."""
     control = ["--without", guard] if guard else []
     code, output = run("kills.py", "--database", backend.empty_url(), "--rounds", "3", *control)
 
@@ -124,7 +124,7 @@ def test_killed_writers_lose_nothing(backend: Backend, guard: str | None, expect
 
 @pytest.mark.stress
 def test_writers_of_one_file_take_turns(sqlite: SqliteBackend) -> None:
-    """Eight write for three seconds: no error reaches a caller, and none is starved."""
+    """Eight write for three seconds: no caller gets an error, and none starves."""
     sizes = ["--processes", "8", "--seconds", "3"]
     code, output = run("writers.py", "--database", sqlite.empty_url(), *sizes)
 
@@ -136,7 +136,7 @@ def test_writers_of_one_file_take_turns(sqlite: SqliteBackend) -> None:
 @pytest.mark.stress
 @pytest.mark.parametrize(("server", "program"), [("postgresql", "initdb"), ("mariadb", "mariadbd")])
 def test_restarts_give_no_wrong_answer(server: str, program: str) -> None:
-    """A server of its own crashes and is stopped under load: callers see that, or the truth."""
+    """While its server crashes and stops under load, callers get errors or true answers."""
     skip_without(program)
     code, output = run("restarts.py", server, "--restarts", "2", "--processes", "4")
 
@@ -154,7 +154,7 @@ def test_watchers_miss_nothing(backend: Backend) -> None:
 
 @pytest.mark.stress
 def test_watchers_that_see_something_twice_are_found(sqlite: SqliteBackend) -> None:
-    """The control: a watch that repeats a revision now and then breaks a property."""
+    """The control: a watch that sometimes repeats a revision breaks a property."""
     control = [*FEW_WATCHERS, "--break", "repeat"]
     code, output = run("watchers.py", "--database", sqlite.empty_url(), *control)
 
@@ -166,7 +166,7 @@ def test_watchers_that_see_something_twice_are_found(sqlite: SqliteBackend) -> N
 def test_nothing_is_done_through_a_lease_that_is_gone(
     backend: Backend, guard: str | None, expected: int
 ) -> None:
-    """Holders sleep for too long: none writes then, nor is allowed anything; else it is seen."""
+    """Holders that oversleep cannot write and are allowed nothing; if they were, it is noticed."""
     control = ["--without", guard] if guard else []
     code, output = run("leases.py", "--database", backend.empty_url(), *FEW_LEASES, *control)
 
@@ -177,7 +177,7 @@ def test_nothing_is_done_through_a_lease_that_is_gone(
 
 @pytest.mark.stress
 def test_leases_that_go_by_the_clients_clocks_are_found(server: ServerBackend) -> None:
-    """The control: clients an hour off, to either side, whose own clocks decide."""
+    """The control: deciding by client clocks that are an hour off, either way, is noticed."""
     control = [*FEW_LEASES, "--without", "clock"]
     code, output = run("leases.py", "--database", server.empty_url(), *control)
 
@@ -187,7 +187,7 @@ def test_leases_that_go_by_the_clients_clocks_are_found(server: ServerBackend) -
 
 @pytest.mark.stress
 def test_tampering_is_found(sqlite: SqliteBackend) -> None:
-    """Every kind of edit by raw SQL, with an anchor; the documented ones pass without."""
+    """Every kind of raw SQL edit, given an anchor; without one the documented ones pass."""
     code, output = run("tampering.py", "--database", sqlite.empty_url(), "--cases", "110")
 
     assert 0 == code, output
@@ -195,7 +195,7 @@ def test_tampering_is_found(sqlite: SqliteBackend) -> None:
 
 @pytest.mark.stress
 def test_a_failover_to_a_standby_loses_nothing() -> None:
-    """Nothing acknowledged, and where the standby was behind, a registry that knew better."""
+    """No acknowledged write is lost, and if the standby was behind, a registry notices."""
     skip_without("initdb")
     code, output = run("standby.py", "--failovers", "1")
 
@@ -206,7 +206,7 @@ def test_a_failover_to_a_standby_loses_nothing() -> None:
 
 @pytest.mark.stress
 def test_a_cluster_that_loses_a_node_loses_nothing() -> None:
-    """Nor does one node ever miss what another has acknowledged."""
+    """Nor does a node ever miss what another has acknowledged."""
     skip_without_galera()
     few = ["--kills", "1", "--stops", "0", "--partitions", "0", "--reads", "300", "--upgrades", "1"]
     code, output = run("galera.py", *few)
@@ -217,7 +217,7 @@ def test_a_cluster_that_loses_a_node_loses_nothing() -> None:
 
 @pytest.mark.stress
 def test_reads_of_a_cluster_that_do_not_wait_are_stale() -> None:
-    """The control: without the guard another node's writes are missed."""
+    """The control: without the guard, another node's writes are missed."""
     skip_without_galera()
     few = [
         "--kills",

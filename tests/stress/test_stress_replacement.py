@@ -1,4 +1,4 @@
-"""The short forms of `stress/replacement.py`, each with the controls that must fail."""
+"""Short runs of `stress/replacement.py`, each with the controls that must fail."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.files_alone
 @pytest.mark.stress
 @pytest.mark.parametrize(("guard", "expected"), [(None, 0), ("unit", 1), ("transaction", 1)])
 def test_nobody_sees_half_a_replacement(backend: Backend, guard: str | None, expected: int) -> None:
-    """Four look on: each generation is whole; in two units, or none, it is missing or torn."""
+    """Four readers see whole generations; with two units, or none, one is missing or torn."""
     control = ["--without", guard] if guard else []
     sizes = ["--rounds", "15"]
     code, output = run(
@@ -35,7 +35,7 @@ def test_nobody_sees_half_a_replacement(backend: Backend, guard: str | None, exp
 def test_a_failed_load_is_allowed_nothing(
     backend: Backend, guard: str | None, allowed: int
 ) -> None:
-    """No UUID of a load that failed is allowed anything; filed by itself first, every one is."""
+    """No UUID of a failed load is allowed anything; if registered separately first, all are."""
     control = ["--without", guard] if guard else []
     sizes = ["--rounds", "6"]
     code, output = run(

@@ -35,14 +35,14 @@ class Backend(ABC):
     """One kind of database; each test has one of its own."""
 
     name: ClassVar[str]
-    #: It can be reached by a program of its own, and changes no schema by itself.
+    #: Has a client program, and changes no schema by itself.
     is_server: ClassVar[bool] = False
-    #: Whoever changes the schema after one that was killed waits for its lock to run out.
+    #: An upgrade after a killed one waits for that one's lock to expire.
     waits_after_a_kill: ClassVar[bool] = False
 
     @abstractmethod
     def new_url(self) -> str:
-        """Return the URL of a database that has the schema, and nothing in it."""
+        """Return the URL of an empty database that has the schema."""
 
     @abstractmethod
     def empty_url(self) -> str:
@@ -50,7 +50,7 @@ class Backend(ABC):
 
     @abstractmethod
     def rows(self, url: str, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return what a connection of another kind sees; `?` marks a parameter."""
+        """Return rows as a connection outside the library sees them; `?` marks a parameter."""
 
     @abstractmethod
     def table(self, url: str, name: str) -> list[dict[str, Any]]:
@@ -66,31 +66,31 @@ class Backend(ABC):
         """Return the triggers, as DROP TRIGGER names them."""
         return [name for (name,) in self.rows(url, self.triggers)]
 
-    #: What lists the triggers.
+    #: The query that lists the triggers.
     triggers: ClassVar[str]
 
     @abstractmethod
     def error(self, code: Any) -> Exception:
-        """Return the driver's error of that code."""
+        """Return the driver's error with that code."""
 
-    #: What `doctor` reads back here besides what it does everywhere.
+    #: Findings that `doctor` has here beyond those of every database.
     read_back: ClassVar[set[str]]
-    #: What makes a connection ignore foreign keys.
+    #: The statement that makes a connection ignore foreign keys.
     forget_keys: ClassVar[str]
-    #: Codes that pass by themselves, and those of a disk that is full.
+    #: Codes worth a retry, and those of a full disk.
     passing: ClassVar[tuple[Any, ...]]
     full: ClassVar[tuple[Any, ...]]
 
     def is_sound(self, url: str) -> bool:
-        """Say whether the database finds nothing wrong with itself."""
+        """Return whether the database's own integrity checks pass."""
         return bool(url)
 
     def close(self) -> None:  # noqa: B027 - not every kind leaves something
-        """Remove what was made."""
+        """Remove what was created."""
 
 
 def fence_statements(name: str) -> list[str]:
-    """Return what makes the triggers on the history."""
+    """Return the statements that create the triggers on the history."""
     migration = ScriptDirectory(str(migrations_directory())).get_revision("v0001")
     assert migration is not None
     found: list[str] = migration.module.fence_statements(name)
@@ -98,7 +98,7 @@ def fence_statements(name: str) -> list[str]:
 
 
 def shape(url: str) -> dict[str, Any]:
-    """Return what the schema of a database consists of: columns, indexes and keys by table."""
+    """Return the schema of a database: columns, indexes and foreign keys by table."""
     database = Database.open(url)
     with database.connected(database.engine) as connection:
         found = sa.inspect(connection)
@@ -115,7 +115,7 @@ def shape(url: str) -> dict[str, Any]:
 
 
 def as_text(value: Any) -> Any:
-    """Return *value* as the history has it."""
+    """Return *value* as the history stores it."""
     if isinstance(value, datetime):
         return time_text(value if value.tzinfo else value.replace(tzinfo=UTC))
     if isinstance(value, UUID):
@@ -126,7 +126,7 @@ def as_text(value: Any) -> Any:
 
 
 class SqliteBackend(Backend):
-    """A SQLite file of its own for each test, copied from one that was migrated once."""
+    """A SQLite file per test, copied from one that was migrated once."""
 
     name = "sqlite"
 
@@ -193,7 +193,7 @@ class SqliteBackend(Backend):
 
 
 def engine_on(url: str | sa.URL, **options: Any) -> sa.Engine:
-    """Return an engine on *url*, on its first host if it names several, where reads wait."""
+    """Return an engine on the first host of *url*; with several hosts, causal reads are on."""
     whole = sa.make_url(url)
     if "host" in whole.query:
         whole = read_address(whole.render_as_string(hide_password=False)).first_url
@@ -202,7 +202,7 @@ def engine_on(url: str | sa.URL, **options: Any) -> sa.Engine:
 
 
 class ServerBackend(Backend):
-    """A server that is reached by a URL whose user may make databases."""
+    """A server, reached by a URL whose user may create databases."""
 
     is_server = True
 
@@ -241,7 +241,7 @@ class ServerBackend(Backend):
                 connection.exec_driver_sql(f"DROP USER {user}")
 
     def as_user(self, url: str, rights: str) -> str:
-        """Return the URL for a new user that has *rights*, if any, on every table."""
+        """Return the URL for a new user with *rights*, if any, on every table."""
         user = f"capsule_registry_test_{os.getpid()}_{next(self._numbers)}"
         with self._connect(url) as connection:
             self._create_user(connection, user, rights)
@@ -252,7 +252,7 @@ class ServerBackend(Backend):
     @abstractmethod
     def _create_user(self, connection: sa.Connection, user: str, rights: str) -> None: ...
 
-    #: Round trips of a read by an engine of the caller's own.
+    #: Round trips of a read with the caller's engine.
     trips_of_a_read: ClassVar[int]
 
     @abstractmethod
@@ -261,7 +261,7 @@ class ServerBackend(Backend):
 
     @abstractmethod
     def careless(self, url: str) -> tuple[str, str]:
-        """Return *url* with a guarantee switched off, and the name that `doctor` has for it."""
+        """Return *url* with a guarantee switched off, and that guarantee's name in `doctor`."""
 
     @abstractmethod
     def break_connections(self, url: str) -> None:
@@ -289,7 +289,7 @@ class ServerBackend(Backend):
 
 
 class PostgresqlBackend(ServerBackend):
-    """PostgreSQL: each test has a database cloned from one that was migrated once."""
+    """PostgreSQL, with a database per test, cloned from one that was migrated once."""
 
     name = "postgresql"
     force = "WITH (FORCE)"
@@ -370,7 +370,7 @@ class ThrowawayPostgresqlBackend(PostgresqlBackend):
 
 
 class MariadbBackend(ServerBackend):
-    """MariaDB: tests take turns with one database, which is emptied before each."""
+    """MariaDB, with one database for all tests, emptied before each."""
 
     def tamper(self, url: str, statement: str, parameters: Sequence[Any] = ()) -> None:
         super().tamper(url, statement, parameters)
@@ -390,7 +390,7 @@ class MariadbBackend(ServerBackend):
         "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE()"
     )
     forget_keys = "SET foreign_key_checks = 0"
-    trips_of_a_read = 2  # A ROLLBACK when it is given back.
+    trips_of_a_read = 2  # A ROLLBACK on return to the pool.
     passing = (1020, 1047, 1205, 1213)
     full = (1021, 1114)
 
@@ -450,7 +450,7 @@ class MariadbBackend(ServerBackend):
 
 
 class GaleraBackend(MariadbBackend):
-    """A cluster of MariaDB's: the URL of every test has another node first."""
+    """A MariaDB cluster, with another node first in the URL of each test."""
 
     waits_after_a_kill = True
 
@@ -472,7 +472,7 @@ class GaleraBackend(MariadbBackend):
             super().break_connections(one.render_as_string(hide_password=False))
 
 
-#: Where a server answers on loopback, if it does.
+#: Where servers on this machine may be.
 _LOOPBACK = {
     "postgresql": "postgresql+psycopg://postgres@127.0.0.1:5432/postgres",
     "mariadb": "mariadb+pymysql://root@127.0.0.1:3306/mysql",
@@ -487,7 +487,7 @@ MORE_NAMES = ("galera",)
 
 
 def make_backend(name: str, directory: Path) -> Backend | str:
-    """Return the backend of that name, or why it cannot be had."""
+    """Return the backend of that name, or why it is unavailable."""
     if name == "sqlite":
         return SqliteBackend(directory)
     variable = f"CAPSULE_REGISTRY_TEST_{name.upper()}"

@@ -1,4 +1,4 @@
-"""The command, run."""
+"""Running the command."""
 
 from __future__ import annotations
 

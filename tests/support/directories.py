@@ -1,4 +1,4 @@
-"""Directories of capsules that a sync reads."""
+"""Directories of capsules for `sync`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an export is held against."""
+"""What to export, and what to compare it by."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REPORTED = [{"name": "extra", "description": "\r\n", "input_schema": {"x": [1.0,
 
 
 def furnish(registry: CapsuleRegistry) -> None:
-    """Register something of everything that an export has to keep, and a lease that it has not."""
+    """Register one of everything that an export keeps, and a lease, which it does not."""
     text = make_text("odd", "# \u2028 ü\r\n[extra]\r\nx = 1.0")
     odd = CapsuleManifest.parse(f"\ufeff{text}")
     registry.register(SimpleNamespace(manifest=odd, source_dir="/srv/\u202eodd"), uuids=[uuid4()])
@@ -48,7 +48,7 @@ def furnish(registry: CapsuleRegistry) -> None:
 
 
 def listing(reader: RegistryReader) -> dict[str, Any]:
-    """Return all that can be asked, but for what each registry counts and times for itself."""
+    """Return all that can be read, except each registry's own counters and times."""
     own = {"generation", "modified_revision", "registered_at"}
     return {
         "capsules": [one.model_dump(mode="json", exclude=own) for one in reader.values()],
@@ -59,10 +59,10 @@ def listing(reader: RegistryReader) -> dict[str, Any]:
 
 
 def elsewhere() -> CapsuleRegistry:
-    """Return an empty registry in a database of another kind than a server's."""
+    """Return an empty registry in memory, so not on a server."""
     return CapsuleRegistry.open("sqlite://")
 
 
 def body(registry: CapsuleRegistry) -> list[str]:
-    """Return the lines but the first, which says where they are from."""
+    """Return the export without its first line, which names the source."""
     return [*registry.export_lines()][1:]

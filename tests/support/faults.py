@@ -1,4 +1,4 @@
-"""What can be wrong with what is stored, as SQL: each makes a check impossible that was allowed."""
+"""Faults: SQL that damages stored data so that an allowed check must no longer be."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ Expected = Why | type[CapsuleRegistryError]
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to the database, and what the first of *ways* says of it."""
+    """What is done to the database, and the answer of the first of *ways*."""
 
     name: str
     expected: Expected
     statements: tuple[str, ...]
-    #: The ways to ask that it concerns.
+    #: The ways to ask that it affects.
     ways: tuple[str, ...] = WAYS
-    #: What puts the tables back, where it changes more than rows.
+    #: Statements that restore the tables if it changes more than rows.
     undo: tuple[str, ...] = ()
 
 
 def image(kind: str, old: str, new: str) -> str:
-    """Return what changes the rows of *kind* as the history shows them."""
+    """Return the statement that edits the history's row images of *kind*."""
     return f"UPDATE events SET new_row = REPLACE(new_row, '{old}', '{new}') WHERE kind = '{kind}'"
 
 
 def manifest(old: str, new: str) -> str:
-    """Return what changes the texts that grants follow from."""
+    """Return the statement that edits the manifest texts from which grants follow."""
     return f"UPDATE manifests SET text = REPLACE(text, '{old}', '{new}')"
 
 
 def state(name: str) -> Fault:
-    """Return the fault of another state than ready, now and then."""
+    """Return the fault of a state other than ready, live and in the past."""
     change = image("capsules", '"state":"ready"', f'"state":"{name}"')
     return Fault(f"state {name}", Why.NOT_READY, (f"UPDATE capsules SET state = '{name}'", change))
 
 
 def owned(name: str, expected: Expected, capsule_id: str) -> Fault:
-    """Return the fault of a UUID that is filed under another id."""
+    """Return the fault of a UUID that points to another capsule id."""
     statements = (
         f"UPDATE uuid_mappings SET capsule_id = '{capsule_id}'",
         image("uuid_mappings", '"alpha"', f'"{capsule_id}"'),
@@ -55,7 +55,7 @@ def owned(name: str, expected: Expected, capsule_id: str) -> Fault:
 
 
 def called(name: str, capsule_id: str) -> Fault:
-    """Return the fault of a capsule that is called what none can be."""
+    """Return the fault of a capsule with an invalid id."""
     statements = (
         f"UPDATE uuid_mappings SET capsule_id = '{capsule_id}'",
         f"UPDATE capsules SET id = '{capsule_id}' WHERE id = 'alpha'",
@@ -68,19 +68,19 @@ def called(name: str, capsule_id: str) -> Fault:
 
 
 def lost_table(name: str, ways: tuple[str, ...] = WAYS) -> Fault:
-    """Return the fault of a table that is not there."""
+    """Return the fault of a missing table."""
     there, back = f"{name} RENAME TO {name}_gone", f"{name}_gone RENAME TO {name}"
     return renamed(f"no table {name}", there, back, ways)
 
 
 def lost_column(table: str, name: str, ways: tuple[str, ...] = LIVE) -> Fault:
-    """Return the fault of a column that is not there."""
+    """Return the fault of a missing column."""
     there, back = f"RENAME COLUMN {name} TO gone", f"RENAME COLUMN gone TO {name}"
     return renamed(f"no {table}.{name}", f"{table} {there}", f"{table} {back}", ways)
 
 
 def renamed(name: str, there: str, back: str, ways: tuple[str, ...]) -> Fault:
-    """Return the fault of something that the registry does not find under its name."""
+    """Return the fault of something that is missing under its name."""
     statements, undo = (f"ALTER TABLE {there}",), (f"ALTER TABLE {back}",)
     return Fault(name, Why.UNREADABLE, statements, ways, undo)
 
@@ -195,7 +195,7 @@ EVERYWHERE: Final = [
     ),
     Fault("namespace deleted", NamespaceNotFoundError, ("DELETE FROM namespaces",)),
     Fault("namespace renamed", NamespaceNotFoundError, ("UPDATE namespaces SET name = 'other'",)),
-    # What only the past is told from.
+    # What only past answers depend on.
     Fault("events deleted", Why.UNKNOWN_UUID, ("DELETE FROM events",), PAST),
     Fault("manifests deleted", Why.UNREADABLE, ("DELETE FROM manifests",), PAST),
     Fault("manifests empty", Why.UNREADABLE, ("UPDATE manifests SET text = ''",), PAST),

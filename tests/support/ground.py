@@ -1,4 +1,4 @@
-"""A database that is damaged by one fault after the other."""
+"""A database that takes one fault after the other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from support.backends import Backend
     from support.faults import Fault
 
-#: What makes a connection look at no constraint.
+#: Statements that make a connection ignore constraints.
 _UNCHECKED: Final = {
     "sqlite": [
         "PRAGMA foreign_keys = 0",
@@ -27,17 +27,17 @@ _UNCHECKED: Final = {
     "postgresql": ["SET session_replication_role = replica"],
     "mariadb": ["SET foreign_key_checks = 0, check_constraint_checks = 0, sql_mode = ''"],
 }
-#: The tables that a check is told from.
+#: The tables that a check reads.
 _TABLES: Final = (
     *("namespaces", "leases", "capsules", "uuid_mappings", "grants", "manifests", "events"),
 )
 
 
 class Ground:
-    """A database in which the check is allowed, to be damaged again and again."""
+    """A database in which the check is allowed, damaged and restored again and again."""
 
     def __init__(self, backend: Backend) -> None:
-        # MariaDB's tests share the other one, fences and all.
+        # On MariaDB `new_url` is shared by all tests, triggers included.
         self.url = backend.empty_url()
         CapsuleRegistry.open(self.url, migrate=True).close()
         self.standing = stand(self.url)
@@ -63,7 +63,7 @@ class Ground:
 
     @contextmanager
     def struck_by(self, fault: Fault) -> Iterator[Standing]:
-        """Give the registry, in which the check was allowed, once the fault is there."""
+        """Yield the registry, in which the check was allowed, with the fault in place."""
         self.strike(fault)
         try:
             yield self.standing
@@ -77,7 +77,7 @@ class Ground:
             self._run("COMMIT")
 
     def strike(self, fault: Fault) -> None:
-        """Do what the fault is, where the check was allowed."""
+        """Apply the fault, after asserting that the check is allowed."""
         self.standing.assert_allowed()
         for statement in fault.statements:
             self._run(statement)

@@ -1,4 +1,4 @@
-"""Histories that tests make, and what they must look like."""
+"""Histories for tests, and the properties that they must have."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from support.backends import Backend
 
 
-#: What row images leave out: what has no history, and what follows from other columns.
+#: Columns that row images omit: without history, or derived from other columns.
 NOT_IMAGED = {"namespace", "manifest", "capability_mask", "expires_at"}
 
 
@@ -28,7 +28,7 @@ def canonical(value: object) -> str:
 
 
 def make_history(registry: CapsuleRegistry) -> None:
-    """Do one of everything that changes something."""
+    """Make most kinds of changes to capsules, uplinks and UUIDs."""
     moving, by_hand = uuid4(), make_uplink(metadata={"ключ": "знач\u202eение"})
     registry.register(make_manifest("alpha", uplink=[TELEGRAM, CLI]), uuids=[uuid4(), uuid4()])
     registry.register_uuid(moving, "ghost")
@@ -46,7 +46,7 @@ def make_history(registry: CapsuleRegistry) -> None:
 
 
 def assert_chain_holds(backend: Backend, url: str) -> None:
-    """Recompute every hash as an auditor would: from the rows, with `sha256` and JSON alone."""
+    """Recompute every hash from the rows, as an auditor would, with only `sha256` and JSON."""
     [head] = [row for row in backend.table(url, "namespaces") if row["revision"] > 0]
     revisions = backend.table(url, "revisions")
     events = backend.table(url, "events")
@@ -82,7 +82,7 @@ def assert_chain_holds(backend: Backend, url: str) -> None:
 
 
 def replayed(backend: Backend, url: str) -> dict[str, dict[str, Any]]:
-    """Return what the events alone say is there: the last image of each row."""
+    """Return the rows that the events alone lead to: the last image of each."""
     state: dict[str, dict[str, Any]] = {table: {} for table in KEYS}
     for event in backend.table(url, "events"):
         if event["kind"] in KEYS:
@@ -99,7 +99,7 @@ def replayed(backend: Backend, url: str) -> dict[str, dict[str, Any]]:
 
 
 def live(backend: Backend, url: str) -> dict[str, dict[str, Any]]:
-    """Return what the tables say is there."""
+    """Return the rows of the tables."""
     return {
         table: {
             row[key]: {name: value for name, value in row.items() if name not in NOT_IMAGED}
@@ -110,7 +110,7 @@ def live(backend: Backend, url: str) -> dict[str, dict[str, Any]]:
 
 
 def cut_tail(registry: CapsuleRegistry, backend: Backend, url: str) -> None:
-    """Remove the last revision, and put the head back, as somebody with all rights could."""
+    """Remove the last revision and reset the head, as somebody with all rights could."""
     last = registry.history.revision
     [(previous,)] = backend.rows(
         url, "SELECT previous_hash FROM revisions WHERE revision = ?", [last]

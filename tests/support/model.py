@@ -1,4 +1,4 @@
-"""What the registry keeps, as plain maps: those of the original, and the leases beside them."""
+"""A model of the registry as plain maps: the original's, and the leases beside them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from capsule_registry import Anchor, CapsuleManifest, UplinkDescriptor
 
 
-#: A lease that was opened just now.
+#: The lease just opened, until it is named.
 NAMELESS = UUID(int=0)
 
 
 @dataclass(frozen=True)
 class Capsule:
-    """A capsule, and the ids that its uplinks are to get; one with tools may publish."""
+    """A capsule with the ids its uplinks are to get; its tools' names are topics it may publish."""
 
     id: str
     uplink_ids: list[UUID]
@@ -45,7 +45,7 @@ class Model:
     uplinks: dict[UUID, str] = field(default_factory=dict)
     declared: set[UUID] = field(default_factory=set)
     uuids: dict[UUID, str] = field(default_factory=dict)
-    #: When each lease ends, how long it lasts, and which UUIDs belong to one.
+    #: Each lease's end and ttl, and the lease of each leased UUID.
     leases: dict[UUID, datetime] = field(default_factory=dict)
     ttls: dict[UUID, timedelta] = field(default_factory=dict)
     leased: dict[UUID, UUID] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Steps through a history, and what is asked at each."""
+"""Steps of a history, and the questions asked after each."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ STEPS: list[Callable[[CapsuleRegistry], object]] = [
 
 
 def answers(reader: RegistryReader) -> dict[str, Any]:
-    """Return what every read verb answers."""
+    """Return the answers of the read verbs."""
     ids = ("alpha", "beta", "ghost", "reporting", "after", "never")
     return {
         "list": [reader.list(), reader.list(limit=2), reader.list(limit=1, state="ready")],

@@ -1,4 +1,4 @@
-"""Faults of columns that hold what the registry would never write there."""
+"""Faults of columns that hold values the registry would never write there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.standing import LIVE, PAST, WAYS
 def stored(
     place: str, values: dict[str, str], expected: Expected, ways: tuple[str, ...]
 ) -> list[Fault]:
-    """Return the faults of a column that holds what the registry would never write there."""
+    """Return faults of a column that holds values the registry would never write there."""
     table, _, column = place.partition(".")
     return [
         Fault(f"{place} {name}", expected, (f"UPDATE {table} SET {column} = {value}",), ways)
@@ -46,7 +46,7 @@ _RESPELLED_LEASES: Final = {
 _RESPELLED_UUIDS: Final = {"in capitals": "UPPER(uuid)", "a blob": "CAST(uuid AS BLOB)"}
 _NO_TEXT: Final = {"no UTF-8": "CAST(x'6b6579ff' AS TEXT)"}
 
-#: What a file takes, since its columns have no types.
+#: Values that a file accepts, since its columns have no types.
 ONLY_IN_FILES: Final = [
     *stored("leases.expires_at", _WRONG_TIMES, Why.UNREADABLE, WAYS),
     *stored("namespaces.last_commit_at", _WRONG_TIMES, Why.UNREADABLE, LIVE),
@@ -76,7 +76,7 @@ ONLY_IN_FILES: Final = [
 
 
 def retyped(place: str, kind: str, expected: Expected, ways: tuple[str, ...] = LIVE) -> Fault:
-    """Return the fault of a column whose type somebody has changed, which cannot be undone."""
+    """Return the fault of a column with a changed type, which cannot be undone."""
     table, _, column = place.partition(".")
     change = f"MODIFY {column} {kind}" if kind.isupper() else f"ALTER {column} TYPE {kind}"
     using = "" if kind.isupper() else f" USING {column}::{kind}"
@@ -86,7 +86,7 @@ def retyped(place: str, kind: str, expected: Expected, ways: tuple[str, ...] = L
     )
 
 
-#: What one server or the other takes.
+#: Values that one server or the other accepts.
 ONLY_ON_SERVERS: Final = {
     "postgresql": [
         *stored("leases.expires_at", _ENDLESS, Why.UNREADABLE, WAYS),
@@ -97,7 +97,7 @@ ONLY_ON_SERVERS: Final = {
         *stored("namespaces.last_commit_at", _ZEROS, Why.UNREADABLE, LIVE),
     ],
 }
-#: What cannot be undone there.
+#: Faults that cannot be undone there.
 FOR_GOOD: Final = {
     "postgresql": [
         retyped("leases.expires_at", "text", Why.UNREADABLE, WAYS),

@@ -1,4 +1,4 @@
-"""Real processes for tests: forked from the one that runs the tests, so that they start at once."""
+"""Real processes for tests, forked from the running one so that they start at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Child:
-    """A forked process that does some work and hands back what it prints."""
+    """A forked process that does some work and sends back what it prints."""
 
     def __init__(self, work: Callable[[Callable[[str], None]], object]) -> None:
         reading, writing = os.pipe()
@@ -25,7 +25,7 @@ class Child:
         self._output = os.fdopen(reading)
 
     def readline(self) -> str:
-        """Return the next line that the child printed, without its end."""
+        """Return the next line that the child printed, without its line end."""
         return self._output.readline().rstrip("\n")
 
     def kill(self) -> None:
@@ -33,7 +33,7 @@ class Child:
         os.kill(self.pid, signal.SIGKILL)
 
     def end(self) -> tuple[list[str], int]:
-        """Wait for its end, and return the whole lines that it printed and its exit code."""
+        """Wait for its end; return the whole lines that it printed and its exit code."""
         with self._output as output:
             lines = output.read().split("\n")[:-1]
         return lines, os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
@@ -57,7 +57,7 @@ def _run(work: Callable[[Callable[[str], None]], object], descriptor: int) -> No
 
 
 def at_once(count: int, work: Callable[[int, Callable[[str], None]], object]) -> list[list[str]]:
-    """Run *work* in so many processes at once, all of which must succeed; return their lines."""
+    """Run *work* in that many processes at once, all of which must succeed; return their lines."""
 
     def start(number: int) -> Child:
         return Child(lambda say: work(number, say))

@@ -25,12 +25,12 @@ URLS = {
 
 
 def file_of(name: str) -> Path:
-    """Return where the statements of that database are kept."""
+    """Return the file that holds that database's statements."""
     return DIRECTORY / f"{name}.sql"
 
 
 def statements(name: str) -> str:
-    """Return the statements that make the tables in that database."""
+    """Return the statements that create the tables in that database."""
     dialect = sa.create_engine(URLS[name]).dialect
     parts: list[sa.DDLElement] = []
     for table in (*metadata.sorted_tables, *([cache_log] if name == "sqlite" else [])):

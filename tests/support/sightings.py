@@ -1,4 +1,4 @@
-"""What tests of leases say and ask: a capsule with session UUIDs, and all verbs that see those."""
+"""Helpers for tests of leases: held UUIDs, and every verb that sees them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ABSENT = [None, False, False, False, "unknown_uuid"]
 
 
 def seen(reader: RegistryReader, uuid: UUID = ONE) -> list[object]:
-    """Return what each verb that looks at session UUIDs says of one of the capsule `alpha`."""
+    """Return what each verb that looks at session UUIDs answers for one of the capsule `alpha`."""
     return [
         reader.find_by_uuid(uuid),
         uuid in [filed.uuid for filed in reader.uuids()],
@@ -36,20 +36,20 @@ def seen(reader: RegistryReader, uuid: UUID = ONE) -> list[object]:
 
 
 def actions(registry: CapsuleRegistry, after: int) -> list[list[str]]:
-    """Return what the revisions after *after* consist of."""
+    """Return the actions of each revision after *after*."""
     found = registry.history.list(after=after)
     return [[event.action for event in revision.events] for revision in found]
 
 
 def hold(registry: CapsuleRegistry) -> OpenLease:
-    """Return a lease that nobody renews, which holds a UUID of the capsule `alpha`."""
+    """Return a lease that is not renewed and holds a UUID of the capsule `alpha`."""
     lease = registry.leases.open("tests", TTL, renew=False)
     registry.register(MANIFEST, uuids=[ONE], lease=lease)
     return lease
 
 
 def record(registry: CapsuleRegistry, lease: OpenLease) -> Lease:
-    """Return what is listed of a lease that is live."""
+    """Return the listed record of a live lease."""
     [found] = [one for one in registry.leases.list() if one.id == lease.id]
     return found
 

@@ -1,4 +1,4 @@
-"""Another process that changes a file by SQL alone, as any program may."""
+"""Another process that changes a file with plain SQL, as any program may."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Writer:
         )
 
     def do(self, step: str) -> None:
-        """Return once it is done, committed if it commits anything."""
+        """Have it do this, and return once that is done, and committed if it commits anything."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(f"{step}\n")

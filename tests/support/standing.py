@@ -29,13 +29,13 @@ class Standing:
     """A registry in which `SESSION`, by a lease, may ask for `key`."""
 
     registry: CapsuleRegistry
-    #: The revision that is looked back at.
+    #: The revision asked for the past.
     revision: int
-    #: What holds the UUID, where it was this process that opened it.
+    #: The lease of the UUID, if this process opened it.
     lease: OpenLease | None = None
 
     def reading(self, way: str) -> AbstractContextManager[RegistryReader]:
-        """Return what opens that way to ask."""
+        """Return the context manager of that way to ask."""
         ways: dict[str, Callable[[], AbstractContextManager[RegistryReader]]] = {
             "registry": lambda: nullcontext(self.registry),
             "snapshot": self.registry.snapshot,
@@ -46,7 +46,7 @@ class Standing:
         return ways[way]()
 
     def ask(self, way: str, verb: str, *question: Any, **options: Any) -> object:
-        """Return the answer, or the error: as it leaves the verb, else as it leaves the block."""
+        """Return the answer, or else the error that left the verb or the block."""
         answer: object = None
         try:
             with self.reading(way) as reader:
@@ -67,7 +67,7 @@ class Standing:
                 yield f"{way} {verb}", self.ask(way, verb, *question, **options)
 
     def assert_allowed(self, ways: Iterable[str] = WAYS) -> None:
-        """Assert that all allow: the control of whatever goes wrong next."""
+        """Assert that all allow: the control of the fault that follows."""
         found = {name: answer for name, answer in self.answers(ways) if not is_yes(answer)}
         assert {} == found, found
 
@@ -78,7 +78,7 @@ class Standing:
         *question: Any,
         **options: Any,
     ) -> None:
-        """Assert that none allows, or raises what is not ours; and the first one's reason."""
+        """Assert that all deny or raise typed errors, and that the first answer is *expected*."""
         found = dict(self.answers(ways, *question, **options))
         wrong = {name: answer for name, answer in found.items() if not is_no(answer)}
         assert {} == wrong, wrong
@@ -86,7 +86,7 @@ class Standing:
         assert expected == (first.why if isinstance(first, Decision) else type(first))
 
     def forget(self) -> None:
-        """Let the registry forget what it has read, so that it has to ask."""
+        """Empty the registry's cache, so that it has to ask the database."""
         self.registry._lookups.close()
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class Standing:
 
 
 def stand(url: str, **options: Any) -> Standing:
-    """Open the registry at *url*, and make it one in which the question is allowed."""
+    """Open the registry at *url*, and set it up so that the question is allowed."""
     registry = CapsuleRegistry.open(url, **options)
     registry.register(make_manifest("alpha", capabilities={"kv": ["other", "key"]}))
     registry.register(make_manifest("beta"))
@@ -104,12 +104,12 @@ def stand(url: str, **options: Any) -> Standing:
 
 
 def is_yes(answer: object) -> bool:
-    """Say whether *answer* allows."""
+    """Return whether *answer* allows."""
     return answer is True or (isinstance(answer, Decision) and answer.allowed is True)
 
 
 def is_no(answer: object) -> bool:
-    """Say whether *answer* denies, or is an error of ours."""
+    """Return whether *answer* denies or is a typed error."""
     return (
         answer is False
         or (isinstance(answer, Decision) and answer.allowed is False and answer.grant is None)

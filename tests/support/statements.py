@@ -1,4 +1,4 @@
-"""What is put to a database: by SQLAlchemy, or by the driver itself."""
+"""Statements sent to a database, by SQLAlchemy or by the driver itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stress command, run in its short form."""
+"""Short runs of the stress commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The vectors, read."""
+"""Reading the vectors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def rows(name: str) -> list[dict[str, Any]]:
 
 
 def known_part(given: Any, expected: Any) -> Any:
-    """Return *given* without the keys, in whatever table, that *expected* does not have."""
+    """Return *given* without keys that *expected* lacks, in whatever table."""
     if isinstance(given, dict) and isinstance(expected, dict):
         return {key: known_part(given[key], expected[key]) for key in expected if key in given}
     if isinstance(given, list) and isinstance(expected, list) and len(given) == len(expected):

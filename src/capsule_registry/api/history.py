@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from capsule_registry.unit_of_work.runner import UnitRunner
 
 #: The largest LIMIT that every database accepts.
-_MOST: Final = 2**31 - 1
+_MAX_LIMIT: Final = 2**31 - 1
 
 
 class History:
@@ -91,7 +91,7 @@ class History:
             found = revisions.find(
                 scope,
                 after=first,
-                limit=min(limit, _MOST),
+                limit=min(limit, _MAX_LIMIT),
                 since=since,
                 until=until,
                 capsule_id=wanted,

@@ -117,7 +117,7 @@ class Leases:
 
     def reap(self) -> builtins.list[Lease]:
         """Remove the rows of expired leases, and return these; any number of processes may."""
-        if not self._read(leases.is_any_out):
+        if not self._read(leases.any_expired):
             return []
         return self._write(leases.reap)
 

@@ -88,14 +88,12 @@ class CapsuleRegistry(FastPath, Writes):
         replica_url: str | None = None,
     ) -> Self:
         """
-        Open the registry *namespace* in the database at *url*.
-
-        Creates a missing file and namespace; upgrades a file's schema, copying it first if in use.
+        Open a registry; create what is missing, and upgrade a file's schema after copying it.
 
         Args:
-            namespace: 1 to 63 characters of `a-z`, `0-9` and `-`.
             url: `sqlite:///FILE`, `sqlite://` (in memory), `postgresql://…` or `mariadb://…`; by
                 default a file in the user's data directory.
+            namespace: 1 to 63 characters of `a-z`, `0-9` and `-`.
             actor: Recorded as the author of changes; by default user, host and process.
             reason: Recorded with changes that give no reason of their own.
             migrate: Whether to create or upgrade the schema; by default on SQLite only.
@@ -103,13 +101,13 @@ class CapsuleRegistry(FastPath, Writes):
             allow_network_file_system: Open a file even where locks cannot be trusted.
             clock: Returns the time, instead of the database's clock (the host's, on SQLite).
             new_uuid: Generates the ids of declared uplinks.
-            engine: Use this engine of a server, whatever *url* says.
+            engine: An engine of a server, used whatever *url* says.
             engine_options: Passed to `sqlalchemy.create_engine` for the write and read pools.
             replica_url: A standby of the server, used by `replica` alone.
 
         Raises:
             InvalidDatabaseError: *url* is not of a supported database, or its file is not one.
-            InvalidTextError: *namespace* is not a valid name.
+            InvalidTextError: *namespace*, *actor* or *reason* is not valid.
             NamespaceNotFoundError: It does not exist, and *read_only* is set.
             SchemaVersionError: This library cannot run on the schema; says what to run.
             RegistryUnavailableError, PermissionDeniedError: It cannot be reached, or written.
@@ -123,8 +121,8 @@ class CapsuleRegistry(FastPath, Writes):
             engine=engine,
             engine_options=engine_options,
         )
-        time = Clock(clock, is_hosts=database.dialect.has_hosts_clock)
         try:
+            time = Clock(clock, is_hosts=database.dialect.has_hosts_clock)
             runner = UnitRunner(database, namespace, time, actor=actor, reason=reason)
             prepare(database, migrate=migrate)
             runner.start()

@@ -21,7 +21,7 @@ from capsule_registry.cli.output import (
     print_rows,
     text_format_option,
 )
-from capsule_registry.cli.target import LAST_REVISION, Moment, Target, pass_target
+from capsule_registry.cli.target import LAST_REVISION, RevisionOrTime, Target, pass_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,8 +50,8 @@ anchor_option = click.option(
 @click.option("--capsule", "capsule_id", metavar="ID", help="With an event of this capsule.")
 @click.option("--action", help="With an event of this action, such as uuid.registered.")
 @click.option("--by", "actor", metavar="ACTOR", help="By this actor, exactly as recorded.")
-@click.option("--since", type=Moment(), help="At this time or later.")
-@click.option("--until", type=Moment(), help="At this time or before.")
+@click.option("--since", type=RevisionOrTime(), help="At this time or later.")
+@click.option("--until", type=RevisionOrTime(), help="At this time or before.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many revisions.")
 @text_format_option
 @pass_target
@@ -137,8 +137,8 @@ def watch(
 
 
 @click.command
-@click.argument("before", type=Moment(), metavar="MOMENT")
-@click.argument("later", type=Moment(), metavar="MOMENT", required=False)
+@click.argument("before", type=RevisionOrTime(), metavar="MOMENT")
+@click.argument("later", type=RevisionOrTime(), metavar="MOMENT", required=False)
 @format_option
 @pass_target
 def diff(

@@ -82,7 +82,7 @@ class Target:
         )
 
 
-class Moment(click.ParamType[dict[str, Any]]):
+class RevisionOrTime(click.ParamType[dict[str, Any]]):
     """A revision, or a time in ISO 8601 with a zone."""
 
     name = "revision or time"
@@ -104,7 +104,11 @@ class Moment(click.ParamType[dict[str, Any]]):
 
 
 at_option = click.option(
-    "--at", "moment", type=Moment(), metavar="MOMENT", help="As it was at this revision or time."
+    "--at",
+    "moment",
+    type=RevisionOrTime(),
+    metavar="MOMENT",
+    help="As it was at this revision or time.",
 )
 
 pass_target = click.make_pass_decorator(Target)

@@ -1,4 +1,4 @@
-"""Where a database is: its URL, how it is shown, and the file that stands in for none."""
+"""The address of a database: its parsed URL, how it is shown, and the default file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Host(NamedTuple):
-    """A host of several that one URL names."""
+    """One of several hosts in a URL."""
 
     name: str
     port: int | None
@@ -28,23 +28,23 @@ class Host(NamedTuple):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What a driver is given to connect to it."""
+        """The driver's connection options for this host."""
         port = {} if self.port is None else {"port": self.port}
         return {"host": self.name, **port}
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A database's URL, read. `file` is set for SQLite alone, and `None` there for memory."""
+    """A parsed database URL. `file` is set for SQLite files only."""
 
     url: URL
     dialect: Dialect
     file: Path | None
-    #: Those that the URL names by `host=`, if it does.
+    #: The hosts in `host=`, if there are several.
     hosts: tuple[Host, ...] = ()
 
     def __str__(self) -> str:
-        """Return the address as it may be shown: without user, password and options."""
+        """Return the address without user, password and options, so that it may be shown."""
         if self.dialect.is_file:
             return f"{self.dialect.name}://" + (f"/{self.file}" if self.file else "")
         if self.hosts:
@@ -60,7 +60,7 @@ class Address:
 
     @property
     def first_url(self) -> URL:
-        """The URL of the first host alone, for programs that take no more."""
+        """The URL of the first host alone, for programs that support only one."""
         if not self.hosts:
             return self.url
         alone = self.url.difference_update_query(["host", *self.dialect.limits_of_hosts])
@@ -68,26 +68,26 @@ class Address:
 
 
 def default_file() -> Path:
-    """Return the path of the database that is used when none is named."""
-    import platformdirs  # noqa: PLC0415 - who names a database needs none
+    """Return the path of the database that is used by default."""
+    import platformdirs  # noqa: PLC0415 - only the default needs it
 
     return platformdirs.user_data_path("capsule-registry") / "registry.db"
 
 
 def read_address(url: str | None) -> Address:
     """
-    Return the address that *url* says; without one, the file in the user's data directory.
+    Parse *url*; `None` is the file in the user's data directory.
 
     Raises:
-        InvalidDatabaseError: The text is no URL, or of a database that is not supported. Neither
-            the message nor the attributes hold what may be a password.
+        InvalidDatabaseError: *url* is invalid, or of an unsupported database. Neither the message
+            nor the attributes contain what may be a password.
     """
     if url is None:
         file = default_file()
         return Address(URL.create(FILES.name, database=str(file)), FILES, file)
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError):  # A port that is no number is a plain ValueError.
+    except (ArgumentError, ValueError):  # A port that is not a number raises a plain ValueError.
         raise InvalidDatabaseError(_shown(url), URLS) from None
     dialect = dialect_named(parsed.drivername)
     if dialect is None:
@@ -95,7 +95,7 @@ def read_address(url: str | None) -> Address:
     if dialect.is_file:
         return Address(parsed, dialect, _file_of(parsed))
     if "@" in (parsed.host or ""):
-        # What stands before it is the end of a password.
+        # The part before it is the end of a password.
         raise InvalidDatabaseError(f"{parsed.drivername}://…", "write an @ in a password as %40")
     whole, hosts = parsed.set(drivername=f"{dialect.name}+{dialect.driver}"), _hosts_of(parsed)
     if len(hosts) > 1:
@@ -106,7 +106,7 @@ def read_address(url: str | None) -> Address:
 
 
 def _hosts_of(url: URL) -> tuple[Host, ...]:
-    """Return the hosts that *url* names: `?host=NAME:PORT,NAME:PORT`, or `host=` for each."""
+    """Return the hosts of `?host=NAME:PORT,NAME:PORT`, or of several `host=`."""
     given = url.query.get("host", ())
     texts = ",".join([given] if isinstance(given, str) else given)
     return tuple(_host(text) for text in texts.split(",") if text)
@@ -122,7 +122,7 @@ def _host(text: str) -> Host:
 
 
 def _spread(url: URL, dialect: Dialect) -> URL:
-    """Return *url* as the driver takes it, with limits after which another host is tried."""
+    """Return *url* in the driver's format, with timeouts after which another host is tried."""
     if not dialect.driver_takes_hosts:
         url = url.difference_update_query(["host"])
     elif isinstance(hosts := url.query["host"], str):
@@ -138,7 +138,7 @@ def _file_of(url: URL) -> Path | None:
         return None
     try:
         return Path(url.database or "").resolve()
-    except (OSError, RuntimeError) as error:  # A link that leads to itself.
+    except (OSError, RuntimeError) as error:  # A symbolic link to itself.
         raise InvalidDatabaseError(f"{url.drivername}:///{url.database}", str(error)) from error
 
 

@@ -1,5 +1,5 @@
 """
-One database, and the one place where transactions begin and end.
+An open database, and the only place where transactions begin and end.
 
 A function elsewhere that takes a connection never begins or commits.
 """
@@ -50,12 +50,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Says, beside a connection of the driver, that `connection_check` has passed.
+#: The key in a connection's `info` that marks it as having passed `connection_check`.
 _CHECKED: Final = "capsule_registry.checked"
 
 
 class Database:
-    """One database, open: its connections have the settings that the guarantees rest on."""
+    """An open database, whose connections have the settings that the guarantees rely on."""
 
     def __init__(
         self,
@@ -67,13 +67,13 @@ class Database:
         owns_engines: bool = True,
     ) -> None:
         self.engine = engine
-        #: Runs each statement by itself: one round trip, without a transaction around it.
+        #: The engine for reads: single statements in autocommit mode, one round trip each.
         self.reader = reader
         self.address = address
         self.dialect = address.dialect
         self.read_only = read_only
         self.closed = False
-        #: Checks each new connection before it is used; what it raises, the caller gets.
+        #: Checks each new connection before its first use; its errors reach the caller.
         self.connection_check: Callable[[Connection], None] | None = None
         self.owns_engines = owns_engines
         self._turns = Turns(address.file, str(address))
@@ -93,15 +93,16 @@ class Database:
         may_be_behind: bool = False,
     ) -> Self:
         """
-        Open the database at *url*, which may be a standby if it *may_be_behind*.
+        Open the database at *url*, which may be a standby if *may_be_behind*.
 
-        A SQLite file that is missing is made if *create*. An *engine*, which the caller made and
-        will dispose of, is used instead of *url*.
+        A missing SQLite file is created if *create*. If *engine* is given it is used instead of
+        *url*, and the caller disposes of it.
 
         Raises:
-            InvalidDatabaseError: *url* is of no supported database, or of a file on a network file
-                system, and that was not allowed; the engine is of SQLite or of another isolation.
-            RegistryUnavailableError, PermissionDeniedError: The file cannot be made.
+            InvalidDatabaseError: *url* is not of a supported database, or is of a file on a network
+                file system that was not allowed; or *engine* is of SQLite, has another isolation
+                level, or may return outdated data.
+            RegistryUnavailableError, PermissionDeniedError: The file cannot be created.
         """
         if engine is not None:
             return cls._over(engine, read_only=read_only)
@@ -132,9 +133,9 @@ class Database:
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """
-        Return *work* of a connection, each of whose statements sees all that has committed.
+        Return the result of *work*, each of whose statements sees everything committed before it.
 
-        It is run once more, on another connection, if that one turns out to be lost.
+        *work* is retried once, on another connection, if its connection is lost.
         """
         try:
             try:
@@ -150,7 +151,7 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """Give a connection all of whose statements see what its first one has seen."""
+        """Yield a connection whose statements all see the state that its first one saw."""
         with self.translating(), self.connected(self.reader) as conn:
             transaction = conn.execution_options(**self.dialect.snapshot_options).begin()
             process = os.getpid()
@@ -163,34 +164,33 @@ class Database:
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """
-        Return *work* of a connection in a transaction that excludes other writers.
+        Return the result of *work* in a transaction, begun after waiting for the turn to write.
 
-        *work* is run again, as a whole and in a new transaction, after failures that are known to
-        pass, and after a COMMIT of which nobody knows whether it took place: so it must look
-        whether it was done already.
+        *work* is retried as a whole, in a new transaction, after transient failures and after a
+        COMMIT whose outcome is unknown: so it must check whether it was done already.
 
         Raises:
-            OutcomeUnknownError: Until the deadline it could not look.
+            OutcomeUnknownError: The outcome could not be determined by the deadline.
         """
         return run_with_retries(work, self.writing, self.is_passing, self.address)
 
     def amend(self, work: Callable[[Connection], T]) -> T:
-        """Return *work* as `write` does, but exclude nobody: it waits for no unit of ours."""
+        """Return the result of *work* as `write` does, but on a server do not wait for the turn."""
         return run_with_retries(work, self._beside, self.is_passing, self.address)
 
     def settle(self, work: Callable[[Connection], T], unsettled: UnknownOutcomeError) -> T:
-        """Return *work* as `write` does, which is to find out what became of *unsettled*."""
+        """Return the result of *work* as `write` does; it determines the outcome of *unsettled*."""
         return run_with_retries(work, self.writing, self.is_passing, self.address, unsettled)
 
     def is_passing(self, error: BaseException | None) -> bool:
-        """Return whether the failure that *error* tells of passes by itself."""
+        """Return whether *error* is a transient failure."""
         if isinstance(error, UnconnectedError):
-            return bool(self.address.hosts)  # Another one is taking over.
+            return bool(self.address.hosts)  # Another host is taking over.
         passing = ("busy", "lost", "unparsed") if self.address.hosts else ("busy", "lost")
         return isinstance(error, DBAPIError) and self.dialect.fault(error) in passing
 
     def peek(self, work: Callable[[Connection], T]) -> T | None:
-        """Return *work* of a connection if one is idle, else `None`; nothing is waited for."""
+        """Return the result of *work* if a connection is idle; `None` if not, or on a failure."""
         idle = getattr(self.engine.pool, "checkedin", int)()
         if self.closed or not idle:
             return None
@@ -203,10 +203,10 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """
-        Give a connection in a transaction: committed at the end, rolled back on any error.
+        Yield a connection in a transaction, committed at the end and rolled back on any error.
 
         Raises:
-            PermissionDeniedError: The database was opened to be read only.
+            PermissionDeniedError: The database was opened read-only.
             UnknownOutcomeError: The connection broke at COMMIT.
         """
         if self.read_only:
@@ -215,7 +215,7 @@ class Database:
             yield conn
 
     def _beside(self) -> AbstractContextManager[Connection]:
-        """Give the same without waiting for a turn, where the database lets several write."""
+        """Do as `writing`, but wait for the turn only if the database is a file."""
         alone = self.read_only or self.address.file
         return self.writing() if alone else self._in_transaction()
 
@@ -242,12 +242,12 @@ class Database:
             raise
 
     def translating(self) -> AbstractContextManager[None]:
-        """Turn a failure of the database into an error of ours; let a bug through as it is."""
+        """Translate failures of the database into the library's errors; let bugs through."""
         return translating(self.address)
 
     @contextmanager
     def taking_turns(self) -> Iterator[None]:
-        """Wait for the other threads and processes that write: one at a time could anyway."""
+        """Hold the turn to write among threads, and on a file among processes (see `Turns`)."""
         activity = self._activity
         call = activity.begin()
         try:
@@ -258,7 +258,7 @@ class Database:
 
     @contextmanager
     def connected(self, engine: Engine) -> Iterator[Connection]:
-        """Give a connection of *engine*; see `connect`."""
+        """Yield a connection of *engine*, and close it at the end; see `connect`."""
         if self.closed:
             raise RegistryClosedError
         activity, process = self._activity, os.getpid()
@@ -282,9 +282,9 @@ class Database:
         Raises:
             InvalidDatabaseError: The driver does not know an option of the URL, or the server is of
                 another make.
-            UnconnectedError: The server cannot be reached, or does not let us in without saying why
-                in a code.
-            DBAPIError: Anything that has a code.
+            UnconnectedError: The server cannot be reached, or refuses the connection without an
+                error code.
+            DBAPIError: Any other failure with an error code.
         """
         try:
             conn = engine.connect()
@@ -304,7 +304,7 @@ class Database:
         return conn
 
     def _unconnected(self, error: Exception) -> Exception:
-        """Return in our words why there is no connection, or *error* itself if it has a code."""
+        """Return the error for a failed connection, or *error* itself if its code says more."""
         if not isinstance(error, DBAPIError):
             return InvalidDatabaseError(str(self.address), str(error))
         fault = self.dialect.fault(error)
@@ -315,13 +315,13 @@ class Database:
         return kind(str(self.address), str(error.orig).partition("\n")[0])
 
     def before_fork(self) -> None:
-        """Wait for running calls, and close the connections to a file."""
+        """Wait for running calls, and close connections to a file."""
         self._activity.stop()
         if self.address.file:
             self.engine.dispose()
 
     def after_fork(self, *, in_child: bool) -> None:
-        """Go on; in the child with connections and locks of its own."""
+        """Resume; a child gets connections and locks of its own."""
         if not in_child:
             self._activity.resume()
             return
@@ -334,7 +334,7 @@ class Database:
             self.reader.dispose(close=False)
 
     def close(self) -> None:
-        """Close every connection but those of an engine that the caller made. Idempotent."""
+        """Close every connection, except those of the caller's own engine. Idempotent."""
         self.closed = True
         if self.owns_engines:
             self.engine.dispose()
@@ -348,6 +348,6 @@ class Database:
 
 
 def _begin(conn: Connection, statement: str | None) -> None:
-    """Begin a transaction where the driver itself begins none, or too late."""
+    """Begin a transaction by *statement*, where the driver begins none, or too late."""
     if statement is not None:
         conn.exec_driver_sql(statement)

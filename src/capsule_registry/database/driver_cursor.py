@@ -1,4 +1,4 @@
-"""The driver's cursor, for statements that are compiled already."""
+"""The driver's cursor, for compiled statements."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 class DriverCursor:
     """
-    A cursor of the driver on a connection of SQLAlchemy's, which learns of what goes wrong.
+    A driver cursor on a SQLAlchemy connection, which it invalidates when the connection is lost.
 
-    Every method raises `DBAPIError`, as SQLAlchemy does.
+    Driver errors are raised as `DBAPIError`, as SQLAlchemy does.
     """
 
     def __init__(self, conn: Connection) -> None:
@@ -36,14 +36,14 @@ class DriverCursor:
             raise self._failed(error) from error
 
     def executemany(self, statement: str, parameters: Sequence[Any]) -> None:
-        """Run *statement* with each of *parameters*."""
+        """Run *statement* once for each of *parameters*."""
         try:
             self._dialect.do_executemany(self.of_driver, statement, parameters)
         except self._error as error:
             raise self._failed(error) from error
 
     def copy(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Give *rows* to a COPY."""
+        """Write *rows* to the COPY *statement*."""
         try:
             with self.of_driver.copy(statement) as copying:
                 for row in rows:
@@ -52,7 +52,7 @@ class DriverCursor:
             raise self._failed(error) from error
 
     def raw(self) -> Self:
-        """Return a cursor that takes statements as the server does."""
+        """Return a cursor that takes statements in the server's format, with `$1` parameters."""
         raw = copy(self)
         raw.of_driver = self._dialect.loaded_dbapi.RawCursor(self.of_driver.connection)
         return raw
@@ -66,13 +66,13 @@ class DriverCursor:
 
     @property
     def rowcount(self) -> int:
-        """How many rows the last statement has changed."""
+        """How many rows the last statement changed."""
         return int(self.of_driver.rowcount)
 
     def _failed(self, error: Exception) -> DBAPIError:
         wrapped = wrap(error, self._conn.engine, self._conn.connection)
-        # A statement left half run would be reset whenever the garbage collector comes, and on
-        # SQLite under whoever is given the same statement by then.
+        # Otherwise the garbage collector would reset the unfinished statement at any time: on
+        # SQLite possibly while another cursor is using the same cached statement.
         self.of_driver.close()
         if fault_of(wrapped, self._dialect.name) in ("lost", "unparsed"):
             note_failure(self._conn.info)

@@ -1,4 +1,4 @@
-"""What a failure of the database becomes."""
+"""Translation of database failures into the library's errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from capsule_registry.database.address import Address
     from capsule_registry.database.dialects.dialect import Fault
 
-#: The error that each kind of failure becomes.
+#: The error for each kind of failure.
 _ERRORS: Final[dict[Fault, type[CapsuleRegistryError]]] = {
     "busy": RegistryUnavailableError,
     "corrupt": HistoryCorruptError,
@@ -39,19 +39,19 @@ _ERRORS: Final[dict[Fault, type[CapsuleRegistryError]]] = {
 
 
 class UnknownOutcomeError(Exception):
-    """The connection broke at COMMIT: whoever holds the unit's `request_id` must look it up."""
+    """The connection broke at COMMIT; the unit's `request_id` must be looked up."""
 
 
 class UnconnectedError(RegistryUnavailableError):
     """No connection could be made, so nothing was done."""
 
 
-#: What `raise_translated` translates.
+#: The exceptions that `raise_translated` translates.
 FAILURES: Final = (DBAPIError, PoolTimeoutError, UnconnectedError, UnknownOutcomeError)
 
 
 def raise_translated(error: Exception, address: Address) -> NoReturn:
-    """Raise the error of ours that *error*, one of `FAILURES`, is; a bug is raised as it is."""
+    """Raise the library's error for *error*, one of `FAILURES`; a bug is raised unchanged."""
     match error:
         case PoolTimeoutError():
             reason = "no connection became free in time"
@@ -69,7 +69,7 @@ def raise_translated(error: Exception, address: Address) -> NoReturn:
 
 @contextmanager
 def translating(address: Address) -> Iterator[None]:
-    """Turn a failure of the database at *address* into an error of ours; let a bug through."""
+    """Translate failures of the database at *address*; let bugs through."""
     try:
         yield
     except FAILURES as error:
@@ -77,7 +77,7 @@ def translating(address: Address) -> Iterator[None]:
 
 
 def translated(error: DBAPIError, address: Address) -> Exception:
-    """Return the error of ours that *error* is, or *error* itself if that is a bug."""
+    """Return the library's error for *error*, or *error* itself if it is a bug."""
     fault = address.dialect.fault(error)
     if fault is None:
         return error
@@ -85,13 +85,13 @@ def translated(error: DBAPIError, address: Address) -> Exception:
 
 
 def fault_of(error: DBAPIError, name: str) -> Fault | None:
-    """Return what kind of failure *error* is on the dialect of SQLAlchemy's called *name*."""
+    """Return the kind of *error* on the SQLAlchemy dialect *name*; `None` for a bug."""
     dialect = dialect_named(name)
     return None if dialect is None else dialect.fault(error)
 
 
 def wrap(error: Any, engine: Engine, connection: object = None) -> DBAPIError:  # noqa: ANN401 - the driver's own
-    """Return *error* of the driver, raised on *connection* if on any, as SQLAlchemy would."""
+    """Wrap a driver *error*, raised on *connection* if any, in `DBAPIError` as SQLAlchemy does."""
     dialect = engine.dialect
     wrapped = DBAPIError.instance(
         None,

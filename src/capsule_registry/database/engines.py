@@ -1,4 +1,4 @@
-"""The engines of a database: one to write with, and one to read with."""
+"""The SQLAlchemy engines of a database: one for writes and one for reads."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from capsule_registry.database.address import Address
     from capsule_registry.database.dialects.dialect import Dialect
 
-#: The driver's rollback of a transaction that never was would be a second round trip.
+#: Without a transaction, the driver's rollback would be a wasted round trip.
 _AUTOCOMMIT: Final = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
-#: Two threads that load the same dialect for the first time find it half imported.
+#: Guards against two threads importing the same dialect at once.
 _loading: Final = Lock()
 
 
@@ -33,13 +33,13 @@ def make_engines(
     address: Address, wanted: Mapping[str, Any], *, read_only: bool, may_be_behind: bool
 ) -> tuple[Engine, Engine]:
     """
-    Return the engine that writes and the one that reads; for a file they are the same.
+    Return the engine for writes and the one for reads; for a file they are the same.
 
     Args:
-        address: Of the database.
-        wanted: Options of the caller's own, which win.
-        read_only: The database is told to refuse whatever would write.
-        may_be_behind: A server is taken too that does not know all that was acknowledged.
+        address: The address of the database.
+        wanted: Engine options of the caller, which take precedence.
+        read_only: Make the database refuse writes.
+        may_be_behind: Accept a server that may lag, such as a standby.
 
     Raises:
         InvalidDatabaseError: The driver is not installed.
@@ -70,7 +70,7 @@ def _settings(address: Address, *, read_only: bool) -> tuple[str, ...]:
 
 
 def reading_by(engine: Engine, address: Address) -> Engine:
-    """Return what reads through the pool of *engine*, in as few round trips as can be had."""
+    """Return an engine for reads that shares the pool of *engine*, with the fewest round trips."""
     if address.dialect.switches_autocommit_freely:
         return engine.execution_options(isolation_level="AUTOCOMMIT")
     return engine
@@ -78,10 +78,10 @@ def reading_by(engine: Engine, address: Address) -> Engine:
 
 def refuse_unsafe(conn: Connection, address: Address) -> None:
     """
-    Refuse an engine of the caller's that has not what the guarantees rest on.
+    Refuse an engine of the caller's that breaks the guarantees.
 
     Raises:
-        InvalidDatabaseError: Its isolation is another, or it may read what is outdated.
+        InvalidDatabaseError: Its isolation level is wrong, or it may return outdated data.
     """
     found, wanted = conn.get_isolation_level(), address.dialect.isolation
     if found != wanted:
@@ -105,14 +105,14 @@ def _make_engine(address: Address, options: Mapping[str, Any]) -> Engine:
 
 
 def _give_up_lost(context: ExceptionContext) -> None:
-    """Have a connection given up also where only we know that it is of no use any more."""
+    """Mark a connection as disconnected where only `Dialect.fault` knows that it is lost."""
     error = context.sqlalchemy_exception
     if isinstance(error, DBAPIError) and fault_of(error, context.dialect.name) == "lost":
         context.is_disconnect = True
 
 
 def _resetter(is_in_transaction: Callable[[Any], bool]) -> Callable[[Any, object, object], None]:
-    """Return what rolls back a connection that is given back, if there is anything to."""
+    """Return a pool reset handler that rolls back only an open transaction."""
 
     def reset(connection: Any, record: object, state: object) -> None:  # noqa: ARG001, ANN401 - the driver's own
         if is_in_transaction(connection):
@@ -127,7 +127,7 @@ def _greet(
     admit: Callable[[Any], None] | None,
     connection: Any,  # noqa: ANN401 - the driver's own
 ) -> None:
-    """Tell a new connection *settings*, where they stay its own."""
+    """Prepare a new connection, and apply *settings* if it has a session of its own."""
     has_session = dialect.greet(connection)
     if admit is not None:
         admit(connection)

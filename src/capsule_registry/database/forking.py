@@ -1,10 +1,10 @@
 """
-What happens to open databases when the process forks.
+Fork safety of open databases.
 
-A SQLite connection must not be carried over a fork at all: the child would share its descriptors,
-and whoever closes one drops the other's locks. So before a fork running calls are waited for and
-all connections to files closed; both sides open new ones when they need them. Connections to a
-server are left to the parent: the child forgets them without a word to the server.
+A SQLite connection must not survive a fork: the child would share its descriptors, and closing one
+drops the other's locks. So before a fork, running calls are waited for and all connections to files
+closed; both sides reopen them when needed. Connections to a server stay the parent's: the child
+drops them without closing them.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from threading import Condition, get_ident
 from typing import Final, Protocol
 from weakref import WeakSet
 
-#: How long a fork waits for calls of other threads.
+#: How long a fork waits for other threads' calls.
 _PATIENCE_SECONDS: Final = 30.0
 
 
 class Forkable(Protocol):
-    """What has to be looked after when the process forks."""
+    """An object with hooks that run when the process forks."""
 
     def before_fork(self) -> None:
-        """Make ready, in the parent."""
+        """Prepare for the fork, in the parent."""
 
     def after_fork(self, *, in_child: bool) -> None:
-        """Go on, on both sides."""
+        """Resume, in the parent and in the child."""
 
 
 _open_databases: WeakSet[Forkable] = WeakSet()
-#: What was in use when a child was forked, connections and calls: never touched again, nor
-#: collected. As long as there is any, SQLite's locks are not what it takes them for.
+#: Connections and calls that were in use when this process was forked: never touched again, nor
+#: garbage collected. While there are any, SQLite's own record of its locks is wrong.
 abandoned: list[object] = []
 
 
 class Activity:
-    """The calls that are under way on one database, by thread."""
+    """The running calls on one database, by thread."""
 
     def __init__(self) -> None:
         self._changed = Condition()
@@ -44,7 +44,7 @@ class Activity:
         self._process = os.getpid()
 
     def begin(self) -> int:
-        """Count a call, and return whose it is; while a fork is under way, wait to begin it."""
+        """Register a call and return its thread; first wait for a fork in progress."""
         thread = get_ident()
         with self._changed:
             while self._is_stopped and thread not in self._calls:
@@ -53,7 +53,7 @@ class Activity:
         return thread
 
     def end(self, thread: int) -> None:
-        """End a call of *thread*, on whichever; in a forked child the parent's calls are left."""
+        """End a call of *thread*, from any thread; a no-op in a child forked since it began."""
         if os.getpid() != self._process:
             return
         with self._changed:
@@ -64,25 +64,25 @@ class Activity:
 
     @property
     def is_any(self) -> bool:
-        """Whether a call is under way."""
+        """Whether a call is running."""
         return bool(self._calls)
 
     def stop(self) -> None:
-        """Let no other thread begin a call, and wait until none is inside one."""
+        """Block new calls of other threads, and wait up to 30 s for their running ones."""
         with self._changed:
             self._is_stopped = True
             mine = {get_ident()}
             self._changed.wait_for(lambda: not self._calls.keys() - mine, _PATIENCE_SECONDS)
 
     def resume(self) -> None:
-        """Let calls in again."""
+        """Allow calls again."""
         with self._changed:
             self._is_stopped = False
             self._changed.notify_all()
 
 
 def watch(database: Forkable) -> None:
-    """Look after *database* at forks, as long as it lives."""
+    """Run the fork hooks of *database* as long as it lives."""
     _open_databases.add(database)
 
 

@@ -1,8 +1,8 @@
 """
-The hosts that one URL names: each connection is to the first of them that takes it.
+Failover among the hosts of one URL: each connection goes to the first that accepts it.
 
-So all writers are on one host as long as that lives, which keeps them from each other's way. One
-that has just failed is tried last, and connections that were made to it before are not used again.
+So all writers use one host as long as it lives, which avoids conflicts between nodes. A host that
+has just failed is tried last, and its earlier connections are not used again.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
 
     from capsule_registry.database.address import Host
 
-#: For how long a host that has failed is tried last.
+#: How long a failed host is tried last.
 _AVOIDED_SECONDS: Final = 20.0
-#: What tells, beside a connection of the driver, where it leads, and since when.
+#: The key of a connection's `_Origin` in its `info`.
 _ORIGIN: Final = "capsule_registry.origin"
 _NEVER: Final = float("-inf")
 
 
 @dataclass(slots=True)
 class HostState:
-    """A host, and when it failed last."""
+    """A host, and when it last failed."""
 
     address: Host | None
     failed_at: float = _NEVER
 
     def fail(self) -> None:
-        """Note that it has failed just now."""
+        """Record a failure now."""
         self.failed_at = monotonic()
 
     @property
     def disfavour(self) -> float:
-        """How late it is to be tried: the more recently it failed, the later."""
+        """The sort key of the order to try hosts in: the most recent failure last."""
         is_recent = monotonic() - self.failed_at < _AVOIDED_SECONDS
         return self.failed_at if is_recent else _NEVER
 
 
 @dataclass(slots=True)
 class _Origin:
-    """To which host a connection is, since when, and whether nobody has been given it yet."""
+    """The host of a connection, when it was made, and whether it is yet to be checked out."""
 
     host: HostState
     made_at: float
@@ -56,14 +56,14 @@ class _Origin:
 
 
 class Hosts:
-    """Makes the driver's connections of an engine, to one host or the other."""
+    """Makes the driver connections of engines, to one of several hosts."""
 
     def __init__(self, hosts: Sequence[Host], greet: Callable[[Any], None]) -> None:
         self._hosts = [*map(HostState, hosts)] or [HostState(None)]
         self._greet = greet
 
     def serve(self, engine: Engine) -> None:
-        """Make the connections of *engine* from now on."""
+        """Make all new connections of *engine*."""
         event.listen(engine, "do_connect", self._connect)
         event.listen(engine, "invalidate", self._note)
         event.listen(engine, "checkout", _refuse_of_failed)
@@ -103,17 +103,17 @@ class Hosts:
 
 
 def note_failure(info: dict[Any, Any]) -> None:
-    """Note that the host has failed that a connection with this *info* is to."""
+    """Record a failure of the host of the connection with this *info*."""
     if _ORIGIN in info:
         info[_ORIGIN].host.fail()
 
 
 def _refuse_of_failed(connection: object, record: Any, proxy: object) -> None:  # noqa: ARG001, ANN401 - SQLAlchemy's own
-    """Have the pool make another connection instead of one to a host that has failed since."""
+    """Make the pool replace a connection whose host has failed since it was made."""
     origin: _Origin | None = record.info.get(_ORIGIN)
     if origin is None:
         return
-    # One that has just been made has just been answered, whoever has failed meanwhile.
+    # The host has just answered a new connection, even if another connection failed meanwhile.
     is_new, origin.is_new = origin.is_new, False
     if not is_new and origin.host.failed_at > origin.made_at:
         raise DisconnectionError

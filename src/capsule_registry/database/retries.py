@@ -1,4 +1,4 @@
-"""Running a transaction again, as a whole, after failures that are known to pass by themselves."""
+"""Retrying a whole transaction after transient failures."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: How long a unit is run again after failures that are known to pass.
+#: How long a unit is retried after transient failures.
 RETRY_SECONDS: Final = 30.0
 _FIRST_PAUSE_SECONDS: Final = 0.005
 _LONGEST_PAUSE_SECONDS: Final = 1.0
 
 
 class Backoff:
-    """A deadline, and pauses that grow, with full jitter so that nobody comes back together."""
+    """Exponential backoff with full jitter, up to a deadline."""
 
     def __init__(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
         self._longest = _FIRST_PAUSE_SECONDS
 
     def pause(self) -> bool:
-        """Sleep a while and return `True`; past the deadline return `False` at once."""
+        """Sleep and return `True`; return `False` at once if the deadline would pass."""
         if time.monotonic() + self._longest > self._deadline:
             return False
         time.sleep(random.uniform(0, self._longest))  # noqa: S311 - nothing secret
@@ -53,29 +53,29 @@ def run_with_retries(
     unsettled: UnknownOutcomeError | None = None,
 ) -> T:
     """
-    Return *work* of a connection in the transaction that *begin* gives.
+    Return the result of *work* in a transaction, with retries.
 
-    It is run again, as a whole and in a new transaction, after failures that *is_passing*, and
-    after a COMMIT that was not answered; as long as an outcome hangs on it, a server that is gone
-    is waited for too.
+    *work* is retried as a whole, in a new transaction, after transient failures and after a COMMIT
+    whose outcome is unknown; until that is known, an unreachable server is retried too.
 
     Args:
-        work: What to do; after a COMMIT that was not answered it must look whether it was done.
-        begin: Gives a connection in a transaction.
-        is_passing: Returns whether a failure passes by itself.
-        address: Of the database, for errors.
-        unsettled: A COMMIT of before whose outcome *work* is to find out.
+        work: The function to run; after a COMMIT of unknown outcome it must check whether that took
+            place.
+        begin: Returns a connection in a transaction.
+        is_passing: Returns whether a failure is transient.
+        address: The address of the database, for errors.
+        unsettled: An earlier COMMIT whose outcome *work* determines.
 
     Raises:
-        OutcomeUnknownError: Until the deadline nobody could look what became of a COMMIT.
-        CapsuleRegistryError: What a failure of the database is to our callers.
+        OutcomeUnknownError: The outcome of a COMMIT could not be determined by the deadline.
+        CapsuleRegistryError: Another failure of the database, translated.
     """
     backoff = Backoff(RETRY_SECONDS)
     while True:
         try:
             with begin() as conn:
                 return work(conn)
-        except OutcomeUnknownError:  # It was looked up, and cannot be told.
+        except OutcomeUnknownError:  # The lookup itself could not tell.
             raise
         except (RegistryUnavailableError, *FAILURES) as error:
             if isinstance(error, UnknownOutcomeError):

@@ -55,7 +55,7 @@ def lines(ask: Reading, namespace: str) -> Iterator[str]:
     for value in chain(
         map(_capsule_line, _rows(ask, capsules.ids, capsules.rows_of)),
         map(_uplink_line, _rows(ask, uplinks.ids, uplinks.rows_of)),
-        map(_uuid_line, _rows(ask, session_uuids.lasting, session_uuids.rows_of)),
+        map(_uuid_line, _rows(ask, session_uuids.without_lease, session_uuids.rows_of)),
     ):
         count += 1
         yield canonical_json(value)

@@ -58,8 +58,8 @@ _of_id = and_(_in_namespace, leases.c.id == bindparam("lease_id"))
 #: Filing a UUID under the lease, which refers to its key, does not wait for the lock.
 _lease = select(leases).where(_of_id).with_for_update(key_share=True).subquery("lease")
 _locked = select(_lease, *TIMES).join(namespaces, namespaces.c.name == _lease.c.namespace)
-_out_of_time = leases.c.expires_at <= bindparam("time")
-_out_of_uptime = or_(
+_expired_by_time = leases.c.expires_at <= bindparam("time")
+_expired_by_uptime = or_(
     leases.c.boot_id != bindparam("boot_id"), leases.c.expires_uptime_ms <= bindparam("uptime_ms")
 )
 
@@ -80,7 +80,7 @@ def is_live(lease: Row, moment: Moment) -> bool:
     return end is not None and end.is_after(moment.not_before(lease["last_commit_at"]))
 
 
-def stands(scope: LookupScope, filed: Row) -> bool:
+def is_live_mapping(scope: LookupScope, filed: Row) -> bool:
     """Return whether *filed*, a UUID's row with `ENDS`, belongs to no lease or to a live one."""
     return filed["lease_id"] is None or is_live(filed, scope.clock.moment(filed["now"]))
 
@@ -177,22 +177,22 @@ def expire(unit: Unit, lease_id: UUID) -> bool:
 
 def reap(unit: Unit) -> list[Lease]:
     """Remove and return all leases that have run out."""
-    found = _out(unit, unit.began, lock=True)
+    found = _expired_rows(unit, unit.began, lock=True)
     for row in found:
         _expire(unit, row)
     return [_record(row) for row in found]
 
 
-def is_any_out(scope: Scope) -> bool:
+def any_expired(scope: Scope) -> bool:
     """Return whether there is anything to reap."""
-    return bool(_out(scope, scope.moment(), lock=False))
+    return bool(_expired_rows(scope, scope.moment(), lock=False))
 
 
-def _out(scope: Scope, moment: Moment, *, lock: bool) -> Sequence[Row]:
+def _expired_rows(scope: Scope, moment: Moment, *, lock: bool) -> Sequence[Row]:
     parameters: dict[str, Any] = {"namespace": scope.namespace, "time": moment.time}
-    condition = _out_of_time
+    condition = _expired_by_time
     if moment.boot_id is not None:
-        condition = or_(_out_of_time, _out_of_uptime)
+        condition = or_(_expired_by_time, _expired_by_uptime)
         parameters |= {"boot_id": moment.boot_id, "uptime_ms": moment.uptime_ms}
     statement: Select[Any] = select(leases).where(_in_namespace, condition)
     if lock:

@@ -57,7 +57,7 @@ _existing_keys: Final = Query(
     ),
     among=_KINDS,
 )
-_reserved_too = (
+_with_reservations = (
     select(tables.capsules)
     .where(tables.capsules.c.namespace == bindparam("namespace"))
     .order_by(tables.capsules.c.id)
@@ -261,7 +261,7 @@ def drain(unit: Unit) -> list[RegisteredCapsule]:
     """Remove everything, reservations included; return the registered capsules in order."""
     records = [*capsules.values(unit)]
     of_namespace = {"namespace": unit.namespace}
-    rows = unit.execute(_reserved_too, of_namespace).mappings().all()
+    rows = unit.execute(_with_reservations, of_namespace).mappings().all()
     unit.removed(tables.uplinks, unit.rows(uplinks.ALL), "uplink.unregistered")
     unit.removed(tables.uuid_mappings, unit.rows(session_uuids.ALL), "uuid.unregistered")
     for row in rows:

@@ -55,7 +55,7 @@ _owner = Query(
     .where(matching(uuid_mappings, ("uuid",))),
 )
 #: The owner of a UUID that belongs to no lease.
-PLAIN: Final = Query(
+WITHOUT_LEASE: Final = Query(
     uuid_mappings,
     ("uuid",),
     select(uuid_mappings.c.capsule_id).where(
@@ -82,7 +82,7 @@ _with_capsule = Query(
     )
     .where(namespaces.c.name == bindparam("namespace")),
 )
-_lasting = query(uuid_mappings, columns=("uuid", "lease_id"))
+_uuids_and_leases = query(uuid_mappings, columns=("uuid", "lease_id"))
 _among = query(uuid_mappings, among=("uuid",), is_ordered=False)
 BY_UUID: Final = _filed("uuid")
 _filed_all = _filed_in_order()
@@ -109,7 +109,9 @@ def owner(scope: LookupScope, uuid: UUID) -> Owner | None:
     capsule_id = known_id(row["capsule_id"])
     if row["lease_id"] is None:
         return Owner(capsule_id)
-    return Owner(capsule_id, not leases.stands(scope, row), row["lease_id"], leases.end_of(row))
+    return Owner(
+        capsule_id, not leases.is_live_mapping(scope, row), row["lease_id"], leases.end_of(row)
+    )
 
 
 def find(scope: LookupScope, uuid: UUID) -> CapsuleId | None:
@@ -118,9 +120,9 @@ def find(scope: LookupScope, uuid: UUID) -> CapsuleId | None:
     return None if found is None or found.is_gone else found.capsule_id
 
 
-def lasting(scope: Scope) -> list[UUID]:
+def without_lease(scope: Scope) -> list[UUID]:
     """Return the UUIDs that belong to no lease, in the order in which they were filed."""
-    return [row["uuid"] for row in scope.rows(_lasting) if row["lease_id"] is None]
+    return [row["uuid"] for row in scope.rows(_uuids_and_leases) if row["lease_id"] is None]
 
 
 def rows_of(scope: Scope, ids: Sequence[UUID]) -> Sequence[Row]:
@@ -137,7 +139,7 @@ def list_all(scope: Scope, capsule_id: str | None) -> list[RegisteredUuid]:
     return [
         RegisteredUuid(**{name: row[name] for name in RegisteredUuid.model_fields})
         for row in found
-        if leases.stands(scope, row)
+        if leases.is_live_mapping(scope, row)
     ]
 
 
@@ -210,7 +212,7 @@ def restore(unit: Unit, filed: Sequence[tuple[UUID, CapsuleId]]) -> None:
 def unregister(unit: Unit, uuid: UUID) -> bool:
     """Remove *uuid*; return whether it was filed."""
     row = unit.row(BY_UUID, uuid=uuid)
-    if row is None or not leases.stands(unit, row):
+    if row is None or not leases.is_live_mapping(unit, row):
         return False
     unit.delete(uuid_mappings, [row], "uuid.unregistered")
     release(unit, row["capsule_id"])

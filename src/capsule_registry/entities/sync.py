@@ -83,7 +83,7 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
-class _Lying:
+class _InDirectory:
     """A capsule as found in a directory."""
 
     manifest: CapsuleManifest
@@ -116,7 +116,7 @@ def read(directory: str | PathLike[str]) -> Desired:
     for path in sorted({*discover(directory), *dangling(directory)}):
         try:
             manifest = CapsuleManifest.load(path)
-            found = NewCapsule.of(_Lying(manifest, path.parent.resolve()))
+            found = NewCapsule.of(_InDirectory(manifest, path.parent.resolve()))
             desired.capsules[path] = replace(found, instance=manifest)
         except CapsuleRegistryError as error:
             desired.refused[path] = (str(error), _named(path))

@@ -1,5 +1,5 @@
 """
-Pruning: deleting the oldest part of a history so that the rest can still be verified.
+Pruning: deleting the oldest part of a history so that the rest still verifies and replays.
 
 The last event of each row that existed at the end of that part is kept; a `history.pruned` event
 records the count and digest of the kept events.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: The most revisions per read.
 REVISIONS_AT_ONCE: Final = 200
 #: The most events per read, unless one revision alone has more.
-_MOST_EVENTS: Final = 2_000
+_MAX_EVENTS: Final = 2_000
 
 _in_namespace = revisions.c.namespace == bindparam("namespace")
 _after = (
@@ -71,8 +71,7 @@ class Event(BaseModel):
     One change of one row: `kind` is its table, `subject` its key.
 
     `old_row` and `new_row` are the row before and after, `None` if there was none: every column as
-    a JSON value, but for the namespace, columns derived from others, and what renewing a lease
-    changes.
+    a JSON value, but for the namespace, derived columns, and what renewing a lease changes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -125,7 +124,7 @@ def after(scope: Scope, revision: int) -> list[WholeRow]:
     parameters = {"namespace": scope.namespace, "after": revision}
     found = scope.execute(_first_after, parameters).mappings().all()
     sizes = accumulate(row["event_count"] for row in found)
-    few = [row for row, size in zip(found, sizes, strict=True) if size <= _MOST_EVENTS]
+    few = [row for row, size in zip(found, sizes, strict=True) if size <= _MAX_EVENTS]
     return [*whole(scope, few or found[:1])]
 
 

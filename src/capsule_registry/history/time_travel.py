@@ -201,8 +201,7 @@ class PastScope(Scope):
         """
         Return when the leases that were open then expired, or will unless renewed.
 
-        A lease that its holder closed later never expired. One without any record is left out,
-        and counts as gone.
+        A lease closed later by its holder never expired. One without a record is left out: gone.
         """
         ends: dict[UUID, datetime] = {}
         for batch in batches(lease_ids):

@@ -86,8 +86,7 @@ def verify(scope: Scope, anchor: Anchor | None, progress: Callable[[int], object
 
     Args:
         scope: On a connection that reads one snapshot.
-        anchor: Kept elsewhere; without it, a truncated tail, or a history rewritten to its end,
-            goes unnoticed.
+        anchor: Kept elsewhere; without it, a cut tail or a rewrite to the end goes unnoticed.
         progress: Called after each batch with the last revision read.
     """
     head = namespaces.head(scope)

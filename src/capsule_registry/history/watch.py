@@ -29,8 +29,8 @@ class Watch:
 
     At the end of the history it waits for more; with a *timeout*, it ends once nothing has come for
     that long. It holds nothing in the database, so a slow consumer lags but is never dropped. After
-    an error, a new watch can start from `revision`. Threads may share one: each revision goes to
-    one of them.
+    an error, a new watch can start from `revision`. Each revision goes to one of the threads
+    sharing a watch.
 
     Creating it and iterating raise:
         FutureRevisionError: The position lies beyond the head.

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from capsule_registry.database.dialects.sqlite_wal_index import HEADER
 from capsule_registry.identifiers import CapsuleId, to_uuid
-from capsule_registry.lookups.memory import MOST_VERDICTS, keep
+from capsule_registry.lookups.memory import MAX_VERDICTS, keep
 from capsule_registry.permissions.checks import (
     DEADLINE,
     UNKNOWN,
@@ -152,5 +152,5 @@ def _decided(entries: Entries, standing: Standing, capability: str, value: str |
     """Return the verdict on a capsule, and cache it: it depends on the standing alone."""
     verdict = decide(standing, known_capability(capability), value)
     if capability in RULES and len(value or "") <= _LONGEST_VALUE:
-        keep(entries.verdicts, (standing, capability, value), verdict, MOST_VERDICTS)
+        keep(entries.verdicts, (standing, capability, value), verdict, MAX_VERDICTS)
     return verdict

@@ -37,8 +37,8 @@ from capsule_registry.identifiers import CapsuleId, known_id
 from capsule_registry.lookups.lookups import Lookups, PooledLookups, ServerLookups
 from capsule_registry.lookups.memory import (
     HEAD_AND_LOG,
-    MOST_CAPSULES,
-    MOST_UUIDS,
+    MAX_CAPSULES,
+    MAX_UUIDS,
     NOTHING,
     Entries,
     forget,
@@ -71,7 +71,7 @@ class FileLookups(Lookups):
         self._lock = Lock()
         self._connection: Any = None
         self._scope: PreparedScope | None = None
-        self._plain = self._statements[session_uuids.PLAIN.statement, 0].sql
+        self._without_lease = self._statements[session_uuids.WITHOUT_LEASE.statement, 0].sql
         self._run: Any = None
         self._index: WalIndex | None = None
         #: Why nothing is cached, once that is known.
@@ -105,13 +105,13 @@ class FileLookups(Lookups):
         return failure
 
     def _find(self, scope: PreparedScope, uuid: UUID) -> CapsuleId | None:
-        entries = self._refreshed(scope)
+        entries = self._refresh(scope)
         # The cheapest statement, which answers for UUIDs without a lease: most of them.
-        plain = self._run(self._plain, (self._namespace, str(uuid))).fetchall()
-        if plain:
-            capsule_id = known_id(plain[0][0])
+        found = self._run(self._without_lease, (self._namespace, str(uuid))).fetchall()
+        if found:
+            capsule_id = known_id(found[0][0])
             if entries is not NOTHING:
-                keep(entries.owners, uuid.int, capsule_id, MOST_UUIDS)
+                keep(entries.owners, uuid.int, capsule_id, MAX_UUIDS)
             return capsule_id
         owner = session_uuids.owner(scope, uuid)
         keep_owner(entries, uuid, owner)
@@ -123,12 +123,12 @@ class FileLookups(Lookups):
         """Return the registered capsule of that id, with what *attach* adds."""
 
         def work(scope: PreparedScope) -> RegisteredCapsule | None:
-            entries = self._refreshed(scope)
+            entries = self._refresh(scope)
             record = capsules.get(scope, capsule_id)
             if record is not None:
                 record = attach(record)
             if entries is not NOTHING:
-                keep(entries.records, capsule_id, record, MOST_CAPSULES)
+                keep(entries.records, capsule_id, record, MAX_CAPSULES)
             return record
 
         return self.look_up(work)
@@ -138,7 +138,7 @@ class FileLookups(Lookups):
         asked, known = checks.asked_uuid(uuid), checks.known_capability(capability)
 
         def work(scope: PreparedScope) -> Decision:
-            entries = self._refreshed(scope)
+            entries = self._refresh(scope)
             if entries is not NOTHING:
                 capsule_id, standing = self._standing(scope, entries, asked)
                 verdict = checks.decide(standing, known, value) if standing else checks.UNKNOWN
@@ -193,7 +193,7 @@ class FileLookups(Lookups):
         standing = entries.standings.get(owner.capsule_id)
         if standing is None:
             standing = checks.standing(scope, owner.capsule_id)
-            keep(entries.standings, owner.capsule_id, standing, MOST_CAPSULES)
+            keep(entries.standings, owner.capsule_id, standing, MAX_CAPSULES)
         return owner.capsule_id, standing
 
     def _open(self) -> PreparedScope:
@@ -207,12 +207,12 @@ class FileLookups(Lookups):
         self._run = cursor.execute
         self._scope = self._scope_on(cursor)
         try:
-            self._index = self._trusted(cursor, opened)
+            self._index = self._trust(cursor, opened)
         except UntrustedIndexError as error:
             self.distrust = str(error)
         return self._scope
 
-    def _trusted(self, cursor: Any, opened: Inode | None) -> WalIndex:  # noqa: ANN401 - the driver's own
+    def _trust(self, cursor: Any, opened: Inode | None) -> WalIndex:  # noqa: ANN401 - the driver's own
         """Return the index, or raise `UntrustedIndexError`."""
         mode = journal_mode_of(cursor)
         if mode != "wal":
@@ -225,7 +225,7 @@ class FileLookups(Lookups):
             raise UntrustedIndexError("the process was forked inside a transaction")
         return WalIndex.of(self._file, opened)
 
-    def _refreshed(self, scope: PreparedScope) -> Entries:
+    def _refresh(self, scope: PreparedScope) -> Entries:
         """Return the entries that are valid now; `NOTHING` if nothing can be cached."""
         index, entries = self._index, self.entries
         if index is None:
@@ -235,12 +235,12 @@ class FileLookups(Lookups):
             return entries
         try:
             index.require_current()
-            self.entries = self._renewed(scope, index, header)
+            self.entries = self._renew(scope, index, header)
         except UntrustedIndexError as error:
             self.entries, self._index, self.distrust = NOTHING, None, str(error)
         return self.entries
 
-    def _renewed(self, scope: PreparedScope, index: WalIndex, header: bytes) -> Entries:
+    def _renew(self, scope: PreparedScope, index: WalIndex, header: bytes) -> Entries:
         """Return the entries for *header*: the earlier ones whose rows have not changed."""
         before, fresh = self.entries, Entries()
         head = scope.row(HEAD_AND_LOG, then=before.revision)

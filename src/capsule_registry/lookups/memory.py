@@ -24,11 +24,11 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 #: The most entries of each kind; when it is full, all of that kind are dropped.
-MOST_UUIDS: Final = 100_000
-MOST_CAPSULES: Final = 2_000
-MOST_VERDICTS: Final = 50_000
+MAX_UUIDS: Final = 100_000
+MAX_CAPSULES: Final = 2_000
+MAX_VERDICTS: Final = 50_000
 #: With more changes than this, everything is dropped.
-_MOST_CHANGES: Final = 1_000
+_MAX_CHANGES: Final = 1_000
 HEAD_AND_LOG: Final = Query(
     namespaces,
     (),
@@ -112,12 +112,12 @@ def keep_owner(entries: Entries, uuid: UUID, owner: Owner | None) -> None:
     """Cache the owner of *uuid*, unless its lease is gone: no log would tell of its return."""
     if entries is not NOTHING and not (owner and owner.is_gone):
         kept = owner.capsule_id if owner and owner.end is None else owner
-        keep(entries.owners, uuid.int, kept, MOST_UUIDS)
+        keep(entries.owners, uuid.int, kept, MAX_UUIDS)
 
 
 def since(scope: LookupScope, seen: int, logged: int) -> Sequence[Row] | None:
     """Return the log after *seen*, at least up to *logged*; `None` if incomplete or too long."""
-    if not 0 <= logged - seen <= _MOST_CHANGES:
+    if not 0 <= logged - seen <= _MAX_CHANGES:
         return None
     changes = scope.rows(_changes, seen=seen) if logged > seen else []
     last = changes[-1]["seq"] if changes else seen
@@ -141,7 +141,7 @@ def forget(entries: Entries, changes: Iterable[Row]) -> None:
 
 
 def _integer(uuid: str) -> int:
-    """Return the key of *uuid* among the owners; -1, which is none, if it is malformed."""
+    """Return the key of *uuid* among the owners; -1, which is no key, if malformed."""
     try:
         return UUID(uuid).int
     except ValueError:

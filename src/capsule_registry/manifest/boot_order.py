@@ -48,12 +48,7 @@ def boot_order(manifests: Iterable[CapsuleManifest]) -> list[CapsuleManifest]:
 
 
 def order_of(nodes: Sequence[Node]) -> list[int]:
-    """
-    Return the indexes of *nodes* in the order in which a host starts them; see `boot_order`.
-
-    Raises:
-        DependencyCycleError: Some require each other in a cycle.
-    """
+    """Return the indexes of *nodes* in the order `boot_order` has; raises as that does."""
     order = _dependency_order(nodes)
     if len(order) < len(nodes):
         names = tuple(nodes[index].name for index in sorted({*range(len(nodes))} - {*order}))

@@ -40,11 +40,7 @@ def _rule(details: ErrorDetails) -> str:
 def _document_position(
     location: Sequence[int | str], document: object, orders: dict[int, dict[str, int]]
 ) -> tuple[int, ...]:
-    """
-    Return the position of *location* in reading order; a missing key comes last in its table.
-
-    *orders* caches the order of the keys of each table, by the table's `id`.
-    """
+    """Return the position of *location* in reading order; a missing key is last in its table."""
     position: list[int] = []
     for part in location:
         if isinstance(document, dict):

@@ -83,8 +83,7 @@ class CapsuleManifest(ManifestPart):
         Args:
             text: At most 256 KiB in UTF-8; a byte order mark is allowed.
             path: Named in errors; nothing is read from it.
-            runtime_version: Enforce `astrid-version` against this version. Without it, only the
-                requirement's syntax is checked.
+            runtime_version: Enforce `astrid-version` against it; if `None`, check the syntax only.
 
         Raises:
             InvalidManifestError: The first error, in the original's order; `rule` names it.
@@ -118,8 +117,7 @@ class CapsuleManifest(ManifestPart):
 
         Raises:
             InvalidManifestError: It breaks a rule.
-            pydantic.ValidationError: The values are not a manifest: Pydantic does not validate
-                updated copies.
+            pydantic.ValidationError: The values are not a manifest, as in an unchecked copy.
         """
         plain = canonical_json(values)
         if plain == self._parsed:

@@ -17,7 +17,7 @@ _ASCII_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") +
 
 
 #: A topic of more segments has too many patterns to list.
-_MOST_SEGMENTS: Final = 8
+_MAX_SEGMENTS: Final = 8
 
 
 def has_valid_segments(text: str) -> bool:
@@ -51,7 +51,7 @@ def patterns_covering(topic: str) -> list[str] | None:
     if not has_valid_segments(topic):
         return []
     segments = topic.split(".")
-    if len(segments) > _MOST_SEGMENTS:
+    if len(segments) > _MAX_SEGMENTS:
         return None
     return [
         ".".join(chosen) for chosen in product(*(dict.fromkeys((one, "*")) for one in segments))

@@ -77,7 +77,7 @@ class NewCapsule:
         manifest = _storable_manifest(members.get("manifest"))
         reported = tuple(map(_tool_def, _listed(members.get("tools"))))
         return cls(
-            id=_checked_id(manifest, members.get("id")),
+            id=_verified_id(manifest, members.get("id")),
             manifest=manifest,
             manifest_json=manifest.to_json(),
             digest=manifest.digest,
@@ -170,7 +170,7 @@ def _listed(tools: object) -> Iterable[object]:
     return tools
 
 
-def _checked_id(manifest: CapsuleManifest, reported: object) -> CapsuleId:
+def _verified_id(manifest: CapsuleManifest, reported: object) -> CapsuleId:
     name = manifest.package.name
     if reported is not None and str(reported) != name:
         message = f"the object's id is {str(reported)!r}, its manifest's package name {name!r}"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from capsule_registry.database.database import Database
 
 #: A user and its host, as in `user@host`.
-_MOST_PARTS: Final = 2
+_MAX_PARTS: Final = 2
 _HISTORY: Final = frozenset({events.name, revisions.name, "audit_log", "capsule_history"})
 #: A writer's rights besides SELECT on everything; on the history, INSERT alone.
 _WRITER: Final = {
@@ -79,7 +79,7 @@ def _granting(database: Database, rights: str, names: Iterable[str], role: str) 
 
     require_storable_text("role", role)
     parts = role.split("@") if database.dialect.grants_singly else [role]
-    if not all(parts) or len(parts) > _MOST_PARTS:
+    if not all(parts) or len(parts) > _MAX_PARTS:
         raise InvalidTextError("role", "grammar", f"{role!r} is no role")
     grantee = "@".join(map(quote, parts))
     if database.dialect.grants_singly:

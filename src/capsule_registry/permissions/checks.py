@@ -272,7 +272,7 @@ def _decide(
     if not isinstance(revision, int):
         raise HistoryCorruptError(f"namespace {scope.namespace}", "its revision is no number")
     standing = _standing(rows, ((capability, row["value"]) for row in rows))
-    if row["capsule_id"] is None or not leases.stands(scope, row):
+    if row["capsule_id"] is None or not leases.is_live_mapping(scope, row):
         return decision(revision, None, UNKNOWN)
     capsule_id = CapsuleId(row["capsule_id"])
     return decision(revision, capsule_id, decide(standing, capability, value))

@@ -1,5 +1,5 @@
 """
-Rows as the history shows them: one canonical text each, the same on every database.
+Row images: rows as the history stores them, in the same canonical text on every database.
 
 A row image is canonical JSON of every column but the namespace and those marked `imaged: False`.
 """
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, Table
 
-#: The tables whose rows have events, and the column that names a row.
+#: The tables whose rows have events, and the column that identifies a row.
 SUBJECTS: Final[dict[Table, Column[Any]]] = {
     capsules: capsules.c.id,
     leases: leases.c.id,
     uplinks: uplinks.c.id,
     uuid_mappings: uuid_mappings.c.uuid,
 }
-#: What reading a row can raise if somebody else wrote it.
+#: What parsing a row can raise if another program wrote it.
 UNREADABLE: Final = (HistoryCorruptError, OverflowError, RecursionError, TypeError, ValueError)
-#: How images write values that JSON does not have.
+#: Convert values that JSON does not have to text.
 _WRITERS: Final[dict[type, Callable[[Any], str]]] = {
     CanonicalJson: canonical_json,
     CanonicalUuid: str,
     UtcDateTime: time_text,
 }
-#: How such values are read back.
+#: Convert that text back.
 _READERS: Final[dict[type, Callable[[str], Any]]] = {
     CanonicalJson: json.loads,
     CanonicalUuid: UUID,
@@ -52,10 +52,9 @@ _READERS: Final[dict[type, Callable[[str], Any]]] = {
 
 def row_image(table: Table, row: Mapping[Any, Any]) -> str:
     """
-    Return *row* as canonical JSON, as events hold it.
+    Return *row* as canonical JSON, as stored in events.
 
-    Times and UUIDs are texts, and JSON columns the texts that they hold, so that only strings,
-    integers, booleans and nulls are left.
+    Times, UUIDs and JSON columns are text, so only strings, integers, booleans and nulls occur.
     """
     get = row.get
     image = {name: get(name) for name in _imaged(table)}
@@ -67,10 +66,10 @@ def row_image(table: Table, row: Mapping[Any, Any]) -> str:
 
 def row_of_image(table: Table, namespace: str, image: object) -> dict[str, Any]:
     """
-    Return the row that *image* shows, with the Python values that the table gives.
+    Return the row of *image*, with the Python values that a query of the table returns.
 
     Raises:
-        HistoryCorruptError: It is not the image of a row of *table*.
+        HistoryCorruptError: *image* is not the image of a row of *table*.
     """
     try:
         values = json.loads(image) if isinstance(image, str) else None
@@ -84,7 +83,7 @@ def row_of_image(table: Table, namespace: str, image: object) -> dict[str, Any]:
 
 @cache
 def _imaged(table: Table) -> Sequence[str]:
-    """Return the names of the columns that images show."""
+    """Return the names of the columns in images."""
     return [
         column.name
         for column in table.c
@@ -94,7 +93,7 @@ def _imaged(table: Table) -> Sequence[str]:
 
 @cache
 def _written(table: Table) -> Sequence[tuple[str, Callable[[Any], str]]]:
-    """Return those of the columns whose values JSON does not have, each with its writer."""
+    """Return the names and writers of the columns whose values JSON does not have."""
     columns = [table.c[name] for name in _imaged(table)]
     return [
         (column.name, write)

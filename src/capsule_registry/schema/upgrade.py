@@ -1,4 +1,4 @@
-"""Bringing the schema of a database to this library's version, one process at a time."""
+"""Upgrades of the schema to this library's version, by one process at a time."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ if TYPE_CHECKING:
 
     from capsule_registry.database.database import Database
 
-#: Alembic keeps its context in module globals, so one thread at a time.
+#: Alembic keeps its context in module globals, so one thread may use it at a time.
 _alembic_lock: Final = Lock()
 
 
 def prepare(database: Database, *, migrate: bool | None) -> None:
     """
-    Make sure that this library can run on the schema, upgrading it where that is wanted.
+    Ensure that this library can run on the schema.
+
+    If *migrate* (by default on SQLite only), upgrade an older one of a writable database.
 
     Raises:
-        SchemaVersionError: It cannot, and nothing was changed.
+        SchemaVersionError: It cannot; nothing was changed.
     """
     wanted = database.dialect.upgrades_itself if migrate is None else migrate
     found = database.read(find_schema)
@@ -46,24 +48,24 @@ def prepare(database: Database, *, migrate: bool | None) -> None:
 
 def upgrade(database: Database) -> Path | None:
     """
-    Bring the schema to this library's version, in one transaction where the database can.
+    Upgrade the schema to this library's version, in one transaction if the database supports that.
 
-    A SQLite file that has anything in it is copied first. Any number of processes may do this at
-    once: one upgrades, the others wait and find it done.
+    A SQLite file that has any tables is copied first. Any number of processes may call this at
+    once: one upgrades, and the others wait and find it done.
 
     Returns:
         The path of the copy, if one was made.
 
     Raises:
-        SchemaVersionError: The schema is newer than this library, or from before its first version;
-            nothing was changed.
+        SchemaVersionError: The schema is newer than this library supports, or older than version
+            v0001; nothing was changed.
     """
     backoff = Backoff(RETRY_SECONDS)
     while True:
         try:
             return _upgrade_once(database)
         except RegistryUnavailableError as error:
-            # Processes that write meanwhile lock the tables in another order.
+            # Concurrent writers lock the tables in another order, so deadlocks are possible.
             if not (database.is_passing(error.__cause__) and backoff.pause()):
                 raise
 
@@ -83,10 +85,10 @@ def _upgrade_once(database: Database) -> Path | None:
 @contextmanager
 def migrating(database: Database) -> Iterator[Connection]:
     """
-    Give a connection in a transaction that may change tables, and hold the lock on the schema.
+    Yield a connection in a transaction that may change tables, and hold the schema lock.
 
-    Where a migration rebuilds tables, foreign keys are not enforced meanwhile, since the children
-    of such a table would be deleted; they are checked before the commit.
+    On SQLite, where migrations rebuild tables, foreign keys are disabled meanwhile, since child
+    rows of a rebuilt table would be deleted; they are checked before the commit.
     """
     dialect = database.dialect
     with (
@@ -104,7 +106,7 @@ def migrating(database: Database) -> Iterator[Connection]:
 
 
 def _run_alone(conn: Connection, statement: str | None) -> None:
-    """Run *statement* outside of any transaction."""
+    """Run *statement* outside a transaction."""
     if statement is not None:
         conn.exec_driver_sql(statement)
         conn.rollback()
@@ -112,7 +114,7 @@ def _run_alone(conn: Connection, statement: str | None) -> None:
 
 @contextmanager
 def _cluster_locked(database: Database, conn: Connection) -> Iterator[None]:
-    """Keep out those who change the schema on another node, where there are several that write."""
+    """Lock the schema against changes on other nodes of a multi-primary cluster."""
     with database.dialect.lock_cluster(conn, LOCK_TIMEOUT_SECONDS) as taken:
         if not taken:
             reason = "another process has been changing the schema for too long (see"
@@ -146,7 +148,7 @@ def _refuse_orphans(database: Database, conn: Connection) -> None:
 
 
 def _refuse_foreign_tables(conn: Connection, database: Database) -> None:
-    """Refuse a database in which somebody else's tables have our names."""
+    """Refuse a database in which tables of another program have our names."""
     names = set(inspect(conn).get_table_names())
     taken = sorted(names & set(metadata.tables))
     if taken and VERSION_TABLE not in names:
@@ -155,14 +157,16 @@ def _refuse_foreign_tables(conn: Connection, database: Database) -> None:
 
 
 def upgrade_sql(database: Database) -> None:
-    """Print the statements that bring an empty database to this library's version."""
+    """Print the SQL that creates this library's schema in an empty database."""
     with _alembic_lock:
         _run_alembic("upgrade", SCHEMA_VERSION, dialect_name=database.engine.dialect.name, sql=True)
 
 
 def backup(database: Database, target: Path) -> None:
     """
-    Copy a SQLite database to *target*, consistent though others write, for its owner only.
+    Copy a SQLite database to *target*, with access for its owner only.
+
+    The copy is consistent even during concurrent writes.
 
     Raises:
         FileExistsError: *target* exists.
@@ -183,7 +187,7 @@ def _source(conn: Connection) -> Any:  # noqa: ANN401 - the module is chosen at 
 
 
 def _copy_before_upgrade(database: Database, conn: Connection) -> Path | None:
-    """Copy the file beside itself, while *conn* keeps other writers out, if anything is in it."""
+    """Copy the file beside itself if it has tables; *conn* must exclude other writers."""
     file = database.address.file
     if file is None or not inspect(conn).get_table_names():
         return None
@@ -195,7 +199,7 @@ def _copy_before_upgrade(database: Database, conn: Connection) -> Path | None:
 
 
 def _run_alembic(command: str, target: str, *, sql: bool = False, **attributes: Any) -> None:  # noqa: ANN401 - handed to env.py
-    # Alembic takes half a second to import, and only this function needs it.
+    # Importing Alembic takes half a second, and only this function needs it.
     from alembic import command as alembic_command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
@@ -206,7 +210,7 @@ def _run_alembic(command: str, target: str, *, sql: bool = False, **attributes: 
 
 
 def migrations_directory() -> Path:
-    """Return where the migrations are: in the package, or beside `src` in a checkout."""
+    """Return the directory of the migrations: in the package, or beside `src` in a checkout."""
     package = Path(__file__).parents[1]
     packaged = package / "migrations"
     return packaged if packaged.is_dir() else package.parents[1] / "migrations"

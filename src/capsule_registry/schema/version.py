@@ -1,4 +1,4 @@
-"""Which version the schema of a database has, and whether this library may use it."""
+"""The version of a database's schema, and whether this library can run on it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 #: The schema version that this library was written for.
 SCHEMA_VERSION: Final = "v0001"
-#: The oldest schema version that it can still run on.
+#: The oldest schema version that this library can run on.
 OLDEST_SUPPORTED: Final = "v0001"
-#: What to do with a schema that is older than every version since the first one kept.
+#: What to do with a schema from before the first version.
 _BRING_OVER: Final = (
     "it was made by a checkout from before version v0001: write it to a file with the `export` "
     "command of that checkout, and `import` that into a new database"
 )
 
-#: The table in which Alembic keeps the version.
+#: Alembic's version table.
 VERSION_TABLE: Final = "capsule_registry_version"
 _version = table(VERSION_TABLE, column("version_num", String))
-#: Columns for a query that reads what the schema says of itself.
+#: The columns of a query that returns the arguments of `found_schema`.
 schema_columns: Final = (
     select(_version.c.version_num).scalar_subquery().label("migrated_version"),
     select(func.max(schema_versions.c.version)).scalar_subquery().label("recorded_version"),
@@ -42,10 +42,10 @@ schema_columns: Final = (
 @dataclass(frozen=True, slots=True)
 class FoundSchema:
     """
-    What a schema says of itself: its version, and the oldest version that it still serves.
+    The version of a schema, and the oldest schema version whose library can still run on it.
 
-    The two records of the version, Alembic's and ours, move together; where they do not, nothing
-    is known of what is served.
+    Alembic's and our record of the version change together. If they differ, `oldest_compatible` is
+    unknown (`None`).
     """
 
     version: str | None
@@ -63,15 +63,15 @@ class FoundSchema:
 
     @property
     def is_older(self) -> bool:
-        """Whether an upgrade brings it to this library's version."""
+        """Whether it can be upgraded to this library's version."""
         return self.version is None or OLDEST_SUPPORTED <= self.version < SCHEMA_VERSION
 
     def require_usable(self, database: Database) -> None:
         """
-        Raise unless this library can run on it.
+        Check that this library can run on it.
 
         Raises:
-            SchemaVersionError: It cannot; says what to do.
+            SchemaVersionError: It cannot; the message says what to do.
         """
         if not self.is_usable:
             raise SchemaVersionError(self.version, SCHEMA_VERSION, self.remedy(database))
@@ -85,18 +85,18 @@ class FoundSchema:
         return f"run `capsule-registry --database {database.address} db upgrade`"
 
 
-@lru_cache(maxsize=8)  # Every unit asks, and always the same.
+@lru_cache(maxsize=8)  # Every unit calls it, with the same arguments.
 def found_schema(
     migrated_version: str | None, recorded_version: str | None, oldest_compatible: str | None
 ) -> FoundSchema:
-    """Return what the values of `schema_columns` say; the same object for the same values."""
+    """Return the schema by the values of `schema_columns`; cached."""
     versions = [one for one in (migrated_version, recorded_version) if one is not None]
     oldest = oldest_compatible if migrated_version == recorded_version else None
     return FoundSchema(max(versions, default=None), oldest)
 
 
 def find_schema(conn: Connection) -> FoundSchema:
-    """Return what the schema says of itself."""
+    """Read the version of the schema."""
     names = set(inspect(conn).get_table_names())
     if {VERSION_TABLE, schema_versions.name} <= names:
         return found_schema(**conn.execute(select(*schema_columns)).mappings().one())

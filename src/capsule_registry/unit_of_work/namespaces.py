@@ -161,8 +161,8 @@ def drop(unit: Unit) -> None:
     """Delete the namespace that *unit* holds, with everything registered and all its history."""
     namespace = unit.namespace
     # The triggers refuse to delete anything beyond the mark of pruning.
-    all_of_it = update(namespaces).where(namespaces.c.name == namespace)
-    unit.execute(all_of_it.values(compacted_revision=namespaces.c.revision))
+    everything = update(namespaces).where(namespaces.c.name == namespace)
+    unit.execute(everything.values(compacted_revision=namespaces.c.revision))
     for table in (capsules, leases, events, revisions, manifests):
         unit.execute(delete(table).where(table.c.namespace == namespace))
     unit.execute(delete(namespaces).where(namespaces.c.name == namespace))

@@ -32,13 +32,13 @@ class RegisteredObjects:
         """Keep *instance* for *record*, which *unit* registers; return *record* with it."""
         registration = registration_of(record)
         unit.on_commit.append(partial(self._keep_only, registration, instance))
-        unit.on_rollback.append(partial(self._let_go, registration))
+        unit.on_rollback.append(partial(self._forget, registration))
         self._objects.setdefault(record.id, {})[registration] = instance
         return self.attach(record, unit)
 
     def remove(self, unit: Unit, record: RegisteredCapsule) -> RegisteredCapsule:
         """Drop the object of *record*, which *unit* removes; return *record* with it."""
-        unit.on_commit.append(partial(self._let_go, registration_of(record)))
+        unit.on_commit.append(partial(self._forget, registration_of(record)))
         return self.attach(record, unit)
 
     def attach(self, record: RegisteredCapsule, unit: Unit | None = None) -> RegisteredCapsule:
@@ -55,7 +55,7 @@ class RegisteredObjects:
     def _keep_only(self, registration: Registration, instance: object) -> None:
         self._objects[registration[0]] = {registration: instance}
 
-    def _let_go(self, registration: Registration) -> None:
+    def _forget(self, registration: Registration) -> None:
         of_id = self._objects.get(registration[0], {})
         of_id.pop(registration, None)
         if not of_id:

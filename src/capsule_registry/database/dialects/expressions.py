@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class DatabaseNow(FunctionElement[datetime]):
-    """The current time of the database's clock, not of the transaction; null if it has no clock."""
+    """The database's clock when the expression is evaluated; null if it has none."""
 
     inherit_cache = True
     type = UtcDateTime()
 
 
 class DatabaseUser(FunctionElement[str]):
-    """The user that the database has authenticated; null if it has no users."""
+    """The database user of the connection; null if the database has no users."""
 
     inherit_cache = True
     type = String()

@@ -150,7 +150,7 @@ def fault(error: DBAPIError) -> Fault | None:
 
 
 def _is_in_transaction(connection: Any) -> bool:  # noqa: ANN401 - the driver's own
-    """Return the last reported status; an error reports none, so the transaction is still open."""
+    """Return whether the server last reported an open transaction; errors leave that unchanged."""
     return bool(connection.server_status & _IN_TRANSACTION)
 
 

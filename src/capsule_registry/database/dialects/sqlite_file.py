@@ -78,7 +78,7 @@ def refuse_network_file_system(path: Path) -> None:
 
 
 def create_file(path: Path, *, with_directory: bool = False) -> None:
-    """Create an empty file at *path*, and its directory if asked, for its owner only, if missing."""
+    """Create a missing file, and its directory if asked, with access for its owner only."""
     with named_errors(path):
         if with_directory:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

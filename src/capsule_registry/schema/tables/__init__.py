@@ -1,8 +1,9 @@
 """
-The tables, as the migrations have made them.
+The tables that the migrations create.
 
-They are a public interface: people and programs in other languages read them. Every table but the
-first two leads its primary key with the namespace. `docs/design.md` says what each is for.
+They are a public interface, read by people and by programs in other languages; `docs/design.md`
+describes each. All primary keys but those of `namespaces` and `schema_versions` begin with the
+namespace.
 """
 
 from capsule_registry.schema.tables.change_log import cache_log, file_metadata

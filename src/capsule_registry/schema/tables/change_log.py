@@ -1,4 +1,4 @@
-"""What is in files alone: the log of what has changed, for those who keep rows in memory."""
+"""The change log, which invalidates rows cached in memory; on SQLite only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import Column, Integer, MetaData, Named, String, Table, TypedColumns
 
-#: Of the tables that no server has.
+#: The tables that only SQLite has.
 file_metadata: Final = MetaData()
 
 
@@ -17,5 +17,5 @@ class _CacheLogColumns(TypedColumns):
     key: Named[str] = Column(String(128), nullable=False)
 
 
-#: Filled by triggers, in the order of commits, which on SQLite is that of the numbers.
+#: Written by triggers; `seq` follows the order of commits, since SQLite has one writer at a time.
 cache_log = Table("cache_log", file_metadata, _CacheLogColumns, sqlite_autoincrement=True)

@@ -1,4 +1,4 @@
-"""What follows from the manifests, as rows that can be searched: no events of their own."""
+"""Projections of the manifests as searchable rows, without events of their own."""
 
 from __future__ import annotations
 

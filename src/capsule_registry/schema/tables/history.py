@@ -1,4 +1,4 @@
-"""Namespaces and their history: what is only ever added to, but for the head that moves."""
+"""Namespaces and their history: append-only, except for the head in `namespaces`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all tables have in common: names of constraints, and marks on columns."""
+"""The naming convention of constraints, and marks on columns."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ metadata: Final = MetaData(
     }
 )
 
-#: Columns that row images leave out: the digest of a manifest stands for it.
+#: Marks columns that row images omit, such as a manifest, which its digest identifies.
 NOT_IMAGED: Final[dict[str, Any]] = {"imaged": False}

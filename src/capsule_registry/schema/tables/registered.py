@@ -1,4 +1,4 @@
-"""What is registered now."""
+"""The current state: capsules, uplinks, leases and session UUIDs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from capsule_registry.schema.tables.metadata import NOT_IMAGED, metadata
 
 CAPSULES_KEY: Final = ["capsules.namespace", "capsules.id"]
 _STATES: Final = "'unloaded', 'loading', 'ready', 'failed', 'unloading'"
-#: The flags of an uplink as bits of a number, as `models.uplink` computes it.
+#: The flags of an uplink as a bit mask, as `models.uplink` computes it.
 _MASK: Final = (
     "CASE WHEN can_receive THEN 1 ELSE 0 END"
     " + CASE WHEN can_send THEN 2 ELSE 0 END"
@@ -51,7 +51,7 @@ class _CapsuleColumns(TypedColumns):
     version: Named[str | None] = Column(LongText(), nullable=True)
     manifest: Named[Any] = Column(CanonicalJson, nullable=True, info=NOT_IMAGED)
     manifest_digest: Named[str | None] = Column(ShortText(64), nullable=True)
-    #: Canonical JSON of the tools that the object itself reported; null where it reported none.
+    #: Canonical JSON of the tools that the object itself reported; null if it reported none.
     reported_tools: Named[str | None] = Column(LongText(), nullable=True)
     source_dir: Named[str | None] = Column(LongText(), nullable=True)
     state: Named[str | None] = Column(ShortText(16), nullable=True)
@@ -114,7 +114,7 @@ class _UplinkColumns(TypedColumns):
     supports_rich_media: Named[bool] = Column(Boolean, nullable=False)
     supports_threads: Named[bool] = Column(Boolean, nullable=False)
     supports_buttons: Named[bool] = Column(Boolean, nullable=False)
-    #: Never null; MariaDB lets no generated column say so.
+    #: Never null; MariaDB does not allow NOT NULL on a generated column.
     capability_mask: Named[int] = Column(
         SmallInteger, Computed(_MASK, persisted=True), nullable=True, info=NOT_IMAGED
     )
@@ -151,12 +151,12 @@ class _LeaseColumns(TypedColumns):
     ttl_ms: Named[int] = Column(BigInteger, nullable=False)
     opened_at: Named[datetime] = Column(UtcDateTime, nullable=False)
     opened_revision: Named[int] = Column(BigInteger, nullable=False)
-    #: Moves with every renewal, which makes no event: so it is in no row image.
+    #: Changes with every renewal, which files no event: so row images omit it.
     expires_at: Named[datetime] = Column(UtcDateTime, nullable=False, info=NOT_IMAGED)
-    #: Where the database has no clock of its own: which run of its host, and up to which uptime.
+    #: On SQLite: the boot of the host, and the uptime at which the lease expires.
     boot_id: Named[str | None] = Column(ShortText(36), nullable=True, info=NOT_IMAGED)
     expires_uptime_ms: Named[int | None] = Column(BigInteger, nullable=True, info=NOT_IMAGED)
-    #: When it had run out, once somebody has found that it had.
+    #: When the lease expired; set once somebody has noticed.
     expired_at: Named[datetime | None] = Column(UtcDateTime, nullable=True)
 
 
