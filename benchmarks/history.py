@@ -1,8 +1,4 @@
-"""
-The cost of the history.
-
-`register` with it and without it; `history.verify` against reading and hashing the same rows.
-"""
+"""The cost of the history: `register` without it, `verify` against hashing the same rows."""
 
 from __future__ import annotations
 

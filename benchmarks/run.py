@@ -60,9 +60,7 @@ GROUPS: Final[dict[str, Group]] = {
 def main() -> None:
     """Measure, print the table, and write the files asked for."""
     options = _options()
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(1)
-    )  # So that databases are removed then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # Also drops the databases.
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(dir=options.directory)))
         servers = [stack.enter_context(Databases(directory, server)) for server in options.database]

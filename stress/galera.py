@@ -4,18 +4,17 @@ A Galera cluster whose nodes are killed, stopped and cut off while processes rea
     python stress/galera.py --kills 20 --stops 10 --partitions 10
     python stress/galera.py --suite
 
-Starts three nodes of its own. Six processes make calls, each with the URL of all nodes and another
-one of them first, while one node at a time has its fault. The history of all calls must be
-linearizable (see `linearizability.py`), every write that was acknowledged must be in the history,
-no revision may be there twice, and the history must verify. While a node is cut off, a registry
-that can reach that node alone must not allow what the others have revoked. Before all that, six
-processes make the schema of one database at once, each through another node, and what one node has
-acknowledged is asked of another, 10,000 times. `--suite` runs the tests instead, each with another
-node first. Partitions need root, for network namespaces. Exits with 1 if anything is not as it
-should be.
+Starts three nodes of its own. Six processes make calls, each with the URL of all nodes in another
+order, while one node at a time fails. The history of all calls must be linearizable (see
+`linearizability.py`) and contain every acknowledged write, no revision may exist twice, and the
+registry's history must verify. While a node is cut off, a registry that can reach only that node
+must not allow what the others have revoked. Before all that, six processes create the schema of one
+database at once through different nodes, and what one node has acknowledged is read from another,
+10,000 times. `--suite` runs the tests instead, each with another node first. Partitions need root,
+for network namespaces. Exits with 1 if any of this fails.
 
-Two controls must find something: with `--without sync_wait` reads do not wait for what other nodes
-have acknowledged, and with `--without schema_lock` nobody waits for who changes the schema.
+Two controls must fail: with `--without sync_wait` reads do not wait for what other nodes have
+acknowledged, and with `--without schema_lock` schema changes do not wait for each other.
 """
 
 from __future__ import annotations
@@ -61,14 +60,14 @@ if TYPE_CHECKING:
     from support.cluster import Node
 
 _PROCESSES: Final = 6
-#: Longer than the nodes wait before they go on without one that is silent (5 s).
+#: Longer than the nodes wait before they go on without a silent one (5 s).
 _FAULT_SECONDS: Final = 15.0
 _TOPIC: Final = "a.b"
 _NO_ANSWER: Final = (RegistryUnavailableError, PermissionDeniedError, InvalidDatabaseError)
 
 
 def stale_reads(cluster: Cluster, rounds: int) -> int:
-    """Return how often a node does not know what another has just acknowledged."""
+    """Return how often one node does not know what another has just acknowledged."""
     with (
         CapsuleRegistry.open(cluster.nodes[0].url) as here,
         CapsuleRegistry.open(cluster.nodes[1].url) as there,
@@ -83,7 +82,7 @@ def stale_reads(cluster: Cluster, rounds: int) -> int:
 
 
 def upgrade(url: str, *, is_locked: bool) -> str:
-    """Make the schema at *url*; return what went wrong, if anything."""
+    """Create the schema at *url*; return the error, if any."""
     if not is_locked:
         object.__setattr__(read_address(url).dialect, "lock_cluster", None)
     try:
@@ -95,7 +94,7 @@ def upgrade(url: str, *, is_locked: bool) -> str:
 
 
 def upgrades(cluster: Cluster, rounds: int, *, is_locked: bool) -> list[str]:
-    """Upgrade an empty database by many processes at once, on all nodes; return what failed."""
+    """Upgrade empty databases, each by many processes on all nodes at once; return the errors."""
     failed: list[str] = []
     work = partial(upgrade, is_locked=is_locked)
     cluster.nodes[0].ask(*(f"CREATE DATABASE upgrade_{number}" for number in range(rounds)))
@@ -107,7 +106,7 @@ def upgrades(cluster: Cluster, rounds: int, *, is_locked: bool) -> list[str]:
 
 
 class Witness:
-    """A registry that can reach one node alone, and a UUID that is allowed something at first."""
+    """A registry that can reach only one node, and a UUID that is allowed something at first."""
 
     def __init__(self, cluster: Cluster, node: Node) -> None:
         self.uuid = uuid4()
@@ -130,11 +129,11 @@ class Witness:
             return False
 
     def revoke(self) -> None:
-        """Let the others take back what the UUID is allowed."""
+        """Revoke what the UUID is allowed, through the other nodes."""
         self._all.unregister(self._id)
 
     def wrong_answers(self, seconds: float) -> int:
-        """Return how often the node alone still says yes, asked for so long."""
+        """Return how often the lone node still allows it within *seconds*."""
         deadline, wrong = time.monotonic() + seconds, 0
         while time.monotonic() < deadline:
             wrong += self._asked()
@@ -147,7 +146,7 @@ class Witness:
 
 
 class Faults:
-    """What is done to the nodes, one at a time, and what came of it."""
+    """The faults of the nodes, one at a time, and their outcome."""
 
     def __init__(self, cluster: Cluster, seed: int) -> None:
         self._cluster = cluster
@@ -157,7 +156,7 @@ class Faults:
         self._reached = 0
 
     def all(self, kinds: Sequence[str]) -> None:
-        """Do one fault of each of *kinds* under load, in some order."""
+        """Cause one fault for each of *kinds* under load, in random order."""
         order = [*kinds]
         self._chance.shuffle(order)
         for number, kind in enumerate(order, 1):
@@ -195,7 +194,7 @@ class Faults:
 
 
 def gaps(calls: Sequence[Call], times: Sequence[tuple[str, int]]) -> Iterator[tuple[str, float]]:
-    """Yield for each fault how long nothing was written around it, in seconds."""
+    """Yield for each fault its longest gap without a write, in seconds."""
     ends = sorted(
         call.end
         for call in calls
@@ -208,7 +207,7 @@ def gaps(calls: Sequence[Call], times: Sequence[tuple[str, int]]) -> Iterator[tu
 
 
 def missing(registry: CapsuleRegistry, calls: Sequence[Call]) -> int:
-    """Return how many registrations were acknowledged and are not in the history."""
+    """Return how many acknowledged registrations are not in the history."""
     there, after = set(), 0
     while found := registry.history.list(after=after, action="capsule.registered", limit=1000):
         after = found[-1].revision
@@ -219,7 +218,7 @@ def missing(registry: CapsuleRegistry, calls: Sequence[Call]) -> int:
 
 
 def load(cluster: Cluster, kinds: Sequence[str], seed: int) -> bool:
-    """Make calls while there are faults; say whether all is as it should be."""
+    """Make calls during faults; return whether every check passes."""
     faults = Faults(cluster, seed)
     with TemporaryDirectory() as directory:
         end = Path(directory) / "end"
@@ -266,7 +265,7 @@ def _told(faults: Faults, calls: Sequence[Call]) -> bool:
 
 
 def run_suite(cluster: Cluster, arguments: Sequence[str]) -> bool:
-    """Run the tests on the cluster; say whether they pass."""
+    """Run the tests on the cluster; return whether they pass."""
     tests = [sys.executable, "-m", "pytest", "-q", "--backend", "galera", *arguments]
     environment = {**os.environ, "CAPSULE_REGISTRY_TEST_GALERA": cluster.url()}
     root = Path(__file__).parents[1]
@@ -274,7 +273,7 @@ def run_suite(cluster: Cluster, arguments: Sequence[str]) -> bool:
 
 
 def main() -> int:
-    """Start the nodes, and do what was asked for."""
+    """Start the nodes, and run the checks or the tests."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--stops", type=int, default=10)

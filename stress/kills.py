@@ -1,13 +1,13 @@
 """
-Writers that are killed at random moments: is anything acknowledged lost, or half done?
+Writers are killed at random moments: is anything acknowledged lost, or half done?
 
     python stress/kills.py --database sqlite:////tmp/stress.db --rounds 200
 
 In each round two processes register capsules, each with an uplink and a UUID, and print the id of
-each once it is acknowledged; both are killed with SIGKILL after 30 to 120 ms of writing. Then every
-acknowledged capsule must be there, each with its uplink and its UUID, the database must find
-nothing wrong with itself, and another process must be able to write at once. Exits with 1 at the
-first round in which that is not so, or in which an error reached a writer.
+each once it is acknowledged; both get SIGKILL after 30 to 120 ms of writing. Then every
+acknowledged capsule must be there with its uplink and its UUID, the database's own checks must
+pass, and another process must be able to write at once. Exits with 1 at the first round that fails,
+or in which a writer met an error.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _WRITER = "--as-writer"
 
 
 def write(url: str, name: str) -> None:
-    """Register capsules until somebody kills the process."""
+    """Register capsules until the process is killed."""
     with CapsuleRegistry.open(url) as registry:
         number = 0
         while True:
@@ -65,7 +65,7 @@ def killed_round(
 
 
 def is_whole(url: str, number: int, acknowledged: set[str]) -> bool:
-    """Say whether all that was acknowledged is there and whole, and empty the registry."""
+    """Return whether everything acknowledged is there and whole, and empty the registry."""
     with CapsuleRegistry.open(url) as registry:
         stored = set(registry.list())
         whole = len(stored) == len(registry.uuids()) == len(registry.find_uplinks())
@@ -79,7 +79,7 @@ def is_whole(url: str, number: int, acknowledged: set[str]) -> bool:
 
 
 def findings(url: str) -> list[Finding]:
-    """Return what the database says of its own state."""
+    """Return the results of the database's own checks."""
     with RegistryAdmin.open(url, read_only=True) as admin:
         return [found for found in admin.findings() if found.name in ("foreign keys", "integrity")]
 

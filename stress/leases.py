@@ -1,21 +1,19 @@
 """
-Holders that are stopped for three times their ttl: is anything done through a lease that is gone?
+Holders are stopped for three times their ttl: is anything done through a lease that is gone?
 
     python stress/leases.py --database sqlite:////tmp/stress.db --rounds 200
 
 In each round a process opens a lease, files a session UUID, writes through the lease without a
 pause and renews it, by hand or in the background; at a random moment it is stopped (SIGSTOP) for
-three times its ttl and then goes on. Meanwhile checkers in other processes ask without a pause
+three times its ttl and then continues. Meanwhile checkers in other processes ask without a pause
 whether the UUID is allowed something, and reapers reap. On a server the clocks of all these
-processes are off by an hour, to either side. Several rounds run at once, on a SQLite database each
-in a file of its own beside the one that is named, since who is stopped there may hold up all who
-write.
+processes are off by an hour, in either direction. Several rounds run at once; with SQLite each in
+a file of its own beside the named one, since a stopped process may block all other writers there.
 
-Prints how much of each kind was seen, and exits with 1 if anything was: a write through a lease
-that committed after its end, a check that was allowed then, a renewal that came after the end, a
-live lease that was reaped or whose UUID was denied, an end that is not its ttl after opening it or
-renewing it, a write that was refused with anything but `LeaseLostError`. When a lease ended is what
-the history says.
+Prints a count of each fault, and exits with 1 if there was any: a write through a lease that
+committed after its end, a check that was allowed then, a renewal after the end, a live lease that
+was reaped or whose UUID was denied, an end that is not one ttl after opening or renewing, a write
+that failed with anything but `LeaseLostError`. The history says when a lease ended.
 """
 
 from __future__ import annotations
@@ -61,7 +59,7 @@ if TYPE_CHECKING:
     from capsule_registry import OpenLease
 
 _UUIDS: Final = [uuid5(UUID(int=0), str(number)) for number in range(8)]
-#: The one that checkers ask about.
+#: The UUID that checkers ask about.
 _ASKED: Final = _UUIDS[0]
 _MANIFEST: Final = CapsuleManifest.model_validate(
     {"package": {"name": "held", "version": "0.1.0"}, "capabilities": {"ipc_publish": ["a.b"]}}
@@ -69,23 +67,23 @@ _MANIFEST: Final = CapsuleManifest.model_validate(
 _HOUR: Final = timedelta(hours=1)
 _PROCESSES: Final = get_context("forkserver")
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
-#: An end may be so much early: a file's leases end by the uptime in whole milliseconds too.
+#: An end may be this early: a file's leases also end by the uptime in whole milliseconds.
 _SLACK: Final = timedelta(milliseconds=5)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the rounds of one holder take place, and how its processes are to behave."""
+    """Where the rounds of one holder take place, and how its processes behave."""
 
     url: str
     namespace: str
     ttl: timedelta
     without: str | None
-    #: The clocks of clients are not the database's, and may be wrong.
+    #: The database has a clock of its own, so those of clients may be wrong.
     is_server: bool
 
     def open(self, role: str, number: int) -> CapsuleRegistry:
-        """Open the registry in a process of that role, with its guard out and its clock off."""
+        """Open the registry as *role*, without the guard and with a wrong clock."""
         logging.getLogger("capsule_registry").setLevel(logging.ERROR)
         controls.take_out(self.without)
         if self.is_server:
@@ -96,12 +94,12 @@ class Place:
 
 @dataclass
 class Held:
-    """What a holder knows of a lease that it had."""
+    """What a holder knows about a lease that it held."""
 
     lease_id: UUID
-    #: When it had been told until when it would last, and that.
+    #: When it was told an end of the lease, and that end.
     told: list[tuple[datetime, datetime]] = field(default_factory=list)
-    #: When the UUID that is asked about had been filed.
+    #: When the UUID that is asked about was filed, at the latest.
     filed: datetime = _NEVER
     writes: int = 0
     late_renewals: int = 0
@@ -111,20 +109,20 @@ class Held:
 
 @dataclass
 class Asked:
-    """The answers that a checker was given in one place: between which times each was."""
+    """The answers that a checker got in one place: the times before and after each."""
 
     allowed: list[tuple[datetime, datetime]] = field(default_factory=list)
     denied: list[tuple[datetime, datetime]] = field(default_factory=list)
 
 
 def now(registry: CapsuleRegistry) -> datetime:
-    """Return the time by the clock that leases go by, read past the library."""
+    """Return the time by the clock of leases, bypassing the library's own."""
     found = registry._read(lambda scope: scope.conn.scalar(select(DatabaseNow())))  # noqa: SLF001 - as it says
     return found or datetime.now(UTC)
 
 
 class Holder:
-    """Holds one lease after the other, each until it is lost."""
+    """Holds one lease after another, each until it is lost."""
 
     def __init__(self, registry: CapsuleRegistry, place: Place, chance: random.Random) -> None:
         self._registry = registry
@@ -133,9 +131,9 @@ class Holder:
 
     def hold(self, orders: Connection) -> Held:
         """
-        Open a lease, say so, write through it until it is lost, and return what was seen.
+        Open a lease, report that, write through it until it is lost, and return what was seen.
 
-        One that is not lost though it should be is held until there is another order.
+        A lease that should be lost but is not is held until the next order.
         """
         by_itself = self._chance.random() < 1 / 2
         sent = now(self._registry)
@@ -174,7 +172,7 @@ class Holder:
             held.wrong_ends += not sent + ttl - _SLACK <= end <= answered + ttl + _SLACK
 
     def _note(self, held: Held) -> bool:
-        """Note until when the lease lasts, if it does."""
+        """Note the end of the lease, and return whether it is live."""
         for lease in self._registry.leases.list():
             if lease.id == held.lease_id:
                 held.told.append((now(self._registry), lease.expires_at))
@@ -195,7 +193,7 @@ class Holder:
 
 
 def serve_holder(place: Place, number: int, orders: Connection) -> None:
-    """Hold a lease at each order, and send what came of it."""
+    """Hold a lease at each order, and send the outcome."""
     with place.open("holder", number) as registry:
         if registry.is_empty():
             registry.register(_MANIFEST)
@@ -206,7 +204,7 @@ def serve_holder(place: Place, number: int, orders: Connection) -> None:
 
 
 def check(number: int, *, places: list[Place], end: Path) -> list[Asked]:
-    """Ask in each place in turn, until the file *end* exists; return the answers by place."""
+    """Check in each place in turn until the file *end* exists; return the answers by place."""
     registries = [place.open("checker", number) for place in places]
     found = [Asked() for _ in places]
     while not end.exists():
@@ -220,7 +218,7 @@ def check(number: int, *, places: list[Place], end: Path) -> list[Asked]:
 
 
 def reap(number: int, *, places: list[Place], end: Path) -> int:
-    """Reap in all places at random moments until the file *end* exists; return how many leases."""
+    """Reap in all places at random moments until the file *end* exists; return the count."""
 
     def reap_in(place: Place) -> int:
         chance = random.Random(f"reaper {number} {place.namespace}")  # noqa: S311 - nothing secret
@@ -237,7 +235,7 @@ def reap(number: int, *, places: list[Place], end: Path) -> int:
 
 @dataclass
 class Lane:
-    """The rounds of one holder, one after the other."""
+    """The rounds of one holder, one after another."""
 
     place: Place
     number: int
@@ -247,7 +245,7 @@ class Lane:
     early: int = 0
 
     def run(self, rounds: Iterator[int]) -> None:
-        """Run *rounds* until there are none."""
+        """Run *rounds* until none is left."""
         orders, theirs = _PROCESSES.Pipe()
         arguments = (self.place, self.number, theirs)
         process = _PROCESSES.Process(target=serve_holder, args=arguments, daemon=True)
@@ -277,11 +275,11 @@ class Lane:
 
 
 class Ledger:
-    """What the history of a place says of its leases."""
+    """What the history of a place says about its leases."""
 
     def __init__(self, place: Place) -> None:
         self.ends: dict[UUID, datetime] = {}
-        #: From when to when the UUID that is asked about was held, in order.
+        #: When the UUID that is asked about was filed, and by which lease, in order.
         self.times: list[tuple[datetime, UUID]] = []
         self._reaped: dict[UUID, datetime] = {}
         self._writes: list[tuple[datetime, UUID]] = []
@@ -308,7 +306,7 @@ class Ledger:
                     self.times.append((at, lease_id))
 
     def faults(self, held: list[Held], asked: list[Asked]) -> Counter[str]:
-        """Count what must not be."""
+        """Count the faults."""
         faults: Counter[str] = Counter()
         for one in held:
             end = self._end(one.lease_id)
@@ -330,12 +328,12 @@ class Ledger:
         return self.ends.get(lease_id, _NEVER)
 
     def _is_held(self, before: datetime, after: datetime) -> bool:
-        """Say whether at any time between the two the UUID was held."""
+        """Return whether the UUID was held at any time between the two."""
         lease_id = self._last(after)
         return lease_id is not None and before < self._end(lease_id)
 
     def _holds(self, held: dict[UUID, Held], before: datetime, after: datetime) -> bool:
-        """Say whether it was held, by what its holder had been told, all between the two."""
+        """Return whether it was held all the time in between, as far as its holder was told."""
         one = held.get(self._last(after) or _ASKED)
         if one is None or before < one.filed:
             return False
@@ -349,7 +347,7 @@ class Ledger:
 
 
 def places_of(options: argparse.Namespace) -> list[Place]:
-    """Return where to run, emptied of what a run before has left."""
+    """Return where to run, each in a new namespace."""
     address = read_address(options.database)
     places = []
     for number in range(options.at_once):
@@ -393,7 +391,7 @@ def run(options: argparse.Namespace) -> tuple[list[Lane], list[list[Asked]], int
 
 
 def main() -> int:
-    """Run it, and hold what was seen against the history."""
+    """Run the rounds, and compare what was seen with the history."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--database", required=True, help="URL of a database for this alone")
     parser.add_argument("--rounds", type=int, default=200)

@@ -1,12 +1,12 @@
 """
-Many processes that read and write the same few capsules: could one process have done it all?
+Many processes read and write the same few capsules: could one process have done it all?
 
     python stress/linearizability.py --database sqlite:////tmp/stress.db
 
-Records every call of 8 processes with its start, its end and what it returned, and looks for an
-order of them all that explains what each has seen (see `checker.py`). Then makes single reads of
-the history stale, and counts how many of those histories are refused. Exits with 1 if the history
-is not linearizable, or if a stale read is not seen.
+Records every call of 8 processes with its start, end and result, and looks for an order of all
+calls that explains every result (see `checker.py`). Then makes single reads of the history stale,
+and counts how many of these histories are rejected. Exits with 1 if the history is not
+linearizable, or if a stale read goes unnoticed.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CAPSULES: Final = [f"capsule-{number}" for number in range(10)]
-#: Each capsule has three UUIDs that are filed under it and under no other.
+#: Each capsule has three UUIDs that are filed under no other.
 UUIDS: Final = {
     name: [uuid5(UUID(int=0), f"{name} {number}") for number in range(3)] for name in CAPSULES
 }
 #: Half of the calls only read.
 _VERBS: Final = ["register", "unregister", "register_uuid", "get", "find_by_uuid", "get"]
-#: How long a process waits after it was told that the database cannot be reached.
+#: How long a process waits when the database cannot be reached.
 _PAUSE_SECONDS: Final = 0.05
-#: How long it waits for a server that is being restarted as it begins.
+#: How long it waits for a server that is restarting as it begins.
 _PATIENCE_SECONDS: Final = 60.0
 
 
@@ -74,7 +74,7 @@ class Recorder:
         except OutcomeUnknownError:
             self.calls.append(Call(capsule, verb, argument, None, start, None))
         except RegistryUnavailableError:
-            # Nothing was changed: the history must do without this call.
+            # Nothing was changed: the call is left out of the history.
             self.unavailable += 1
             time.sleep(_PAUSE_SECONDS)
         else:
@@ -114,7 +114,7 @@ def _unregister(registry: CapsuleRegistry, capsule: str) -> str | None:
 
 
 def opened(url: str, actor: str) -> CapsuleRegistry:
-    """Open the registry, though its server may be restarted just then."""
+    """Open the registry, even if its server is just restarting."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
@@ -128,7 +128,7 @@ def opened(url: str, actor: str) -> CapsuleRegistry:
 def record(
     number: int, *, url: str, seed: int, without: str | None, goes_on: Callable[[int], bool]
 ) -> tuple[list[Call], int]:
-    """Make calls as process *number*; return them, and how many could not be made."""
+    """Make calls as process *number*; return them, and how many met no database."""
     controls.take_out(without)
     with opened(url, f"process {number}") as registry:
         recorder = Recorder(registry, str(number), seed)
@@ -138,12 +138,12 @@ def record(
 
 
 def fewer_than(limit: int, count: int) -> bool:
-    """Say whether *count* calls are fewer than *limit*."""
+    """Return whether *count* is below *limit*."""
     return count < limit
 
 
 def report(calls: list[Call], unavailable: int) -> bool:
-    """Print whether the history of *calls* is linearizable, and say so."""
+    """Print and return whether the history of *calls* is linearizable."""
     unknown = sum(call.end is None for call in calls)
     began = time.monotonic()
     good = is_linearizable(calls)

@@ -1,15 +1,14 @@
 """
-Mutation testing of what decides: does a test fail for every small change of it?
+Mutation testing of the capability checks: does a test fail for every small change?
 
     python stress/mutants.py
 
-Changes `permissions/rules.py` and `checks.py` in one place at a time, each in a copy of the tree,
-and runs their tests on SQLite until the first that fails. Prints the changes that no test noticed;
-if there are any but those that `equivalent_mutants.txt` lists with a reason, or one is listed that
-was noticed or is not made any more, it exits with 1. That must happen with `--without`, which
-leaves out a file of tests. Unlike the packages that do such a thing, it changes statements outside
-of functions too (the tables of rules, the query), takes parts of them away, and writes nothing in
-the checkout.
+Changes `permissions/rules.py` and `checks.py` in one place at a time, in copies of the tree, and
+runs their tests on SQLite until the first failure. Prints the mutants that survive; exits with 1 if
+one is not listed with a reason in `equivalent_mutants.txt`, or if a listed one was killed or is no
+longer made. That must happen with `--without`, which leaves out a file of tests. Unlike the
+packages for mutation testing, it also changes statements outside functions (the tables of rules,
+the query), removes parts of them, and writes nothing in the checkout.
 """
 
 from __future__ import annotations
@@ -37,9 +36,9 @@ if TYPE_CHECKING:
 
 CHECKOUT: Final = Path(__file__).parents[1]
 _COPIED: Final = ("src", "migrations", "tests", "stress", "pyproject.toml")
-#: Where the modules are.
+#: The modules' directory.
 _PLACE: Final = "src/capsule_registry/permissions"
-#: The modules, and the tests that must notice a change, the quickest first.
+#: The modules, and the tests that must kill their mutants, the quickest first.
 _TESTS: Final = {
     "rules": [
         *("test_permissions.py", "test_permitted_hosts.py", "test_permitted_paths.py"),
@@ -50,7 +49,7 @@ _TESTS: Final = {
         "test_check_faults.py",
     ],
 }
-#: What is loaded once for all; nothing of ours, which is the copy's.
+#: Imported once for all mutants; nothing of the project, which is imported from the copies.
 _LOADED: Final = (
     *(
         "alembic.autogenerate",
@@ -61,7 +60,7 @@ _LOADED: Final = (
     ),
     *("sqlalchemy.dialects.mysql", "sqlalchemy.dialects.postgresql", "sqlalchemy.dialects.sqlite"),
 )
-#: Changes that change nothing, as they are printed, below the reason of each group.
+#: Equivalent mutants, as they are printed, below the reason of each group.
 _LIST: Final = Path(__file__).with_name("support") / "equivalent_mutants.txt"
 EQUIVALENT: Final = {
     line
@@ -71,7 +70,7 @@ EQUIVALENT: Final = {
 
 
 class Slot:
-    """A copy of the tree, in which one mutant after the other is tested."""
+    """A copy of the tree, in which one mutant after another is tested."""
 
     def __init__(self, directory: Path, left_out: str | None) -> None:
         self.directory = directory
@@ -84,7 +83,7 @@ class Slot:
                 shutil.copy(CHECKOUT / name, directory / name)
 
     def start(self, module: str, source: str, limit: float) -> tuple[int, float]:
-        """Start the tests of a module that is now *source*; return the process and its end."""
+        """Start the tests of *module* as *source*; return the process id and its deadline."""
         (self.directory / f"{_PLACE}/{module}.py").write_text(source, encoding="utf-8")
         process = os.fork()
         if not process:
@@ -119,7 +118,7 @@ class Slot:
         return (self.directory / "output").read_text(encoding="utf-8")[-2000:]
 
     def restore(self, module: str) -> None:
-        """Put the module back as it is in the checkout."""
+        """Restore the module from the checkout."""
         name = f"{_PLACE}/{module}.py"
         shutil.copy(CHECKOUT / name, self.directory / name)
 
@@ -127,7 +126,7 @@ class Slot:
 def run(
     slots: list[Slot], mutants: Iterable[Mutant], limit: float
 ) -> Iterator[tuple[Mutant, bool]]:
-    """Test the mutants, as many at a time as there are slots; yield whether each was noticed."""
+    """Test the mutants, one per slot at a time; yield whether each was noticed."""
     left, free = iter(mutants), [*slots]
     running: dict[int, tuple[Slot, Mutant, float]] = {}
     while True:
@@ -189,7 +188,7 @@ def main() -> int:
 
 
 def report(mutants: list[Mutant], survivors: list[str]) -> int:
-    """Print the counts, and what is listed in vain; return the exit code."""
+    """Print the counts, and needless entries of the list; return the exit code."""
     made = {mutant.module for mutant in mutants}
     listed = {name for name in EQUIVALENT if name.split(":")[0].split(".")[0] in made}
     in_vain = sorted(listed.difference(survivors))

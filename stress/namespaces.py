@@ -1,10 +1,10 @@
 """
-One namespace against eight that are written at once: do namespaces wait for each other?
+One namespace against eight written at once: do namespaces wait for each other?
 
     python stress/namespaces.py --database postgresql://… --seconds 10
 
-Writers, one to a namespace and then as many in one, file UUIDs without a pause, in turn (A B A B);
-prints the units a second of each round, and the ratio of the medians.
+Writers file UUIDs without a pause, in turn: one writer in one namespace, eight in one, and one in
+each of eight. Prints the transactions per second of each round, and the ratios of the medians.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from capsule_registry import CapsuleRegistry
 
 
 def write(namespace: str, *, url: str, start: float, seconds: float) -> int:
-    """File UUIDs in *namespace* from *start* on until the time is up, and return how many."""
+    """File UUIDs in *namespace* for *seconds* from *start* on, and return how many."""
     count = 0
     with CapsuleRegistry.open(url, namespace=namespace) as registry:
         registry.register_uuid(uuid4(), "writer")
@@ -35,14 +35,14 @@ def write(namespace: str, *, url: str, start: float, seconds: float) -> int:
 def units_a_second(
     processes: ProcessPoolExecutor, names: list[str], url: str, seconds: float
 ) -> float:
-    """Write all the namespaces of *names* at once, one process to each."""
+    """Return the rate of one process per name of *names*, all writing at once."""
     start = time.monotonic() + 2
     work = partial(write, url=url, start=start, seconds=seconds)
     return sum(processes.map(work, names)) / seconds
 
 
 def main() -> None:
-    """Run the rounds, and print what came of them."""
+    """Run the rounds, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--database", required=True, help="URL of a database for this alone")
     parser.add_argument("--namespaces", type=int, default=8)

@@ -1,17 +1,17 @@
 """
-Capsules that are replaced, and loads that fail, while others look: who sees what never was?
+Capsules are replaced, and loads fail, while others look: does anyone see what never was?
 
     python stress/replacement.py replace --database sqlite:////tmp/stress.db --rounds 1000
     python stress/replacement.py load --database sqlite:////tmp/stress.db --rounds 1000
 
-`replace`: one process replaces a capsule, four look at it. In a snapshot its manifest, tools,
-grants, uplinks and UUIDs must be of one generation; nobody may miss it; and what a check of a UUID
-that is kept rests on must be what the manifest of that very revision grants.
+`replace`: one process replaces a capsule, four watch it. In a snapshot its manifest, tools, grants,
+uplinks and UUIDs must be of one generation; nobody may find it missing; and the grant that a check
+of a kept UUID rests on must be that of the manifest at the check's revision.
 
-`load`: a capsule is registered, and replaced without a pause. Somebody else loads another one of
-the same id: it is refused, after which it closes its lease or leaves it to run out, or it is killed
-where its UUID is filed and the unit has not ended. Two processes ask for that UUID from before it
-is filed until afterwards: it must never be allowed what the registered capsule may.
+`load`: a capsule is registered, and replaced without a pause. Another process loads one of the same
+id: it is refused and then closes its lease or lets it expire, or it is killed after filing its UUID
+and before the transaction ends. Two processes check that UUID before, during and after: it must
+never be allowed what the registered capsule may do.
 
 | `--without` | the control |
 |---|---|
@@ -19,8 +19,8 @@ is filed until afterwards: it must never be allowed what the registered capsule 
 | `transaction` | `replace` alone: each statement commits by itself |
 | `lease` | `load` alone: as `unit`, and without a lease, as hosts of the original do |
 
-A control waits at its weak point until everybody has looked. Exits with 1 if anything was seen
-wrong: `replace` at once, `load` at the end, with how many loads it was.
+A control waits at its weak point until every watcher has looked. Exits with 1 if anything wrong was
+seen: `replace` at once, `load` at the end, with the number of loads.
 """
 
 from __future__ import annotations
@@ -65,15 +65,15 @@ _CASES: Final = {"replace": ("unit", "transaction"), "load": ("unit", "lease")}
 _READERS: Final = 4
 _CHECKERS: Final = 2
 _PATIENCE: Final = 60
-#: Nothing is denied because the machine is busy.
+#: So long that no check is denied because the machine is busy.
 _UNHURRIED: Final = timedelta(seconds=_PATIENCE)
 _ID: Final = "target"
 _KEPT: Final = UUID(int=1)
 _CONTEXT: Final = get_context("fork")
-#: How long leases last that are to run out during the run, and others.
+#: The ttl of leases that are to expire during the run, and of others.
 _SHORT: Final = timedelta(seconds=5)
 _LONG: Final = timedelta(seconds=30)
-#: A command of so many words is covered by each entry that is its beginning.
+#: The words of the command, which every entry that is a prefix of it covers.
 _WORDS: Final = 9
 _COMMAND: Final = " ".join(["run"] * _WORDS)
 _BY_HAND: Final = UplinkDescriptor(
@@ -83,11 +83,11 @@ _BY_HAND: Final = UplinkDescriptor(
 
 @dataclass(frozen=True)
 class Board:
-    """What the processes of a run tell each other."""
+    """The state that the processes of a run share."""
 
-    #: Which round it is.
+    #: The current round.
     round: Any
-    #: For each that looks, in which round its last look began, and how many it has finished.
+    #: For each watcher, the round in which its last look began, and the looks it has finished.
     began: Any
     looks: Any
     #: Set when the rounds are over, or something wrong was seen.
@@ -95,7 +95,7 @@ class Board:
 
     @classmethod
     def of(cls, watchers: int) -> Board:
-        """Return the board of a run."""
+        """Return the board of a run with *watchers* watchers."""
         return cls(
             _CONTEXT.Value("q", 0),
             _CONTEXT.Array("q", watchers),
@@ -104,20 +104,20 @@ class Board:
         )
 
     def looked(self, number: int, began: int) -> None:
-        """Note that *number* has ended a look that it began in the round *began*."""
+        """Record that watcher *number* finished a look begun in the round *began*."""
         self.began[number] = began
         self.looks[number] += 1
 
 
 class Watchers:
-    """Processes that look, and return what they saw wrong and how often they saw what."""
+    """Processes that look, and return the faults they saw and how often they saw what."""
 
     def __init__(self, board: Board, url: str, works: list[Looking]) -> None:
         self.board = board
         self._works = [start(board, url, *work) for work in enumerate(works)]
 
     def wait(self, condition: Callable[[], bool]) -> None:
-        """Wait until *condition* holds, or somebody has seen something wrong."""
+        """Wait until *condition* holds, or a watcher has seen a fault."""
         deadline = time.monotonic() + _PATIENCE
         while not condition() and not self.board.end.is_set():
             if time.monotonic() > deadline or not all(one.is_alive() for one, _ in self._works):
@@ -125,14 +125,14 @@ class Watchers:
             time.sleep(0.0005)
 
     def wait_for_all(self) -> None:
-        """Wait until each has begun another look and ended it."""
+        """Wait until each watcher has begun and finished another look."""
         before = [*self.board.looks]
         self.wait(
             lambda: all(now > then + 1 for now, then in zip(self.board.looks, before, strict=True))
         )
 
     def end(self) -> Found:
-        """Wait for their end, and return what all of them found."""
+        """End the watchers, and return what all of them found."""
         self.board.end.set()
         found = [receiving.recv() for _, receiving in self._works]
         for process, _ in self._works:
@@ -151,7 +151,7 @@ def start(board: Board, url: str, number: int, work: Looking) -> tuple[BaseProce
 
 
 def report(sending: Connection, work: Looking, board: Board, number: int, url: str) -> None:
-    """Do *work*, and send what comes of it; an error is something wrong."""
+    """Do *work*, and send its result; an exception is a fault."""
     try:
         found = work(board, number, url)
     except Exception:  # noqa: BLE001 - whatever it is
@@ -162,7 +162,7 @@ def report(sending: Connection, work: Looking, board: Board, number: int, url: s
 
 
 def manifest(number: int) -> CapsuleManifest:
-    """Return the manifest of that generation: each table of it says which one."""
+    """Return manifest *number*, which can be told by each of its tables."""
     tools = [
         {"name": f"tool-{number}-{one}", "description": "", "input_schema": {}} for one in range(3)
     ]
@@ -177,17 +177,17 @@ def manifest(number: int) -> CapsuleManifest:
 
 
 def entry(number: int) -> str:
-    """Return what the manifest of that generation has for processes; it covers the command."""
+    """Return the `host_process` entry of manifest *number*, which covers the command."""
     return " ".join(["run"] * (number % _WORDS + 1))
 
 
 def own_uuid(number: int) -> UUID:
-    """Return the UUID that comes and goes with that generation, or that load."""
+    """Return the UUID that comes and goes with manifest, or load, *number*."""
     return uuid5(_KEPT, str(number))
 
 
 def look_at_generations(board: Board, number: int, url: str) -> Found:
-    """Look at the capsule until the end; count generations, and what checks rested on."""
+    """Watch the capsule until the end; count generations, and what checks rested on."""
     counts: Counter[Any] = Counter()
     with CapsuleRegistry.open(url, read_only=True) as registry:
         while not board.end.is_set():
@@ -204,7 +204,7 @@ def look_at_generations(board: Board, number: int, url: str) -> Found:
 
 
 def torn(registry: CapsuleRegistry, counts: Counter[Any]) -> str | None:
-    """Say what is not of the generation that stands there, in a snapshot."""
+    """Return what in a snapshot is not of the registered generation, if anything."""
     with registry.snapshot() as view:
         record = view.get(_ID)
         if record is None:
@@ -236,7 +236,7 @@ def torn(registry: CapsuleRegistry, counts: Counter[Any]) -> str | None:
 def replace_generations(
     registry: CapsuleRegistry, watchers: Watchers, options: argparse.Namespace
 ) -> list[str]:
-    """Replace the capsule, each time when somebody has looked since; hold all against it."""
+    """Replace the capsule again and again, each time after a look; return the faults."""
     board, numbers = watchers.board, {registry.history.revision: 0}
     for number in range(1, options.rounds + 1):
         uuids = [_KEPT, own_uuid(number)]
@@ -267,7 +267,7 @@ def replace_generations(
 
 
 def pause_between_statements(watchers: Watchers) -> None:
-    """Take out the transaction, and wait where the old rows are gone and the new not there."""
+    """Take out the transaction, and wait after the old rows are deleted."""
     controls.take_out("transaction")
     clear = projections.clear
 
@@ -279,7 +279,7 @@ def pause_between_statements(watchers: Watchers) -> None:
 
 
 def check_loads(board: Board, number: int, url: str) -> Found:
-    """Ask for the UUIDs of this load, of the one before and of some other one until the end."""
+    """Check the UUIDs of this load, of the last one and of a random one until the end."""
     counts: Counter[Any] = Counter()
     chance = random.Random(number)  # noqa: S311 - nothing secret
     with CapsuleRegistry.open(url, read_only=True) as registry:
@@ -297,7 +297,7 @@ def check_loads(board: Board, number: int, url: str) -> Found:
 
 
 def be_replaced(board: Board, number: int, url: str) -> Found:
-    """Replace the registered capsule until the end; its own UUID is always allowed."""
+    """Replace the registered capsule until the end; its own UUID must stay allowed."""
     counts: Counter[Any] = Counter()
     with CapsuleRegistry.open(url) as registry:
         while not board.end.is_set():
@@ -313,7 +313,7 @@ def be_replaced(board: Board, number: int, url: str) -> Found:
 def fail_to_load(
     registry: CapsuleRegistry, watchers: Watchers, options: argparse.Namespace
 ) -> list[str]:
-    """Load a capsule whose id is taken, each time when everybody has asked for its UUID."""
+    """Load a capsule whose id is taken, each time after all have checked its UUID."""
     board, failed = watchers.board, 0
     for number in range(1, options.rounds + 1):
         board.round.value = number
@@ -348,7 +348,7 @@ def fail_to_load(
 def open_lease(
     registry: CapsuleRegistry, ttl: timedelta, options: argparse.Namespace
 ) -> OpenLease | None:
-    """Open the lease of a load, which hosts of the original know nothing of."""
+    """Open the lease of a load; hosts of the original have none."""
     if options.without == "lease":
         return None
     return registry.leases.open("load", ttl, renew=False)
@@ -372,7 +372,7 @@ def load(
 
 
 def die_loading(registry: CapsuleRegistry, number: int, options: argparse.Namespace) -> None:
-    """Be killed, in another process, between the filing of the UUID and the registration."""
+    """In a child process, file the UUID and be killed before the registration."""
     if (pid := os.fork()) == 0:
         try:
             lease = open_lease(registry, _LONG, options)
@@ -413,7 +413,7 @@ def main() -> int:
         looking = [*(check_loads for _ in range(_CHECKERS)), be_replaced]
         run = fail_to_load
     watchers = Watchers(Board.of(len(looking)), options.database, looking)
-    # Taken out of this process alone: those that look have been forked.
+    # Taken out of this process alone: the watchers are forked already.
     if options.without == "transaction":
         pause_between_statements(watchers)
     with CapsuleRegistry.open(options.database) as registry:

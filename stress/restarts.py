@@ -1,12 +1,12 @@
 """
-A server that goes down again and again while processes read and write: is an answer ever wrong?
+A server goes down again and again while processes read and write: is an answer ever wrong?
 
     python stress/restarts.py postgresql --restarts 10
 
-Starts a server of its own, and stops or kills it in turn while 8 processes make calls. A caller may
-see success or `RegistryUnavailableError` and nothing else, and the history of all calls must be
-linearizable (see `linearizability.py`), so that what was acknowledged is there and what was refused
-is not. Exits with 1 if it is not so, or if too little was done before a restart to mean anything.
+Starts a server of its own, and kills and stops it in turn while 8 processes make calls. A caller
+may see only success or `RegistryUnavailableError`, and the history of all calls must be
+linearizable (see `linearizability.py`): what was acknowledged is there, what was refused is not.
+Exits with 1 if not, or if too little was written before a restart to mean anything.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from support.servers import SERVERS
 if TYPE_CHECKING:
     from support.servers import Server
 
-#: So much must be done between two restarts.
+#: The least number of revisions between two restarts.
 _LEAST_UNITS: Final = 50
 _PATIENCE_SECONDS: Final = 60.0
 
 
 def until_it_exists(file: Path, count: int) -> bool:  # noqa: ARG001 - as `goes_on`
-    """Say whether *file* is missing still."""
+    """Return whether *file* is still missing."""
     return not file.exists()
 
 
 def head(url: str) -> int:
-    """Return how many units have committed, or 0 while the server is starting."""
+    """Return the head revision, or 0 while the server is starting."""
     try:
         with RegistryAdmin.open(url, read_only=True) as admin:
             return admin.namespaces()[0].revision
@@ -49,7 +49,7 @@ def head(url: str) -> int:
 
 
 def wait_for_load(url: str, since: int) -> int:
-    """Wait until enough has committed since that revision, and return the head."""
+    """Wait until enough has committed after revision *since*, and return the head."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while (now := head(url)) < since + _LEAST_UNITS:
         if time.monotonic() > deadline:
@@ -60,7 +60,7 @@ def wait_for_load(url: str, since: int) -> int:
 
 
 def restart(server: Server, times: int) -> None:
-    """Stop and kill *server* in turn, so many times, each time under load."""
+    """Kill and stop *server* in turn, *times* times, each time under load."""
     reached = 0
     for how in islice(cycle([server.crash, server.shutdown]), times):
         reached = wait_for_load(server.url, reached)

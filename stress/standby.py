@@ -1,16 +1,16 @@
 """
-A PostgreSQL primary that is killed, and its standby that is promoted, again and again.
+A PostgreSQL primary is killed, and its standby promoted, again and again.
 
     python stress/standby.py --failovers 10
 
-Starts both. Six processes make calls with the URL of the two, while the primary is killed with
-SIGKILL and the standby promoted; then the killed one is made the new standby. COMMIT waits for the
-standby, so the history of all calls must be linearizable, every write that was acknowledged must be
-in the history, and that must verify.
+Starts both. Six processes make calls with the URL of the two, while the primary gets SIGKILL and
+the standby is promoted; then the killed one becomes the new standby. COMMIT waits for the standby,
+so the history of all calls must be linearizable, and the registry's history must contain every
+acknowledged write and verify.
 
 Then the standby is made to fall behind and promoted, which loses what was acknowledged: a registry
-that has seen it must refuse to answer, in every way, and the control must find the loss. Exits with
-1 if anything is not as it should be.
+that has seen it must refuse every call, and the control must find the loss. Exits with 1 if any of
+this fails.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _PROCESSES: Final = 6
 
 
 def fail_over(pair: Pair, times: int) -> list[tuple[str, int]]:
-    """Kill and promote so many times under load; return when."""
+    """Fail over *times* times under load; return when."""
     reached, began = 0, []
     for number in range(1, times + 1):
         pair.primary.wait_for_standby(to_commit=True)
@@ -58,7 +58,7 @@ def fail_over(pair: Pair, times: int) -> list[tuple[str, int]]:
 
 
 def load(pair: Pair, times: int, seed: int) -> bool:
-    """Make calls while the primary is killed; say whether all is as it should be."""
+    """Make calls while the primary is killed; return whether every check passes."""
     with TemporaryDirectory() as directory:
         end = Path(directory) / "end"
         goes_on = partial(until_it_exists, end)
@@ -87,7 +87,7 @@ def _is_whole(pair: Pair, calls: Sequence[Call], began: Sequence[tuple[str, int]
 
 
 def lose(pair: Pair) -> bool:
-    """Promote a standby that is behind; say whether a registry that has seen more refuses it."""
+    """Promote a standby that is behind; return whether a registry that saw more refuses it."""
     manifest = CapsuleManifest.model_validate(
         {"package": {"name": "lost", "version": "1.0.0"}, "capabilities": {"ipc_publish": ["a.*"]}}
     )
@@ -122,7 +122,7 @@ def _asked(way: object) -> object:
 
 
 def main() -> int:
-    """Start the servers, and do both."""
+    """Start the servers, and run both parts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--failovers", type=int, default=10)
     parser.add_argument("--seed", type=int, default=7)

@@ -4,11 +4,11 @@ Random edits behind the registry's back: does `history.verify` find every one of
     python stress/tampering.py --database sqlite:////tmp/stress.db
 
 Builds a registry with a varied history. For each case it copies the file, edits the copy (see
-`edits.py`) and verifies it: with an anchor that was taken before, which must find every edit, and
-without one, which may overlook an end that was put back, and a history that was written anew with
-all its hashes. Prints counts by kind of edit, and where one passed that should not have, or ended
-the verification with an error of Python's own: then it exits with 1. That must happen with
-`--without`, which takes out a check.
+`edits.py`) and verifies it: with an earlier anchor, which must find every edit, and without one,
+which may overlook a restored earlier state and a history rewritten with all its hashes. Prints
+counts by kind of edit, and each edit that passed but should not have, or that made the verification
+raise an error that is not the registry's; then it exits with 1. That must happen with `--without`,
+which takes out a check.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ _EDITS: Final[dict[str, edits.Edit]] = {
     "history rewritten": edits.rewrite,
 }
 _PUT_BACK, _WRITTEN_ANEW = "end put back", "end written anew"
-#: What nobody can see without an anchor.
+#: What cannot be found without an anchor.
 _MAY_PASS: Final = [("passed", kind) for kind in ("history rewritten", _PUT_BACK, _WRITTEN_ANEW)]
 
 
 class Loaded:
-    """A capsule of which everything is known."""
+    """A capsule that has every member, `source_dir` and a state included."""
 
     source_dir, state, state_reason = "/opt/capsules", "failed", "no reason"
 
@@ -85,7 +85,7 @@ class Loaded:
 
 
 def change_something(registry: CapsuleRegistry, chance: random.Random) -> None:
-    """Change one thing, which may be changed again."""
+    """Make one random change, which a later one may undo."""
     name, uuid = f"capsule-{chance.randrange(5)}", UUID(int=chance.randrange(10))
     match chance.randrange(6):
         case 0:
@@ -103,11 +103,11 @@ def change_something(registry: CapsuleRegistry, chance: random.Random) -> None:
 
 @dataclass
 class Built:
-    """Copies of the file after each revision, with the anchor taken then."""
+    """Copies of the file after each change, with the anchor taken then."""
 
     directory: Path
     copies: dict[int, tuple[Path, Anchor]] = field(default_factory=dict)
-    #: The revisions that are tampered with: before a pruning, and after it.
+    #: The revisions to tamper with: one before the pruning, and one after it.
     victims: list[int] = field(default_factory=list)
 
     def do(self, file: Path, change: Callable[[CapsuleRegistry], object]) -> None:
@@ -120,7 +120,7 @@ class Built:
 
 
 def build(file: Path, directory: Path, chance: random.Random) -> Built:
-    """Make the history, and prune a third of it in the middle."""
+    """Make the history; half-way, prune its first third."""
     built = Built(directory)
     built.do(file, CapsuleRegistry.drain)
     fill(built, file, "first", chance)
@@ -131,7 +131,7 @@ def build(file: Path, directory: Path, chance: random.Random) -> Built:
 
 
 def fill(built: Built, file: Path, name: str, chance: random.Random) -> None:
-    """Make changes, the last of which stay."""
+    """Make random changes, then some that are never undone."""
     for _ in range(20):
         built.do(file, partial(change_something, chance=chance))
     for number in range(edits.TAIL):
@@ -141,7 +141,7 @@ def fill(built: Built, file: Path, name: str, chance: random.Random) -> None:
 
 
 def tamper(built: Built, kind: str, file: Path, chance: random.Random) -> tuple[str, Anchor]:
-    """Make *file* a copy that was edited so; return where, and the anchor taken before."""
+    """Make *file* a copy with an edit of *kind*; return where, and the anchor taken before."""
     victim = chance.choice(built.victims)
     original, anchor = built.copies[victim]
     if kind not in _EDITS:
@@ -158,20 +158,20 @@ def tamper(built: Built, kind: str, file: Path, chance: random.Random) -> tuple[
             shutil.copy(original, file)
             edits.store(file, before, after)
         except (sqlite_module.Error, TypeError, ValueError):
-            continue  # The database does not take it, or no hash can be made of it.
+            continue  # The database refuses it, or it cannot be hashed.
         if edits.load(file) != before:
             return where, anchor
 
 
 def write_on(file: Path, chance: random.Random, count: int) -> None:
-    """Let other things happen than did."""
+    """Continue the history in another way."""
     with CapsuleRegistry.open(f"{_PREFIX}{file}") as registry:
         for number in range(max(1, count)):
             registry.register(Loaded(f"other-{number}", chance))
 
 
 def verdict(file: Path, anchor: Anchor | None) -> str:
-    """Return whether anything is found in *file*, or the error that is none of the registry's."""
+    """Return `found` or `passed` for *file*, or the name of an error not the registry's."""
     try:
         with CapsuleRegistry.open(f"{_PREFIX}{file}", read_only=True) as registry:
             return "passed" if registry.history.verify(anchor).ok else "found"
@@ -183,7 +183,7 @@ def verdict(file: Path, anchor: Anchor | None) -> str:
 
 @dataclass
 class Tally:
-    """How many cases of each kind there were, how many were found, and what went wrong."""
+    """Counts of cases by kind: all, those found, and those that went wrong."""
 
     cases: Counter[str] = field(default_factory=Counter)
     with_anchor: Counter[str] = field(default_factory=Counter)
@@ -191,7 +191,7 @@ class Tally:
     wrong: Counter[str] = field(default_factory=Counter)
 
     def add(self, kind: str, where: str, seen: str, blind: str) -> None:
-        """Count a case, with what came of it with an anchor and without one."""
+        """Count a case, with its verdicts with and without an anchor."""
         self.cases[kind] += 1
         self.with_anchor[kind] += seen == "found"
         self.without[kind] += blind == "found"

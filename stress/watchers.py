@@ -1,14 +1,14 @@
 """
-Writers, watchers that come and go, and prunings in between: does a watcher ever miss anything?
+Writers, watchers that come and go, and prunings: does a watcher ever miss anything?
 
     python stress/watchers.py --database sqlite:////tmp/stress.db
 
-Each watcher abandons its watch at random moments and goes on at a random revision between 100
-before and where it was; where that was pruned, from a snapshot. What it saw is held against the six
-properties of etcd's watch (ordered, unique, reliable, atomic, resumable, bookmarkable) and, byte by
-byte, against what `history.list` says of each revision before it is pruned. Exits with 1 if a
-property is broken, and with `--break` one must be. First it prints wake-up times: one writer at
-20 commits a second and one watcher, from the return of the call to the receipt.
+Each watcher abandons its watch at random moments and resumes at a random revision up to 100 before
+its position, or from a snapshot if that was pruned. What it saw is checked for the six properties
+of etcd's watch (ordered, unique, reliable, atomic, resumable, bookmarkable) and compared byte by
+byte with `history.list` of each revision before it is pruned. Exits with 1 if a property is broken;
+with `--break` one must be. First it prints wake-up times: one writer at 20 commits a second and one
+watcher, from the return of the call to the receipt.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _UUIDS: Final = [uuid5(UUID(int=0), str(number)) for number in range(100)]
 _EVENTS_A_CALL: Final = 2.8
 _COMMITS_A_SECOND: Final = 20
 _UPLINK: Final = {"name": "u", "platform": "cli", "profile": "chat"}
-#: What `--break` does to a batch of revisions that a watch has read.
+#: What `--break` does to a batch of revisions read by a watch.
 _FAULTS: Final[dict[str, Callable[[list[Revision]], list[Revision]]]] = {
     "swap": lambda found: found[::-1],
     "repeat": lambda found: [found[0], *found],
@@ -95,7 +95,7 @@ def manifest(name: str) -> CapsuleManifest:
 
 
 def follow(chance: random.Random, *, url: str, begin: int, end: Path, fault: str | None) -> Stream:
-    """Follow the history from *begin* until the file *end* exists and all was seen."""
+    """Follow the history from *begin* until the file *end* exists and everything was seen."""
     if fault:
         BrokenWatch.fault = fault
         history_module.Watch = BrokenWatch  # type: ignore[attr-defined]
@@ -113,7 +113,7 @@ def follow(chance: random.Random, *, url: str, begin: int, end: Path, fault: str
 def follow_a_while(
     registry: CapsuleRegistry, start: int, stream: Stream, chance: random.Random
 ) -> int:
-    """Watch from *start*, abandon it at a random moment, and return where that was."""
+    """Watch from *start*, stop at a random moment, and return the position."""
     stream.watches += 1
     head, limit, before = registry.history.revision, chance.randint(1, 400), start
     timeout = timedelta(seconds=chance.uniform(0, 0.2))
@@ -132,7 +132,7 @@ def follow_a_while(
 
 
 def write(chance: random.Random, *, url: str, calls: int) -> None:
-    """Change capsules of a name that no other writer uses, and UUIDs that all of them use."""
+    """Change capsules that no other writer uses, and UUIDs that all writers share."""
     registered: set[str] = set()
     writer = f"writer-{chance.randrange(2**32)}"
     with CapsuleRegistry.open(url, actor=writer) as registry:
@@ -151,7 +151,7 @@ def write(chance: random.Random, *, url: str, calls: int) -> None:
 def prune(
     registry: CapsuleRegistry, begin: int, writing: list[Future[None]], chance: random.Random
 ) -> tuple[dict[int, Revision], set[int]]:
-    """Prune now and then while the writers run; return all revisions, and what was pruned."""
+    """Prune at random while the writers run; return all revisions, and where it pruned."""
     history = registry.history
     truth: dict[int, Revision] = {}
     pruned: set[int] = set()
@@ -169,13 +169,13 @@ def prune(
 
 
 def note(history: History, truth: dict[int, Revision], begin: int) -> None:
-    """Add what has happened since to *truth*."""
+    """Add the new revisions to *truth*."""
     last = max(truth, default=begin)
     truth.update(enumerate(history.list(after=last, limit=1_000_000), last + 1))
 
 
 def is_refused(history: History, start: int) -> bool:
-    """Say whether a watch from *start* says that it was pruned."""
+    """Return whether a watch from *start* is refused as pruned."""
     with suppress(RevisionCompactedError):
         next(history.watch(after=start, timeout=timedelta(0)), None)
         return False
@@ -183,7 +183,7 @@ def is_refused(history: History, start: int) -> bool:
 
 
 def commit_steadily(*, url: str, start: float, count: int) -> dict[int, int]:
-    """Register *count* capsules, and return when each call returned, by revision."""
+    """Register *count* capsules, and return the time each call returned, by revision."""
     chance, returned, due = random.Random(count), {}, start  # noqa: S311 - nothing secret
     with CapsuleRegistry.open(url, actor="steady writer") as registry:
         for number in range(count):
@@ -195,14 +195,14 @@ def commit_steadily(*, url: str, start: float, count: int) -> dict[int, int]:
 
 
 def receive(*, url: str, begin: int, count: int) -> dict[int, int]:
-    """Return when each of *count* revisions after *begin* came, by revision."""
+    """Return the time each of *count* revisions after *begin* arrived, by revision."""
     with CapsuleRegistry.open(url, read_only=True) as registry:
         watch = registry.history.watch(after=begin, timeout=timedelta(seconds=30))
         return {one.revision: time.monotonic_ns() for one in islice(watch, count)}
 
 
 def report_wake_ups(url: str, begin: int, count: int) -> None:
-    """Print how long after the return of a call a watcher had its revision."""
+    """Print how long after the return of a call a watcher received its revision."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
         receiving = processes.submit(partial(receive, url=url, begin=begin, count=count))
         start = time.monotonic() + 3
@@ -240,7 +240,7 @@ def run(
 
 
 def main() -> int:
-    """Run it, and check what the watchers saw."""
+    """Run everything, and check what the watchers saw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--database", required=True, help="URL of a database for this alone")
     parser.add_argument("--writers", type=int, default=4)

@@ -1,11 +1,11 @@
 """
-Many processes that write to one namespace without a pause: is any of them starved?
+Many processes write to one namespace without a pause: is any of them starved?
 
     python stress/writers.py --database sqlite:////tmp/stress.db --processes 16 --seconds 30
 
-Prints how many units each process did, the slowest against the fastest, and how long one unit took
-(median, 99th percentile, longest). An error in any call ends it with a traceback. `--without queue`
-is the control.
+Prints the transactions of each process, the slowest against the fastest, and the seconds per
+transaction (median, 99th percentile, longest). Any error ends it with a traceback. `--without
+queue` is the control.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from support import controls
 
 
 def write(number: int, *, url: str, seconds: float, without: str | None) -> list[float]:
-    """File UUIDs until the time is up, and return how many seconds each took."""
+    """File UUIDs for *seconds*, and return how many seconds each took."""
     controls.take_out(without)
     took: list[float] = []
     with CapsuleRegistry.open(url, actor=f"writer {number}") as registry:
@@ -37,7 +37,7 @@ def write(number: int, *, url: str, seconds: float, without: str | None) -> list
 
 
 def main() -> None:
-    """Run the writers, and print what came of them."""
+    """Run the writers, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--database", required=True, help="URL of a database for this alone")
     parser.add_argument("--processes", type=int, default=16)

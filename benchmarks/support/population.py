@@ -72,9 +72,7 @@ class Population:
         raw = connect(url)
         for setting in ("journal_mode = MEMORY", "synchronous = OFF", "cache_size = -500000"):
             raw.run(f"PRAGMA {setting}")
-        raw.run(
-            "PRAGMA foreign_keys = OFF"
-        )  # The copies refer to each other as the first's rows do.
+        raw.run("PRAGMA foreign_keys = OFF")  # The copies' keys are right as the first's are.
         triggers = without_triggers(raw)
         self._multiply(raw, UUID(created["incarnation"]))
         for statement in triggers:

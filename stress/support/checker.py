@@ -1,11 +1,10 @@
 """
 Is a recorded history of calls linearizable?
 
-The algorithm is that of Wing and Gong with Lowe's memory of configurations: find an order of the
-calls, each placed between its start and its end, in which every call returns what it would have
-returned had they been made one after the other. Histories are split by capsule: a history is
-linearizable if, and only if, each of its parts is. A call whose outcome nobody knows may have taken
-effect at any moment since its start, or never.
+The algorithm is that of Wing and Gong with Lowe's memoization of configurations: find a sequential
+order of the calls, each placed between its start and end, in which every call returns what it did.
+Histories are split by capsule: a history is linearizable if and only if each of its parts is. A
+call of unknown outcome may have taken effect at any moment after its start, or never.
 
 Source: G. Lowe, Testing for linearizability (2017), https://doi.org/10.1002/cpe.3928.
 """
@@ -23,27 +22,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: on one capsule, with what it was given, what it returned, and when (ns)."""
+    """One call on one capsule: argument, result, start and end (ns)."""
 
     capsule: str
     verb: str
     argument: str
     result: str | bool | None
     start: int
-    #: `None`: it is not known whether it took effect.
+    #: `None` if it is unknown whether it took effect.
     end: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is registered under one id: the token of its registration, and the UUIDs filed."""
+    """The state of one id: the token of its registration, and the UUIDs filed."""
 
     token: str | None = None
     uuids: frozenset[str] = frozenset()
 
 
 def outcome(state: State, call: Call) -> tuple[State, str | bool | None]:
-    """Return what the call leads to when made alone in *state*, and what it returns."""
+    """Return the state after the call is made alone in *state*, and its result."""
     match call.verb:
         case "register":
             if state.token is not None:
@@ -62,7 +61,7 @@ def outcome(state: State, call: Call) -> tuple[State, str | bool | None]:
 
 
 def is_linearizable(calls: Iterable[Call]) -> bool:
-    """Say whether the history of *calls* is linearizable."""
+    """Return whether the history of *calls* is linearizable."""
     parts: dict[str, list[Call]] = defaultdict(list)
     for call in calls:
         parts[call.capsule].append(call)
@@ -73,7 +72,7 @@ _HEAD: Final = 0
 
 
 class _Timeline:
-    """The starts and ends of calls in the order of time, as a list that calls are taken out of."""
+    """The starts and ends of calls by time, as a linked list from which calls can be removed."""
 
     def __init__(self, calls: Sequence[Call]) -> None:
         moments = [(call.start, 1, number) for number, call in enumerate(calls)]
@@ -93,7 +92,7 @@ class _Timeline:
         self.ends_left = len(self._end_of)
 
     def take(self, place: int) -> None:
-        """Take the call that starts at *place* out."""
+        """Remove the call that starts at *place*."""
         self._unlink(place)
         end = self._end_of.get(self.numbers[place])
         if end is not None:
@@ -101,7 +100,7 @@ class _Timeline:
             self.ends_left -= 1
 
     def put_back(self, place: int) -> None:
-        """Put the call back that was taken out last."""
+        """Put back the call that starts at *place*, which must be the last one removed."""
         end = self._end_of.get(self.numbers[place])
         if end is not None:
             self._link(end)
@@ -141,7 +140,7 @@ def _part_is_linearizable(calls: Sequence[Call]) -> bool:
             else:
                 place = timeline.next[place]
         elif path:
-            # Nobody may be placed after the end of a call that is not placed yet: go back.
+            # No call may be placed after the end of one not placed yet: backtrack.
             place, state = path.pop()
             done &= ~(1 << timeline.numbers[place])
             timeline.put_back(place)
@@ -155,8 +154,8 @@ def with_stale_read(calls: Sequence[Call], chance: random.Random) -> list[Call]:
     """
     Return the history with one read made stale.
 
-    Some `get` returns the token of a registration that had been undone, and seen to be undone,
-    before the read began; since no token is used twice, no order of the calls explains it.
+    A `get` returns the token of a registration that had been acknowledged as undone before the read
+    began; since no token is used twice, no order of the calls explains it.
     """
     gone = [call for call in calls if call.verb == "unregister" and call.result and call.end]
     while True:

@@ -1,4 +1,4 @@
-"""A Galera cluster of a stress command's own: three nodes that it may kill, stop and cut off."""
+"""A Galera cluster for stress commands: three nodes that they may kill, stop and cut off."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIBRARIES: Final = ("/usr/lib/galera/libgalera_smm.so", "/usr/lib64/galera/libga
 _USER: Final = "registry"
 _DATABASE: Final = "registry"
 _PATIENCE_SECONDS: Final = 90.0
-#: The two networks of a node that has namespaces: one to the other nodes, one to its clients.
+#: The two networks of a node in a namespace: to the other nodes, and to its clients.
 _GROUP_NET: Final = "10.231.1"
 _CLIENT_NET: Final = "10.231.2"
 
@@ -32,7 +32,7 @@ def run(*command: str, check: bool = True) -> None:
 
 
 class Node(Mariadb):
-    """One node; with *is_separate* in a network namespace of its own, from which it can be cut."""
+    """One node; if *is_separate*, in a network namespace of its own, so that it can be cut off."""
 
     def __init__(self, number: int, *, is_separate: bool) -> None:
         self.number = number
@@ -48,7 +48,7 @@ class Node(Mariadb):
 
     @property
     def group(self) -> str:
-        """Where the other nodes find it."""
+        """The address for the other nodes."""
         return f"{self._group_host}:{self._ports[0]}"
 
     @property
@@ -81,13 +81,13 @@ class Node(Mariadb):
         return [*super().command(), *(f"--{name}={value}" for name, value in options.items())]
 
     def join(self, others: Sequence[Node]) -> None:
-        """Start it as a member of the cluster of *others*, or as the first, and wait for that."""
+        """Start the node, join *others* or begin the cluster, and wait until it is whole."""
         self._address = "gcomm://" + ",".join(other.group for other in others)
         self.start()
         wait_until_whole([self, *others])
 
     def status(self, name: str) -> str | None:
-        """Return what it says of itself, if it answers."""
+        """Return a status variable of the node, or `None` if it does not answer."""
         try:
             found = self.ask(f"SHOW STATUS LIKE '{name}'")
         except pymysql.Error:
@@ -95,7 +95,7 @@ class Node(Mariadb):
         return str(found[0][1]) if found else None
 
     def ask(self, *statements: str) -> Sequence[Sequence[object]]:
-        """Return what the last of *statements* gives, asked as its administrator."""
+        """Run *statements* as administrator, and return the rows of the last."""
         place = str(self.directory / "socket")
         with (
             pymysql.connect(unix_socket=place, user="root", read_timeout=5) as connection,
@@ -107,12 +107,12 @@ class Node(Mariadb):
             return found
 
     def signal(self, number: signal.Signals) -> None:
-        """Stop it, or let it go on."""
+        """Send the server process a signal."""
         if self._process is not None:
             self._process.send_signal(number)
 
     def cut(self, *, off: bool) -> None:
-        """Cut it off from the other nodes, but not from its clients, or let it be reached again."""
+        """Cut the node off from the other nodes, but not from its clients, or reconnect it."""
         run("ip", "link", "set", f"capg{self.number}", "down" if off else "up")
 
     def remove(self) -> None:
@@ -145,7 +145,7 @@ class Node(Mariadb):
 
 
 def wait_until_whole(nodes: Sequence[Node]) -> None:
-    """Wait until each of *nodes* takes part, and all have the same members."""
+    """Wait until all *nodes* are synced and agree on the members."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         states = {node.status("wsrep_local_state_comment") for node in nodes}
@@ -160,7 +160,7 @@ def wait_until_whole(nodes: Sequence[Node]) -> None:
 
 
 class Cluster:
-    """Three nodes on loopback, or each in a network namespace, to be cut; a context manager."""
+    """Three nodes on loopback, or each in a network namespace; a context manager."""
 
     def __init__(self, *, is_separable: bool) -> None:
         self.is_separable = is_separable
@@ -183,13 +183,13 @@ class Cluster:
         return self
 
     def url(self, first: int = 0, database: str = _DATABASE) -> str:
-        """Return the URL of all nodes, the one at *first* before the others."""
+        """Return the URL of all nodes, beginning with number *first*."""
         turned = [*self.nodes[first % 3 :], *self.nodes[: first % 3]]
         hosts = ",".join(f"{node.host}:{node.port}" for node in turned)
         return f"mariadb://{_USER}@/{database}?host={hosts}"
 
     def others(self, node: Node) -> list[Node]:
-        """Return the nodes but *node*."""
+        """Return all nodes but *node*."""
         return [other for other in self.nodes if other is not node]
 
     def __exit__(self, *exception: object) -> None:

@@ -1,14 +1,14 @@
 """
-Guards of the library that a stress command can take out, to show that it would see the difference.
+Guards of the library that a stress command can take out, to show that it would notice.
 
 | guard | without it |
 |---|---|
-| `transaction` | each statement of a unit commits by itself |
+| `transaction` | each statement of a transaction commits by itself |
 | `lock` | on a server, the head of the namespace is read without a lock |
-| `foreign-keys` | nothing goes by cascade |
+| `foreign-keys` | nothing is deleted by cascade |
 | `queue` | processes that write to one SQLite file do not take turns |
-| `expiry` | a lease that has run out holds until somebody reaps it |
-| `hold` | a write does not look whether its lease is still held |
+| `expiry` | an expired lease holds until it is reaped |
+| `hold` | a write does not check that its lease is still held |
 | `clock` | on a server, the time is that of the client's host |
 """
 
@@ -46,7 +46,7 @@ def add_option(parser: argparse.ArgumentParser) -> None:
 
 
 def take_out(guard: str | None) -> None:
-    """Take *guard*, if it is one, out of the library as this process runs it."""
+    """Take *guard*, if given, out of the library in this process."""
     match guard:
         case "transaction":
             _commit_each_statement()

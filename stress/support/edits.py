@@ -1,9 +1,9 @@
 """
-Edits of a registry's tables in a SQLite file, as somebody with all rights could make them.
+Edits of a registry's tables in a SQLite file, as someone with all rights could make them.
 
-The tables are read as rows, changed as such, and written back with all triggers dropped and no
-constraint checked but those that SQLite cannot leave out. What no row of the history mentions, a
-manifest that was registered before a pruning, is not touched: nothing vouches for it.
+The rows are read, changed, and written back with all triggers dropped and without every check that
+SQLite can leave out. A manifest that no row of the history mentions, since it was registered before
+a pruning, is not touched: nothing vouches for it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
     Contents = dict[str, list[Row]]
     Names = Sequence[str]
-    #: Changes the contents, and says where.
+    #: Changes the contents, and returns where.
     Edit = Callable[[Contents, random.Random], str]
 
 _HISTORY: Final = ("events", "revisions")
@@ -39,7 +39,7 @@ _COLUMNS: Final = {
     name: [column.name for column in table.c if column.computed is None]
     for name, table in _TABLES.items()
 }
-#: How many revisions are cut off at most.
+#: The most revisions to cut off.
 TAIL: Final = 10
 
 
@@ -56,7 +56,7 @@ def load(file: Path) -> Contents:
 
 
 def store(file: Path, before: Contents, contents: Contents) -> None:
-    """Write the tables back that are no longer as *before*."""
+    """Write back the tables that differ from *before*."""
     with closing(sqlite_module.connect(file)) as conn, conn:
         conn.execute("PRAGMA ignore_check_constraints = 1")
         for (trigger,) in conn.execute(
@@ -117,7 +117,7 @@ def delete_row(contents: Contents, chance: random.Random, names: Names = _ALL) -
 
 
 def swap_rows(contents: Contents, chance: random.Random, names: Names = _ALL) -> str:
-    """Swap what two rows hold, but for their keys."""
+    """Swap the values of two rows, except for their keys."""
     name, row = _pick(contents, chance, names)
     other = chance.choice(contents[name])
     for column in (column for column in row if column not in _keys(name)):
@@ -126,7 +126,7 @@ def swap_rows(contents: Contents, chance: random.Random, names: Names = _ALL) ->
 
 
 def insert_row(contents: Contents, chance: random.Random, names: Names = _ALL[:-1]) -> str:
-    """Insert a copy of one row, but of the namespace itself, under another key."""
+    """Insert a copy of one row under another key."""
     name, row = _pick(contents, chance, names)
     copy = dict(row)
     for column in [*_keys(name)[1:], *(["request_id"] if "request_id" in row else [])]:
@@ -150,7 +150,7 @@ def _where(contents: Contents, row: Row) -> str:
 
 
 def replay_event(contents: Contents, chance: random.Random) -> str:
-    """Let one event happen again at the end of a later revision."""
+    """Repeat one event at the end of a later revision."""
     event, later = chance.choice(contents["events"]), chance.choice(contents["revisions"])
     if later["revision"] > event["revision"]:
         place = {"revision": later["revision"], "position": later["event_count"]}
@@ -160,7 +160,7 @@ def replay_event(contents: Contents, chance: random.Random) -> str:
 
 
 def spell_otherwise(contents: Contents, chance: random.Random) -> str:
-    """Write one value in another way that the library reads as the same, or nearly."""
+    """Write one value in another form that the library reads as the same, or nearly."""
     name, row = _pick(contents, chance, _ALL)
     column = chance.choice(_COLUMNS[name])
     match _TABLES[name].c[column].type:
@@ -174,11 +174,11 @@ def spell_otherwise(contents: Contents, chance: random.Random) -> str:
 
 
 def retype(contents: Contents, chance: random.Random) -> str:
-    """Put a value of another type into one column, which SQLite allows."""
+    """Set one column to a value of another type, which SQLite allows."""
     name, row = _pick(contents, chance, _ALL)
     column = chance.choice(_COLUMNS[name])
     if isinstance(_TABLES[name].c[column].type, Boolean):
-        return retype(contents, chance)  # Every number is read as true or false.
+        return retype(contents, chance)  # Any number is read as true or false.
     value = row[column]
     others = [0.5, "x"] if isinstance(value, int) else [str(value).encode()]
     row[column] = chance.choice(others)
@@ -186,7 +186,7 @@ def retype(contents: Contents, chance: random.Random) -> str:
 
 
 def cut_tail(contents: Contents, chance: random.Random) -> str:
-    """Delete the last revisions, and put the head back."""
+    """Delete the last revisions, and move the head back."""
     [head] = contents["namespaces"]
     end = head["revision"] - chance.randint(1, TAIL)
     for name in _HISTORY:
@@ -197,7 +197,7 @@ def cut_tail(contents: Contents, chance: random.Random) -> str:
 
 
 def rewrite(contents: Contents, chance: random.Random) -> str:
-    """Edit the history, then make all hashes anew, so that it is consistent again."""
+    """Edit the history, then recompute all hashes, so that it is consistent again."""
     edit = chance.choice([change_value, delete_row, swap_rows, insert_row])
     where = edit(contents, chance, _HISTORY)
     [head] = contents["namespaces"]

@@ -1,4 +1,4 @@
-"""Small changes of a module, each of which a test must notice; see `mutants.py`."""
+"""Mutants of a module, each of which a test must notice; see `mutants.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    #: The node that holds another one, its field, the index if that is a list, and the other one.
+    #: The parent node, its field, the index if that is a list, and the child.
     Place = tuple[ast.AST, str, int | None, ast.AST]
 
 _OPPOSITE: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
@@ -27,14 +27,14 @@ _OPPOSITE: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
     ast.In: ast.NotIn,
     ast.NotIn: ast.In,
 }
-#: How much is shown on either side of a change.
+#: Characters shown on either side of a change.
 _AROUND: Final = 12
 _NOT_RUN: Final = ("annotation", "returns", "decorator_list", "type_params")
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A module that was changed in one place."""
+    """A module with one change."""
 
     module: str
     line: int
@@ -63,7 +63,7 @@ def mutants_of(module: str, source: str) -> Iterator[Mutant]:
 
 
 def _difference(before: str, after: str) -> str:
-    """Return both without what they begin and end with alike, but for a few characters."""
+    """Return both without their common beginning and end, but for a few characters."""
     start = max(_alike(before, after) - _AROUND, 0)
     before, after = before[start:], after[start:]
     end = max(_alike(before[::-1], after[::-1]) - _AROUND, 0)
@@ -82,7 +82,7 @@ def _put(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> None:
 
 
 def places(node: ast.AST, scope: str) -> Iterator[tuple[str, Place]]:
-    """Yield what is run, each with the name of the function that it is in."""
+    """Yield the nodes that are run, each with the name of its function or class."""
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
         scope = f"{scope}.{node.name}"
     for field, value in ast.iter_fields(node):
@@ -91,12 +91,12 @@ def places(node: ast.AST, scope: str) -> Iterator[tuple[str, Place]]:
         for index, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
             if isinstance(child, ast.AST) and not _is_for_readers(child):
                 yield scope, (node, field, index, child)
-                # The sentence of an error is for people.
+                # Error messages are for people.
                 yield from () if isinstance(child, ast.Raise) else places(child, scope)
 
 
 def _is_for_readers(node: ast.AST) -> bool:
-    """Say whether *node* only says something: a docstring, an import, a type."""
+    """Return whether *node* need not be changed: a docstring, an import, a type."""
     match node:
         case ast.Expr(ast.Constant()) | ast.Import() | ast.ImportFrom() | ast.Pass():
             return True
@@ -108,7 +108,7 @@ def _is_for_readers(node: ast.AST) -> bool:
 
 
 def changes(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield what may stand in place of *node*."""
+    """Yield the replacements of *node*."""
     match node:
         case ast.stmt():
             yield from _changed_statement(node)
@@ -146,7 +146,7 @@ def _changed_expression(node: ast.expr) -> Iterator[ast.AST]:  # noqa: C901 - on
         case ast.Constant(value):
             yield from map(ast.Constant, _other_constants(value))
         case ast.Call(ast.Attribute(value), args):
-            yield value  # As it was before the call, such as a query without its condition.
+            yield value  # Without the call, such as a query without its condition.
             yield from _fewer(node, "args") if len(args) > 1 else ()
         case ast.Call(_, args) if len(args) > 1:
             yield from _fewer(node, "args")
@@ -171,7 +171,7 @@ def _other_constants(value: object) -> Iterator[Any]:
 
 
 def _fewer(node: ast.AST, field: str) -> Iterator[Any]:
-    """Yield copies of *node*, each without one of those in *field*."""
+    """Yield copies of *node*, each without one item of *field*."""
     for index in range(len(getattr(node, field))):
         fewer = deepcopy(node)
         del getattr(fewer, field)[index]

@@ -1,4 +1,4 @@
-"""A PostgreSQL primary and its streaming standby, which a stress command may kill and promote."""
+"""A PostgreSQL primary and its streaming standby, for stress commands to kill and promote."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _PATIENCE_SECONDS: Final = 60.0
 
 
 class Member(Postgresql):
-    """One server of the two."""
+    """One of the two servers."""
 
     def ask(self, *statements: str) -> Sequence[Sequence[object]]:
-        """Return what the last of *statements* gives, asked as its administrator."""
+        """Run *statements* as administrator, and return the rows of the last."""
         url = self.url.replace("+psycopg", "")
         with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
             rows: Sequence[Sequence[object]] = ()
@@ -30,7 +30,7 @@ class Member(Postgresql):
             return rows
 
     def follow(self, primary: Member) -> None:
-        """Become a new standby of *primary*, and wait until it follows it."""
+        """Become a new standby of *primary*, and wait until it streams."""
         self.stop(self.crash)
         shutil.rmtree(self.directory / "data", ignore_errors=True)
         source = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres"]
@@ -41,7 +41,7 @@ class Member(Postgresql):
 
     @property
     def is_standby(self) -> bool:
-        """Whether it answers, as a standby."""
+        """Whether it answers and is a standby."""
         try:
             return self.ask("SELECT pg_is_in_recovery()") == [(True,)]
         except psycopg.OperationalError:
@@ -49,11 +49,11 @@ class Member(Postgresql):
 
     @property
     def has_standby(self) -> bool:
-        """Whether a standby is being sent what is written."""
+        """Whether a standby is streaming from it."""
         return self.ask("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'") != []
 
     def wait_for_standby(self, *, to_commit: bool) -> None:
-        """Acknowledge a COMMIT only once a standby has it, or without one."""
+        """Let COMMIT wait for a standby, or not."""
         names = "*" if to_commit else ""
         self.ask(
             f"ALTER SYSTEM SET synchronous_standby_names = '{names}'", "SELECT pg_reload_conf()"
@@ -63,7 +63,7 @@ class Member(Postgresql):
             wait_for(lambda: self.ask(question) != [], "the standby is not waited for")
 
     def leave(self) -> None:
-        """Follow nobody any more, though it stays a standby: it falls behind."""
+        """Stop following the primary, but stay a standby, and so fall behind."""
         self.ask("ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
         question = "SELECT 1 FROM pg_stat_wal_receiver"
         wait_for(lambda: self.ask(question) == [], "the standby goes on following")
@@ -103,7 +103,7 @@ class Pair:
 
 
 def wait_for(condition: object, problem: str) -> None:
-    """Wait until *condition*, a function, holds."""
+    """Wait until *condition*, a function, returns true."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while not condition():  # type: ignore[operator]
         if time.monotonic() > deadline:

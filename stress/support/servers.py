@@ -1,4 +1,4 @@
-"""Servers of a stress command's own, on loopback, which it may stop and kill as it likes."""
+"""Database servers on loopback for stress commands, which may stop and kill them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _PATIENCE_SECONDS: Final = 60.0
 class Server(ABC):
     """A database server in a directory of its own."""
 
-    #: Who runs it where the command itself is run by root, which the server refuses.
+    #: The user that runs the server if the command runs as root, which servers refuse.
     user: ClassVar[str]
-    #: What ends it in order, and what ends it as a crash would.
+    #: The signals that end it cleanly, and as a crash would.
     shutdown: ClassVar[signal.Signals]
     crash: ClassVar[signal.Signals]
 
@@ -39,18 +39,18 @@ class Server(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """The URL of an empty database in it."""
+        """The URL of an empty database on it."""
 
     @abstractmethod
     def install(self) -> None:
-        """Make what it needs before its first start."""
+        """Create what the server needs before its first start."""
 
     @abstractmethod
     def command(self) -> Sequence[str]:
-        """Return what runs it in the foreground."""
+        """Return the command that runs it in the foreground."""
 
     def start(self) -> None:
-        """Start it, and wait until it takes connections."""
+        """Start the server, and wait until it accepts connections."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < deadline:
             with Path(os.devnull).open("r+b") as nothing:
@@ -65,22 +65,22 @@ class Server(ABC):
                 if self._answers():
                     return
                 time.sleep(0.05)
-            time.sleep(0.2)  # What is left of the last one is still going.
+            time.sleep(0.2)  # The last one is still shutting down.
         message = f"{self.command()[0]} does not start"
         raise TimeoutError(message)
 
     def stop(self, how: signal.Signals) -> None:
-        """End it, and wait for its end."""
+        """Send the signal *how*, and wait for the server's end."""
         if self._process is not None:
             self._process.send_signal(how)
             self._process.wait()
 
     def kill(self) -> None:
-        """End it as if its machine had gone, and wait for its end."""
+        """Send SIGKILL, and wait for the server's end."""
         self.stop(signal.SIGKILL)
 
     def remove(self) -> None:
-        """Stop it and delete all that it kept."""
+        """Stop the server and delete its data."""
         self.stop(self.crash)
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -158,14 +158,14 @@ SERVERS: Final[dict[str, type[Server]]] = {"postgresql": Postgresql, "mariadb": 
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody uses."""
+    """Return an unused port of loopback."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
 
 
 def found(program: str) -> str:
-    """Return the path of *program*: distributions keep some of those off the usual path."""
+    """Return the path of *program*, which distributions may keep off the PATH."""
     places = [*Path("/usr/lib/postgresql").glob("*/bin"), Path("/usr/sbin"), Path("/usr/bin")]
     path = os.pathsep.join([os.environ.get("PATH", ""), *map(str, places)])
     found = shutil.which(program, path=path)

@@ -1,4 +1,4 @@
-"""What a watcher saw, held against the six properties of etcd's watch."""
+"""What a watcher saw, checked for the six properties of etcd's watch."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def digest(revision: Revision) -> str:
 
 @dataclass
 class Stream:
-    """What one watcher saw: digests by revision, and where it had to begin anew."""
+    """What one watcher saw: digests by revision, and where it had to start anew."""
 
     seen: dict[int, str] = field(default_factory=dict)
-    #: Where it stood, up to where the history was said to be pruned, and its snapshot.
+    #: Its position, the revision up to which the history was pruned, and that of its snapshot.
     pruned: list[tuple[int, int, int]] = field(default_factory=list)
     watches: int = 0
     broken: list[str] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Stream:
             self.broken.append(f"{name}: revision {number} after {before}, bookmark {bookmark}")
 
     def faults(self, truth: Mapping[int, str], pruned: Iterable[int]) -> list[str]:
-        """Return what is wrong: *truth* has the digest of every revision there was."""
+        """Return the faults; *truth* has the digest of every revision."""
         if self.broken:
             return self.broken  # It was not followed to the end.
         skipped = {n for start, _, end in self.pruned for n in range(start + 1, end + 1)}

@@ -1,28 +1,23 @@
-"""The command: results on standard output, errors on standard error, exit codes."""
+"""The command: what it does, its options, its errors and exit codes."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
-import pty
-import re
 import subprocess
 import sys
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 from click import Context
 
-from capsule_registry import CapsuleManifest, CapsuleRegistry
+from capsule_registry import CapsuleRegistry
 from capsule_registry.cli.main import SUMMARIES, capsule_registry
 from capsule_registry.schema.version import SCHEMA_VERSION
-from support.commands import EVIL, invoke, run, run_json, write_capsule
-from support.factories import CLI, TELEGRAM, make_manifest, make_text
+from support.commands import invoke, run, run_json, write_capsule
+from support.factories import make_manifest, make_text
 
 if TYPE_CHECKING:
     from support.backends import Backend, SqliteBackend
@@ -66,19 +61,6 @@ def test_a_uuid_is_filed_listed_and_resolved(url: str) -> None:
     assert [(given, "alpha"), (made, "beta")] == [
         (row["uuid"], row["capsule_id"]) for row in run_json(url, "uuids")
     ]
-
-
-def test_tables_and_csv_have_what_json_has(registry: CapsuleRegistry, url: str) -> None:
-    """All three output formats of a listing name the same rows."""
-    registry.register(make_manifest("alpha", uplink=[TELEGRAM, CLI]))
-    for command in ("list", "uplinks", "tools", "uuids"):
-        rows = run_json(url, command)
-        parsed = [*csv.DictReader(io.StringIO(run(url, command, "--format", "csv").stdout))]
-        table = run(url, command).stdout
-        assert len(rows) == len(parsed)
-        for row, cells in zip(rows, parsed, strict=True):
-            assert all(str(row[name]) == cell for name, cell in cells.items())
-            assert all(cell in table for cell in cells.values())
 
 
 def test_unregister_and_drain(registry: CapsuleRegistry, url: str) -> None:
@@ -158,67 +140,6 @@ def test_a_directory_whose_name_is_no_text_stops_no_other(url: str, tmp_path: Pa
     assert 1 == result.exit_code
     assert ["of-197", "of-1122"] == [row["id"] for row in run_json(url, "list")]
     assert "not_utf8" in result.stderr
-
-
-def test_output_that_the_terminal_cannot_show_is_escaped(
-    registry: CapsuleRegistry, url: str
-) -> None:
-    """In a locale with few characters, the rest of the output is still printed."""
-    tool = {"name": "日本", "description": "", "input_schema": {}}
-    registry.register(make_manifest(tool=[tool]))
-    for how in ("table", "csv"):
-        result = subprocess.run(
-            [sys.executable, "-m", "capsule_registry", "--database", url, "tools", "--format", how],
-            env={**os.environ, "PYTHONIOENCODING": "ascii"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (0, "") == (result.returncode, result.stderr)
-        assert "alpha" in result.stdout
-
-
-@pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])
-def test_output_that_cannot_be_written_is_no_traceback(url: str, redirection: str) -> None:
-    """A closed output is no error; a full disk is one line of error."""
-    command = f"{sys.executable} -m capsule_registry --database {quote(url)} list {redirection}"
-    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)  # noqa: S607 - bash is wherever it is
-
-    assert len(result.stderr.splitlines()) <= 1
-
-
-def test_text_from_a_manifest_never_reaches_the_terminal_raw(
-    registry: CapsuleRegistry, url: str, tmp_path: Path
-) -> None:
-    """All output escapes control characters and bidi marks, and JSON stays valid."""
-    escaped = "\\u001b[2J\\u202e\\u0007evil"
-    write_capsule(
-        tmp_path / "x",
-        "evil",
-        f'description = "{escaped}"\n[[tool]]\nname = "{escaped}"\ndescription = "{escaped}"\n'
-        f'input_schema = {{}}\n[[uplink]]\nname = "{escaped}"\nplatform = "{escaped}"\n'
-        'profile = "chat"\n# \u202e\n',
-    )
-    failing = write_capsule(tmp_path / "y", "fail", f'repository = "{escaped}"\nlicense = 1\n')
-    failing.rename(failing.with_name(f"fail{EVIL}"))
-    commands: list[tuple[object, ...]] = [
-        ("register", tmp_path / "x"),
-        ("register", tmp_path / "y"),
-        ("register", tmp_path / EVIL),
-        ("list",),
-        ("show", "evil"),
-        ("show", EVIL),
-        ("resolve", EVIL),
-        ("unregister", EVIL),
-        ("register-uuid", EVIL),
-    ]
-    for command in ("list", "tools", "uplinks", "uuids"):
-        commands += [(command, "--format", how) for how in ("table", "csv", "json")]
-    for arguments in commands:
-        result = run(url, *arguments)
-        printed = result.stdout + result.stderr
-        assert all(character.isprintable() or character == "\n" for character in printed), arguments
-    assert EVIL == run_json(url, "tools")[0]["name"]
 
 
 @pytest.mark.parametrize(
@@ -323,88 +244,6 @@ def test_the_actor_is_recorded(url: str, backend: Backend) -> None:
     assert f"pid {os.getpid()}" in made
 
 
-def test_an_operator_upgrades_looks_and_copies(sqlite: SqliteBackend, tmp_path: Path) -> None:
-    """`db upgrade`, `db status`, `db backup` and `doctor` on a fresh database."""
-    backend = sqlite
-    url = backend.empty_url()
-    assert (7, 0) == (run(url, "db", "status").exit_code, run(url, "db", "upgrade").exit_code)
-    assert [{"found": SCHEMA_VERSION, "library": SCHEMA_VERSION, "is_usable": True}] == run_json(
-        url, "db", "status"
-    )
-    copy = tmp_path / "copy.db"
-    assert 0 == run(url, "db", "backup", copy).exit_code
-    assert (4, 1) == (
-        (again := run(url, "db", "backup", copy)).exit_code,
-        len(again.stderr.splitlines()),
-    )
-    assert 0 == run(f"sqlite:///{copy}", "doctor").exit_code
-
-    findings = {row["name"]: row for row in run_json(url, "doctor")}
-    assert ("1", "2", "wal", "ok", SCHEMA_VERSION, "0600") == tuple(
-        findings[name]["value"]
-        for name in (
-            "foreign_keys",
-            "synchronous",
-            "journal_mode",
-            "integrity",
-            "schema version",
-            "file mode",
-        )
-    )
-    Path(url.removeprefix("sqlite:///")).chmod(0o644)
-    assert 1 == run(url, "doctor").exit_code
-
-
-def test_namespaces_are_listed_created_and_dropped(backend: Backend, url: str) -> None:
-    """`drop` refuses while capsules are registered, prints the last anchor, and leaves nothing."""
-    assert 0 == run(url, "namespaces", "create", "other").exit_code
-    assert 0 == run(url, "namespaces", "create", "other").exit_code
-    assert 5 == run(url, "namespaces", "create", "Other!").exit_code
-    with CapsuleRegistry.open(url, namespace="other") as registry:
-        registry.register(make_manifest(uplink=[CLI]), uuids=[uuid4()])
-        registry.register_uuid(uuid4(), "ghost")
-    assert [("default", 0), ("other", 1)] == [
-        (row["name"], row["capsule_count"]) for row in run_json(url, "namespaces", "list")
-    ]
-
-    refused = run(url, "namespaces", "drop", "other")
-    assert (4, 1) == (refused.exit_code, len(refused.stderr.splitlines()))
-    [head] = [row["head_hash"] for row in backend.table(url, "namespaces") if row["revision"] == 3]
-    dropped = run(url, "namespaces", "drop", "other", "--force")
-    assert f"dropped other: revision 3, hash {head}\n" == dropped.stdout
-    assert 3 == run(url, "namespaces", "drop", "other").exit_code
-    for table in ("capsules", "uplinks", "uuid_mappings", "events", "revisions", "manifests"):
-        assert [] == [row for row in backend.table(url, table) if row["namespace"] == "other"]
-
-
-def test_the_sql_of_an_upgrade_makes_the_schema(sqlite: SqliteBackend) -> None:
-    """`db upgrade --sql` changes nothing, and its output creates a schema that opens."""
-    backend = sqlite
-    source, target = backend.empty_url(), backend.empty_url()
-    result = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "capsule_registry",
-            "--database",
-            "sqlite://",
-            "db",
-            "upgrade",
-            "--sql",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert not Path(source.removeprefix("sqlite:///")).exists()
-    for statement in result.stdout.split(";\n"):
-        backend.rows(target, statement)
-
-    with CapsuleRegistry.open(target, migrate=False) as registry:
-        registry.register(make_manifest())
-        assert ["alpha"] == registry.list()
-
-
 def test_help_covers_every_command() -> None:
     """Every command and option has a help text."""
     with Context(capsule_registry) as context:
@@ -435,68 +274,3 @@ def test_help_loads_nothing_heavy() -> None:
     )
 
     assert "[]\n" == result.stderr
-
-
-def test_a_table_on_a_terminal_fits_its_width(registry: CapsuleRegistry, url: str) -> None:
-    """On a 40-column terminal no line is longer, and nothing is cut off."""
-    registry.register(CapsuleManifest.parse(make_text("a-capsule-with-a-rather-long-name")))
-    parent, child = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "capsule_registry", "--database", url, "list"],
-        stdout=child,
-        env={**os.environ, "COLUMNS": "40", "TERM": "xterm"},
-    )
-    process.wait(timeout=30)
-    os.close(child)
-    output = re.sub(r"\x1b\[[0-9;]*m", "", os.read(parent, 100_000).decode())
-    os.close(parent)
-
-    assert 0 == process.returncode
-    assert max(len(line) for line in output.splitlines()) <= 40
-
-
-PATIENT = """
-import sys
-from capsule_registry.cli import registering
-from capsule_registry.cli.main import main
-registering.PATIENCE_SECONDS = 0.0
-sys.argv = ["capsule-registry", *sys.argv[1:]]
-main()
-"""
-
-
-@pytest.mark.stress
-@pytest.mark.parametrize("on_terminal", [True, False])
-def test_progress_is_shown_on_a_terminal_alone(
-    sqlite: SqliteBackend, tmp_path: Path, on_terminal: bool
-) -> None:
-    """A slow `register` draws a progress bar, but never into a file or a pipe."""
-    for number in range(30):
-        write_capsule(tmp_path, f"c{number}")
-    parent, child = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", PATIENT, "--database", sqlite.new_url(), "register", str(tmp_path)],
-        stdout=subprocess.DEVNULL,
-        stderr=child if on_terminal else subprocess.PIPE,
-        env={**os.environ, "TERM": "xterm"},
-    )
-    _, piped = process.communicate(timeout=60)
-    os.close(child)
-    drawn = os.read(parent, 100_000) if on_terminal else piped
-    os.close(parent)
-
-    assert 0 == process.returncode
-    assert on_terminal == (b"registering" in drawn)
-
-
-def test_a_closed_pipe_is_no_traceback(registry: CapsuleRegistry, url: str) -> None:
-    """When the reader goes away, the command ends quietly."""
-    with registry.transaction() as transaction:
-        for number in range(300):
-            transaction.register(make_manifest(f"c{number}"))
-    command = (
-        f"{sys.executable} -m capsule_registry --database {quote(url)} list --format json | head -1"
-    )
-    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)  # noqa: S607 - bash is wherever it is
-
-    assert ("[\n", "") == (result.stdout, result.stderr)

@@ -16,6 +16,7 @@ from capsule_registry import (
     CapsuleRegistry,
     CapsuleRegistryError,
     Decision,
+    DecisionReason,
     InvalidDatabaseError,
     NamespaceNotFoundError,
     PermissionDeniedError,
@@ -23,7 +24,6 @@ from capsule_registry import (
     RegistryClosedError,
     RegistryUnavailableError,
     TransactionInProgressError,
-    Why,
 )
 from capsule_registry.database.driver_cursor import DriverCursor
 from capsule_registry.unit_of_work.prepared_statements import PreparedScope
@@ -40,16 +40,16 @@ pytestmark = pytest.mark.files_alone
 
 
 #: The error or reason that each code becomes.
-CODES: dict[str, dict[Any, Why | type[CapsuleRegistryError]]] = {
+CODES: dict[str, dict[Any, DecisionReason | type[CapsuleRegistryError]]] = {
     "sqlite": {
-        1: Why.UNREADABLE,
+        1: DecisionReason.UNREADABLE,
         5: RegistryUnavailableError,
         6: RegistryUnavailableError,
         261: RegistryUnavailableError,
         517: RegistryUnavailableError,
         8: PermissionDeniedError,
         10: RegistryUnavailableError,
-        11: Why.UNREADABLE,
+        11: DecisionReason.UNREADABLE,
         13: RegistryUnavailableError,
         14: RegistryUnavailableError,
         23: PermissionDeniedError,
@@ -61,20 +61,20 @@ CODES: dict[str, dict[Any, Why | type[CapsuleRegistryError]]] = {
         "40001": RegistryUnavailableError,
         "40P01": RegistryUnavailableError,
         "42501": PermissionDeniedError,
-        "42P01": Why.UNREADABLE,
+        "42P01": DecisionReason.UNREADABLE,
         "53300": RegistryUnavailableError,
         "55P03": RegistryUnavailableError,
         "57014": RegistryUnavailableError,
         "57P01": RegistryUnavailableError,
         "58030": RegistryUnavailableError,
-        "XX001": Why.UNREADABLE,
+        "XX001": DecisionReason.UNREADABLE,
     },
     "mariadb": {
         1020: RegistryUnavailableError,
         1047: RegistryUnavailableError,
         1053: RegistryUnavailableError,
         1142: PermissionDeniedError,
-        1146: Why.UNREADABLE,
+        1146: DecisionReason.UNREADABLE,
         1205: RegistryUnavailableError,
         1213: RegistryUnavailableError,
         1317: RegistryUnavailableError,
@@ -273,7 +273,7 @@ def test_an_answer_that_comes_too_late_denies(standing: Standing, seconds: float
     in_time, late = timedelta(hours=1), timedelta(seconds=seconds)
 
     assert all(is_yes(answer) for _, answer in standing.answers(timeout=in_time))
-    standing.assert_denied(Why.TOO_LATE, timeout=late)
+    standing.assert_denied(DecisionReason.TOO_LATE, timeout=late)
 
 
 def test_a_slow_answer_is_late_by_the_clock_that_nobody_sets(
@@ -287,7 +287,7 @@ def test_a_slow_answer_is_late_by_the_clock_that_nobody_sets(
 
     assert is_yes(standing.ask("registry", "check"))
     late = standing.ask("registry", "check")
-    assert Decision(allowed=False, why=Why.TOO_LATE, revision=standing.revision) == late
+    assert Decision(allowed=False, why=DecisionReason.TOO_LATE, revision=standing.revision) == late
     assert False is standing.ask("registry", "is_allowed")
 
 
@@ -318,4 +318,6 @@ def test_a_file_that_is_gone_denies(sqlite: SqliteBackend, is_replaced: bool) ->
         if is_replaced:
             file.touch(mode=0o600)
 
-        standing.assert_denied(Why.UNREADABLE if is_replaced else RegistryUnavailableError)
+        standing.assert_denied(
+            DecisionReason.UNREADABLE if is_replaced else RegistryUnavailableError
+        )

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
-from capsule_registry import CapsuleId, Decision, Why
+from capsule_registry import CapsuleId, Decision, DecisionReason
 from support.standing import QUESTION, SESSION, WAYS, Standing, is_no, is_yes, stand
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class Sly(UUID):
     """A valid UUID of another class."""
 
 
-QUESTIONS: dict[Why, list[tuple[Any, ...]]] = {
-    Why.UNKNOWN_UUID: [
+QUESTIONS: dict[DecisionReason, list[tuple[Any, ...]]] = {
+    DecisionReason.UNKNOWN_UUID: [
         (UUID(int=7), "kv", "key"),
         (UUID(int=0), "kv", "key"),
         ("", "kv", "key"),
@@ -67,7 +67,7 @@ QUESTIONS: dict[Why, list[tuple[Any, ...]]] = {
         (Everything(""), "kv", "key"),
         (None, None, None),
     ],
-    Why.UNKNOWN_CAPABILITY: [
+    DecisionReason.UNKNOWN_CAPABILITY: [
         (SESSION, "", "key"),
         (SESSION, "KV", "key"),
         (SESSION, "kv ", "key"),
@@ -84,7 +84,7 @@ QUESTIONS: dict[Why, list[tuple[Any, ...]]] = {
         (SESSION, Everything("vk"), "key"),
         (SESSION, Network("vk"), "key"),
     ],
-    Why.MALFORMED_VALUE: [
+    DecisionReason.MALFORMED_VALUE: [
         (SESSION, "kv"),
         (SESSION, "kv", None),
         (SESSION, "kv", ""),
@@ -104,7 +104,7 @@ QUESTIONS: dict[Why, list[tuple[Any, ...]]] = {
         (SESSION, "net", "https://[::1/"),
         (SESSION, "fs_read", "workspace://src/../b"),
     ],
-    Why.NOT_GRANTED: [
+    DecisionReason.NOT_GRANTED: [
         (SESSION, "kv", "Key"),
         (SESSION, "kv", "\ud800"),
         (SESSION, "kv", "key " * 10_000),
@@ -128,10 +128,12 @@ def standing(backend: Backend) -> Iterator[Standing]:
 
 
 @pytest.mark.parametrize("why", QUESTIONS)
-def test_whatever_is_wrong_with_the_question_denies(standing: Standing, why: Why) -> None:
+def test_whatever_is_wrong_with_the_question_denies(
+    standing: Standing, why: DecisionReason
+) -> None:
     """Both verbs, however asked, never raise; the correct question is allowed."""
     standing.assert_allowed()
-    owner = None if why is Why.UNKNOWN_UUID else CapsuleId("alpha")
+    owner = None if why is DecisionReason.UNKNOWN_UUID else CapsuleId("alpha")
     expected = Decision(allowed=False, why=why, capsule_id=owner, revision=standing.revision)
     for way in WAYS:
         for question in QUESTIONS[why]:
@@ -150,7 +152,10 @@ def test_a_uuid_is_what_it_says(standing: Standing, uuid: Any) -> None:
 
 def test_yes_and_no_are_told_apart() -> None:
     """The control: what the fault tests take for a denial is one."""
-    yes, no = Decision(allowed=True, why=Why.GRANTED), Decision(allowed=False, why=Why.NOT_READY)
+    yes, no = (
+        Decision(allowed=True, why=DecisionReason.GRANTED),
+        Decision(allowed=False, why=DecisionReason.NOT_READY),
+    )
     half = no.model_copy(update={"grant": "key"})
 
     assert [True, True] == [is_yes(answer) for answer in (True, yes)]
@@ -171,7 +176,7 @@ def test_the_reasons_have_names_that_stay() -> None:
         "not_granted",
         "unreadable",
         "too_late",
-    ] == [*map(str, Why)]
+    ] == [*map(str, DecisionReason)]
 
 
 def test_a_decision_is_a_frozen_value(standing: Standing) -> None:
@@ -181,10 +186,10 @@ def test_a_decision_is_a_frozen_value(standing: Standing) -> None:
     with pytest.raises(ValidationError):
         decision.allowed = False  # type: ignore[misc]
     with pytest.raises(ValidationError):
-        Decision(allowed=True, why=Why.GRANTED, more=1)  # type: ignore[call-arg]
+        Decision(allowed=True, why=DecisionReason.GRANTED, more=1)  # type: ignore[call-arg]
     assert decision == Decision.model_validate_json(decision.model_dump_json())
     assert (None, None, None) == (
-        Decision(allowed=False, why=Why.UNREADABLE).capsule_id,
-        Decision(allowed=False, why=Why.UNREADABLE).grant,
-        Decision(allowed=False, why=Why.UNREADABLE).revision,
+        Decision(allowed=False, why=DecisionReason.UNREADABLE).capsule_id,
+        Decision(allowed=False, why=DecisionReason.UNREADABLE).grant,
+        Decision(allowed=False, why=DecisionReason.UNREADABLE).revision,
     )

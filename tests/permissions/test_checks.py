@@ -12,11 +12,11 @@ from capsule_registry import (
     CapsuleId,
     CapsuleRegistry,
     Decision,
+    DecisionReason,
     HistoryCorruptError,
     InvalidCapsuleIdError,
     TransactionDoomedError,
     UuidHeldError,
-    Why,
 )
 from support.factories import make_manifest
 from support.standing import QUESTION, SESSION, Standing, stand
@@ -57,7 +57,7 @@ def may(capability: str, *values: str) -> CapsuleManifest:
     return make_manifest("alpha", capabilities={capability: list(values)})
 
 
-def denied(why: Why, revision: int, capsule_id: str | None = None) -> Decision:
+def denied(why: DecisionReason, revision: int, capsule_id: str | None = None) -> Decision:
     owner = None if capsule_id is None else CapsuleId(capsule_id)
     return Decision(allowed=False, why=why, capsule_id=owner, revision=revision)
 
@@ -65,7 +65,7 @@ def denied(why: Why, revision: int, capsule_id: str | None = None) -> Decision:
 def granted(grant: str, revision: int) -> Decision:
     return Decision(
         allowed=True,
-        why=Why.GRANTED,
+        why=DecisionReason.GRANTED,
         capsule_id=CapsuleId("alpha"),
         grant=grant,
         revision=revision,
@@ -100,24 +100,24 @@ def test_what_a_grant_covers_is_allowed(
 
 
 #: Each change, one minute apart, and the decision from then on.
-STEPS: list[tuple[Callable[[CapsuleRegistry], object], Why]] = [
-    (lambda r: r.register(may("net", "key")), Why.UNKNOWN_UUID),
-    (lambda r: r.register_uuid(SESSION, "alpha"), Why.NOT_GRANTED),
-    (lambda r: r.replace(may("kv", "other", "key")), Why.UNKNOWN_UUID),
-    (lambda r: r.register_uuid(SESSION, "alpha"), Why.GRANTED),
-    (lambda r: r.set_state("alpha", "loading"), Why.NOT_READY),
-    (lambda r: r.set_state("alpha", "failed", "broken"), Why.NOT_READY),
-    (lambda r: r.set_state("alpha", "unloading"), Why.NOT_READY),
-    (lambda r: r.set_state("alpha", "unloaded"), Why.NOT_READY),
-    (lambda r: r.set_state("alpha", "ready"), Why.GRANTED),
-    (lambda r: r.register_uuid(SESSION, "ghost"), Why.NOT_REGISTERED),
-    (lambda r: r.register_uuid(SESSION, "alpha"), Why.GRANTED),
-    (lambda r: r.unregister_uuid(SESSION), Why.UNKNOWN_UUID),
-    (lambda r: r.register_uuid(SESSION, "alpha"), Why.GRANTED),
-    (lambda r: r.unregister("alpha"), Why.UNKNOWN_UUID),
-    (lambda r: r.register_uuid(SESSION, "alpha"), Why.NOT_REGISTERED),
-    (lambda r: r.register(may("kv", "*")), Why.GRANTED),
-    (lambda r: r.replace(may("kv")), Why.UNKNOWN_UUID),
+STEPS: list[tuple[Callable[[CapsuleRegistry], object], DecisionReason]] = [
+    (lambda r: r.register(may("net", "key")), DecisionReason.UNKNOWN_UUID),
+    (lambda r: r.register_uuid(SESSION, "alpha"), DecisionReason.NOT_GRANTED),
+    (lambda r: r.replace(may("kv", "other", "key")), DecisionReason.UNKNOWN_UUID),
+    (lambda r: r.register_uuid(SESSION, "alpha"), DecisionReason.GRANTED),
+    (lambda r: r.set_state("alpha", "loading"), DecisionReason.NOT_READY),
+    (lambda r: r.set_state("alpha", "failed", "broken"), DecisionReason.NOT_READY),
+    (lambda r: r.set_state("alpha", "unloading"), DecisionReason.NOT_READY),
+    (lambda r: r.set_state("alpha", "unloaded"), DecisionReason.NOT_READY),
+    (lambda r: r.set_state("alpha", "ready"), DecisionReason.GRANTED),
+    (lambda r: r.register_uuid(SESSION, "ghost"), DecisionReason.NOT_REGISTERED),
+    (lambda r: r.register_uuid(SESSION, "alpha"), DecisionReason.GRANTED),
+    (lambda r: r.unregister_uuid(SESSION), DecisionReason.UNKNOWN_UUID),
+    (lambda r: r.register_uuid(SESSION, "alpha"), DecisionReason.GRANTED),
+    (lambda r: r.unregister("alpha"), DecisionReason.UNKNOWN_UUID),
+    (lambda r: r.register_uuid(SESSION, "alpha"), DecisionReason.NOT_REGISTERED),
+    (lambda r: r.register(may("kv", "*")), DecisionReason.GRANTED),
+    (lambda r: r.replace(may("kv")), DecisionReason.UNKNOWN_UUID),
 ]
 
 
@@ -128,7 +128,7 @@ def test_each_revision_decides_as_it_did_then(registry: CapsuleRegistry, clock: 
         clock.step(MINUTE)
         step(registry)
         decision = registry.check(*QUESTION)
-        assert (why, why is Why.GRANTED) == (decision.why, decision.allowed), len(then)
+        assert (why, why is DecisionReason.GRANTED) == (decision.why, decision.allowed), len(then)
         then.append((clock.now, decision))
 
     for time, decision in then:
@@ -140,7 +140,7 @@ def test_each_revision_decides_as_it_did_then(registry: CapsuleRegistry, clock: 
         ):
             assert decision == past.check(*QUESTION)
             assert decision.allowed is past.is_allowed(*QUESTION)
-    assert denied(Why.UNKNOWN_UUID, 0) == registry.at(revision=0).check(*QUESTION)
+    assert denied(DecisionReason.UNKNOWN_UUID, 0) == registry.at(revision=0).check(*QUESTION)
 
 
 def test_a_lease_decides_until_the_moment_at_which_it_ends(
@@ -157,7 +157,7 @@ def test_a_lease_decides_until_the_moment_at_which_it_ends(
 
     assert granted("key", 4) == registry.check(*QUESTION)
     clock.now = end
-    assert denied(Why.UNKNOWN_UUID, 4) == registry.check(*QUESTION)
+    assert denied(DecisionReason.UNKNOWN_UUID, 4) == registry.check(*QUESTION)
     clock.now = end - MINUTE / 2  # A clock that is set back is not believed.
     assert False is registry.is_allowed(*QUESTION)
     clock.now = end + MINUTE
@@ -181,7 +181,7 @@ def test_a_lease_that_was_closed_decided_until_then(standing: Standing, clock: C
     assert standing.lease is not None
     standing.lease.close()
 
-    assert denied(Why.UNKNOWN_UUID, 6) == registry.check(*QUESTION)
+    assert denied(DecisionReason.UNKNOWN_UUID, 6) == registry.check(*QUESTION)
     assert True is registry.at(revision=5).is_allowed(*QUESTION)
     assert True is registry.at(time=then + MINUTE / 2).is_allowed(*QUESTION)
     assert False is registry.at(time=then + MINUTE).is_allowed(*QUESTION)
@@ -197,7 +197,7 @@ def test_a_clock_that_is_behind_gives_no_lease_more_time(
     clock.step(timedelta(hours=2))
     standing.registry.register(make_manifest("later"))
 
-    assert denied(Why.UNKNOWN_UUID, 6) == behind.check(*QUESTION)
+    assert denied(DecisionReason.UNKNOWN_UUID, 6) == behind.check(*QUESTION)
     behind.close()
 
 
@@ -208,7 +208,7 @@ def test_a_snapshot_decides_as_of_its_moment(standing: Standing, clock: Clock) -
         registry.set_state("alpha", "failed")
         clock.step(timedelta(hours=2))
         assert granted("key", 5) == view.check(*QUESTION)
-        assert denied(Why.UNKNOWN_UUID, 6) == registry.check(*QUESTION)
+        assert denied(DecisionReason.UNKNOWN_UUID, 6) == registry.check(*QUESTION)
 
 
 def test_a_transaction_decides_by_what_it_has_done(standing: Standing) -> None:
@@ -216,7 +216,7 @@ def test_a_transaction_decides_by_what_it_has_done(standing: Standing) -> None:
     with standing.registry.transaction() as transaction:
         assert granted("key", 5) == transaction.check(*QUESTION)
         transaction.set_state("alpha", "failed")
-        assert denied(Why.NOT_READY, 5, "alpha") == transaction.check(*QUESTION)
+        assert denied(DecisionReason.NOT_READY, 5, "alpha") == transaction.check(*QUESTION)
         assert False is transaction.is_allowed(SESSION, "nothing", "key")
         assert False is transaction.is_allowed(SESSION, "kv", None)
         transaction.set_state("alpha", "ready")
@@ -235,7 +235,7 @@ def test_what_a_doomed_transaction_granted_is_not_granted(standing: Standing) ->
         with pytest.raises(UuidHeldError):
             transaction.register_uuid(SESSION, "gamma")
 
-    assert denied(Why.UNKNOWN_UUID, 5) == registry.check(UUID(int=3), "uplink")
+    assert denied(DecisionReason.UNKNOWN_UUID, 5) == registry.check(UUID(int=3), "uplink")
     standing.assert_allowed(("registry", "revision"))
 
 
@@ -251,12 +251,14 @@ def test_what_another_capsule_or_namespace_may_is_its_own(standing: Standing, ur
         assert other.is_allowed(SESSION, "net", "good.com")
         standing.registry.register(make_manifest("gamma", capabilities=CAPABILITIES))
 
-        assert denied(Why.NOT_GRANTED, 6, "alpha") == standing.registry.check(
+        assert denied(DecisionReason.NOT_GRANTED, 6, "alpha") == standing.registry.check(
             SESSION, "net", "good.com"
         )
-        assert denied(Why.UNKNOWN_UUID, 6) == standing.registry.check(only_there, "kv", "first")
+        assert denied(DecisionReason.UNKNOWN_UUID, 6) == standing.registry.check(
+            only_there, "kv", "first"
+        )
         standing.registry.set_state("alpha", "failed")
-        assert denied(Why.NOT_READY, 7, "alpha") == standing.registry.check(*QUESTION)
+        assert denied(DecisionReason.NOT_READY, 7, "alpha") == standing.registry.check(*QUESTION)
         assert other.is_allowed(SESSION, "net", "good.com")
 
 
@@ -286,5 +288,5 @@ def test_what_cannot_be_read_while_deciding_denies(
     standing.forget()
     for way in ("registry", "snapshot", "transaction", "revision"):
         with standing.reading(way) as reader:
-            assert Decision(allowed=False, why=Why.UNREADABLE) == reader.check(*QUESTION)
+            assert Decision(allowed=False, why=DecisionReason.UNREADABLE) == reader.check(*QUESTION)
             assert False is reader.is_allowed(*QUESTION)

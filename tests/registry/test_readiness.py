@@ -9,7 +9,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from capsule_registry import CapsuleRegistry, CapsuleState, InvalidCapsuleIdError, ReadyStatus, Why
+from capsule_registry import (
+    CapsuleRegistry,
+    CapsuleState,
+    DecisionReason,
+    InvalidCapsuleIdError,
+    ReadyStatus,
+)
 from capsule_registry.api import readiness
 from capsule_registry.history.watch import Watch
 from support.factories import make_manifest
@@ -46,7 +52,7 @@ def test_a_state_is_set_for_every_process(registry: CapsuleRegistry, url: str) -
     changed = {"state": CapsuleState.FAILED, "state_reason": "out of memory"}
 
     assert old.model_copy(update={**changed, "modified_revision": 3}) == registry.get("alpha")
-    assert Why.NOT_READY is registry.check(SESSION, "kv", "key").why
+    assert DecisionReason.NOT_READY is registry.check(SESSION, "kv", "key").why
     assert registry.at(revision=2).is_allowed(SESSION, "kv", "key")
 
 

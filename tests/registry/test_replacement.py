@@ -17,6 +17,7 @@ from capsule_registry import (
     CapsuleNotFoundError,
     CapsuleRegistry,
     CapsuleState,
+    DecisionReason,
     InvalidCapsuleIdError,
     InvalidManifestError,
     InvalidTextError,
@@ -25,7 +26,6 @@ from capsule_registry import (
     LeaseLostError,
     StaleGenerationError,
     UuidHeldError,
-    Why,
 )
 from support.factories import CLI, OriginalCapsule, make_manifest, make_uplink
 from support.histories import assert_chain_holds, live, replayed
@@ -154,9 +154,9 @@ def test_uuids_are_filed_and_retired(
     assert "beta" == registry.find_by_uuid(elsewhere)
     decided = {uuid: registry.check(uuid, "kv", "2").why for uuid in (KEPT, FIRST, SECOND)}
     assert {KEPT, FIRST, SECOND} - {*left} == {
-        uuid for uuid, why in decided.items() if why is Why.UNKNOWN_UUID
+        uuid for uuid, why in decided.items() if why is DecisionReason.UNKNOWN_UUID
     }
-    assert {Why.NOT_GRANTED} == {registry.check(uuid, "kv", "1").why for uuid in left}
+    assert {DecisionReason.NOT_GRANTED} == {registry.check(uuid, "kv", "1").why for uuid in left}
 
 
 def test_new_uuids_belong_to_the_lease(registry: CapsuleRegistry) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from capsule_registry import CapsuleRegistryError, NamespaceNotFoundError, Why
+from capsule_registry import CapsuleRegistryError, DecisionReason, NamespaceNotFoundError
 from support.standing import LIVE, PAST, WAYS
 
 _REGISTERED: Final = (
@@ -13,7 +13,7 @@ _REGISTERED: Final = (
     *("state_reason", "generation", "registered_revision", "position", "registered_at"),
 )
 _RESERVE: Final = ", ".join(f"{column} = NULL" for column in _REGISTERED)
-Expected = Why | type[CapsuleRegistryError]
+Expected = DecisionReason | type[CapsuleRegistryError]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ def manifest(old: str, new: str) -> str:
 def state(name: str) -> Fault:
     """Return the fault of a state other than ready, live and in the past."""
     change = image("capsules", '"state":"ready"', f'"state":"{name}"')
-    return Fault(f"state {name}", Why.NOT_READY, (f"UPDATE capsules SET state = '{name}'", change))
+    return Fault(
+        f"state {name}", DecisionReason.NOT_READY, (f"UPDATE capsules SET state = '{name}'", change)
+    )
 
 
 def owned(name: str, expected: Expected, capsule_id: str) -> Fault:
@@ -64,7 +66,7 @@ def called(name: str, capsule_id: str) -> Fault:
         image("capsules", '"alpha"', f'"{capsule_id}"'),
         f"UPDATE events SET subject = '{capsule_id}' WHERE subject = 'alpha'",
     )
-    return Fault(name, Why.UNREADABLE, statements)
+    return Fault(name, DecisionReason.UNREADABLE, statements)
 
 
 def lost_table(name: str, ways: tuple[str, ...] = WAYS) -> Fault:
@@ -82,7 +84,7 @@ def lost_column(table: str, name: str, ways: tuple[str, ...] = LIVE) -> Fault:
 def renamed(name: str, there: str, back: str, ways: tuple[str, ...]) -> Fault:
     """Return the fault of something that is missing under its name."""
     statements, undo = (f"ALTER TABLE {there}",), (f"ALTER TABLE {back}",)
-    return Fault(name, Why.UNREADABLE, statements, ways, undo)
+    return Fault(name, DecisionReason.UNREADABLE, statements, ways, undo)
 
 
 OTHER: Final = "00000000-0000-4000-8000-000000000009"
@@ -91,24 +93,24 @@ _DEEP: Final = "[" * 50_000
 EVERYWHERE: Final = [
     Fault(
         "UUID deleted",
-        Why.UNKNOWN_UUID,
+        DecisionReason.UNKNOWN_UUID,
         ("DELETE FROM uuid_mappings", "DELETE FROM events WHERE kind = 'uuid_mappings'"),
     ),
     Fault(
         "UUID renamed",
-        Why.UNKNOWN_UUID,
+        DecisionReason.UNKNOWN_UUID,
         (
             f"UPDATE uuid_mappings SET uuid = '{OTHER}'",
             f"UPDATE events SET subject = '{OTHER}' WHERE kind = 'uuid_mappings'",
         ),
     ),
-    owned("UUID of another capsule", Why.NOT_GRANTED, "beta"),
-    owned("UUID of nobody", Why.NOT_REGISTERED, "ghost"),
+    owned("UUID of another capsule", DecisionReason.NOT_GRANTED, "beta"),
+    owned("UUID of nobody", DecisionReason.NOT_REGISTERED, "ghost"),
     called("UUID of an id that is none", "Al pha"),
     called("UUID of an id that is empty", ""),
     Fault(
         "UUID in another namespace",
-        Why.UNKNOWN_UUID,
+        DecisionReason.UNKNOWN_UUID,
         (
             "UPDATE uuid_mappings SET namespace = 'other'",
             "UPDATE events SET namespace = 'other' WHERE kind = 'uuid_mappings'",
@@ -116,7 +118,7 @@ EVERYWHERE: Final = [
     ),
     Fault(
         "UUID of a lease that never was",
-        Why.UNKNOWN_UUID,
+        DecisionReason.UNKNOWN_UUID,
         (
             f"UPDATE uuid_mappings SET lease_id = '{OTHER}'",
             image("uuid_mappings", '"lease_id":"', f'"lease_id":"{OTHER}","x":"'),
@@ -124,34 +126,34 @@ EVERYWHERE: Final = [
     ),
     Fault(
         "lease run out, not reaped",
-        Why.UNKNOWN_UUID,
+        DecisionReason.UNKNOWN_UUID,
         ("UPDATE leases SET expires_at = '2001-02-03T04:05:06.000000Z'",),
     ),
-    Fault("lease deleted", Why.UNKNOWN_UUID, ("DELETE FROM leases",)),
+    Fault("lease deleted", DecisionReason.UNKNOWN_UUID, ("DELETE FROM leases",)),
     Fault(
         "lease deleted, with its history",
-        Why.UNKNOWN_UUID,
+        DecisionReason.UNKNOWN_UUID,
         ("DELETE FROM leases", "DELETE FROM events WHERE kind = 'leases'"),
     ),
     Fault(
         "lease in another namespace",
-        Why.UNKNOWN_UUID,
+        DecisionReason.UNKNOWN_UUID,
         ("UPDATE leases SET namespace = 'other'",),
     ),
     *map(state, ("unloaded", "loading", "failed", "unloading", "open", "READY", "ready ", "")),
     Fault(
         "state null",
-        Why.NOT_READY,
+        DecisionReason.NOT_READY,
         ("UPDATE capsules SET state = NULL", image("capsules", '"state":"ready"', '"state":null')),
     ),
     Fault(
         "capsule deleted",
-        Why.NOT_REGISTERED,
+        DecisionReason.NOT_REGISTERED,
         ("DELETE FROM capsules", "DELETE FROM events WHERE kind = 'capsules'"),
     ),
     Fault(
         "capsule in another namespace",
-        Why.NOT_REGISTERED,
+        DecisionReason.NOT_REGISTERED,
         (
             "UPDATE capsules SET namespace = 'other'",
             "UPDATE events SET namespace = 'other' WHERE kind = 'capsules'",
@@ -159,52 +161,71 @@ EVERYWHERE: Final = [
     ),
     Fault(
         "capsule a mere reservation",
-        Why.NOT_REGISTERED,
+        DecisionReason.NOT_REGISTERED,
         (
             f"UPDATE capsules SET {_RESERVE}",
             image("capsules", '"registered_revision":', '"registered_revision":null,"x":'),
         ),
     ),
-    Fault("grants deleted", Why.NOT_GRANTED, ("DELETE FROM grants", manifest("key", "yek"))),
+    Fault(
+        "grants deleted", DecisionReason.NOT_GRANTED, ("DELETE FROM grants", manifest("key", "yek"))
+    ),
     Fault(
         "grant changed",
-        Why.NOT_GRANTED,
+        DecisionReason.NOT_GRANTED,
         ("UPDATE grants SET value = CONCAT(value, 'x')", manifest("key", "keyx")),
     ),
     Fault(
         "grant empty",
-        Why.NOT_GRANTED,
+        DecisionReason.NOT_GRANTED,
         ("UPDATE grants SET value = ''", manifest('"key"', '""')),
     ),
     Fault(
         "grant of another capability",
-        Why.NOT_GRANTED,
+        DecisionReason.NOT_GRANTED,
         ("UPDATE grants SET capability = 'net'", manifest('"kv"', '"vk"')),
     ),
     Fault(
         "grant of another capsule",
-        Why.NOT_GRANTED,
+        DecisionReason.NOT_GRANTED,
         ("UPDATE grants SET capsule_id = 'beta'",),
         LIVE,
     ),
     Fault(
         "grant in another namespace",
-        Why.NOT_GRANTED,
+        DecisionReason.NOT_GRANTED,
         ("UPDATE grants SET namespace = 'other'",),
         LIVE,
     ),
     Fault("namespace deleted", NamespaceNotFoundError, ("DELETE FROM namespaces",)),
     Fault("namespace renamed", NamespaceNotFoundError, ("UPDATE namespaces SET name = 'other'",)),
     # What only past answers depend on.
-    Fault("events deleted", Why.UNKNOWN_UUID, ("DELETE FROM events",), PAST),
-    Fault("manifests deleted", Why.UNREADABLE, ("DELETE FROM manifests",), PAST),
-    Fault("manifests empty", Why.UNREADABLE, ("UPDATE manifests SET text = ''",), PAST),
-    Fault("manifests no JSON", Why.UNREADABLE, ("UPDATE manifests SET text = '{'",), PAST),
-    Fault("manifests of a number", Why.UNREADABLE, ("UPDATE manifests SET text = '1'",), PAST),
-    Fault("manifests too deep", Why.UNREADABLE, (f"UPDATE manifests SET text = '{_DEEP}'",), PAST),
-    Fault("grants of a number", Why.UNREADABLE, (manifest('"key"', "1"),), PAST),
+    Fault("events deleted", DecisionReason.UNKNOWN_UUID, ("DELETE FROM events",), PAST),
+    Fault("manifests deleted", DecisionReason.UNREADABLE, ("DELETE FROM manifests",), PAST),
+    Fault("manifests empty", DecisionReason.UNREADABLE, ("UPDATE manifests SET text = ''",), PAST),
+    Fault(
+        "manifests no JSON", DecisionReason.UNREADABLE, ("UPDATE manifests SET text = '{'",), PAST
+    ),
+    Fault(
+        "manifests of a number",
+        DecisionReason.UNREADABLE,
+        ("UPDATE manifests SET text = '1'",),
+        PAST,
+    ),
+    Fault(
+        "manifests too deep",
+        DecisionReason.UNREADABLE,
+        (f"UPDATE manifests SET text = '{_DEEP}'",),
+        PAST,
+    ),
+    Fault("grants of a number", DecisionReason.UNREADABLE, (manifest('"key"', "1"),), PAST),
     *(
-        Fault(f"images {name}", Why.UNREADABLE, (f"UPDATE events SET new_row = '{text}'",), PAST)
+        Fault(
+            f"images {name}",
+            DecisionReason.UNREADABLE,
+            (f"UPDATE events SET new_row = '{text}'",),
+            PAST,
+        )
         for name, text in (
             ("empty", ""),
             ("no JSON", "{"),
@@ -218,7 +239,7 @@ EVERYWHERE: Final = [
     *(
         Fault(
             f"image with a {column} {name}",
-            Why.UNREADABLE,
+            DecisionReason.UNREADABLE,
             (image(kind, f'"{column}":', f'"{column}":{text},"x":'),),
             PAST,
         )

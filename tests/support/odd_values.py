@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from capsule_registry import Why
+from capsule_registry import DecisionReason
 from support.faults import OTHER, Expected, Fault
 from support.standing import LIVE, PAST, WAYS
 
@@ -48,30 +48,39 @@ _NO_TEXT: Final = {"no UTF-8": "CAST(x'6b6579ff' AS TEXT)"}
 
 #: Values that a file accepts, since its columns have no types.
 ONLY_IN_FILES: Final = [
-    *stored("leases.expires_at", _WRONG_TIMES, Why.UNREADABLE, WAYS),
-    *stored("namespaces.last_commit_at", _WRONG_TIMES, Why.UNREADABLE, LIVE),
-    *stored("leases.expires_uptime_ms", {**_WRONG_TYPES, "null": "NULL"}, Why.UNREADABLE, LIVE),
-    *stored("leases.expires_uptime_ms", {"over": "0", "below": "-1"}, Why.UNKNOWN_UUID, LIVE),
-    *stored("leases.boot_id", _OTHER_BOOTS, Why.UNKNOWN_UUID, LIVE),
-    *stored("namespaces.revision", _WRONG_TYPES, Why.UNREADABLE, WAYS),
-    *stored("namespaces.revision", {"a blob of it": "x'35'"}, Why.UNREADABLE, WAYS),
-    *stored("capsules.registered_revision", _WRONG_TYPES, Why.UNREADABLE, LIVE),
-    *stored("capsules.state", _WRONG_TYPES, Why.NOT_READY, LIVE),
-    *stored("capsules.state", {"a blob of it": "x'7265616479'"}, Why.NOT_READY, LIVE),
-    *stored("grants.value", _WRONG_TYPES, Why.NOT_GRANTED, LIVE),
-    *stored("grants.value", {"a blob of it": "x'6b6579'"}, Why.NOT_GRANTED, LIVE),
-    *stored("uuid_mappings.lease_id", _WRONG_TYPES | _RESPELLED_LEASES, Why.UNREADABLE, LIVE),
-    *stored("uuid_mappings.capsule_id", _WRONG_IDS, Why.UNREADABLE, LIVE),
-    *stored("uuid_mappings.uuid", _RESPELLED_UUIDS, Why.UNKNOWN_UUID, LIVE),
-    *stored("capsules.state", _NO_TEXT, Why.UNREADABLE, LIVE),
-    *stored("grants.value", _NO_TEXT, Why.UNREADABLE, LIVE),
-    *stored("uuid_mappings.capsule_id", _NO_TEXT, Why.UNREADABLE, LIVE),
-    *stored("leases.boot_id", _NO_TEXT, Why.UNREADABLE, LIVE),
-    *stored("leases.expires_at", _NO_TEXT, Why.UNREADABLE, WAYS),
-    *stored("manifests.text", _NO_TEXT, Why.UNREADABLE, PAST),
-    *stored("manifests.text", {"a blob": "CAST(text AS BLOB)"}, Why.UNREADABLE, PAST),
-    *stored("events.new_row", _NO_TEXT, Why.UNREADABLE, PAST),
-    *stored("events.new_row", {"a blob": "CAST(new_row AS BLOB)"}, Why.UNREADABLE, PAST),
+    *stored("leases.expires_at", _WRONG_TIMES, DecisionReason.UNREADABLE, WAYS),
+    *stored("namespaces.last_commit_at", _WRONG_TIMES, DecisionReason.UNREADABLE, LIVE),
+    *stored(
+        "leases.expires_uptime_ms",
+        {**_WRONG_TYPES, "null": "NULL"},
+        DecisionReason.UNREADABLE,
+        LIVE,
+    ),
+    *stored(
+        "leases.expires_uptime_ms", {"over": "0", "below": "-1"}, DecisionReason.UNKNOWN_UUID, LIVE
+    ),
+    *stored("leases.boot_id", _OTHER_BOOTS, DecisionReason.UNKNOWN_UUID, LIVE),
+    *stored("namespaces.revision", _WRONG_TYPES, DecisionReason.UNREADABLE, WAYS),
+    *stored("namespaces.revision", {"a blob of it": "x'35'"}, DecisionReason.UNREADABLE, WAYS),
+    *stored("capsules.registered_revision", _WRONG_TYPES, DecisionReason.UNREADABLE, LIVE),
+    *stored("capsules.state", _WRONG_TYPES, DecisionReason.NOT_READY, LIVE),
+    *stored("capsules.state", {"a blob of it": "x'7265616479'"}, DecisionReason.NOT_READY, LIVE),
+    *stored("grants.value", _WRONG_TYPES, DecisionReason.NOT_GRANTED, LIVE),
+    *stored("grants.value", {"a blob of it": "x'6b6579'"}, DecisionReason.NOT_GRANTED, LIVE),
+    *stored(
+        "uuid_mappings.lease_id", _WRONG_TYPES | _RESPELLED_LEASES, DecisionReason.UNREADABLE, LIVE
+    ),
+    *stored("uuid_mappings.capsule_id", _WRONG_IDS, DecisionReason.UNREADABLE, LIVE),
+    *stored("uuid_mappings.uuid", _RESPELLED_UUIDS, DecisionReason.UNKNOWN_UUID, LIVE),
+    *stored("capsules.state", _NO_TEXT, DecisionReason.UNREADABLE, LIVE),
+    *stored("grants.value", _NO_TEXT, DecisionReason.UNREADABLE, LIVE),
+    *stored("uuid_mappings.capsule_id", _NO_TEXT, DecisionReason.UNREADABLE, LIVE),
+    *stored("leases.boot_id", _NO_TEXT, DecisionReason.UNREADABLE, LIVE),
+    *stored("leases.expires_at", _NO_TEXT, DecisionReason.UNREADABLE, WAYS),
+    *stored("manifests.text", _NO_TEXT, DecisionReason.UNREADABLE, PAST),
+    *stored("manifests.text", {"a blob": "CAST(text AS BLOB)"}, DecisionReason.UNREADABLE, PAST),
+    *stored("events.new_row", _NO_TEXT, DecisionReason.UNREADABLE, PAST),
+    *stored("events.new_row", {"a blob": "CAST(new_row AS BLOB)"}, DecisionReason.UNREADABLE, PAST),
 ]
 
 
@@ -89,26 +98,26 @@ def retyped(place: str, kind: str, expected: Expected, ways: tuple[str, ...] = L
 #: Values that one server or the other accepts.
 ONLY_ON_SERVERS: Final = {
     "postgresql": [
-        *stored("leases.expires_at", _ENDLESS, Why.UNREADABLE, WAYS),
-        *stored("namespaces.last_commit_at", _ENDLESS, Why.UNREADABLE, LIVE),
+        *stored("leases.expires_at", _ENDLESS, DecisionReason.UNREADABLE, WAYS),
+        *stored("namespaces.last_commit_at", _ENDLESS, DecisionReason.UNREADABLE, LIVE),
     ],
     "mariadb": [
-        *stored("leases.expires_at", _ZEROS, Why.UNREADABLE, WAYS),
-        *stored("namespaces.last_commit_at", _ZEROS, Why.UNREADABLE, LIVE),
+        *stored("leases.expires_at", _ZEROS, DecisionReason.UNREADABLE, WAYS),
+        *stored("namespaces.last_commit_at", _ZEROS, DecisionReason.UNREADABLE, LIVE),
     ],
 }
 #: Faults that cannot be undone there.
 FOR_GOOD: Final = {
     "postgresql": [
-        retyped("leases.expires_at", "text", Why.UNREADABLE, WAYS),
-        retyped("namespaces.revision", "text", Why.UNREADABLE, ("registry",)),
-        retyped("grants.value", "bytea", Why.NOT_GRANTED),
-        retyped("uuid_mappings.uuid", "text", Why.UNREADABLE),
+        retyped("leases.expires_at", "text", DecisionReason.UNREADABLE, WAYS),
+        retyped("namespaces.revision", "text", DecisionReason.UNREADABLE, ("registry",)),
+        retyped("grants.value", "bytea", DecisionReason.NOT_GRANTED),
+        retyped("uuid_mappings.uuid", "text", DecisionReason.UNREADABLE),
     ],
     "mariadb": [
-        retyped("leases.expires_at", "VARCHAR(40)", Why.UNREADABLE, WAYS),
-        retyped("namespaces.revision", "TEXT", Why.UNREADABLE, ("registry",)),
-        retyped("grants.value", "VARBINARY(512)", Why.NOT_GRANTED),
-        retyped("namespaces.last_commit_at", "TEXT", Why.UNREADABLE),
+        retyped("leases.expires_at", "VARCHAR(40)", DecisionReason.UNREADABLE, WAYS),
+        retyped("namespaces.revision", "TEXT", DecisionReason.UNREADABLE, ("registry",)),
+        retyped("grants.value", "VARBINARY(512)", DecisionReason.NOT_GRANTED),
+        retyped("namespaces.last_commit_at", "TEXT", DecisionReason.UNREADABLE),
     ],
 }

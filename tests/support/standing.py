@@ -8,7 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from capsule_registry import CapsuleRegistry, CapsuleRegistryError, Decision, OpenLease, Why
+from capsule_registry import (
+    CapsuleRegistry,
+    CapsuleRegistryError,
+    Decision,
+    DecisionReason,
+    OpenLease,
+)
 from support.factories import make_manifest
 
 if TYPE_CHECKING:
@@ -73,7 +79,7 @@ class Standing:
 
     def assert_denied(
         self,
-        expected: Why | type[CapsuleRegistryError],
+        expected: DecisionReason | type[CapsuleRegistryError],
         ways: tuple[str, ...] = WAYS,
         *question: Any,
         **options: Any,

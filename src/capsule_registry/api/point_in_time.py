@@ -30,11 +30,7 @@ T = TypeVar("T")
 
 
 class Snapshot(Reads):
-    """
-    The live tables at one moment, until its block ends; not for two threads at once.
-
-    A watch from its `revision` misses nothing.
-    """
+    """The live tables at `revision`, until its block ends; not for two threads at once."""
 
     def __init__(
         self, scope: Scope, revision: int, database: Database, objects: RegisteredObjects

@@ -82,7 +82,7 @@ class Writes(Reads):
             InvalidUplinkSourceError: It has uplinks, and its id begins or ends with a hyphen.
             InvalidUuidError: One of *uuids* is a string but not a UUID.
             UuidHeldError: Another live lease holds one of *uuids*.
-            LeaseLostError: *lease* has run out, or was closed.
+            LeaseLostError: *lease* has expired, or was closed.
         """
         new, sessions = NewCapsule.of(capsule), [to_uuid(uuid) for uuid in uuids]
         return self._write(self._register, new, sessions, _lease_id(lease))
@@ -219,7 +219,7 @@ class Writes(Reads):
             InvalidUuidError: *uuid* is a string but not a UUID.
             InvalidCapsuleIdError: *capsule_id* is not a valid id, or too long.
             UuidHeldError: Another live lease holds the UUID.
-            LeaseLostError: *lease* has run out, or was closed.
+            LeaseLostError: *lease* has expired, or was closed.
         """
         self._write(
             session_uuids.register,

@@ -110,11 +110,7 @@ _MODULES: Final = {name: module for module, commands in _BY_MODULE.items() for n
 
 
 class _Group(click.Group):
-    """
-    The commands, each loaded when it runs.
-
-    An error is printed in one line and sets the exit code.
-    """
+    """The commands, each loaded when it runs; an error is printed in one line, and exits."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own
         """Return the names, sorted."""

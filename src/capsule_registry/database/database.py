@@ -1,8 +1,4 @@
-"""
-An open database, and the only place where transactions begin and end.
-
-A function elsewhere that takes a connection never begins or commits.
-"""
+"""An open database, which begins and ends every transaction but those of schema upgrades."""
 
 from __future__ import annotations
 
@@ -99,9 +95,8 @@ class Database:
         *url*, and the caller disposes of it.
 
         Raises:
-            InvalidDatabaseError: *url* is not of a supported database, or is of a file on a network
-                file system that was not allowed; or *engine* is of SQLite, has another isolation
-                level, or may return outdated data.
+            InvalidDatabaseError: *url* is of no supported database, or of a file on a network file
+                system that is not allowed; *engine* is of SQLite or unsafe (`refuse_unsafe`).
             RegistryUnavailableError, PermissionDeniedError: The file cannot be created.
         """
         if engine is not None:
@@ -282,8 +277,7 @@ class Database:
         Raises:
             InvalidDatabaseError: The driver does not know an option of the URL, or the server is of
                 another make.
-            UnconnectedError: The server cannot be reached, or refuses the connection without an
-                error code.
+            UnconnectedError: The server cannot be reached, or refuses without an error code.
             DBAPIError: Any other failure with an error code.
         """
         try:

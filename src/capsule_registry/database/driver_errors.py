@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from capsule_registry.database.address import Address
     from capsule_registry.database.dialects.dialect import Fault
 
-#: The error for each kind of failure.
 _ERRORS: Final[dict[Fault, type[CapsuleRegistryError]]] = {
     "busy": RegistryUnavailableError,
     "corrupt": HistoryCorruptError,

@@ -77,12 +77,7 @@ def reading_by(engine: Engine, address: Address) -> Engine:
 
 
 def refuse_unsafe(conn: Connection, address: Address) -> None:
-    """
-    Refuse an engine of the caller's that breaks the guarantees.
-
-    Raises:
-        InvalidDatabaseError: Its isolation level is wrong, or it may return outdated data.
-    """
+    """Raise `InvalidDatabaseError` if the isolation level is wrong or data may be outdated."""
     found, wanted = conn.get_isolation_level(), address.dialect.isolation
     if found != wanted:
         reason = f"the engine's isolation is {found}, and {wanted} is needed"

@@ -59,8 +59,7 @@ def run_with_retries(
     whose outcome is unknown; until that is known, an unreachable server is retried too.
 
     Args:
-        work: The function to run; after a COMMIT of unknown outcome it must check whether that took
-            place.
+        work: What to run; after a COMMIT of unknown outcome it must check whether that took place.
         begin: Returns a connection in a transaction.
         is_passing: Returns whether a failure is transient.
         address: The address of the database, for errors.

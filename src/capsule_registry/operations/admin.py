@@ -53,11 +53,7 @@ class SchemaStatus:
 
 @dataclass(frozen=True, slots=True)
 class NamespaceStatus:
-    """
-    A namespace and the head of its history.
-
-    `revision` and `head_hash`, kept elsewhere, are what a later history is checked against.
-    """
+    """A namespace and its head; kept elsewhere, the head is what a later history is checked by."""
 
     name: str
     incarnation: UUID

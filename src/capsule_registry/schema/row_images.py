@@ -1,7 +1,7 @@
 """
-Row images: rows as the history stores them, in the same canonical text on every database.
+Row images: rows as the history stores them, in the same text on every database.
 
-A row image is canonical JSON of every column but the namespace and those marked `imaged: False`.
+An image is canonical JSON of every column but the namespace and those marked `imaged: False`.
 """
 
 from __future__ import annotations

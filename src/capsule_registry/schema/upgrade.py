@@ -31,12 +31,10 @@ _alembic_lock: Final = Lock()
 
 def prepare(database: Database, *, migrate: bool | None) -> None:
     """
-    Ensure that this library can run on the schema.
-
-    If *migrate* (by default on SQLite only), upgrade an older one of a writable database.
+    Require a usable schema; if *migrate* (by default on SQLite only), upgrade an older one first.
 
     Raises:
-        SchemaVersionError: It cannot; nothing was changed.
+        SchemaVersionError: This library cannot run on the schema; nothing was changed.
     """
     wanted = database.dialect.upgrades_itself if migrate is None else migrate
     found = database.read(find_schema)
@@ -57,8 +55,7 @@ def upgrade(database: Database) -> Path | None:
         The path of the copy, if one was made.
 
     Raises:
-        SchemaVersionError: The schema is newer than this library supports, or older than version
-            v0001; nothing was changed.
+        SchemaVersionError: The schema is too new, or older than v0001; nothing was changed.
     """
     backoff = Backoff(RETRY_SECONDS)
     while True:
@@ -164,9 +161,7 @@ def upgrade_sql(database: Database) -> None:
 
 def backup(database: Database, target: Path) -> None:
     """
-    Copy a SQLite database to *target*, with access for its owner only.
-
-    The copy is consistent even during concurrent writes.
+    Copy a SQLite database to *target*, consistent despite concurrent writes, for its owner only.
 
     Raises:
         FileExistsError: *target* exists.

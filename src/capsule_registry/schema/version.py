@@ -44,8 +44,7 @@ class FoundSchema:
     """
     The version of a schema, and the oldest schema version whose library can still run on it.
 
-    Alembic's and our record of the version change together. If they differ, `oldest_compatible` is
-    unknown (`None`).
+    If Alembic's record of the version and ours differ, `oldest_compatible` is `None`: unknown.
     """
 
     version: str | None
@@ -67,12 +66,7 @@ class FoundSchema:
         return self.version is None or OLDEST_SUPPORTED <= self.version < SCHEMA_VERSION
 
     def require_usable(self, database: Database) -> None:
-        """
-        Check that this library can run on it.
-
-        Raises:
-            SchemaVersionError: It cannot; the message says what to do.
-        """
+        """Raise `SchemaVersionError`, which says what to do, if this library cannot run on it."""
         if not self.is_usable:
             raise SchemaVersionError(self.version, SCHEMA_VERSION, self.remedy(database))
 

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     Row = Mapping[str, Any]
     #: A statement in the driver's format, and its parameters.
     Statement = tuple[str, Any]
-    #: Given a cursor, a function that returns the insertion of a table's n-th row, the rows by
-    #: table, and a last statement: runs all in that order, and returns how many rows the last
-    #: changed.
+    #: Given a cursor, the insertion of a table's n-th row, the rows by table, and a last statement:
+    #: runs all in that order, and returns how many rows the last statement changed.
     BulkInsert = Callable[
         [
             Any,

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 #: How long a statement waits for a lock before it gives up.
 LOCK_TIMEOUT_SECONDS: Final = 30
 READ_COMMITTED: Final = "READ COMMITTED"
-#: Connection options of a snapshot on a server.
 REPEATABLE_READ: Final = {"isolation_level": "REPEATABLE READ"}
-#: Engine options of a server.
 SERVER_OPTIONS: Final = {"isolation_level": READ_COMMITTED, "json_serializer": canonical_json}
 
 #: The kind of a driver error. `busy` is transient: the whole unit is retried. `lost` is a broken
@@ -90,11 +88,9 @@ class Dialect:
     has_hosts_clock: bool = False
 
     # Transactions
-    #: Statements that begin a write transaction and a snapshot, where the driver begins none, or
-    #: too late.
+    #: Statements that begin a write transaction and a snapshot, where the driver does not in time.
     begin_write: str | None = None
     begin_snapshot: str | None = None
-    #: Connection options of a snapshot.
     snapshot_options: Mapping[str, Any] = field(default_factory=dict)
     #: Switching a connection to autocommit takes no round trip.
     switches_autocommit_freely: bool = False
@@ -108,8 +104,8 @@ class Dialect:
     settings: tuple[str, ...] = ()
     #: Additional statements on read-only connections.
     read_only_settings: tuple[str, ...] = ()
-    #: Prepares a new driver connection, and returns whether it has a session of its own: otherwise
-    #: settings would leak to other programs.
+    #: Prepares a new driver connection, and returns whether it has a session of its own; settings
+    #: would leak from a shared one.
     greet: Callable[[Any], bool] = lambda _: True
     #: Refuses a driver connection to a server that may return outdated data.
     admit: Callable[[Any], None] = lambda _: None

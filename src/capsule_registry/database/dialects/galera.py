@@ -53,10 +53,7 @@ _give_back = text(
 
 def greet(connection: Any) -> bool:  # noqa: ANN401 - the driver's own
     """
-    Enable causal reads on *connection* if it is to a cluster node.
-
-    Returns:
-        `True`: a connection always has a session of its own.
+    Enable causal reads on a connection to a cluster node. Return `True`: its session is its own.
 
     Raises:
         pymysql.OperationalError: The node is in no primary component.

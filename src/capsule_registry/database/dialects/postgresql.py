@@ -155,12 +155,7 @@ def _greet(connection: Any) -> bool:  # noqa: ANN401 - the driver's own
 
 
 def _admit(connection: Any) -> None:  # noqa: ANN401 - the driver's own
-    """
-    Refuse a standby.
-
-    Raises:
-        psycopg.OperationalError: *connection* is to a standby.
-    """
+    """Raise `psycopg.OperationalError` if *connection* is to a standby."""
     said = connection.pgconn.parameter_status(b"in_hot_standby")
     if said is None:  # The server is older than 14, or behind a pooler: query it.
         with connection.cursor() as cursor:

@@ -97,7 +97,7 @@ def named_errors(path: Path) -> Iterator[None]:
 
 def raise_named(error: OSError, path: Path) -> NoReturn:
     """
-    Raise the error of ours that *error* is.
+    Translate *error* into an error of ours that names *path*, and raise that.
 
     Raises:
         InvalidDatabaseError: *path* leads to a directory or through a file.
@@ -152,8 +152,8 @@ def connect_file_read_only(path: Path) -> Any:  # noqa: ANN401 - the module is c
     write, and their commits must be seen.
 
     Raises:
-        InvalidDatabaseError: The file system is mounted read-only, and the log beside the file has
-            commits, which SQLite could not read. Also as `connect_file`.
+        InvalidDatabaseError: As `connect_file`; or commits are left in the log beside the file on a
+            read-only file system, where SQLite cannot read them.
         RegistryUnavailableError: As `connect_file`.
     """
     with named_errors(path):

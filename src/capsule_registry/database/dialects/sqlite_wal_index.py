@@ -81,12 +81,7 @@ class WalIndex:
         return index
 
     def require_current(self) -> None:
-        """
-        Check that the database and its WAL index are still the files that were opened.
-
-        Raises:
-            UntrustedIndexError: Either file was replaced.
-        """
+        """Raise `UntrustedIndexError` if the database or its WAL index file was replaced."""
         if (inode(self.file), inode(_shm(self.file))) != self._files:
             raise UntrustedIndexError("the database was replaced while it was open")
 

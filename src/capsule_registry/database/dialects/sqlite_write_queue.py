@@ -33,8 +33,8 @@ class WriteQueue:
     """
     The queue of one file.
 
-    A writer must first become next, and stays next until the turn is free. So a process that has
-    just had the turn cannot take it again before one that was already next.
+    A writer first becomes next, and stays so until the turn is free. So a process that has just had
+    the turn cannot take it again before one that was already next.
     """
 
     def __init__(self, file: Path) -> None:
@@ -83,7 +83,7 @@ class WriteQueue:
         return descriptor
 
     def forget(self) -> None:
-        """Close the parent's descriptors in a forked child, where they hold no lock of ours."""
+        """Close the inherited descriptors in a forked child; the locks remain the parent's."""
         while self._descriptors:
             os.close(self._descriptors.pop())
 
@@ -123,7 +123,7 @@ class Turns:
         Wait for the turn, and hold it.
 
         Raises:
-            RegistryUnavailableError: The turn did not come within *timeout* seconds.
+            RegistryUnavailableError: It did not come within *timeout* seconds; says who holds it.
         """
         lock = self._lock
         if not lock.acquire(timeout=timeout):

@@ -1,9 +1,8 @@
 """
 The tables that the migrations create.
 
-They are a public interface, read by people and by programs in other languages; `docs/design.md`
-describes each. All primary keys but those of `namespaces` and `schema_versions` begin with the
-namespace.
+They are a public interface, read by people and by programs in other languages: `docs/design.md`
+describes each. Primary keys begin with the namespace, except in `schema_versions` and `cache_log`.
 """
 
 from capsule_registry.schema.tables.change_log import cache_log, file_metadata
