@@ -48,7 +48,7 @@ from capsule_registry import (
     UplinkCapabilities,
     UplinkDescriptor,
 )
-from capsule_registry.entities import derived_rows as projections
+from capsule_registry.entities import derived_rows
 from support import controls
 
 if TYPE_CHECKING:
@@ -269,13 +269,13 @@ def replace_generations(
 def pause_between_statements(watchers: Watchers) -> None:
     """Take out the transaction, and wait after the old rows are deleted."""
     controls.take_out("transaction")
-    clear = projections.clear
+    clear = derived_rows.clear
 
     def clear_and_wait(*arguments: Any) -> None:  # noqa: ANN401 - handed on
         clear(*arguments)
         watchers.wait_for_all()
 
-    projections.clear = clear_and_wait  # type: ignore[assignment]
+    derived_rows.clear = clear_and_wait  # type: ignore[assignment]
 
 
 def check_loads(board: Board, number: int, url: str) -> Found:
