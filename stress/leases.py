@@ -401,7 +401,9 @@ def main() -> int:
     controls.add_option(parser)
     options = parser.parse_args()
 
-    _PROCESSES.set_forkserver_preload(["alembic", "capsule_registry.api.registry", "support.controls"])
+    _PROCESSES.set_forkserver_preload(
+        ["alembic", "capsule_registry.api.registry", "support.controls"]
+    )
     began = time.monotonic()
     lanes, answers, reaped = run(options)
     took = time.monotonic() - began
