@@ -20,7 +20,7 @@ from sqlalchemy import bindparam, select
 
 from capsule_registry import clocks
 from capsule_registry.clocks import Clock
-from capsule_registry.database.dialects import sqlite_file
+from capsule_registry.database.dialects import sqlite
 from capsule_registry.database.dialects.expressions import DatabaseNow, DatabaseUser
 from capsule_registry.database.dialects.known import FILES, dialect_named
 from capsule_registry.database.dialects.sqlite_write_queue import WriteQueue
@@ -79,7 +79,7 @@ def _read_head() -> Query:
 
 
 def _ignore_foreign_keys() -> None:
-    sqlite_file._SETTINGS["foreign_keys"] = 0  # noqa: SLF001 - that is the guard
+    sqlite._SETTINGS["foreign_keys"] = 0  # noqa: SLF001 - that is the guard
     statements = ("SET session_replication_role = replica", "SET foreign_key_checks = 0")
     for dialect, statement in zip(_servers(), statements, strict=True):
         _change(dialect, settings=(*dialect.settings, statement))

@@ -16,8 +16,8 @@ from capsule_registry.history.pruning import REVISIONS_PER_UNIT, hash_of, prune
 from capsule_registry.history.verification import Verification, verify
 from capsule_registry.history.watch import Watch
 from capsule_registry.identifiers import CapsuleId
-from capsule_registry.models.limits import require_storable_text
 from capsule_registry.models.records import Anchor
+from capsule_registry.models.storable import require_storable_text
 from capsule_registry.unit_of_work import namespaces
 from capsule_registry.unit_of_work.hash_chain import hash_lines
 from capsule_registry.unit_of_work.queries import Scope

@@ -20,7 +20,7 @@ from capsule_registry.errors import (
     RegistryUnavailableError,
 )
 from capsule_registry.identifiers import CapsuleId, to_uuid, uuid7
-from capsule_registry.models.limits import MAX_NAME, require_storable_text
+from capsule_registry.models.storable import MAX_NAME, require_storable_text
 
 if TYPE_CHECKING:
     import builtins

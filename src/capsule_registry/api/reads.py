@@ -16,9 +16,9 @@ from capsule_registry.entities import (
 )
 from capsule_registry.errors import InvalidDatabaseError
 from capsule_registry.identifiers import CapsuleId, is_capsule_id, to_uuid
-from capsule_registry.models.limits import require_storable_text
 from capsule_registry.models.new_capsule import to_state
 from capsule_registry.models.records import Interceptor
+from capsule_registry.models.storable import require_storable_text
 from capsule_registry.models.uplink import (
     masks_satisfying,
     masks_with,

@@ -14,11 +14,12 @@ from capsule_registry.entities import (
     registration,
     session_uuids,
     sync,
+    unregistration,
     uplinks,
 )
 from capsule_registry.identifiers import CapsuleId, to_uuid
-from capsule_registry.models.limits import require_storable_text
 from capsule_registry.models.new_capsule import NewCapsule, to_state
+from capsule_registry.models.storable import require_storable_text
 
 if TYPE_CHECKING:
     import builtins
@@ -197,14 +198,14 @@ class Writes(Reads):
         return self._write(self._unregister, CapsuleId(capsule_id))
 
     def _unregister(self, unit: Unit, capsule_id: CapsuleId) -> RegisteredCapsule:
-        return self._objects.remove(unit, registration.unregister(unit, capsule_id))
+        return self._objects.remove(unit, unregistration.unregister(unit, capsule_id))
 
     def drain(self) -> builtins.list[RegisteredCapsule]:
         """Remove everything but leases in one revision, and return the capsules."""
         return self._write(self._drain)
 
     def _drain(self, unit: Unit) -> builtins.list[RegisteredCapsule]:
-        return [self._objects.remove(unit, record) for record in registration.drain(unit)]
+        return [self._objects.remove(unit, record) for record in unregistration.drain(unit)]
 
     # Session UUIDs
 

@@ -16,11 +16,8 @@ from sqlalchemy.exc import (
 
 from capsule_registry.database.address import Address, read_address
 from capsule_registry.database.dialects.known import FILE_ENGINE
-from capsule_registry.database.dialects.sqlite_file import (
-    BUSY_TIMEOUT_SECONDS,
-    create_file,
-    refuse_network_file_system,
-)
+from capsule_registry.database.dialects.sqlite import BUSY_TIMEOUT_SECONDS
+from capsule_registry.database.dialects.sqlite_file import create_file, refuse_network_file_system
 from capsule_registry.database.dialects.sqlite_write_queue import Turns
 from capsule_registry.database.driver_errors import (
     FAILURES,

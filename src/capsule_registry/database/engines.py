@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 
-from capsule_registry.database.dialects.sqlite_file import file_options
+from capsule_registry.database.dialects.sqlite import file_options
 from capsule_registry.database.driver_errors import fault_of
 from capsule_registry.database.hosts import Hosts
 from capsule_registry.errors import InvalidDatabaseError

@@ -1,4 +1,4 @@
-"""Register, replace and unregister capsules, with everything that belongs to them."""
+"""Register and replace capsules, with everything that belongs to them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
 
-from sqlalchemy import String, bindparam, cast, delete, literal_column, select, union_all
+from sqlalchemy import String, bindparam, cast, literal_column, select, union_all
 
 from capsule_registry.entities import capsules, derived_rows, session_uuids, uplinks
 from capsule_registry.entities.reservations import find_row
@@ -56,11 +56,6 @@ _existing_keys: Final = Query(
         _existing(literal_column("'uuid_mappings'", String), tables.uuid_mappings.c.uuid),
     ),
     among=_KINDS,
-)
-_with_reservations = (
-    select(tables.capsules)
-    .where(tables.capsules.c.namespace == bindparam("namespace"))
-    .order_by(tables.capsules.c.id)
 )
 
 
@@ -242,40 +237,6 @@ def set_state(
         changes |= {"modified_revision": unit.revision}
         unit.update(tables.capsules, row, changes, "capsule.state_changed")
     return capsules.restored({**row, **changes})
-
-
-def unregister(unit: Unit, capsule_id: CapsuleId) -> RegisteredCapsule:
-    """Remove the registered capsule and, by cascade, everything filed under its id."""
-    row = capsules.require_row(unit, capsule_id)
-    record = capsules.restored(row)
-    filed = unit.rows(uplinks.OF_CAPSULE, capsule_id=capsule_id)
-    sessions = unit.rows(session_uuids.OF_CAPSULE, capsule_id=capsule_id)
-    unit.removed(tables.uplinks, filed, "uplink.unregistered")
-    unit.removed(tables.uuid_mappings, sessions, "uuid.unregistered")
-    unit.delete(tables.capsules, [row], "capsule.unregistered")
-    _log_unregistered(unit, record)
-    return record
-
-
-def drain(unit: Unit) -> list[RegisteredCapsule]:
-    """Remove everything, reservations included; return the registered capsules in order."""
-    records = [*capsules.values(unit)]
-    of_namespace = {"namespace": unit.namespace}
-    rows = unit.execute(_with_reservations, of_namespace).mappings().all()
-    unit.removed(tables.uplinks, unit.rows(uplinks.ALL), "uplink.unregistered")
-    unit.removed(tables.uuid_mappings, unit.rows(session_uuids.ALL), "uuid.unregistered")
-    for row in rows:
-        reserved = row["registered_at"] is None
-        action = "capsule.released" if reserved else "capsule.unregistered"
-        unit.removed(tables.capsules, [row], action)
-    unit.execute(delete(tables.capsules).where(tables.capsules.c.namespace == unit.namespace))
-    for record in records:
-        _log_unregistered(unit, record)
-    return records
-
-
-def _log_unregistered(unit: Unit, record: RegisteredCapsule) -> None:
-    unit.log(logging.INFO, "Unregistered capsule", capsule_id=str(record.id))
 
 
 def _new_row(unit: Unit, new: NewCapsule) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from capsule_registry.entities import capsules, registration, session_uuids
+from capsule_registry.entities import capsules, registration, session_uuids, unregistration
 from capsule_registry.errors import CapsuleRegistryError, InvalidManifestError
 from capsule_registry.identifiers import CapsuleId, is_capsule_id
 from capsule_registry.manifest.discovery import dangling, discover
@@ -143,7 +143,7 @@ def apply(unit: Unit, desired: Desired, new_uuid: Callable[[], UUID], *, prune: 
     for action, steps in groupby(done.changes, key=attrgetter("action")):
         ids = [CapsuleId(step.capsule_id or "") for step in steps]
         if action is SyncAction.UNREGISTER:
-            applied.removed += [registration.unregister(unit, one) for one in ids]
+            applied.removed += [unregistration.unregister(unit, one) for one in ids]
             continue
         new = [by_id[one] for one in ids]
         if action is SyncAction.REGISTER:

@@ -13,8 +13,8 @@ from capsule_registry.errors import HistoryCorruptError, UplinkAlreadyRegistered
 from capsule_registry.identifiers import MAX_ID_LENGTH, CapsuleId, UplinkId
 from capsule_registry.manifest.matching import normalize_platform
 from capsule_registry.manifest.parts import UplinkProfile
-from capsule_registry.models.limits import MAX_NAME, require_storable_text
 from capsule_registry.models.records import RegisteredUplink
+from capsule_registry.models.storable import MAX_NAME, require_storable_text
 from capsule_registry.models.uplink import (
     UPLINK_FLAGS,
     UplinkCapabilities,

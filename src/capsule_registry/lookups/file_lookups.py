@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from capsule_registry.database import forking
 from capsule_registry.database.dialects.sqlite import (
     LOG_TRIGGERS,
+    connector,
     count_log_triggers,
     journal_mode_of,
 )
-from capsule_registry.database.dialects.sqlite_file import connector, network_file_system
+from capsule_registry.database.dialects.sqlite_file import network_file_system
 from capsule_registry.database.dialects.sqlite_library import sqlite_module
 from capsule_registry.database.dialects.sqlite_wal_index import (
     HEADER,

@@ -1,43 +1,22 @@
-"""
-Reading untrusted TOML as a tree of JSON values, within bounds.
-
-The text is scanned once, in linear time, before the parser sees it: deep nesting makes `tomllib`
-recurse, and one dotted key of 64 KiB keeps it busy for seventeen seconds. Source of the bounds on
-depth and integers: `toml` 0.8, the original's parser.
-"""
+"""Reading untrusted TOML as a tree of JSON values, within `limits`."""
 
 from __future__ import annotations
 
 import datetime as dt
 import math
 import os
-import re
 import stat
 import tomllib
 from typing import TYPE_CHECKING, Any, Final
 
 from capsule_registry.errors import InvalidManifestError
+from capsule_registry.manifest.limits import MAX_BYTES, MAX_DEPTH, refuse_traps, too_large
 
 if TYPE_CHECKING:
     from os import PathLike
 
-MAX_BYTES: Final = 256 * 1024
-MAX_DEPTH: Final = 80
-#: The most dots, commas, brackets and equal signs outside strings: what the parser spends memory
-#: on. The largest manifest known has two hundred.
-MAX_TOKENS: Final = 20_000
+#: Source: `toml` 0.8, the original's parser.
 _MAX_INTEGER: Final = 2**63 - 1
-
-_TOKEN = re.compile(
-    r'"""(?:[^"\\]|\\.|"(?!""))*+"{3,5}'
-    r"|'''(?:[^']|'(?!''))*+'{3,5}"
-    r'|"(?!"")(?:[^"\\\n]|\\.)*+"'
-    r"|'(?!'')[^'\n]*+'"
-    r"|\#[^\n]*+"
-    r"|(?P<unclosed>[\"'])"
-    r"|(?P<mark>[\[\]{}.,=\n])",
-    re.DOTALL,
-)
 
 
 def read_text(path: str | PathLike[str]) -> str:
@@ -60,7 +39,7 @@ def read_text(path: str | PathLike[str]) -> str:
             raise
         raise InvalidManifestError(path, "io", str(error)) from error
     if len(data) > MAX_BYTES:
-        raise _too_large(path)
+        raise too_large(path)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -84,16 +63,16 @@ def parse_document(text: str, path: str | PathLike[str] | None = None) -> dict[s
         InvalidManifestError: Rule `too_large`, `not_utf8`, `toml_syntax` or `too_complex`.
     """
     if len(text) > MAX_BYTES:
-        raise _too_large(path)
+        raise too_large(path)
     try:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError as error:
         message = f"the text is no valid Unicode (character {error.start})"
         raise InvalidManifestError(path, "not_utf8", message) from error
     if size > MAX_BYTES:
-        raise _too_large(path)
+        raise too_large(path)
     text = text.removeprefix("\ufeff")
-    _refuse_traps(text, path)
+    refuse_traps(text, path)
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -103,36 +82,6 @@ def parse_document(text: str, path: str | PathLike[str] | None = None) -> dict[s
         raise InvalidManifestError(path, "toml_syntax", f"invalid value: {error}") from error
     values: dict[str, Any] = _to_json(document, path)
     return values
-
-
-def _refuse_traps(text: str, path: str | PathLike[str] | None) -> None:
-    """Refuse text that nests too deeply or has too many parts, before a parser runs on it."""
-    depth = dots = tokens = line = 0
-    for match in _TOKEN.finditer(text):
-        mark = match["mark"]
-        if match["unclosed"]:
-            return  # The parser stops here too, so the rest costs nothing.
-        if mark is None:
-            line += match[0].count("\n")
-            continue
-        if mark == "\n":
-            line, dots = line + 1, 0
-            continue
-        tokens += 1
-        if mark in "[{":
-            depth, dots = depth + 1, 0
-        elif mark in "]}":
-            depth, dots = max(depth - 1, 0), 0
-        elif mark == ".":
-            dots += 1
-        else:
-            dots = 0
-        if depth > MAX_DEPTH or dots >= MAX_DEPTH:
-            message = f"recursion limit exceeded (line {line + 1}: over {MAX_DEPTH} levels)"
-            raise InvalidManifestError(path, "toml_syntax", message)
-        if tokens > MAX_TOKENS:
-            message = f"more than {MAX_TOKENS} keys, values and brackets (line {line + 1})"
-            raise InvalidManifestError(path, "too_complex", message)
 
 
 def _to_json(value: object, path: str | PathLike[str] | None, depth: int = 0) -> Any:  # noqa: ANN401 - JSON is any of seven types
@@ -159,8 +108,3 @@ def _to_json(value: object, path: str | PathLike[str] | None, depth: int = 0) ->
 def _datetime_text(value: dt.datetime | dt.date | dt.time) -> str:
     text = value.isoformat()
     return text.removesuffix("+00:00") + "Z" if text.endswith("+00:00") else text
-
-
-def _too_large(path: str | PathLike[str] | None) -> InvalidManifestError:
-    message = f"the manifest is over {MAX_BYTES // 1024} KiB"
-    return InvalidManifestError(path, "too_large", message)

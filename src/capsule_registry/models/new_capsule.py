@@ -20,7 +20,8 @@ from capsule_registry.errors import InvalidManifestError, InvalidTextError
 from capsule_registry.identifiers import MAX_ID_LENGTH, known_id
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.manifest.parts import ToolDef
-from capsule_registry.models.limits import (
+from capsule_registry.models.records import CapsuleState
+from capsule_registry.models.storable import (
     MAX_CAPABILITY,
     MAX_GRANT,
     MAX_NAME,
@@ -28,12 +29,11 @@ from capsule_registry.models.limits import (
     require_storable_text,
     storable_values,
 )
-from capsule_registry.models.records import CapsuleState
 from capsule_registry.models.uplink import UplinkSource
 
 if TYPE_CHECKING:
     from capsule_registry.identifiers import CapsuleId
-    from capsule_registry.models.limits import Bounded
+    from capsule_registry.models.storable import Bounded
 
 _PLACES: Final = ("net", "kv", "fs_read", "fs_write", "host_process", "net_bind")
 _LISTED_CAPABILITIES: Final = (*_PLACES, "ipc_publish", "ipc_subscribe", "identity")

@@ -22,7 +22,7 @@ from capsule_registry.errors import InvalidTextError, InvalidUplinkSourceError
 from capsule_registry.identifiers import UplinkId, quoted
 from capsule_registry.manifest.matching import normalize_platform
 from capsule_registry.manifest.parts import UplinkProfile
-from capsule_registry.models.limits import require_storable_text
+from capsule_registry.models.storable import require_storable_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -20,7 +20,7 @@ from capsule_registry.errors import (
 )
 from capsule_registry.identifiers import to_namespace
 from capsule_registry.lookups.file_lookups import lookups_on
-from capsule_registry.models.limits import require_storable_text
+from capsule_registry.models.storable import require_storable_text
 from capsule_registry.operations.database_roles import grant_statements
 from capsule_registry.operations.doctor import Finding, diagnose
 from capsule_registry.schema.upgrade import backup, upgrade, upgrade_sql

@@ -8,7 +8,7 @@ from sqlalchemy import inspect
 
 from capsule_registry.entities.derived_rows import DERIVED
 from capsule_registry.errors import InvalidDatabaseError, InvalidTextError
-from capsule_registry.models.limits import require_storable_text
+from capsule_registry.models.storable import require_storable_text
 from capsule_registry.schema.tables import (
     capsules,
     events,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from capsule_registry.errors import InvalidTextError
 from capsule_registry.identifiers import CapsuleId
-from capsule_registry.models.limits import require_storable_text
 from capsule_registry.models.new_capsule import CAPABILITIES
 from capsule_registry.models.records import CapsuleState, Grant
+from capsule_registry.models.storable import require_storable_text
 from capsule_registry.permissions.rules import RULES, asking, is_understood
 from capsule_registry.schema.tables import grants
 from capsule_registry.unit_of_work.queries import Query, derived

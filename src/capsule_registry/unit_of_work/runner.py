@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from capsule_registry.database.database import Database
 from capsule_registry.database.driver_errors import UnknownOutcomeError
 from capsule_registry.errors import NamespaceNotFoundError, RegistryUnavailableError
-from capsule_registry.models.limits import MAX_ACTOR, require_storable_text
+from capsule_registry.models.storable import MAX_ACTOR, require_storable_text
 from capsule_registry.unit_of_work import namespaces
 from capsule_registry.unit_of_work.high_water_mark import HighWaterMark, Position
 from capsule_registry.unit_of_work.queries import Scope

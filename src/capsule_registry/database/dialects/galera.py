@@ -21,8 +21,15 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, TextClause
 
+    from capsule_registry.database.dialects.dialect import Fault
+
 #: The error of a node outside the primary component: in a minority, or still joining.
 _NOT_READY: Final = 1047
+#: Errors that only a node of a cluster has. Source: MariaDB error codes.
+FAULTS: Final[dict[int, Fault]] = {
+    _NOT_READY: "lost",  # ER_UNKNOWN_COM_ERROR
+    1180: "lost",  # ER_ERROR_DURING_COMMIT: the outcome on the other nodes is unknown
+}
 #: Makes reads wait for everything that any node had acknowledged before.
 SYNC_WAIT = 1
 #: Errors of a write that conflicts with another node's, certified first.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: SERVER_STATUS_IN_TRANS. Source: MariaDB, "OK_Packet".
 _IN_TRANSACTION: Final = 1
 
-#: Error numbers. Source: MariaDB error codes; 1205 to 1213 are the ones worth a retry.
+#: Error numbers, those of a cluster included. Source: MariaDB error codes.
 _FAULTS: Final[dict[int, Fault]] = {
     1020: "busy",  # ER_CHECKREAD: the row has changed
     1021: "unavailable",  # ER_DISK_FULL
@@ -32,9 +32,9 @@ _FAULTS: Final[dict[int, Fault]] = {
     1040: "unavailable",  # ER_CON_COUNT_ERROR
     1044: "permission",  # ER_DBACCESS_DENIED_ERROR
     1045: "permission",  # ER_ACCESS_DENIED_ERROR
-    1047: "lost",  # ER_UNKNOWN_COM_ERROR: the node left its cluster
     1048: "corrupt",  # ER_BAD_NULL_ERROR
     1049: "unavailable",  # ER_BAD_DB_ERROR
+    1053: "lost",  # ER_SERVER_SHUTDOWN
     1054: "corrupt",  # ER_BAD_FIELD_ERROR
     1062: "corrupt",  # ER_DUP_ENTRY: conflicts are checked beforehand, under the lock
     1064: "unparsed",  # ER_PARSE_ERROR
@@ -42,8 +42,6 @@ _FAULTS: Final[dict[int, Fault]] = {
     1142: "permission",  # ER_TABLEACCESS_DENIED_ERROR
     1143: "permission",  # ER_COLUMNACCESS_DENIED_ERROR
     1146: "corrupt",  # ER_NO_SUCH_TABLE
-    1053: "lost",  # ER_SERVER_SHUTDOWN
-    1180: "lost",  # ER_ERROR_DURING_COMMIT: the outcome on the other nodes is unknown
     1205: "busy",  # ER_LOCK_WAIT_TIMEOUT
     1213: "busy",  # ER_LOCK_DEADLOCK
     1227: "permission",  # ER_SPECIFIC_ACCESS_DENIED_ERROR
@@ -61,6 +59,7 @@ _FAULTS: Final[dict[int, Fault]] = {
     2006: "lost",  # CR_SERVER_GONE_ERROR
     2013: "lost",  # CR_SERVER_LOST
     4025: "corrupt",  # ER_CONSTRAINT_FAILED
+    **galera.FAULTS,
 }
 
 

@@ -1,22 +1,30 @@
-"""SQLite, in a file or in memory."""
+"""
+SQLite, in a file or in memory, connected to with the settings that the guarantees rely on.
+
+Every setting is read back, and a connection without it is refused.
+"""
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Integer, column, literal_column, select, table
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import QueuePool
 
 from capsule_registry.database.dialects.dialect import Detail, Dialect, Fault, Probe, Shell
-from capsule_registry.database.dialects.sqlite_file import log_size
+from capsule_registry.database.dialects.sqlite_file import log_size, named_errors, require_file
 from capsule_registry.database.dialects.sqlite_library import (
     has_wal_reset_race,
     journal_mode,
     sqlite_module,
 )
+from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sqlalchemy import Connection, Insert, Table
@@ -25,6 +33,26 @@ if TYPE_CHECKING:
 
 #: A larger log means that some reader keeps it from being reset.
 _LARGEST_LOG: Final = 256 * 2**20
+
+#: How long a statement waits for another process's lock before it gives up.
+BUSY_TIMEOUT_SECONDS: Final = 30.0
+_FULL: Final = 2
+#: The size to which a checkpoint truncates a larger log.
+_LARGEST_IDLE_LOG: Final = 16 * 2**20
+
+#: `trusted_schema`, `cell_size_check`: recommended for untrusted files by
+#: https://sqlite.org/security.html. `recursive_triggers`: without it REPLACE skips delete triggers.
+#: `fullfsync`: on macOS a plain fsync leaves data in the drive's cache; elsewhere a no-op.
+_SETTINGS: Final = {
+    "foreign_keys": 1,
+    "synchronous": _FULL,
+    "trusted_schema": 0,
+    "cell_size_check": 1,
+    "recursive_triggers": 1,
+    "fullfsync": 1,
+    "checkpoint_fullfsync": 1,
+    "journal_size_limit": _LARGEST_IDLE_LOG,
+}
 
 #: Primary result codes. Source: https://sqlite.org/rescode.html.
 _FAULTS: Final[dict[int, Fault]] = {
@@ -87,6 +115,106 @@ def journal_mode_of(cursor: Any) -> str:  # noqa: ANN401 - the driver's own
     """Return the journal mode of the file that *cursor* reads."""
     [[mode]] = cursor.execute("PRAGMA journal_mode").fetchall()
     return str(mode)
+
+
+def connect_memory() -> Any:  # noqa: ANN401 - the module is chosen at run time
+    """Return a connection to a new, private in-memory database."""
+    connection = sqlite_module.connect(
+        ":memory:", check_same_thread=False, isolation_level=None, timeout=BUSY_TIMEOUT_SECONDS
+    )
+    _apply_settings(connection, "sqlite://")
+    return connection
+
+
+def connect_file(path: Path) -> Any:  # noqa: ANN401 - the module is chosen at run time
+    """
+    Return a connection to the database file at *path*.
+
+    Raises:
+        RegistryUnavailableError: The file does not exist, or a setting did not take effect.
+        InvalidDatabaseError: *path* is not a file, or has several hard links.
+    """
+    connection = _connect(path, "mode=rw")
+    try:
+        _apply_settings(connection, f"sqlite:///{path}")
+        _set_journal_mode(connection, f"sqlite:///{path}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_file_read_only(path: Path) -> Any:  # noqa: ANN401 - the module is chosen at run time
+    """
+    Return a read-only connection to the database file at *path*.
+
+    On a file system mounted read-only the file is opened as immutable; elsewhere other programs may
+    write, and their commits must be seen.
+
+    Raises:
+        InvalidDatabaseError: As `connect_file`; or commits are left in the log beside the file on a
+            read-only file system, where SQLite cannot read them.
+        RegistryUnavailableError: As `connect_file`.
+    """
+    with named_errors(path):
+        frozen = os.statvfs(path.parent).f_flag & os.ST_RDONLY
+        writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+    if frozen and log_size(path):
+        reason = (
+            "its log cannot be read on this file system: copy both elsewhere, and open the copy"
+        )
+        raise InvalidDatabaseError(f"sqlite:///{path}", reason)
+    mode = "mode=ro&immutable=1" if frozen else "mode=rw" if writable else "mode=ro"
+    connection = _connect(path, mode)
+    try:
+        _apply_settings(connection, f"sqlite:///{path}")
+        connection.execute("PRAGMA query_only = 1")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connector(*, read_only: bool) -> Callable[[Path], Any]:
+    """Return the function that connects to a file."""
+    return connect_file_read_only if read_only else connect_file
+
+
+def _connect(path: Path, mode: str) -> Any:  # noqa: ANN401 - the module is chosen at run time
+    require_file(path)
+    return sqlite_module.connect(
+        f"{path.as_uri()}?{mode}",
+        uri=True,
+        check_same_thread=False,
+        isolation_level=None,
+        timeout=BUSY_TIMEOUT_SECONDS,
+    )
+
+
+def _apply_settings(connection: Any, shown: str) -> None:  # noqa: ANN401 - see above
+    for name, value in _SETTINGS.items():
+        connection.execute(f"PRAGMA {name} = {value}")
+        [found] = connection.execute(f"PRAGMA {name}").fetchone()
+        if found != value:
+            reason = f"PRAGMA {name} is {found}, and {value} is needed"
+            raise RegistryUnavailableError(shown, reason)
+
+
+def _set_journal_mode(connection: Any, shown: str) -> None:  # noqa: ANN401 - see above
+    wanted = journal_mode()
+    [found] = connection.execute(f"PRAGMA journal_mode = {wanted}").fetchone()
+    if found != wanted:
+        reason = f"journal mode is {found}, and {wanted} is needed with this SQLite library"
+        raise RegistryUnavailableError(shown, reason)
+
+
+def file_options(path: Path | None, *, read_only: bool) -> dict[str, Any]:
+    """Return the engine options for the file at *path*, or for an in-memory database."""
+    options = {"module": sqlite_module, "poolclass": QueuePool}
+    if path is None:
+        # The database lives as long as its one connection, which threads share in turn.
+        return {**options, "creator": connect_memory, "pool_size": 1, "max_overflow": 0}
+    return {**options, "creator": partial(connector(read_only=read_only), path)}
 
 
 def _insert_if_missing(table: Table) -> Insert:
