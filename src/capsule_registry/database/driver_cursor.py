@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from typing import TYPE_CHECKING, Any, Self
 
 from capsule_registry.database.driver_errors import fault_of, wrap
@@ -22,11 +21,11 @@ class DriverCursor:
     Driver errors are raised as `DBAPIError`, as SQLAlchemy does.
     """
 
-    def __init__(self, conn: Connection) -> None:
+    def __init__(self, conn: Connection, of_driver: Any = None) -> None:  # noqa: ANN401 - the driver's own
         self._conn = conn
         self._dialect = conn.dialect
         self._error = self._dialect.loaded_dbapi.Error
-        self.of_driver: Any = conn.connection.cursor()
+        self.of_driver: Any = conn.connection.cursor() if of_driver is None else of_driver
 
     def execute(self, statement: str, parameters: Any = ()) -> None:  # noqa: ANN401 - what the driver takes
         """Run *statement*."""
@@ -53,9 +52,8 @@ class DriverCursor:
 
     def raw(self) -> Self:
         """Return a cursor that takes statements in the server's format, with `$1` parameters."""
-        raw = copy(self)
-        raw.of_driver = self._dialect.loaded_dbapi.RawCursor(self.of_driver.connection)
-        return raw
+        raw = self._dialect.loaded_dbapi.RawCursor(self.of_driver.connection)
+        return type(self)(self._conn, raw)
 
     def fetchall(self) -> Sequence[Sequence[Any]]:
         """Return all rows of the last statement."""
