@@ -13,7 +13,7 @@ from capsule_registry.database.dialects.types import time_text
 from capsule_registry.schema.tables import leases
 from support.backends import engine_on
 from support.factories import make_manifest
-from support.sightings import ABSENT, HOUR, ONE, THERE, TICK, TTL, TWO, hold, record, seen
+from support.lease_steps import ABSENT, HOUR, ONE, THERE, TICK, TTL, TWO, hold, record, seen
 
 if TYPE_CHECKING:
     from capsule_registry import OpenLease

@@ -23,8 +23,7 @@ from capsule_registry import (
 from capsule_registry.schema.tables import leases
 from support.backends import engine_on
 from support.factories import make_manifest
-from support.processes import Child, at_once
-from support.sightings import (
+from support.lease_steps import (
     ABSENT,
     HOUR,
     MANIFEST,
@@ -38,6 +37,7 @@ from support.sightings import (
     seen,
     wait_until,
 )
+from support.processes import Child, at_once
 from support.statements import watch_statements
 
 if TYPE_CHECKING:

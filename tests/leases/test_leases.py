@@ -17,7 +17,7 @@ from capsule_registry import (
 )
 from conftest import Clock
 from support.factories import make_manifest
-from support.sightings import (
+from support.lease_steps import (
     ABSENT,
     HOUR,
     MANIFEST,

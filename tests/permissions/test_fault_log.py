@@ -88,11 +88,15 @@ def test_it_is_logged_once_for_each_subject_in_a_minute(
 def test_the_log_stays_small(
     registry: CapsuleRegistry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is no UUID at all is a subject by its type, and there are never too many of them."""
-    monkeypatch.setattr(fault_log, "_MAX_SUBJECTS", 2)
+    """What is no UUID at all is a subject by its type; a minute has no more than so many lines."""
+    monkeypatch.setattr(fault_log, "_MAX_LOGGED", 2)
     monkeypatch.setattr(checks, "asked_uuid", a_bug)
     for sender in (object(), object(), "a" * 1_000, 7, 8):
         assert not registry.is_allowed(sender, "kv", "key")  # type: ignore[arg-type]
 
+    assert ["object", "a" * 64] == subjects(caplog)
+
+    monkeypatch.setattr(fault_log, "_INTERVAL_SECONDS", 0.0)
+    assert not registry.is_allowed(7, "kv", "key")  # type: ignore[arg-type]
     assert ["object", "a" * 64, "int"] == subjects(caplog)
     assert 1 == len(fault_log._logged)

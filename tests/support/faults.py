@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from capsule_registry import CapsuleRegistryError, DecisionReason, NamespaceNotFoundError
+from capsule_registry import (
+    CapsuleRegistryError,
+    CapsuleState,
+    DecisionReason,
+    NamespaceNotFoundError,
+)
 from support.standing import LIVE, PAST, WAYS
 
 _REGISTERED: Final = (
@@ -42,9 +47,9 @@ def manifest(old: str, new: str) -> str:
 def state(name: str) -> Fault:
     """Return the fault of a state other than ready, live and in the past."""
     change = image("capsules", '"state":"ready"', f'"state":"{name}"')
-    return Fault(
-        f"state {name}", DecisionReason.NOT_READY, (f"UPDATE capsules SET state = '{name}'", change)
-    )
+    is_known = name in [*CapsuleState]
+    expected = DecisionReason.NOT_READY if is_known else DecisionReason.UNREADABLE
+    return Fault(f"state {name}", expected, (f"UPDATE capsules SET state = '{name}'", change))
 
 
 def owned(name: str, expected: Expected, capsule_id: str) -> Fault:

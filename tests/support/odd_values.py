@@ -21,6 +21,8 @@ def stored(
 
 
 _WRONG_TYPES: Final = {"a number": "1e300", "a blob": "x'00'", "a word": "'never'", "empty": "''"}
+_OTHER_TEXTS: Final = {"a number": "1e300", "a word": "'never'", "empty": "''"}
+_BLOBS: Final = {"a blob": "x'00'", "a blob of it": "x'6b6579'"}
 _WRONG_TIMES: Final = {
     **_WRONG_TYPES,
     "with a blank": "'2999-01-02 03:04:05.678901Z'",
@@ -63,10 +65,10 @@ ONLY_IN_FILES: Final = [
     *stored("namespaces.revision", _WRONG_TYPES, DecisionReason.UNREADABLE, WAYS),
     *stored("namespaces.revision", {"a blob of it": "x'35'"}, DecisionReason.UNREADABLE, WAYS),
     *stored("capsules.registered_revision", _WRONG_TYPES, DecisionReason.UNREADABLE, LIVE),
-    *stored("capsules.state", _WRONG_TYPES, DecisionReason.NOT_READY, LIVE),
-    *stored("capsules.state", {"a blob of it": "x'7265616479'"}, DecisionReason.NOT_READY, LIVE),
-    *stored("grants.value", _WRONG_TYPES, DecisionReason.NOT_GRANTED, LIVE),
-    *stored("grants.value", {"a blob of it": "x'6b6579'"}, DecisionReason.NOT_GRANTED, LIVE),
+    *stored("capsules.state", _WRONG_TYPES, DecisionReason.UNREADABLE, LIVE),
+    *stored("capsules.state", {"a blob of it": "x'7265616479'"}, DecisionReason.UNREADABLE, LIVE),
+    *stored("grants.value", _OTHER_TEXTS, DecisionReason.NOT_GRANTED, LIVE),
+    *stored("grants.value", _BLOBS, DecisionReason.UNREADABLE, LIVE),
     *stored(
         "uuid_mappings.lease_id", _WRONG_TYPES | _RESPELLED_LEASES, DecisionReason.UNREADABLE, LIVE
     ),
@@ -111,13 +113,13 @@ FOR_GOOD: Final = {
     "postgresql": [
         retyped("leases.expires_at", "text", DecisionReason.UNREADABLE, WAYS),
         retyped("namespaces.revision", "text", DecisionReason.UNREADABLE, ("registry",)),
-        retyped("grants.value", "bytea", DecisionReason.NOT_GRANTED),
+        retyped("grants.value", "bytea", DecisionReason.UNREADABLE),
         retyped("uuid_mappings.uuid", "text", DecisionReason.UNREADABLE),
     ],
     "mariadb": [
         retyped("leases.expires_at", "VARCHAR(40)", DecisionReason.UNREADABLE, WAYS),
         retyped("namespaces.revision", "TEXT", DecisionReason.UNREADABLE, ("registry",)),
-        retyped("grants.value", "VARBINARY(512)", DecisionReason.NOT_GRANTED),
+        retyped("grants.value", "VARBINARY(512)", DecisionReason.UNREADABLE),
         retyped("namespaces.last_commit_at", "TEXT", DecisionReason.UNREADABLE),
     ],
 }

@@ -27,7 +27,7 @@ from capsule_registry.models.uplink import (
 )
 from capsule_registry.permissions import checks, grants
 from capsule_registry.permissions.checks import DEADLINE, Decision, DecisionReason
-from capsule_registry.permissions.fault_log import FAULTS
+from capsule_registry.permissions.fault_log import CHECK_FAULTS
 
 if TYPE_CHECKING:
     import builtins
@@ -286,7 +286,7 @@ class Reads(ABC):
             decision = self._decide(uuid, capability, value)
         except InvalidDatabaseError:  # Nobody can be asked.
             raise
-        except FAULTS as fault:
+        except CHECK_FAULTS as fault:  # What is raised on the way to a row, or translated outside.
             decision = checks.denial(fault, uuid)
         if time.monotonic() - began > timeout.total_seconds():
             return Decision(allowed=False, why=DecisionReason.TOO_LATE, revision=decision.revision)

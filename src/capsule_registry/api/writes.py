@@ -160,11 +160,11 @@ class Writes(Reads):
         def work(unit: Unit) -> RegisteredCapsule:
             if lease_id is not None:
                 leases.hold(unit, lease_id)
-            record = registration.replace(unit, new, expected_generation, self._new_uuid)
             if not keep_uuids:
                 session_uuids.retire(unit, new.id, sessions)
-            for uuid in sessions:
-                session_uuids.register(unit, uuid, new.id, lease_id)
+            record = registration.replace(
+                unit, new, self._new_uuid, expected_generation, sessions, lease_id
+            )
             return self._objects.add(unit, record, new.instance)
 
         return self._write(work)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
-from itertools import chain, zip_longest
+from dataclasses import dataclass
+from itertools import chain, starmap, zip_longest
 from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
 
@@ -37,25 +37,27 @@ if TYPE_CHECKING:
     NewUuid = Callable[[], UUID]
 
 
+#: The keys that may exist already, each with the name of its table.
+_KEYS: Final[Sequence[tuple[ColumnElement[str], Column[Any]]]] = (
+    (literal_column("'capsules'", String), tables.capsules.c.id),
+    (literal_column("'manifests'", String), tables.manifests.c.digest),
+    (literal_column("'uplinks'", String), tables.uplinks.c.id),
+    (literal_column("'uuid_mappings'", String), tables.uuid_mappings.c.uuid),
+)
+
+
 def _existing(kind: ColumnElement[str], key: Column[Any]) -> Select[str, str]:
-    name = key.table.name
     return select(kind.label("kind"), cast(key, String(128)).label("key")).where(
         key.table.c.namespace == bindparam("namespace"),
-        key.in_(bindparam(name, expanding=True)),
+        key.in_(bindparam(key.table.name, expanding=True)),
     )
 
 
-_KINDS: Final = ("capsules", "manifests", "uplinks", "uuid_mappings")
 _existing_keys: Final = Query(
     tables.capsules,
     (),
-    union_all(
-        _existing(literal_column("'capsules'", String), tables.capsules.c.id),
-        _existing(literal_column("'manifests'", String), tables.manifests.c.digest),
-        _existing(literal_column("'uplinks'", String), tables.uplinks.c.id),
-        _existing(literal_column("'uuid_mappings'", String), tables.uuid_mappings.c.uuid),
-    ),
-    among=_KINDS,
+    union_all(*starmap(_existing, _KEYS)),
+    among=tuple(key.table.name for _, key in _KEYS),
 )
 
 
@@ -64,10 +66,10 @@ class ExistingKeys:
     """The keys of new capsules that already exist, found in one query, and those taken since."""
 
     #: Ids, reserved ones included.
-    capsules: set[str] = field(default_factory=set)
-    manifests: set[str] = field(default_factory=set)
-    uplinks: set[UUID] = field(default_factory=set)
-    uuid_mappings: set[UUID] = field(default_factory=set)
+    capsules: set[str]
+    manifests: set[str]
+    uplinks: set[UUID]
+    uuid_mappings: set[UUID]
 
     @classmethod
     def find(
@@ -78,28 +80,22 @@ class ExistingKeys:
         uuids: Sequence[UUID] = (),
     ) -> Self:
         """Return which ids and digests of *new* exist, and which of *uplink_ids* and *uuids*."""
-        existing = cls()
-        lists: tuple[Sequence[object], ...] = (
-            [one.id for one in new],
-            [one.digest for one in new],
-            [*uplink_ids],
-            uuids,
+        wanted: dict[str, Sequence[object]] = {
+            "capsules": [one.id for one in new],
+            "manifests": [one.digest for one in new],
+            "uplinks": [*uplink_ids],
+            "uuid_mappings": uuids,
+        }
+        found: dict[str, set[str]] = {kind: set() for kind in wanted}
+        for some in zip_longest(*map(batches, wanted.values()), fillvalue=()):
+            for row in unit.rows(_existing_keys, **dict(zip(wanted, some, strict=True))):
+                found[row["kind"]].add(row["key"])
+        return cls(
+            capsules=found["capsules"],
+            manifests=found["manifests"],
+            uplinks={*map(UUID, found["uplinks"])},
+            uuid_mappings={*map(UUID, found["uuid_mappings"])},
         )
-        for some in zip_longest(*[batches(given) for given in lists], fillvalue=()):
-            for row in unit.rows(_existing_keys, **dict(zip(_KINDS, some, strict=True))):
-                existing._add(row["kind"], row["key"])
-        return existing
-
-    def _add(self, kind: str, key: str) -> None:
-        match kind:
-            case "capsules":
-                self.capsules.add(key)
-            case "manifests":
-                self.manifests.add(key)
-            case "uplinks":
-                self.uplinks.add(UUID(key))
-            case _:
-                self.uuid_mappings.add(UUID(key))
 
     def take_uplinks(self, ids: Iterable[UUID]) -> None:
         """
@@ -197,13 +193,22 @@ def _keep_manifest(unit: Unit, new: NewCapsule, existing: ExistingKeys) -> None:
         existing.manifests.add(new.digest)
 
 
-def replace(
-    unit: Unit, new: NewCapsule, expected_generation: int | None, new_uuid: NewUuid
+def replace(  # noqa: PLR0913, PLR0917 - what `Writes.replace` takes
+    unit: Unit,
+    new: NewCapsule,
+    new_uuid: NewUuid,
+    expected_generation: int | None,
+    uuids: Sequence[UUID] = (),
+    lease_id: UUID | None = None,
 ) -> RegisteredCapsule:
     """
     Replace the capsule registered under the id of *new*, which keeps its place in the order.
 
-    Declared uplinks are those of the new manifest; uplinks filed by hand stay.
+    Declared uplinks are those of the new manifest; uplinks filed by hand stay, and so do session
+    UUIDs, beside which *uuids* are filed.
+
+    Raises:
+        CapsuleNotFoundError, StaleGenerationError: As `Writes.replace`.
     """
     old = capsules.find_row(unit, new.id)
     found = None if old is None else old["generation"]
@@ -213,7 +218,7 @@ def replace(
         raise CapsuleNotFoundError(str(new.id))
     uplinks.withdraw(unit, new.id)
     uplink_ids = [new_uuid() for _ in new.manifest.uplinks]
-    existing = ExistingKeys.find(unit, [new], uplink_ids)
+    existing = ExistingKeys.find(unit, [new], uplink_ids, uuids)
     kept = ["registered_revision", "position"]
     if new.state is None:  # Not given: the state that was set remains.
         kept += ["state", "state_reason"]
@@ -223,6 +228,7 @@ def replace(
     derived_rows.clear(unit, new.id)
     derived_rows.write(unit, new)
     _declare_uplinks(unit, new, uplink_ids, existing)
+    session_uuids.file(unit, uuids, new.id, lease_id, existing.uuid_mappings)
     unit.log(logging.INFO, "Replaced capsule", capsule_id=str(new.id))
     return capsules.record_of(row, new.manifest)
 

@@ -156,7 +156,7 @@ def apply(unit: Unit, desired: Desired, new_uuid: Callable[[], UUID], *, prune: 
 
 def _replace(unit: Unit, new: NewCapsule, new_uuid: Callable[[], UUID]) -> RegisteredCapsule:
     session_uuids.retire(unit, new.id, ())
-    return registration.replace(unit, new, None, new_uuid)
+    return registration.replace(unit, new, new_uuid, None)
 
 
 def _named(path: Path) -> CapsuleId | None:

@@ -19,7 +19,7 @@ from capsule_registry.permissions.checks import (
     denial,
     known_capability,
 )
-from capsule_registry.permissions.fault_log import FAULTS
+from capsule_registry.permissions.fault_log import CHECK_FAULTS
 from capsule_registry.permissions.rules import RULES
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class FastPath:
         began = time.monotonic()
         try:
             remembered = self._remembered(uuid, capability, value)
-        except FAULTS as fault:
+        except CHECK_FAULTS as fault:
             return denial(fault, uuid).allowed
         if remembered is None:
             return self.check(uuid, capability, value, timeout=timeout).allowed

@@ -21,7 +21,7 @@ from capsule_registry.database.dialects.sqlite import (
     count_log_triggers,
     journal_mode_of,
 )
-from capsule_registry.database.dialects.sqlite_file import network_file_system
+from capsule_registry.database.dialects.sqlite_file import named_errors, network_file_system
 from capsule_registry.database.dialects.sqlite_library import sqlite_module
 from capsule_registry.database.dialects.sqlite_wal_index import (
     HEADER,
@@ -201,7 +201,8 @@ class FileLookups(Lookups):
         if self._database.closed:
             raise RegistryClosedError
         self.distrust = None
-        opened = inode(self._file)
+        with named_errors(self._file):
+            opened = inode(self._file)
         connection = connector(read_only=self._database.read_only)(self._file)
         cursor = connection.cursor()
         self._connection = connection
@@ -211,6 +212,9 @@ class FileLookups(Lookups):
             self._index = self._trust(cursor, opened)
         except UntrustedIndexError as error:
             self.distrust = str(error)
+        except BaseException:
+            self._let_go()
+            raise
         return self._scope
 
     def _trust(self, cursor: Any, opened: Inode | None) -> WalIndex:  # noqa: ANN401 - the driver's own

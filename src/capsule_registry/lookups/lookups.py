@@ -162,11 +162,15 @@ class ServerLookups(PooledLookups):
         database = self._database
         try:
             conn = database.connect(database.reader)
-        except (SQLAlchemyError, CapsuleRegistryError):
+            try:
+                conn.detach()
+                return _Kept(conn, self._scope_on(DriverCursor(conn)))
+            except BaseException:
+                conn.close()
+                raise
+        except (SQLAlchemyError, CapsuleRegistryError, database.engine.dialect.loaded_dbapi.Error):
             self._idle.append(None)
             return None  # The pool will raise the reason.
-        conn.detach()
-        return _Kept(conn, self._scope_on(DriverCursor(conn)))
 
     def _give_up(self, kept: _Kept | None) -> None:
         if kept is not None:

@@ -34,6 +34,13 @@ _TOKEN = re.compile(
 )
 
 
+def refuse_size(size: int, path: str | PathLike[str] | None) -> None:
+    """Refuse a text of *size* bytes, or at least so many, if that is too large."""
+    if size > MAX_BYTES:
+        message = f"the manifest is over {MAX_BYTES // 1024} KiB"
+        raise InvalidManifestError(path, "too_large", message)
+
+
 def refuse_traps(text: str, path: str | PathLike[str] | None) -> None:
     """Refuse text that nests too deeply or has too many parts, before a parser runs on it."""
     depth = dots = tokens = line = 0
@@ -62,9 +69,3 @@ def refuse_traps(text: str, path: str | PathLike[str] | None) -> None:
         if tokens > MAX_TOKENS:
             message = f"more than {MAX_TOKENS} keys, values and brackets (line {line + 1})"
             raise InvalidManifestError(path, "too_complex", message)
-
-
-def too_large(path: str | PathLike[str] | None) -> InvalidManifestError:
-    """Return the error of a manifest over `MAX_BYTES`."""
-    message = f"the manifest is over {MAX_BYTES // 1024} KiB"
-    return InvalidManifestError(path, "too_large", message)

@@ -10,7 +10,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any, Final
 
 from capsule_registry.errors import InvalidManifestError
-from capsule_registry.manifest.limits import MAX_BYTES, MAX_DEPTH, refuse_traps, too_large
+from capsule_registry.manifest.limits import MAX_BYTES, MAX_DEPTH, refuse_size, refuse_traps
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -38,8 +38,7 @@ def read_text(path: str | PathLike[str]) -> str:
         if isinstance(error, InvalidManifestError):
             raise
         raise InvalidManifestError(path, "io", str(error)) from error
-    if len(data) > MAX_BYTES:
-        raise too_large(path)
+    refuse_size(len(data), path)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -62,15 +61,13 @@ def parse_document(text: str, path: str | PathLike[str] | None = None) -> dict[s
     Raises:
         InvalidManifestError: Rule `too_large`, `not_utf8`, `toml_syntax` or `too_complex`.
     """
-    if len(text) > MAX_BYTES:
-        raise too_large(path)
+    refuse_size(len(text), path)
     try:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError as error:
         message = f"the text is no valid Unicode (character {error.start})"
         raise InvalidManifestError(path, "not_utf8", message) from error
-    if size > MAX_BYTES:
-        raise too_large(path)
+    refuse_size(size, path)
     text = text.removeprefix("\ufeff")
     refuse_traps(text, path)
     try:

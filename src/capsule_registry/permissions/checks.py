@@ -24,7 +24,7 @@ from capsule_registry.errors import (
 )
 from capsule_registry.identifiers import CapsuleId, to_uuid
 from capsule_registry.models.records import CapsuleState
-from capsule_registry.permissions.fault_log import FAULTS, log_denial
+from capsule_registry.permissions.fault_log import CHECK_FAULTS, log_denial
 from capsule_registry.permissions.rules import RULES, covering, is_understood, plain_text
 from capsule_registry.schema.tables import capsules, grants, namespaces, uuid_mappings
 from capsule_registry.schema.tables import leases as leases_table
@@ -204,7 +204,7 @@ def check(scope: LookupScope, uuid: object, capability: object, value: object) -
         if not rows:
             raise NamespaceNotFoundError(scope.namespace)
         return _decide(scope, rows, known, value)
-    except FAULTS as fault:
+    except CHECK_FAULTS as fault:  # Here, so that it dooms no transaction and costs no connection.
         return denial(fault, uuid)
 
 
@@ -284,6 +284,11 @@ def _standing(rows: Sequence[Row], granted: Iterable[tuple[object, object]]) -> 
         raise HistoryCorruptError("a capsule", "its registered_revision is no number")
     grants: dict[str, list[str]] = {}
     for capability, value in granted:
-        if isinstance(capability, str) and isinstance(value, str):
+        if not isinstance(capability, str | None) or not isinstance(value, str | None):
+            raise HistoryCorruptError("a capsule", "a grant is no text")
+        if capability is not None and value is not None:
             grants.setdefault(capability, []).append(value)
-    return Standing(registered is not None, rows[0]["state"] if rows else None, grants)
+    state = rows[0]["state"] if rows else None
+    if state is not None:
+        CapsuleState(state)  # Raises ValueError.
+    return Standing(registered is not None, state, grants)

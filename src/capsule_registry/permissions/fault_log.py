@@ -11,10 +11,11 @@ from capsule_registry.identifiers import CapsuleId
 from capsule_registry.schema.row_images import UNREADABLE
 
 #: What denies if raised while deciding: unreadable rows, or a bug of ours.
-FAULTS: Final = (*UNREADABLE, AttributeError, IndexError, KeyError)
+CHECK_FAULTS: Final = (*UNREADABLE, AttributeError, IndexError, KeyError)
 #: The time after which the same fault of the same subject is logged again.
 _INTERVAL_SECONDS: Final = 60.0
-_MAX_SUBJECTS: Final = 1_000
+#: At most so many denials are logged in that time, so that one fault of all does not flood the log.
+_MAX_LOGGED: Final = 100
 _LONGEST_NAME: Final = 64
 
 _logger: Final = logging.getLogger("capsule_registry")
@@ -34,7 +35,9 @@ def log_denial(fault: Exception, subject: object) -> None:
     key, now = (type(fault).__name__, _name_of(subject)), time.monotonic()
     if now - _logged.get(key, -_INTERVAL_SECONDS) < _INTERVAL_SECONDS:
         return
-    if len(_logged) >= _MAX_SUBJECTS:
+    if len(_logged) >= _MAX_LOGGED:
+        if now - next(iter(_logged.values())) < _INTERVAL_SECONDS:
+            return
         _logged.clear()
     _logged[key] = now
     fields = {"subject": key[1]}

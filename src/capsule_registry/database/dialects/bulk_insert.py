@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     BulkInsert = Callable[
         [
             Any,
-            Callable[[Table, int], "Insertion"],
+            Callable[[Table, int], "RowInsertion"],
             Sequence[tuple[Table, Sequence[Row]]],
             Statement | None,
         ],
@@ -31,7 +31,7 @@ _MAX_ROWS: Final = 100
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s")
 
 
-class Insertion(Protocol):
+class RowInsertion(Protocol):
     """An INSERT of one row, whose parameter names contain the table and a number."""
 
     sql: str
@@ -48,7 +48,7 @@ class Insertion(Protocol):
 
 def insert_with_one_statement(
     cursor: Any,  # noqa: ANN401 - the driver's own
-    insertion_into: Callable[[Table, int], Insertion],
+    insertion_into: Callable[[Table, int], RowInsertion],
     tables: Sequence[tuple[Table, Sequence[Row]]],
     last: Statement | None,
 ) -> int:
@@ -70,7 +70,7 @@ def insert_with_one_statement(
 
 
 def _parts(
-    insertion_into: Callable[[Table, int], Insertion],
+    insertion_into: Callable[[Table, int], RowInsertion],
     tables: Sequence[tuple[Table, Sequence[Row]]],
 ) -> Sequence[Statement]:
     """Return an INSERT for each row."""
@@ -84,7 +84,7 @@ def _parts(
 
 def _copy(
     cursor: Any,  # noqa: ANN401 - the driver's own
-    insertion_into: Callable[[Table, int], Insertion],
+    insertion_into: Callable[[Table, int], RowInsertion],
     tables: Sequence[tuple[Table, Sequence[Row]]],
 ) -> None:
     for table, rows in tables:

@@ -82,7 +82,11 @@ class WalIndex:
 
     def require_current(self) -> None:
         """Raise `UntrustedIndexError` if the database or its WAL index file was replaced."""
-        if (inode(self.file), inode(_shm(self.file))) != self._files:
+        try:
+            found = (inode(self.file), inode(_shm(self.file)))
+        except OSError as error:
+            raise UntrustedIndexError(str(error)) from error
+        if found != self._files:
             raise UntrustedIndexError("the database was replaced while it was open")
 
 
