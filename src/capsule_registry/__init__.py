@@ -20,6 +20,7 @@ _NAMES_BY_MODULE = {
     "api.replica": "Replica",
     "api.transaction": "Transaction",
     "database.address": "default_file",
+    "database.dialects.dialect": "Finding",
     "database.dialects.sqlite_library": "sqlite_module",
     "entities.sync": "SyncAction SyncPlan SyncStep",
     "errors": """
@@ -54,7 +55,6 @@ _NAMES_BY_MODULE = {
     """,
     "models.uplink": "UplinkCapabilities UplinkDescriptor UplinkSource",
     "operations.admin": "NamespaceStatus RegistryAdmin SchemaStatus",
-    "operations.doctor": "Finding",
     "permissions.checks": "Decision DecisionReason Why",
 }
 _MODULE_BY_NAME = {

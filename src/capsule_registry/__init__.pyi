@@ -10,6 +10,7 @@ from capsule_registry.api.registry import CapsuleRegistry as CapsuleRegistry
 from capsule_registry.api.replica import Replica as Replica
 from capsule_registry.api.transaction import Transaction as Transaction
 from capsule_registry.database.address import default_file as default_file
+from capsule_registry.database.dialects.dialect import Finding as Finding
 from capsule_registry.database.dialects.sqlite_library import sqlite_module as sqlite_module
 from capsule_registry.entities.sync import SyncAction as SyncAction
 from capsule_registry.entities.sync import SyncPlan as SyncPlan
@@ -100,7 +101,6 @@ from capsule_registry.models.uplink import UplinkSource as UplinkSource
 from capsule_registry.operations.admin import NamespaceStatus as NamespaceStatus
 from capsule_registry.operations.admin import RegistryAdmin as RegistryAdmin
 from capsule_registry.operations.admin import SchemaStatus as SchemaStatus
-from capsule_registry.operations.doctor import Finding as Finding
 from capsule_registry.permissions.checks import Decision as Decision
 from capsule_registry.permissions.checks import DecisionReason as DecisionReason
 from capsule_registry.permissions.checks import Why as Why

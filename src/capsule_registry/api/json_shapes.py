@@ -7,12 +7,13 @@ and UUIDs are strings.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from pydantic import BaseModel
 
     from capsule_registry import (
         CapsuleManifest,
@@ -29,13 +30,16 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 
-def by_fields(found: BaseModel) -> Json:
+def by_fields(found: BaseModel | Discrepancy | Finding | SchemaStatus) -> Json:
     """
     Return *found* as an object of its fields.
 
-    For a tool, session UUID, lease, decision, grant, provision, boot order, revision or sync step.
+    For a tool, session UUID, lease, decision, grant, provision, boot order, revision, sync step,
+    discrepancy of a verification, finding about a database or status of its schema.
     """
-    return found.model_dump(mode="json")
+    if isinstance(found, BaseModel):
+        return found.model_dump(mode="json")
+    return asdict(found)
 
 
 def capsule_summary(found: CapsuleSummary | RegisteredCapsule) -> Json:
@@ -63,11 +67,6 @@ def difference(change: str, kind: str, name: str, before: str | None, after: str
     return {"change": change, "kind": kind, "id": name, "before": before, "after": after}
 
 
-def discrepancy(found: Discrepancy) -> Json:
-    """Return one discrepancy that a verification found."""
-    return {"where": found.where, "problem": found.problem}
-
-
 def registration(path: Path, manifest: CapsuleManifest | None, error: str | None) -> Json:
     """Return the outcome of registering one manifest."""
     return {
@@ -76,16 +75,6 @@ def registration(path: Path, manifest: CapsuleManifest | None, error: str | None
         "version": manifest.package.version if manifest else None,
         "error": error,
     }
-
-
-def schema_status(found: SchemaStatus) -> Json:
-    """Return the schema version of a database and of this library."""
-    return {"found": found.found, "library": found.library, "is_usable": found.is_usable}
-
-
-def finding(found: Finding) -> Json:
-    """Return one finding about a database."""
-    return {"name": found.name, "value": found.value, "problem": found.problem}
 
 
 def namespace(found: NamespaceStatus) -> Json:

@@ -192,7 +192,7 @@ def verify(ctx: click.Context, anchor_file: Any, output_format: str) -> None:  #
     target: Target = ctx.obj
     with target.open_history() as registry:
         found = registry.history.verify(_read_anchor(anchor_file), progress=Ticker("revision"))
-    rows = [*map(json_shapes.discrepancy, found.discrepancies)]
+    rows = [*map(json_shapes.by_fields, found.discrepancies)]
     if output_format != "table" or rows:
         print_rows(rows, ("where", "problem"), output_format)
     summary = f"{found.revision_count} revisions, {found.event_count} events"

@@ -44,7 +44,7 @@ def status(ctx: click.Context, output_format: str) -> None:
     target: Target = ctx.obj
     with target.administrate(read_only=True) as admin:
         found = admin.status()
-    row = json_shapes.schema_status(found)
+    row = json_shapes.by_fields(found)
     print_rows([row], tuple(row), output_format)
     if not found.is_usable:
         ctx.exit(UNUSABLE_SCHEMA)
@@ -142,7 +142,7 @@ def doctor(ctx: click.Context, output_format: str) -> None:
     target: Target = ctx.obj
     with target.administrate(read_only=True) as admin:
         findings = admin.findings()
-    rows = [*map(json_shapes.finding, findings)]
+    rows = [*map(json_shapes.by_fields, findings)]
     print_rows(rows, ("name", "value", "problem"), output_format)
     if any(finding.problem for finding in findings):
         ctx.exit(PARTLY_FAILED)

@@ -41,7 +41,8 @@ _is_superseded = exists().where(
     or_(_later.c.revision > events.c.revision, _later.c.position > events.c.position),
 )
 _superfluous = delete(events).where(_old, or_(events.c.new_row.is_(None), _is_superseded))
-_kept = select(events).where(_old).order_by(events.c.revision, events.c.position)
+#: The events up to a revision, in order; after a pruning, those that were kept.
+EVENTS_THROUGH: Final = select(events).where(_old).order_by(events.c.revision, events.c.position)
 _revisions = delete(revisions).where(
     revisions.c.namespace == bindparam("namespace"), revisions.c.revision <= bindparam("through")
 )
@@ -109,7 +110,9 @@ def prune(unit: Unit, anchor: Anchor, through: int) -> int:
     unit.execute(_compact, parameters)
     unit.execute(_superfluous, parameters)
     gone = unit.execute(_revisions, parameters).rowcount
-    kept = [event_line(event) for event in unit.execute(_kept, parameters).mappings().all()]
+    kept = [
+        event_line(event) for event in unit.execute(EVENTS_THROUGH, parameters).mappings().all()
+    ]
     unit.file(
         "history.pruned",
         PRUNED,

@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, select
-
-from capsule_registry.history.pruning import PRUNED
+from capsule_registry.history.pruning import EVENTS_THROUGH, PRUNED
 from capsule_registry.schema.row_images import UNREADABLE
-from capsule_registry.schema.tables import capsules, events, namespaces
+from capsule_registry.schema.tables import capsules, namespaces
 from capsule_registry.unit_of_work.hash_chain import (
     GENESIS_HASH,
     event_line,
@@ -29,11 +27,6 @@ if TYPE_CHECKING:
 
 _NIL: Final = UUID(int=0)
 _DIGEST: Final = re.compile(r'"manifest_digest":"([0-9a-f]{64})"')
-_kept = (
-    select(events)
-    .where(events.c.namespace == bindparam("namespace"), events.c.revision <= bindparam("through"))
-    .order_by(events.c.revision, events.c.position)
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +73,7 @@ class Replay:
         parameters = {"namespace": self.namespace, "through": compacted}
         lines = []
         with self.reading("pruned history"):
-            for event in scope.execute(_kept, parameters).mappings().all():
+            for event in scope.execute(EVENTS_THROUGH, parameters).mappings().all():
                 lines.append(event_line(event))
                 self._apply(event)
         self.revision = compacted

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from capsule_registry.clocks import Clock
 from capsule_registry.database.database import Database
+from capsule_registry.database.dialects.dialect import Finding
 from capsule_registry.errors import (
     InvalidDatabaseError,
     InvalidTextError,
@@ -22,7 +23,7 @@ from capsule_registry.identifiers import to_namespace
 from capsule_registry.lookups.file_lookups import lookups_on
 from capsule_registry.models.storable import require_storable_text
 from capsule_registry.operations.database_roles import grant_statements
-from capsule_registry.operations.doctor import Finding, diagnose
+from capsule_registry.operations.doctor import diagnose
 from capsule_registry.schema.upgrade import backup, upgrade, upgrade_sql
 from capsule_registry.schema.version import SCHEMA_VERSION, find_schema
 from capsule_registry.unit_of_work import namespaces

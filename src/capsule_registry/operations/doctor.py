@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from sqlalchemy import ForeignKeyConstraint, and_, exists, func, select
 
 from capsule_registry._version import __version__
+from capsule_registry.database.dialects.dialect import Finding
 from capsule_registry.schema.tables import metadata
 from capsule_registry.schema.version import SCHEMA_VERSION, find_schema
 from capsule_registry.unit_of_work import namespaces
@@ -22,15 +22,6 @@ if TYPE_CHECKING:
     from capsule_registry.database.database import Database
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A value that was read back, and what is wrong with it, if anything."""
-
-    name: str
-    value: str
-    problem: str | None = None
-
-
 def diagnose(database: Database, conn: Connection) -> Iterator[Finding]:
     """Yield the findings on *database*, read over *conn*, a connection of the pool for writes."""
     yield Finding("database", str(database.address))
@@ -39,8 +30,7 @@ def diagnose(database: Database, conn: Connection) -> Iterator[Finding]:
         value = str(conn.exec_driver_sql(probe.statement).scalar())
         yield Finding(probe.name, value, probe.problem(value))
     yield from _isolation(database, conn)
-    for detail in database.dialect.details(conn, database.address.file):
-        yield Finding(detail.name, detail.value, detail.problem)
+    yield from database.dialect.details(conn, database.address.file)
     yield Finding("pool", database.engine.pool.status())
     yield from _schema(database, conn)
 

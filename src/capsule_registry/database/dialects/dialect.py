@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from capsule_registry.canonical_json import canonical_json
 
@@ -50,8 +50,9 @@ class Probe:
         return self.remedy or f"{' or '.join(sorted(self.wanted))} is needed"
 
 
-class Detail(NamedTuple):
-    """A fact read back from a database, and what is wrong with it, if anything."""
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A value that was read back, and what is wrong with it, if anything."""
 
     name: str
     value: str
@@ -150,4 +151,4 @@ class Dialect:
     #: Check the settings that the guarantees rely on.
     probes: tuple[Probe, ...] = ()
     #: Checks that take more than one statement, given a connection and the file, if any.
-    details: Callable[[Connection, Path | None], Iterator[Detail]] = lambda _, __: iter(())
+    details: Callable[[Connection, Path | None], Iterator[Finding]] = lambda _, __: iter(())

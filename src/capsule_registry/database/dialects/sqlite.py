@@ -14,7 +14,7 @@ from sqlalchemy import Integer, column, literal_column, select, table
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
-from capsule_registry.database.dialects.dialect import Detail, Dialect, Fault, Probe, Shell
+from capsule_registry.database.dialects.dialect import Dialect, Fault, Finding, Probe, Shell
 from capsule_registry.database.dialects.sqlite_file import log_size, named_errors, require_file
 from capsule_registry.database.dialects.sqlite_library import (
     has_wal_reset_race,
@@ -227,28 +227,28 @@ def _shell(url: URL) -> Shell:
     return Shell(("sqlite3", "-readonly", url.database or ":memory:"))
 
 
-def _details(conn: Connection, file: Path | None) -> Iterator[Detail]:
+def _details(conn: Connection, file: Path | None) -> Iterator[Finding]:
     race = has_wal_reset_race(sqlite_module.sqlite_version_info)
-    yield Detail("WAL-reset race", "yes, so no write-ahead log is used" if race else "no")
+    yield Finding("WAL-reset race", "yes, so no write-ahead log is used" if race else "no")
     if file is not None:
         yield from _details_of_file(conn, file)
 
 
-def _details_of_file(conn: Connection, file: Path) -> Iterator[Detail]:
+def _details_of_file(conn: Connection, file: Path) -> Iterator[Finding]:
     found = str(conn.exec_driver_sql("PRAGMA journal_mode").scalar())
     wanted = journal_mode()
-    yield Detail("journal_mode", found, None if found == wanted else f"{wanted} is needed")
+    yield Finding("journal_mode", found, None if found == wanted else f"{wanted} is needed")
     pages = conn.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar()
-    yield Detail("checkpoint every", f"{pages} pages")
+    yield Finding("checkpoint every", f"{pages} pages")
     size = log_size(file)
     held = "a reader that never ends keeps the log from being used again"
-    yield Detail("log size", f"{size} bytes", held if size > _LARGEST_LOG else None)
+    yield Finding("log size", f"{size} bytes", held if size > _LARGEST_LOG else None)
     mode = file.stat().st_mode & 0o777
     open_to_others = "others can open the file" if mode & 0o077 else None
-    yield Detail("file mode", f"{mode:04o}", open_to_others)
+    yield Finding("file mode", f"{mode:04o}", open_to_others)
     mode = file.parent.stat().st_mode & 0o7777
     replaceable = "others can replace the file" if mode & 0o022 and not mode & 0o1000 else None
-    yield Detail("directory mode", f"{mode:04o}", replaceable)
+    yield Finding("directory mode", f"{mode:04o}", replaceable)
 
 
 SQLITE: Final = Dialect(
