@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from capsule_registry import CapsuleRegistry, sqlite_module
+from capsule_registry import CapsuleRegistry, PermissionDeniedError, sqlite_module
 from capsule_registry.database.database import Database
+from capsule_registry.database.dialects import sqlite_wal_index
 from capsule_registry.identifiers import known_id
+from capsule_registry.lookups import file_lookups
 from capsule_registry.lookups.file_lookups import FileLookups
 from capsule_registry.lookups.memory import keep
 from support.factories import make_manifest
@@ -55,6 +58,34 @@ def test_a_connection_stays_open(
     writer.do("point beta")
 
     assert told == registry.find_by_uuid(SESSION)
+
+
+def refuse_to_look(*_: object) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def test_an_index_that_cannot_be_looked_at_is_not_trusted(
+    registry: CapsuleRegistry, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From then on each lookup asks the file, and `way` says why."""
+    monkeypatch.setattr(sqlite_wal_index, "inode", refuse_to_look)
+    for owner in ("beta", "alpha"):
+        writer.do(f"point {owner}")
+        assert owner == registry.find_by_uuid(SESSION)
+
+    assert "Permission denied" in lookups_of(registry).way
+
+
+def test_a_file_that_cannot_be_looked_at_is_a_typed_error(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the operating system refuses on the way to the first lookup names the file."""
+    with CapsuleRegistry.open(url) as registry:
+        monkeypatch.setattr(file_lookups, "inode", refuse_to_look)
+        with pytest.raises(PermissionDeniedError, match="registry"):
+            registry.find_by_uuid(SESSION)
+        monkeypatch.undo()
+        assert registry.find_by_uuid(SESSION) is None
 
 
 def locks_on(file: Path) -> int:

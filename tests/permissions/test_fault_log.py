@@ -85,6 +85,20 @@ def test_it_is_logged_once_for_each_subject_in_a_minute(
     assert [str(SESSION), str(OTHER), str(OTHER)] == subjects(caplog)
 
 
+@pytest.mark.usefixtures("sqlite")
+def test_what_nobody_could_have_written_is_logged(
+    registry: CapsuleRegistry,
+    backend: Backend,
+    url: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A grant that is no text is a fault, not a mere denial."""
+    backend.tamper(url, "UPDATE grants SET value = x'6b6579'")
+
+    assert "unreadable" == registry.check(SESSION, "kv", "key").why
+    assert [str(SESSION)] == subjects(caplog)
+
+
 def test_the_log_stays_small(
     registry: CapsuleRegistry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -233,6 +233,23 @@ def test_uuids_of_a_registration_are_one_statement(
     assert expected == len(statements), statements
 
 
+def test_uuids_of_a_replacement_are_one_statement(registry: CapsuleRegistry) -> None:
+    """A replacement takes as many statements with three UUIDs as with one."""
+    counts = []
+    registry.register(make_manifest(uplink=[TELEGRAM]))
+    registry.replace(make_manifest(uplink=[TELEGRAM]), uuids=[uuid4()])
+    statements: list[str] = []
+    watch_statements(
+        registry._database.engine, lambda _, statement, __: statements.append(statement)
+    )
+    for count in (1, 3):
+        registry.replace(make_manifest(uplink=[TELEGRAM]), uuids=[uuid4() for _ in range(count)])
+        counts.append(len(statements))
+        statements.clear()
+
+    assert counts[0] == counts[1] > 0
+
+
 def test_the_summaries_of_a_state_are_found_by_its_index_and_validate_no_manifest(
     registry: CapsuleRegistry,
 ) -> None:
