@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -12,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from capsule_registry.clocks import Clock
 from capsule_registry.database.database import Database
 from capsule_registry.database.dialects.dialect import Finding
+from capsule_registry.database.dialects.sqlite import copy_database
 from capsule_registry.errors import (
     InvalidDatabaseError,
     InvalidTextError,
@@ -24,7 +26,7 @@ from capsule_registry.lookups.file_lookups import lookups_on
 from capsule_registry.models.storable import require_storable_text
 from capsule_registry.operations.database_roles import grant_statements
 from capsule_registry.operations.doctor import diagnose
-from capsule_registry.schema.upgrade import backup, upgrade, upgrade_sql
+from capsule_registry.schema.upgrade import upgrade, upgrade_sql
 from capsule_registry.schema.version import SCHEMA_VERSION, find_schema
 from capsule_registry.unit_of_work import namespaces
 from capsule_registry.unit_of_work.runner import default_actor, require_recordable
@@ -124,7 +126,7 @@ class RegistryAdmin:
         if tool := self._database.dialect.backup_tool:
             reason = f"use the server's own tool ({tool})"
             raise InvalidDatabaseError(str(self._database.address), reason)
-        backup(self._database, Path(target))
+        self._database.read(partial(copy_database, target=Path(target)))
 
     def namespaces(self) -> list[NamespaceStatus]:
         """Return the namespaces, sorted by name."""

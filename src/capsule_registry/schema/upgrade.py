@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from threading import Lock
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import inspect
 
 from capsule_registry.database.dialects.dialect import LOCK_TIMEOUT_SECONDS
-from capsule_registry.database.dialects.sqlite_library import sqlite_module
+from capsule_registry.database.dialects.sqlite import copy_database
 from capsule_registry.database.retries import RETRY_SECONDS, Backoff
 from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableError
 from capsule_registry.schema.tables import metadata
@@ -159,28 +159,6 @@ def upgrade_sql(database: Database) -> None:
         _run_alembic("upgrade", SCHEMA_VERSION, dialect_name=database.engine.dialect.name, sql=True)
 
 
-def backup(database: Database, target: Path) -> None:
-    """
-    Copy a SQLite database to *target*, consistent despite concurrent writes, for its owner only.
-
-    Raises:
-        FileExistsError: *target* exists.
-    """
-    os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
-    copy = sqlite_module.connect(target)
-    try:
-        database.read(lambda conn: _source(conn).backup(copy))
-    except BaseException:
-        target.unlink()
-        raise
-    finally:
-        copy.close()
-
-
-def _source(conn: Connection) -> Any:  # noqa: ANN401 - the module is chosen at run time
-    return conn.connection.driver_connection
-
-
 def _copy_before_upgrade(database: Database, conn: Connection) -> Path | None:
     """Copy the file beside itself if it has tables; *conn* must exclude other writers."""
     file = database.address.file
@@ -189,7 +167,7 @@ def _copy_before_upgrade(database: Database, conn: Connection) -> Path | None:
     name = f"{file.name}.before-{SCHEMA_VERSION}"
     numbered = (file.with_name(f"{name}.{number}") for number in count(1))
     copy = next(path for path in chain([file.with_name(name)], numbered) if not path.exists())
-    backup(database, copy)
+    database.read(partial(copy_database, target=copy))
     return copy
 
 

@@ -180,6 +180,24 @@ def connector(*, read_only: bool) -> Callable[[Path], Any]:
     return connect_file_read_only if read_only else connect_file
 
 
+def copy_database(conn: Connection, target: Path) -> None:
+    """
+    Copy the database of *conn* to *target*, consistent despite concurrent writes, for its owner.
+
+    Raises:
+        FileExistsError: *target* exists.
+    """
+    os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+    copy = sqlite_module.connect(target)
+    try:
+        conn.connection.driver_connection.backup(copy)  # type: ignore[union-attr]
+    except BaseException:
+        target.unlink()
+        raise
+    finally:
+        copy.close()
+
+
 def _connect(path: Path, mode: str) -> Any:  # noqa: ANN401 - the module is chosen at run time
     require_file(path)
     return sqlite_module.connect(
