@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from capsule_registry import CapsuleRegistry
-from support.commands import invoke, run
+from support.commands import invoke, progress, run
 from support.exports import body, furnish, listing
 from support.factories import make_manifest, make_text
 
@@ -157,16 +156,6 @@ def test_output_that_cannot_be_written_is_no_traceback(sqlite: SqliteBackend, en
     assert b"Traceback" not in done.stderr
 
 
-PATIENT = """
-import sys
-from capsule_registry.cli import output
-from capsule_registry.cli.main import main
-output.PATIENCE_SECONDS = 0.0
-sys.argv = ["capsule-registry", *sys.argv[1:]]
-main()
-"""
-
-
 @pytest.mark.stress
 @pytest.mark.parametrize("on_terminal", [True, False])
 @pytest.mark.parametrize("command", ["export", "import"])
@@ -179,18 +168,8 @@ def test_progress_is_shown_on_a_terminal_alone(
         registry.register_many(make_manifest(f"c{number}") for number in range(30))
         file.write_text("".join(f"{line}\n" for line in registry.export_lines()))
         registry.drain()
-    parent, child = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", PATIENT, "--database", url, command, str(file)],
-        stdout=subprocess.DEVNULL,
-        stderr=child if on_terminal else subprocess.PIPE,
-    )
-    _, piped = process.communicate(timeout=60)
-    os.close(child)
-    drawn = os.read(parent, 100_000) if on_terminal else piped
-    os.close(parent)
+    drawn = progress(url, command, file, on_terminal=on_terminal)
 
-    assert 0 == process.returncode
     assert on_terminal == (b"line 2" in drawn)
 
 

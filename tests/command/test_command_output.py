@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from capsule_registry import CapsuleManifest, CapsuleRegistry
-from support.commands import EVIL, run, run_json, write_capsule
+from support.commands import EVIL, progress, run, run_json, write_capsule
 from support.factories import CLI, TELEGRAM, make_manifest, make_text
 
 if TYPE_CHECKING:
@@ -116,16 +116,6 @@ def test_a_table_on_a_terminal_fits_its_width(registry: CapsuleRegistry, url: st
     assert max(len(line) for line in output.splitlines()) <= 40
 
 
-PATIENT = """
-import sys
-from capsule_registry.cli import registering
-from capsule_registry.cli.main import main
-registering.PATIENCE_SECONDS = 0.0
-sys.argv = ["capsule-registry", *sys.argv[1:]]
-main()
-"""
-
-
 @pytest.mark.stress
 @pytest.mark.parametrize("on_terminal", [True, False])
 def test_progress_is_shown_on_a_terminal_alone(
@@ -134,19 +124,8 @@ def test_progress_is_shown_on_a_terminal_alone(
     """A slow `register` draws a progress bar, but never into a file or a pipe."""
     for number in range(30):
         write_capsule(tmp_path, f"c{number}")
-    parent, child = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", PATIENT, "--database", sqlite.new_url(), "register", str(tmp_path)],
-        stdout=subprocess.DEVNULL,
-        stderr=child if on_terminal else subprocess.PIPE,
-        env={**os.environ, "TERM": "xterm"},
-    )
-    _, piped = process.communicate(timeout=60)
-    os.close(child)
-    drawn = os.read(parent, 100_000) if on_terminal else piped
-    os.close(parent)
+    drawn = progress(sqlite.new_url(), "register", tmp_path, on_terminal=on_terminal)
 
-    assert 0 == process.returncode
     assert on_terminal == (b"registering" in drawn)
 
 
