@@ -10,6 +10,7 @@ import pytest
 
 from capsule_registry import (
     CapsuleRegistry,
+    CapsuleRegistryError,
     HistoryCorruptError,
     InvalidDatabaseError,
     NamespaceNotFoundError,
@@ -396,3 +397,18 @@ def test_a_row_that_cannot_be_read_is_an_error_of_ours_in_a_transaction_too(
     with pytest.raises(HistoryCorruptError, match="UTF-8"), registry.transaction() as transaction:
         transaction.values()
     assert registry.get("alpha") is not None
+
+
+def test_a_queue_that_cannot_be_made_is_a_typed_error(url: str) -> None:
+    """What stands where the files of the write queue belong is named."""
+    with CapsuleRegistry.open(url) as registry:
+        registry.list()
+    file = Path(url.removeprefix("sqlite:///"))
+    for end in ("-next", "-turn"):
+        queue = file.with_name(f"{file.name}{end}")
+        queue.unlink(missing_ok=True)
+        queue.mkdir()
+        with CapsuleRegistry.open(url) as registry, pytest.raises(CapsuleRegistryError) as caught:
+            registry.register(make_manifest())
+        assert queue.name in str(caught.value)
+        queue.rmdir()

@@ -188,3 +188,12 @@ def test_no_manifest_of_the_corpus_is_committed() -> None:
         pytest.skip("this is no git checkout")
 
     assert all(line.startswith("examples/") for line in listed.stdout.splitlines())
+
+
+def test_helpers_of_tests_and_stress_have_names_of_their_own() -> None:
+    """Both folders are one package, `support`, in which a second module of a name is not found."""
+    names = [
+        path.name for top in ("tests", "stress") for path in CHECKOUT.glob(f"{top}/support/*.py")
+    ]
+
+    assert sorted(set(names)) == sorted(names)

@@ -399,6 +399,31 @@ def test_an_updated_copy_is_checked_when_it_is_registered(registry: CapsuleRegis
         registry.register(CapsuleManifest.model_construct(package=None))  # type: ignore[arg-type]
 
 
+def test_a_manifest_changed_after_it_was_parsed_is_stored_as_it_is(
+    registry: CapsuleRegistry,
+) -> None:
+    """Its stored text is that of the values registered, not the text it was parsed from."""
+    manifest = CapsuleManifest.parse(make_text("alpha", "[unknown]\nkey = 1"))
+    (manifest.model_extra or {})["unknown"]["key"] = 2
+    registry.register(manifest)
+    found = registry.get("alpha")
+
+    assert found is not None
+    assert {"key": 2} == (found.manifest.model_extra or {})["unknown"]
+    assert {"key": 2} == json.loads(found.manifest_text)["unknown"]
+    assert registry.history.verify().ok
+
+
+def test_uuids_are_filed_in_the_order_given(registry: CapsuleRegistry) -> None:
+    """New ones, one filed elsewhere and a repeated one keep the order of the call."""
+    uuids = [uuid4() for _ in range(5)]
+    registry.register_uuid(uuids[2], "elsewhere")
+    registry.register(make_manifest("alpha"), uuids=[*uuids, uuids[0]])
+
+    assert uuids == [one.uuid for one in registry.uuids("alpha")]
+    assert [] == registry.uuids("elsewhere")
+
+
 def test_a_broken_row_is_reported_as_corrupt(sqlite: SqliteBackend) -> None:
     """A row broken by raw SQL is an error that says so, and never an answer."""
     with CapsuleRegistry.open(url := sqlite.new_url()) as registry:
