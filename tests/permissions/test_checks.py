@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from capsule_registry import CapsuleManifest
     from conftest import Clock
+    from support.backends import Backend
 
 pytestmark = pytest.mark.files_alone
 
@@ -97,6 +98,30 @@ def test_what_a_grant_covers_is_allowed(
     assert granted(grant, 2) == registry.check(str(SESSION).upper(), *question)
     assert True is registry.is_allowed(SESSION, *question)
     assert granted(grant, 2) == registry.at(revision=2).check(SESSION, *question)
+
+
+def test_the_past_of_one_capsule_is_not_anothers(backend: Backend) -> None:
+    """Neither another capsule's grants and state nor another namespace's revision counts."""
+    url = backend.new_url()
+    with (
+        CapsuleRegistry.open(url, namespace="another") as another,
+        CapsuleRegistry.open(url) as registry,
+    ):
+        for name in ("before", "alpha", "behind"):
+            granted_to = {} if name == "alpha" else {"kv": ["key"]}
+            registry.register(make_manifest(name, capabilities=granted_to))
+        registry.register_uuid(SESSION, "alpha")
+        another.register(make_manifest("alpha", capabilities={"kv": ["key"]}), uuids=[SESSION])
+        now = registry.history.revision
+        past = registry.at(revision=now)
+
+        assert denied(DecisionReason.NOT_GRANTED, now, "alpha") == past.check(*QUESTION)
+        registry.register_uuid(SESSION, "behind")
+        for name in ("before", "alpha"):
+            registry.set_state(name, "failed")
+        now = registry.history.revision
+        decision = registry.at(revision=now).check(*QUESTION)
+        assert (True, "behind", now) == (decision.allowed, decision.capsule_id, decision.revision)
 
 
 #: Each change, one minute apart, and the decision from then on.

@@ -95,9 +95,9 @@ def _standing_in_parts(
     scope: LookupScope, *, uuid: UUID | None, capability: str | None
 ) -> list[Row]:
     """Return what `_standing_of` finds, by one query per table that it joins."""
-    nobody = dict.fromkeys(("capsule_id", "lease_id", "registered_revision", "state", "value"))
+    nobody = dict.fromkeys(("capsule_id", "registered_revision", "state", "value"))
     head = {**nobody, **scope.rows(_revision)[0]}
-    filed = None if uuid is None else scope.row(session_uuids.BY_UUID, uuid=uuid)
+    filed = scope.row(session_uuids.BY_UUID, uuid=uuid)
     if filed is None:
         return [head]
     capsule = scope.row(_capsule, id=filed["capsule_id"]) or {}
@@ -178,7 +178,10 @@ class Standing:
     is_registered: bool
     state: str | None
     #: The entries of its manifest, in order, by capability.
-    grants: Mapping[str, Sequence[str]]
+    grants: Mapping[object, Sequence[str]]
+
+
+_UNREGISTERED: Final = Standing(is_registered=False, state=None, grants={})
 
 
 class Verdict(NamedTuple):
@@ -222,7 +225,9 @@ def standing(scope: LookupScope, capsule_id: str) -> Standing:
         HistoryCorruptError: A row is not as the registry writes it.
     """
     rows = scope.rows(_OF_CAPSULE, id=capsule_id)
-    return _standing(rows, ((row["capability"], row["value"]) for row in rows))
+    if not rows:
+        return _UNREGISTERED
+    return _standing(rows[0], ((row["capability"], row["value"]) for row in rows))
 
 
 def decide(standing: Standing, capability: str | None, value: object) -> Verdict:
@@ -271,24 +276,24 @@ def _decide(
     row, revision = rows[0], rows[0]["revision"]
     if not isinstance(revision, int):
         raise HistoryCorruptError(f"namespace {scope.namespace}", "its revision is no number")
-    standing = _standing(rows, ((capability, row["value"]) for row in rows))
+    standing = _standing(row, ((capability, row["value"]) for row in rows))
     if row["capsule_id"] is None or not leases.is_live_mapping(scope, row):
         return decision(revision, None, UNKNOWN)
     capsule_id = CapsuleId(row["capsule_id"])
     return decision(revision, capsule_id, decide(standing, capability, value))
 
 
-def _standing(rows: Sequence[Row], granted: Iterable[tuple[object, object]]) -> Standing:
-    registered = rows[0]["registered_revision"] if rows else None
+def _standing(row: Row, granted: Iterable[tuple[object, object]]) -> Standing:
+    registered, state = row["registered_revision"], row["state"]
     if not isinstance(registered, int | None):
         raise HistoryCorruptError("a capsule", "its registered_revision is no number")
-    grants: dict[str, list[str]] = {}
-    for capability, value in granted:
-        if not isinstance(capability, str | None) or not isinstance(value, str | None):
-            raise HistoryCorruptError("a capsule", "a grant is no text")
-        if capability is not None and value is not None:
-            grants.setdefault(capability, []).append(value)
-    state = rows[0]["state"] if rows else None
     if state is not None:
         CapsuleState(state)  # Raises ValueError.
+    grants: dict[object, list[str]] = {}
+    for capability, value in granted:
+        if value is None:  # There is none.
+            continue
+        if not isinstance(value, str):
+            raise HistoryCorruptError("a capsule", "a grant is no text")
+        grants.setdefault(capability, []).append(value)
     return Standing(registered is not None, state, grants)
