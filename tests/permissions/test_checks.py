@@ -124,6 +124,17 @@ def test_the_past_of_one_capsule_is_not_anothers(backend: Backend) -> None:
         assert (True, "behind", now) == (decision.allowed, decision.capsule_id, decision.revision)
 
 
+def test_what_is_no_uuid_is_nobody_in_the_past(
+    registry: CapsuleRegistry, backend: Backend, url: str
+) -> None:
+    """Not even a row whose UUID somebody removed from the history."""
+    registry.register(may("kv", "key"), uuids=[SESSION])
+    backend.tamper(url, f"UPDATE events SET new_row = REPLACE(new_row, '\"{SESSION}\"', 'null')")
+
+    decision = registry.at(revision=2).check("no UUID", "kv", "key")
+    assert denied(DecisionReason.UNKNOWN_UUID, 2) == decision
+
+
 #: Each change, one minute apart, and the decision from then on.
 STEPS: list[tuple[Callable[[CapsuleRegistry], object], DecisionReason]] = [
     (lambda r: r.register(may("net", "key")), DecisionReason.UNKNOWN_UUID),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
 
+from capsule_registry.lookups import memory
 from capsule_registry.permissions import checks, fault_log, rules
 from support.factories import make_manifest
 
@@ -97,6 +98,38 @@ def test_what_nobody_could_have_written_is_logged(
 
     assert "unreadable" == registry.check(SESSION, "kv", "key").why
     assert [str(SESSION)] == subjects(caplog)
+
+
+class Asking(logging.Handler):
+    """A log handler that asks the registry, as one that names the sender might."""
+
+    def __init__(self, registry: CapsuleRegistry) -> None:
+        super().__init__()
+        self.registry = registry
+        self.answers: list[object] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.answers.append(self.registry.find_by_uuid(OTHER))
+
+
+def test_a_log_handler_may_ask_the_registry(
+    registry: CapsuleRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A denial is logged once no lock and no connection is held, however it was decided."""
+    lookups: Any = registry._lookups
+    if hasattr(lookups, "_index"):
+        lookups._index = None  # So that the whole check is one statement, under the lock.
+        lookups.entries = memory.NOTHING
+    monkeypatch.setattr(checks, "_decide", a_bug)
+    handler = Asking(registry)
+    logger = logging.getLogger("capsule_registry")
+    logger.addHandler(handler)
+    try:
+        assert not registry.is_allowed(SESSION, "kv", "key")
+    finally:
+        logger.removeHandler(handler)
+
+    assert ["alpha"] == handler.answers
 
 
 def test_the_log_stays_small(

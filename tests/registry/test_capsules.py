@@ -30,6 +30,7 @@ from capsule_registry import (
     Tool,
     UplinkAlreadyRegisteredError,
 )
+from capsule_registry.unit_of_work.runner import UnitRunner
 from support.factories import CLI, TELEGRAM, OriginalCapsule, make_manifest, make_text, make_uplink
 
 if TYPE_CHECKING:
@@ -201,6 +202,37 @@ def test_an_older_record_does_not_cost_the_newer_its_instance(
 
     assert found is not None
     assert newer is found.instance
+
+
+@pytest.mark.parametrize("later", ["replace", "unregister"])
+def test_an_object_survives_a_slower_thread_that_was_before_it(
+    registry: CapsuleRegistry, monkeypatch: pytest.MonkeyPatch, later: str
+) -> None:
+    """What follows a commit may run late: it drops older objects, and brings none back."""
+    committed, go_on = threading.Event(), threading.Event()
+    settle = UnitRunner._committed
+
+    def settle_late(runner: UnitRunner, *written: Any) -> None:
+        if threading.current_thread().name == "slow":
+            committed.set()
+            assert go_on.wait(30)
+        settle(runner, *written)
+
+    monkeypatch.setattr(UnitRunner, "_committed", settle_late)
+    first, second = OriginalCapsule("alpha"), OriginalCapsule("alpha")
+    slow = threading.Thread(target=registry.register, args=(first,), name="slow")
+    slow.start()
+    assert committed.wait(30)
+    if later == "replace":
+        registry.replace(second)
+    else:
+        registry.unregister("alpha")
+    go_on.set()
+    slow.join()
+
+    found = registry.set_state("alpha", "failed") if later == "replace" else None
+    assert (second if later == "replace" else None) is (found and found.instance)
+    assert (1 if later == "replace" else 0) == sum(map(len, registry._objects._objects.values()))
 
 
 def test_a_record_of_what_was_rolled_back_has_no_instance(registry: CapsuleRegistry) -> None:

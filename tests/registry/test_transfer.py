@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Clock
+    from support.backends import SqliteBackend
 
 pytestmark = pytest.mark.files_alone
 
@@ -202,3 +203,18 @@ def test_an_export_that_is_given_up_keeps_no_connection(registry: CapsuleRegistr
     lines.close()  # type: ignore[attr-defined]  # It is a generator.
 
     assert 0 == registry._database.reader.pool.checkedout()  # type: ignore[attr-defined]
+
+
+def test_a_uuid_that_moves_and_a_new_one_meet_under_one_id(
+    registry: CapsuleRegistry, sqlite: SqliteBackend
+) -> None:
+    """The move of the last UUID of a reserved id does not take the reservation from a new one."""
+    mine, other = UUID(int=1), UUID(int=2)
+    with CapsuleRegistry.open(sqlite.new_url()) as source:
+        source.register_uuid(mine, "elsewhere")
+        source.register_uuid(other, "reserved")
+        lines = [*source.export_lines()]
+    registry.register_uuid(mine, "reserved")
+    registry.import_lines(lines)
+
+    assert ["elsewhere", "reserved"] == [registry.find_by_uuid(one) for one in (mine, other)]

@@ -50,6 +50,12 @@ _NO_TEXT: Final = {"no UTF-8": "CAST(x'6b6579ff' AS TEXT)"}
 
 #: Values that a file accepts, since its columns have no types.
 ONLY_IN_FILES: Final = [
+    Fault(
+        "capsule gone alone",
+        DecisionReason.NOT_REGISTERED,
+        ("DELETE FROM capsules WHERE id = 'alpha'",),
+        LIVE,
+    ),
     *stored("leases.expires_at", _WRONG_TIMES, DecisionReason.UNREADABLE, WAYS),
     *stored("namespaces.last_commit_at", _WRONG_TIMES, DecisionReason.UNREADABLE, LIVE),
     *stored(

@@ -62,8 +62,7 @@ class History:
         """
         Return the first *limit* revisions, in order and complete, that meet all conditions.
 
-        For the next page, set *after* to the last one's `revision`. A history that was pruned
-        begins after the pruned part.
+        For the next page, set *after* to the last `revision`. A pruned history begins after that.
 
         Args:
             after: Only revisions greater than this.
@@ -79,8 +78,12 @@ class History:
             RevisionCompactedError: The history after *after* was pruned.
             ValueError: *limit* is less than one, or a time has no zone.
         """
-        if limit < 1 or any(time is not None and time.tzinfo is None for time in (since, until)):
-            raise ValueError("limit must be at least 1, and times need a zone")
+        if (
+            not isinstance(limit, int)
+            or limit < 1
+            or any(time is not None and time.tzinfo is None for time in (since, until))
+        ):
+            raise ValueError("limit must be an integer, at least 1, and times need a zone")
         for name, text in (("action", action), ("actor", actor)):
             require_storable_text(name, text)
         wanted = None if capsule_id is None else CapsuleId(capsule_id)

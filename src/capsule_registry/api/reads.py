@@ -283,11 +283,12 @@ class Reads(ABC):
         """
         began = time.monotonic()
         try:
-            decision = self._decide(uuid, capability, value)
+            found = self._decide(uuid, capability, value)
         except InvalidDatabaseError:  # Nobody can be asked.
             raise
-        except CHECK_FAULTS as fault:  # What is raised on the way to a row, or translated outside.
-            decision = checks.denial(fault, uuid)
+        except CHECK_FAULTS as fault:  # On the way to the rows, or translated on the way back.
+            found = fault
+        decision = found if isinstance(found, Decision) else checks.denial(found, uuid)
         if time.monotonic() - began > timeout.total_seconds():
             return Decision(allowed=False, why=DecisionReason.TOO_LATE, revision=decision.revision)
         return decision
@@ -303,8 +304,8 @@ class Reads(ABC):
         """Return whether the sender of a message may do something; raises as `check` does."""
         return self.check(uuid, capability, value, timeout=timeout).allowed
 
-    def _decide(self, uuid: object, capability: object, value: object) -> Decision:
-        """Return the decision, however late."""
+    def _decide(self, uuid: object, capability: object, value: object) -> Decision | Exception:
+        """Return the decision, however late, or the fault that denies."""
         return self._read(checks.check, uuid, capability, value)
 
     def grants(
@@ -387,7 +388,7 @@ RegistryReader = Reads
 def _page(
     state: CapsuleState | str | None, after: str | None, limit: int | None
 ) -> tuple[CapsuleState | None, CapsuleId | None, int | None]:
-    if limit is not None and limit < 1:
+    if limit is not None and (not isinstance(limit, int) or limit < 1):
         raise ValueError("limit must be at least 1")
     return None if state is None else to_state(state), _optional_id(after), limit
 

@@ -185,7 +185,12 @@ class Writes(Reads):
         """
         require_storable_text("state reason", reason)
         wanted, new = CapsuleId(capsule_id), to_state(state)
-        return self._attached(self._write(registration.set_state, wanted, new, reason))
+        return self._write(self._set_state, wanted, new, reason)
+
+    def _set_state(
+        self, unit: Unit, capsule_id: CapsuleId, state: CapsuleState, reason: str | None
+    ) -> RegisteredCapsule:
+        return self._objects.attach(registration.set_state(unit, capsule_id, state, reason), unit)
 
     def unregister(self, capsule_id: str) -> RegisteredCapsule:
         """

@@ -201,10 +201,14 @@ def restore(unit: Unit, filed: Sequence[tuple[UUID, CapsuleId]]) -> None:
     wanted = [uuid for uuid, _ in filed]
     there = {row["uuid"] for some in batches(wanted) for row in unit.rows(_among, uuid=some)}
     reserve(unit, [capsule_id for _, capsule_id in filed])
+    has_moved = False
     for uuid, capsule_id in filed:
         if uuid in there:
             register(unit, uuid, capsule_id)
+            has_moved = True
         else:
+            if has_moved:  # That may have released the reservation.
+                reserve(unit, [capsule_id])
             _insert(unit, [uuid], capsule_id, None)
             there.add(uuid)
 

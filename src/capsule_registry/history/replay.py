@@ -65,7 +65,7 @@ class Replay:
         """Report a discrepancy if the body fails to read what is stored: it may be anything."""
         try:
             yield
-        except UNREADABLE as error:
+        except (*UNREADABLE, AttributeError, KeyError) as error:
             self.report(where, f"cannot be read: {error!r}")
 
     def begin_after(self, scope: Scope, compacted: int) -> None:
@@ -119,12 +119,12 @@ class Replay:
         """Check the events that a pruning kept against the history's record of it."""
         image = self.state.pop((PRUNED, self.namespace), None)
         with self.reading("record of the pruning"):
-            self._verify_kept(json_object(image or "{}"), compacted, hash_before)
+            said = {"through": 0} if image is None else json_object(image)
+            self._verify_kept(said, compacted, hash_before)
 
     def _verify_kept(self, said: dict[str, Any], compacted: int, hash_before: str) -> None:
-        if said.get("through", 0) != compacted:
-            said_through = said.get("through", 0)
-            self.report("head", f"says pruned through {compacted}, history {said_through}")
+        if (through := said["through"]) != compacted:
+            self.report("head", f"says pruned through {compacted}, history {through}")
         elif compacted and (said.get("kept_count"), said.get("kept_digest")) != self.kept:
             self.report("pruned history", "what was kept of it was changed")
         elif compacted and said.get("hash") != hash_before:

@@ -95,6 +95,8 @@ class PastScope(Scope):
         """Return the rows that *query* would have found at that revision, in its order."""
         if query.in_parts is not None:
             return query.in_parts(self, **values)
+        if any(values[name] is None for name in query.by):
+            return []  # As in SQL: nothing equals null.
         if query.table is namespaces:
             return [{"revision": self.revision}]
         if query.table in DERIVED:

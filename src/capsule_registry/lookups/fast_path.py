@@ -112,7 +112,7 @@ class FastPath:
         seconds = _DEADLINE_SECONDS if timeout is DEADLINE else timeout.total_seconds()
         return remembered[2].why is _GRANTED and time.monotonic() - began <= seconds
 
-    def _decide(self, uuid: object, capability: object, value: object) -> Decision:
+    def _decide(self, uuid: object, capability: object, value: object) -> Decision | Exception:
         remembered = self._remembered(uuid, capability, value)
         if remembered is not None:
             return decision(*remembered)

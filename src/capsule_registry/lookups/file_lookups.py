@@ -134,11 +134,11 @@ class FileLookups(Lookups):
 
         return self.look_up(work)
 
-    def check(self, uuid: object, capability: object, value: object) -> Decision:
+    def check(self, uuid: object, capability: object, value: object) -> Decision | Exception:
         """Decide whether the sender is allowed; see `checks.check`."""
         asked, known = checks.asked_uuid(uuid), checks.known_capability(capability)
 
-        def work(scope: PreparedScope) -> Decision:
+        def work(scope: PreparedScope) -> Decision | Exception:
             entries = self._refresh(scope)
             if entries is not NOTHING:
                 capsule_id, standing = self._standing(scope, entries, asked)

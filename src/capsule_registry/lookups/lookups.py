@@ -68,7 +68,7 @@ class Lookups(ABC):
         record = self.look_up(partial(capsules.get, capsule_id=capsule_id))
         return None if record is None else attach(record)
 
-    def check(self, uuid: object, capability: object, value: object) -> Decision:
+    def check(self, uuid: object, capability: object, value: object) -> Decision | Exception:
         """Decide whether the sender is allowed; see `checks.check`."""
         work = partial(checks.check, uuid=uuid, capability=capability, value=value)
         return self.look_up(work)

@@ -194,9 +194,14 @@ class Verdict(NamedTuple):
 UNKNOWN: Final = Verdict(DecisionReason.UNKNOWN_UUID)
 
 
-def check(scope: LookupScope, uuid: object, capability: object, value: object) -> Decision:
+def check(
+    scope: LookupScope, uuid: object, capability: object, value: object
+) -> Decision | Exception:
     """
-    Decide a check; invalid arguments and unreadable rows deny.
+    Decide a check; invalid arguments deny.
+
+    A fault is returned, for `denial`: raised, it would doom a transaction and cost a connection;
+    and what logs it must hold neither that nor a lock, since a log handler may ask the registry.
 
     Raises:
         NamespaceNotFoundError: The namespace was dropped.
@@ -207,8 +212,8 @@ def check(scope: LookupScope, uuid: object, capability: object, value: object) -
         if not rows:
             raise NamespaceNotFoundError(scope.namespace)
         return _decide(scope, rows, known, value)
-    except CHECK_FAULTS as fault:  # Here, so that it dooms no transaction and costs no connection.
-        return denial(fault, uuid)
+    except CHECK_FAULTS as fault:
+        return fault
 
 
 def denial(fault: Exception, uuid: object) -> Decision:

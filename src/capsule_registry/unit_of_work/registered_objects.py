@@ -31,7 +31,7 @@ class RegisteredObjects:
     def add(self, unit: Unit, record: RegisteredCapsule, instance: object) -> RegisteredCapsule:
         """Keep *instance* for *record*, which *unit* registers; return *record* with it."""
         registration = registration_of(record)
-        unit.on_commit.append(partial(self._keep_only, registration, instance))
+        unit.on_commit.append(partial(self._forget_older, registration))
         unit.on_rollback.append(partial(self._forget, registration))
         self._objects.setdefault(record.id, {})[registration] = instance
         return self.attach(record, unit)
@@ -52,8 +52,13 @@ class RegisteredObjects:
         """Return the object of that registration, if this process made it."""
         return self._objects.get(registration[0], {}).get(registration)
 
-    def _keep_only(self, registration: Registration, instance: object) -> None:
-        self._objects[registration[0]] = {registration: instance}
+    def _forget_older(self, registration: Registration) -> None:
+        """Drop what stood before *registration*, unless another thread has removed that since."""
+        of_id = self._objects.get(registration[0], {})
+        if registration in of_id:
+            for other in [*of_id]:
+                if _age(other) < _age(registration):
+                    of_id.pop(other, None)
 
     def _forget(self, registration: Registration) -> None:
         of_id = self._objects.get(registration[0], {})
@@ -65,3 +70,9 @@ class RegisteredObjects:
 def registration_of(record: RegisteredCapsule) -> Registration:
     """Return the key that identifies the registration of *record*."""
     return str(record.id), record.generation, record.registered_at
+
+
+def _age(registration: Registration) -> tuple[datetime, int]:
+    # Time first: a namespace that was dropped and recreated begins its generations anew.
+    _, generation, registered_at = registration
+    return registered_at, generation
