@@ -78,12 +78,9 @@ class History:
             RevisionCompactedError: The history after *after* was pruned.
             ValueError: *limit* is less than one, or a time has no zone.
         """
-        if (
-            not isinstance(limit, int)
-            or limit < 1
-            or any(time is not None and time.tzinfo is None for time in (since, until))
-        ):
-            raise ValueError("limit must be an integer, at least 1, and times need a zone")
+        has_zones = all(time is None or time.tzinfo is not None for time in (since, until))
+        if not isinstance(limit, int) or limit < 1 or not has_zones:
+            raise ValueError("limit must be at least 1, and times need a zone")
         for name, text in (("action", action), ("actor", actor)):
             require_storable_text(name, text)
         wanted = None if capsule_id is None else CapsuleId(capsule_id)
