@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -17,6 +18,7 @@ from capsule_registry import (
     InvalidCapsuleIdError,
     TransactionDoomedError,
     UuidHeldError,
+    sqlite_module,
 )
 from support.factories import make_manifest
 from support.standing import QUESTION, SESSION, Standing, stand
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from capsule_registry import CapsuleManifest
     from conftest import Clock
-    from support.backends import Backend
+    from support.backends import Backend, SqliteBackend
 
 pytestmark = pytest.mark.files_alone
 
@@ -133,6 +135,21 @@ def test_what_is_no_uuid_is_nobody_in_the_past(
 
     decision = registry.at(revision=2).check("no UUID", "kv", "key")
     assert denied(DecisionReason.UNKNOWN_UUID, 2) == decision
+
+
+def test_a_capsule_that_went_without_its_uuids_is_not_registered(
+    registry: CapsuleRegistry, sqlite: SqliteBackend, url: str
+) -> None:
+    """A program that ignores foreign keys leaves UUIDs that are allowed nothing."""
+    assert sqlite
+    registry.register(may("kv", "key"), uuids=[SESSION])
+    assert registry.is_allowed(*QUESTION)
+    with closing(sqlite_module.connect(url.removeprefix("sqlite:///"))) as other:
+        other.execute("DELETE FROM capsules")
+        other.commit()
+
+    assert denied(DecisionReason.NOT_REGISTERED, 2, "alpha") == registry.check(*QUESTION)
+    assert "from memory" in registry._lookups.way
 
 
 #: Each change, one minute apart, and the decision from then on.

@@ -59,11 +59,14 @@ def test_a_bug_of_ours_denies_and_is_logged_with_its_exception(
         assert not registry.is_allowed(SESSION, "net", "a.example")
         assert "unreadable" == registry.check(SESSION, "net", "a.example").why
         assert not registry.is_allowed(str(SESSION), "net", "a.example")
+    registry.register_uuid(OTHER, "beta")
+    with registry.snapshot() as snapshot:
+        assert "unreadable" == snapshot.check(OTHER, "net", "a.example").why
     for one in warnings(caplog):
         assert "Denied for a fault: a bug of ours" == one.getMessage()
         assert isinstance(one.exc_info, tuple)
         assert AttributeError is one.exc_info[0]
-    assert [str(SESSION)] == subjects(caplog)
+    assert [str(SESSION), str(OTHER)] == subjects(caplog)
 
 
 @pytest.mark.usefixtures("sqlite")
