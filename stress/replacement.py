@@ -238,6 +238,7 @@ def replace_generations(
 ) -> list[str]:
     """Replace the capsule again and again, each time after a look; return the faults."""
     board, numbers = watchers.board, {registry.history.revision: 0}
+    watchers.wait_for_all()
     for number in range(1, options.rounds + 1):
         uuids = [_KEPT, own_uuid(number)]
         if options.without == "unit":
