@@ -22,6 +22,7 @@ from support.factories import CLI, TELEGRAM, make_manifest, make_uplink
 if TYPE_CHECKING:
     from capsule_registry import CapsuleRegistry
     from conftest import Clock
+    from support.backends import Backend
 
 FLAGS = tuple(UplinkCapabilities.model_fields)
 
@@ -164,3 +165,17 @@ def test_uuids_are_listed_with_their_capsules(registry: CapsuleRegistry, clock: 
         (found.uuid, found.registered_at) for found in registry.uuids("ghost")
     ]
     assert [True, False] == [registry.unregister_uuid(str(three)) for _ in range(2)]
+
+
+def test_the_mask_that_the_database_computes_is_the_librarys(
+    registry: CapsuleRegistry, backend: Backend, url: str
+) -> None:
+    """For each of the 128 combinations of capabilities."""
+    with registry.transaction() as transaction:
+        for mask in range(128):
+            capabilities = UplinkCapabilities.from_mask(mask)
+            descriptor = make_uplink(name=str(mask), capabilities=capabilities)
+            transaction.register_uplink("alpha", descriptor)
+
+    computed = {row["name"]: int(row["capability_mask"]) for row in backend.table(url, "uplinks")}
+    assert {str(mask): mask for mask in range(128)} == computed
