@@ -235,6 +235,28 @@ def test_an_object_survives_a_slower_thread_that_was_before_it(
     assert (1 if later == "replace" else 0) == sum(map(len, registry._objects._objects.values()))
 
 
+def test_a_record_whose_state_was_set_has_its_own_object(
+    registry: CapsuleRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The object is that of the moment of the change, whatever is registered before it returns."""
+    first, second = OriginalCapsule("alpha"), OriginalCapsule("alpha")
+    registry.register(first)
+    settle = UnitRunner._committed
+
+    def replace_first(runner: UnitRunner, *written: Any) -> None:
+        settle(runner, *written)
+        monkeypatch.setattr(UnitRunner, "_committed", settle)
+        registry.replace(second)
+
+    monkeypatch.setattr(UnitRunner, "_committed", replace_first)
+    record = registry.set_state("alpha", "failed")
+
+    assert first is record.instance
+    found = registry.get("alpha")
+    assert found is not None
+    assert second is found.instance
+
+
 def test_a_record_of_what_was_rolled_back_has_no_instance(registry: CapsuleRegistry) -> None:
     """The object of a rolled back registration is forgotten, also in its record."""
     with pytest.raises(ZeroDivisionError), registry.transaction() as transaction:
