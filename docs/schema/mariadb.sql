@@ -85,6 +85,7 @@ CREATE TABLE capsules (
     registered_revision BIGINT,
     `position` INTEGER,
     modified_revision BIGINT NOT NULL,
+    created_revision BIGINT NOT NULL,
     registered_at DATETIME(6),
     CONSTRAINT pk_capsules PRIMARY KEY (namespace, id),
     CONSTRAINT fk_capsules_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
@@ -101,6 +102,7 @@ CREATE TABLE grants (
     capability VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
     `position` INTEGER NOT NULL,
     value VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    generation BIGINT NOT NULL,
     CONSTRAINT pk_grants PRIMARY KEY (namespace, capsule_id, capability, `position`),
     CONSTRAINT fk_grants_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
 );
@@ -155,23 +157,31 @@ CREATE TABLE uplinks (
     source_kind VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
     source_capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
     profile VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    can_receive BOOL NOT NULL,
-    can_send BOOL NOT NULL,
-    can_approve BOOL NOT NULL,
-    can_elicit BOOL NOT NULL,
-    supports_rich_media BOOL NOT NULL,
-    supports_threads BOOL NOT NULL,
-    supports_buttons BOOL NOT NULL,
+    can_receive TINYINT(1) NOT NULL,
+    can_send TINYINT(1) NOT NULL,
+    can_approve TINYINT(1) NOT NULL,
+    can_elicit TINYINT(1) NOT NULL,
+    supports_rich_media TINYINT(1) NOT NULL,
+    supports_threads TINYINT(1) NOT NULL,
+    supports_buttons TINYINT(1) NOT NULL,
     capability_mask SMALLINT GENERATED ALWAYS AS (CASE WHEN can_receive THEN 1 ELSE 0 END + CASE WHEN can_send THEN 2 ELSE 0 END + CASE WHEN can_approve THEN 4 ELSE 0 END + CASE WHEN can_elicit THEN 8 ELSE 0 END + CASE WHEN supports_rich_media THEN 16 ELSE 0 END + CASE WHEN supports_threads THEN 32 ELSE 0 END + CASE WHEN supports_buttons THEN 64 ELSE 0 END) STORED,
     metadata JSON NOT NULL,
-    declared BOOL NOT NULL,
+    declared TINYINT(1) NOT NULL,
     created_revision BIGINT NOT NULL,
     `position` INTEGER NOT NULL,
     registered_at DATETIME(6) NOT NULL,
     CONSTRAINT pk_uplinks PRIMARY KEY (namespace, id),
     CONSTRAINT fk_uplinks_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE,
     CONSTRAINT ck_uplinks_source_kind_known CHECK (source_kind IN ('native', 'wasm', 'open_claw')),
-    CONSTRAINT ck_uplinks_profile_known CHECK (profile IN ('chat', 'interactive', 'notify', 'bridge'))
+    CONSTRAINT ck_uplinks_profile_known CHECK (profile IN ('chat', 'interactive', 'notify', 'bridge')),
+    CONSTRAINT ck_uplinks_can_receive_boolean CHECK (can_receive IN (FALSE, TRUE)),
+    CONSTRAINT ck_uplinks_can_send_boolean CHECK (can_send IN (FALSE, TRUE)),
+    CONSTRAINT ck_uplinks_can_approve_boolean CHECK (can_approve IN (FALSE, TRUE)),
+    CONSTRAINT ck_uplinks_can_elicit_boolean CHECK (can_elicit IN (FALSE, TRUE)),
+    CONSTRAINT ck_uplinks_supports_rich_media_boolean CHECK (supports_rich_media IN (FALSE, TRUE)),
+    CONSTRAINT ck_uplinks_supports_threads_boolean CHECK (supports_threads IN (FALSE, TRUE)),
+    CONSTRAINT ck_uplinks_supports_buttons_boolean CHECK (supports_buttons IN (FALSE, TRUE)),
+    CONSTRAINT ck_uplinks_declared_boolean CHECK (declared IN (FALSE, TRUE))
 );
 CREATE INDEX ix_uplinks_capability_mask ON uplinks (namespace, capability_mask);
 CREATE INDEX ix_uplinks_capsule_id ON uplinks (namespace, capsule_id, created_revision, `position`);
@@ -192,16 +202,6 @@ CREATE TABLE uuid_mappings (
 );
 CREATE INDEX ix_uuid_mappings_capsule_id ON uuid_mappings (namespace, capsule_id, created_revision, `position`);
 CREATE INDEX ix_uuid_mappings_lease_id ON uuid_mappings (namespace, lease_id);
-CREATE OR REPLACE VIEW live_uuids AS
-        SELECT uuid_mappings.namespace, uuid_mappings.uuid, uuid_mappings.capsule_id,
-            capsules.state, capsules.generation, uuid_mappings.lease_id, leases.expires_at,
-            uuid_mappings.registered_at
-        FROM uuid_mappings
-        JOIN capsules ON capsules.namespace = uuid_mappings.namespace
-            AND capsules.id = uuid_mappings.capsule_id
-        LEFT JOIN leases ON leases.namespace = uuid_mappings.namespace
-            AND leases.id = uuid_mappings.lease_id
-        WHERE uuid_mappings.lease_id IS NULL OR leases.expires_at > UTC_TIMESTAMP(6);
 CREATE OR REPLACE VIEW registered_capsules AS
         SELECT capsules.namespace, capsules.id, capsules.version, capsules.state,
             capsules.state_reason, capsules.generation, capsules.registered_revision,
@@ -258,12 +258,6 @@ CREATE OR REPLACE VIEW capsule_history AS
         LEFT JOIN revisions AS ending ON ending.namespace = step.namespace
             AND ending.revision = step.until_revision
         WHERE step.generation IS NOT NULL;
-CREATE OR REPLACE VIEW capability_grants AS
-        SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
-            capsules.version, capsules.state, capsules.generation
-        FROM grants
-        JOIN capsules ON capsules.namespace = grants.namespace
-            AND capsules.id = grants.capsule_id;
 CREATE OR REPLACE VIEW tool_index AS
         SELECT tools.namespace, tools.name, tools.capsule_id, tools.description,
             tools.input_schema, capsules.version, capsules.state
@@ -276,3 +270,20 @@ CREATE OR REPLACE TRIGGER manifests_unchanged BEFORE UPDATE ON manifests FOR EAC
 CREATE OR REPLACE TRIGGER events_kept BEFORE DELETE ON events FOR EACH ROW IF NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the history is append-only: only pruning deletes, and nothing changes it'; END IF;
 CREATE OR REPLACE TRIGGER revisions_kept BEFORE DELETE ON revisions FOR EACH ROW IF NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the history is append-only: only pruning deletes, and nothing changes it'; END IF;
 CREATE OR REPLACE TRIGGER manifests_kept BEFORE DELETE ON manifests FOR EACH ROW IF NOT (SELECT compacted_revision >= revision FROM namespaces WHERE name = OLD.namespace) THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the history is append-only: only pruning deletes, and nothing changes it'; END IF;
+CREATE OR REPLACE VIEW live_uuids AS
+    SELECT uuid_mappings.namespace, uuid_mappings.uuid, uuid_mappings.capsule_id,
+        capsules.state, capsules.generation, uuid_mappings.lease_id, leases.expires_at,
+        uuid_mappings.registered_at
+    FROM uuid_mappings
+    JOIN capsules ON capsules.namespace = uuid_mappings.namespace
+        AND capsules.id = uuid_mappings.capsule_id
+        AND capsules.created_revision <= uuid_mappings.created_revision
+    LEFT JOIN leases ON leases.namespace = uuid_mappings.namespace
+        AND leases.id = uuid_mappings.lease_id
+    WHERE uuid_mappings.lease_id IS NULL OR leases.expires_at > UTC_TIMESTAMP(6);
+CREATE OR REPLACE VIEW capability_grants AS
+    SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
+        capsules.version, capsules.state, capsules.generation
+    FROM grants
+    JOIN capsules ON capsules.namespace = grants.namespace
+        AND capsules.id = grants.capsule_id AND capsules.generation = grants.generation;

@@ -1,217 +1,243 @@
 CREATE TABLE events (
-    namespace VARCHAR(63) NOT NULL,
-    revision BIGINT NOT NULL,
+    namespace TEXT NOT NULL,
+    revision INTEGER NOT NULL,
     position INTEGER NOT NULL,
-    action VARCHAR(64) NOT NULL,
-    kind VARCHAR(32) NOT NULL,
-    subject VARCHAR(128) NOT NULL,
-    capsule_id VARCHAR(128),
+    action TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    capsule_id TEXT,
     old_row TEXT,
     new_row TEXT,
     CONSTRAINT pk_events PRIMARY KEY (namespace, revision, position)
-);
+)
+ STRICT;
 CREATE INDEX ix_events_capsule_id ON events (namespace, capsule_id, revision);
 CREATE INDEX ix_events_subject ON events (namespace, kind, subject, revision);
 CREATE TABLE namespaces (
-    name VARCHAR(63) NOT NULL,
-    incarnation VARCHAR(36) NOT NULL,
-    revision BIGINT NOT NULL,
-    head_hash VARCHAR(64) NOT NULL,
-    compacted_revision BIGINT NOT NULL,
-    last_commit_at VARCHAR(27) NOT NULL,
+    name TEXT NOT NULL,
+    incarnation TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    head_hash TEXT NOT NULL,
+    compacted_revision INTEGER NOT NULL,
+    last_commit_at TEXT NOT NULL,
     CONSTRAINT pk_namespaces PRIMARY KEY (name)
 )
- WITHOUT ROWID;
+ WITHOUT ROWID,
+ STRICT;
 CREATE TABLE schema_versions (
-    version VARCHAR(32) NOT NULL,
-    applied_at VARCHAR(27) NOT NULL,
-    library_version VARCHAR(64) NOT NULL,
-    oldest_compatible VARCHAR(32) NOT NULL,
+    version TEXT NOT NULL,
+    applied_at TEXT NOT NULL,
+    library_version TEXT NOT NULL,
+    oldest_compatible TEXT NOT NULL,
     CONSTRAINT pk_schema_versions PRIMARY KEY (version)
 )
- WITHOUT ROWID;
+ WITHOUT ROWID,
+ STRICT;
 CREATE TABLE leases (
-    namespace VARCHAR(63) NOT NULL,
-    id VARCHAR(36) NOT NULL,
-    name VARCHAR(255) NOT NULL,
-    host VARCHAR(255) NOT NULL,
-    pid BIGINT NOT NULL,
-    actor VARCHAR(255) NOT NULL,
-    ttl_ms BIGINT NOT NULL,
-    opened_at VARCHAR(27) NOT NULL,
-    opened_revision BIGINT NOT NULL,
-    expires_at VARCHAR(27) NOT NULL,
-    boot_id VARCHAR(36),
-    expires_uptime_ms BIGINT,
-    expired_at VARCHAR(27),
+    namespace TEXT NOT NULL,
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    ttl_ms INTEGER NOT NULL,
+    opened_at TEXT NOT NULL,
+    opened_revision INTEGER NOT NULL,
+    expires_at TEXT NOT NULL,
+    boot_id TEXT,
+    expires_uptime_ms INTEGER,
+    expired_at TEXT,
     CONSTRAINT pk_leases PRIMARY KEY (namespace, id),
     CONSTRAINT fk_leases_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name)
-);
+)
+ STRICT;
 CREATE INDEX ix_leases_expires_at ON leases (namespace, expires_at);
 CREATE TABLE manifests (
-    namespace VARCHAR(63) NOT NULL,
-    digest VARCHAR(64) NOT NULL,
-    format VARCHAR(8) NOT NULL,
+    namespace TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    format TEXT NOT NULL,
     text TEXT NOT NULL,
     CONSTRAINT pk_manifests PRIMARY KEY (namespace, digest),
     CONSTRAINT fk_manifests_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
     CONSTRAINT ck_manifests_format_known CHECK (format IN ('toml', 'json'))
-);
+)
+ STRICT;
 CREATE TABLE revisions (
-    namespace VARCHAR(63) NOT NULL,
-    revision BIGINT NOT NULL,
-    committed_at VARCHAR(27) NOT NULL,
-    actor VARCHAR(255) NOT NULL,
-    database_user VARCHAR(255),
+    namespace TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    committed_at TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    database_user TEXT,
     reason TEXT,
-    request_id VARCHAR(36) NOT NULL,
+    request_id TEXT NOT NULL,
     event_count INTEGER NOT NULL,
-    previous_hash VARCHAR(64) NOT NULL,
-    hash VARCHAR(64) NOT NULL,
+    previous_hash TEXT NOT NULL,
+    hash TEXT NOT NULL,
     CONSTRAINT pk_revisions PRIMARY KEY (namespace, revision),
     CONSTRAINT fk_revisions_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
     CONSTRAINT uq_revisions_request_id UNIQUE (request_id)
-);
+)
+ STRICT;
 CREATE INDEX ix_revisions_committed_at ON revisions (namespace, committed_at);
 CREATE TABLE capsules (
-    namespace VARCHAR(63) NOT NULL,
-    id VARCHAR(128) NOT NULL,
+    namespace TEXT NOT NULL,
+    id TEXT NOT NULL,
     version TEXT,
     manifest TEXT,
-    manifest_digest VARCHAR(64),
+    manifest_digest TEXT,
     reported_tools TEXT,
     source_dir TEXT,
-    state VARCHAR(16),
+    state TEXT,
     state_reason TEXT,
-    generation BIGINT,
-    registered_revision BIGINT,
+    generation INTEGER,
+    registered_revision INTEGER,
     position INTEGER,
-    modified_revision BIGINT NOT NULL,
-    registered_at VARCHAR(27),
+    modified_revision INTEGER NOT NULL,
+    created_revision INTEGER NOT NULL,
+    registered_at TEXT,
     CONSTRAINT pk_capsules PRIMARY KEY (namespace, id),
     CONSTRAINT fk_capsules_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
     CONSTRAINT fk_capsules_manifests FOREIGN KEY(namespace, manifest_digest) REFERENCES manifests (namespace, digest),
     CONSTRAINT ck_capsules_state_known CHECK (state IN ('unloaded', 'loading', 'ready', 'failed', 'unloading')),
     CONSTRAINT ck_capsules_reserved_or_registered CHECK ((registered_at IS NULL AND source_dir IS NULL AND state_reason IS NULL AND reported_tools IS NULL AND version IS NULL AND manifest IS NULL AND manifest_digest IS NULL AND state IS NULL AND generation IS NULL AND registered_revision IS NULL AND position IS NULL) OR (registered_at IS NOT NULL AND version IS NOT NULL AND manifest IS NOT NULL AND manifest_digest IS NOT NULL AND state IS NOT NULL AND generation IS NOT NULL AND registered_revision IS NOT NULL AND position IS NOT NULL))
-);
+)
+ STRICT;
 CREATE INDEX ix_capsules_manifest_digest ON capsules (namespace, manifest_digest);
 CREATE INDEX ix_capsules_order ON capsules (namespace, registered_revision, position);
 CREATE INDEX ix_capsules_state ON capsules (namespace, state, registered_revision, position);
 CREATE TABLE grants (
-    namespace VARCHAR(63) NOT NULL,
-    capsule_id VARCHAR(128) NOT NULL,
-    capability VARCHAR(32) NOT NULL,
+    namespace TEXT NOT NULL,
+    capsule_id TEXT NOT NULL,
+    capability TEXT NOT NULL,
     position INTEGER NOT NULL,
-    value VARCHAR(512) NOT NULL,
+    value TEXT NOT NULL,
+    generation INTEGER NOT NULL,
     CONSTRAINT pk_grants PRIMARY KEY (namespace, capsule_id, capability, position),
     CONSTRAINT fk_grants_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
 )
- WITHOUT ROWID;
+ WITHOUT ROWID,
+ STRICT;
 CREATE INDEX ix_grants_value ON grants (namespace, capability, value);
 CREATE TABLE interceptors (
-    namespace VARCHAR(63) NOT NULL,
-    capsule_id VARCHAR(128) NOT NULL,
+    namespace TEXT NOT NULL,
+    capsule_id TEXT NOT NULL,
     position INTEGER NOT NULL,
-    event VARCHAR(512) NOT NULL,
+    event TEXT NOT NULL,
     action TEXT NOT NULL,
     CONSTRAINT pk_interceptors PRIMARY KEY (namespace, capsule_id, position),
     CONSTRAINT fk_interceptors_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-);
+)
+ STRICT;
 CREATE INDEX ix_interceptors_event ON interceptors (namespace, event);
 CREATE TABLE provisions (
-    namespace VARCHAR(63) NOT NULL,
-    capsule_id VARCHAR(128) NOT NULL,
+    namespace TEXT NOT NULL,
+    capsule_id TEXT NOT NULL,
     position INTEGER NOT NULL,
-    kind VARCHAR(32) NOT NULL,
-    capability VARCHAR(1024) NOT NULL,
+    kind TEXT NOT NULL,
+    capability TEXT NOT NULL,
     CONSTRAINT pk_provisions PRIMARY KEY (namespace, capsule_id, position),
     CONSTRAINT fk_provisions_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-);
+)
+ STRICT;
 CREATE INDEX ix_provisions_kind ON provisions (namespace, kind);
 CREATE TABLE requirements (
-    namespace VARCHAR(63) NOT NULL,
-    capsule_id VARCHAR(128) NOT NULL,
+    namespace TEXT NOT NULL,
+    capsule_id TEXT NOT NULL,
     position INTEGER NOT NULL,
-    kind VARCHAR(32) NOT NULL,
-    capability VARCHAR(1024) NOT NULL,
+    kind TEXT NOT NULL,
+    capability TEXT NOT NULL,
     CONSTRAINT pk_requirements PRIMARY KEY (namespace, capsule_id, position),
     CONSTRAINT fk_requirements_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-);
+)
+ STRICT;
 CREATE INDEX ix_requirements_kind ON requirements (namespace, kind);
 CREATE TABLE tools (
-    namespace VARCHAR(63) NOT NULL,
-    capsule_id VARCHAR(128) NOT NULL,
+    namespace TEXT NOT NULL,
+    capsule_id TEXT NOT NULL,
     position INTEGER NOT NULL,
-    name VARCHAR(255) NOT NULL,
+    name TEXT NOT NULL,
     description TEXT NOT NULL,
     input_schema TEXT NOT NULL,
     CONSTRAINT pk_tools PRIMARY KEY (namespace, capsule_id, position),
     CONSTRAINT fk_tools_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-);
+)
+ STRICT;
 CREATE INDEX ix_tools_name ON tools (namespace, name);
 CREATE TABLE uplinks (
-    namespace VARCHAR(63) NOT NULL,
-    id VARCHAR(36) NOT NULL,
-    capsule_id VARCHAR(128) NOT NULL,
-    name VARCHAR(255) NOT NULL,
-    platform VARCHAR(255) NOT NULL,
-    source_kind VARCHAR(16) NOT NULL,
-    source_capsule_id VARCHAR(128),
-    profile VARCHAR(16) NOT NULL,
-    can_receive BOOLEAN NOT NULL,
-    can_send BOOLEAN NOT NULL,
-    can_approve BOOLEAN NOT NULL,
-    can_elicit BOOLEAN NOT NULL,
-    supports_rich_media BOOLEAN NOT NULL,
-    supports_threads BOOLEAN NOT NULL,
-    supports_buttons BOOLEAN NOT NULL,
-    capability_mask SMALLINT GENERATED ALWAYS AS (CASE WHEN can_receive THEN 1 ELSE 0 END + CASE WHEN can_send THEN 2 ELSE 0 END + CASE WHEN can_approve THEN 4 ELSE 0 END + CASE WHEN can_elicit THEN 8 ELSE 0 END + CASE WHEN supports_rich_media THEN 16 ELSE 0 END + CASE WHEN supports_threads THEN 32 ELSE 0 END + CASE WHEN supports_buttons THEN 64 ELSE 0 END) STORED,
+    namespace TEXT NOT NULL,
+    id TEXT NOT NULL,
+    capsule_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    platform TEXT NOT NULL,
+    source_kind TEXT NOT NULL,
+    source_capsule_id TEXT,
+    profile TEXT NOT NULL,
+    can_receive INTEGER NOT NULL,
+    can_send INTEGER NOT NULL,
+    can_approve INTEGER NOT NULL,
+    can_elicit INTEGER NOT NULL,
+    supports_rich_media INTEGER NOT NULL,
+    supports_threads INTEGER NOT NULL,
+    supports_buttons INTEGER NOT NULL,
+    capability_mask INTEGER GENERATED ALWAYS AS (CASE WHEN can_receive THEN 1 ELSE 0 END + CASE WHEN can_send THEN 2 ELSE 0 END + CASE WHEN can_approve THEN 4 ELSE 0 END + CASE WHEN can_elicit THEN 8 ELSE 0 END + CASE WHEN supports_rich_media THEN 16 ELSE 0 END + CASE WHEN supports_threads THEN 32 ELSE 0 END + CASE WHEN supports_buttons THEN 64 ELSE 0 END) STORED,
     metadata TEXT NOT NULL,
-    declared BOOLEAN NOT NULL,
-    created_revision BIGINT NOT NULL,
+    declared INTEGER NOT NULL,
+    created_revision INTEGER NOT NULL,
     position INTEGER NOT NULL,
-    registered_at VARCHAR(27) NOT NULL,
+    registered_at TEXT NOT NULL,
     CONSTRAINT pk_uplinks PRIMARY KEY (namespace, id),
     CONSTRAINT fk_uplinks_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE,
     CONSTRAINT ck_uplinks_source_kind_known CHECK (source_kind IN ('native', 'wasm', 'open_claw')),
-    CONSTRAINT ck_uplinks_profile_known CHECK (profile IN ('chat', 'interactive', 'notify', 'bridge'))
-);
+    CONSTRAINT ck_uplinks_profile_known CHECK (profile IN ('chat', 'interactive', 'notify', 'bridge')),
+    CONSTRAINT ck_uplinks_can_receive_boolean CHECK (can_receive IN (FALSE, TRUE)),
+    CONSTRAINT ck_uplinks_can_send_boolean CHECK (can_send IN (FALSE, TRUE)),
+    CONSTRAINT ck_uplinks_can_approve_boolean CHECK (can_approve IN (FALSE, TRUE)),
+    CONSTRAINT ck_uplinks_can_elicit_boolean CHECK (can_elicit IN (FALSE, TRUE)),
+    CONSTRAINT ck_uplinks_supports_rich_media_boolean CHECK (supports_rich_media IN (FALSE, TRUE)),
+    CONSTRAINT ck_uplinks_supports_threads_boolean CHECK (supports_threads IN (FALSE, TRUE)),
+    CONSTRAINT ck_uplinks_supports_buttons_boolean CHECK (supports_buttons IN (FALSE, TRUE)),
+    CONSTRAINT ck_uplinks_declared_boolean CHECK (declared IN (FALSE, TRUE))
+)
+ STRICT;
 CREATE INDEX ix_uplinks_capability_mask ON uplinks (namespace, capability_mask);
 CREATE INDEX ix_uplinks_capsule_id ON uplinks (namespace, capsule_id, created_revision, position);
 CREATE INDEX ix_uplinks_order ON uplinks (namespace, created_revision, position);
 CREATE INDEX ix_uplinks_platform ON uplinks (namespace, platform, created_revision, position);
 CREATE INDEX ix_uplinks_profile ON uplinks (namespace, profile);
 CREATE TABLE uuid_mappings (
-    namespace VARCHAR(63) NOT NULL,
-    uuid VARCHAR(36) NOT NULL,
-    capsule_id VARCHAR(128) NOT NULL,
-    lease_id VARCHAR(36),
-    registered_at VARCHAR(27) NOT NULL,
-    created_revision BIGINT NOT NULL,
+    namespace TEXT NOT NULL,
+    uuid TEXT NOT NULL,
+    capsule_id TEXT NOT NULL,
+    lease_id TEXT,
+    registered_at TEXT NOT NULL,
+    created_revision INTEGER NOT NULL,
     position INTEGER NOT NULL,
     CONSTRAINT pk_uuid_mappings PRIMARY KEY (namespace, uuid),
     CONSTRAINT fk_uuid_mappings_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE,
     CONSTRAINT fk_uuid_mappings_leases FOREIGN KEY(namespace, lease_id) REFERENCES leases (namespace, id) ON DELETE CASCADE
-);
+)
+ STRICT;
 CREATE INDEX ix_uuid_mappings_capsule_id ON uuid_mappings (namespace, capsule_id, created_revision, position);
 CREATE INDEX ix_uuid_mappings_lease_id ON uuid_mappings (namespace, lease_id);
-CREATE TABLE cache_log (
-    seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
-    namespace VARCHAR(63) NOT NULL,
-    kind VARCHAR(32) NOT NULL,
-    "key" VARCHAR(128) NOT NULL
-);
-CREATE VIEW IF NOT EXISTS live_uuids AS
+CREATE TABLE own_commits (
+    id INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    CONSTRAINT pk_own_commits PRIMARY KEY (id),
+    CONSTRAINT ck_own_commits_one_row CHECK (id = 1)
+)
+ STRICT;
+CREATE VIEW live_uuids AS
         SELECT uuid_mappings.namespace, uuid_mappings.uuid, uuid_mappings.capsule_id,
             capsules.state, capsules.generation, uuid_mappings.lease_id, leases.expires_at,
             uuid_mappings.registered_at
         FROM uuid_mappings
         JOIN capsules ON capsules.namespace = uuid_mappings.namespace
             AND capsules.id = uuid_mappings.capsule_id
+            AND capsules.created_revision <= uuid_mappings.created_revision
         LEFT JOIN leases ON leases.namespace = uuid_mappings.namespace
             AND leases.id = uuid_mappings.lease_id
         WHERE uuid_mappings.lease_id IS NULL OR leases.expires_at > strftime('%Y-%m-%dT%H:%M:%f000Z', 'now');
-CREATE VIEW IF NOT EXISTS registered_capsules AS
+CREATE VIEW registered_capsules AS
         SELECT capsules.namespace, capsules.id, capsules.version, capsules.state,
             capsules.state_reason, capsules.generation, capsules.registered_revision,
             capsules.modified_revision, capsules.registered_at, capsules.source_dir,
@@ -224,14 +250,14 @@ CREATE VIEW IF NOT EXISTS registered_capsules AS
                 AND tools.capsule_id = capsules.id) AS tool_count
         FROM capsules
         WHERE capsules.registered_at IS NOT NULL;
-CREATE VIEW IF NOT EXISTS audit_log AS
+CREATE VIEW audit_log AS
         SELECT revisions.namespace, revisions.revision, events.position, revisions.committed_at,
             revisions.actor, revisions.database_user, revisions.reason, events.action,
             events.kind, events.subject, events.capsule_id, events.old_row, events.new_row
         FROM revisions
         JOIN events ON events.namespace = revisions.namespace
             AND events.revision = revisions.revision;
-CREATE VIEW IF NOT EXISTS capsule_history AS
+CREATE VIEW capsule_history AS
         SELECT step.namespace, step.capsule_id, step.generation, step.until_revision,
             step.from_time, ending.committed_at AS until_time, step.version,
             step.manifest_digest, beginning.actor AS begun_by, beginning.reason AS begun_reason,
@@ -267,57 +293,25 @@ CREATE VIEW IF NOT EXISTS capsule_history AS
         LEFT JOIN revisions AS ending ON ending.namespace = step.namespace
             AND ending.revision = step.until_revision
         WHERE step.generation IS NOT NULL;
-CREATE VIEW IF NOT EXISTS capability_grants AS
+CREATE VIEW capability_grants AS
         SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
             capsules.version, capsules.state, capsules.generation
         FROM grants
         JOIN capsules ON capsules.namespace = grants.namespace
-            AND capsules.id = grants.capsule_id;
-CREATE VIEW IF NOT EXISTS tool_index AS
+            AND capsules.id = grants.capsule_id
+            AND capsules.generation = grants.generation;
+CREATE VIEW tool_index AS
         SELECT tools.namespace, tools.name, tools.capsule_id, tools.description,
             tools.input_schema, capsules.version, capsules.state
         FROM tools
         JOIN capsules ON capsules.namespace = tools.namespace
             AND capsules.id = tools.capsule_id;
-CREATE TRIGGER IF NOT EXISTS events_unchanged BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
-CREATE TRIGGER IF NOT EXISTS revisions_unchanged BEFORE UPDATE ON revisions BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
-CREATE TRIGGER IF NOT EXISTS manifests_unchanged BEFORE UPDATE ON manifests BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
-CREATE TRIGGER IF NOT EXISTS events_kept BEFORE DELETE ON events WHEN NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
-CREATE TRIGGER IF NOT EXISTS revisions_kept BEFORE DELETE ON revisions WHEN NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
-CREATE TRIGGER IF NOT EXISTS manifests_kept BEFORE DELETE ON manifests WHEN NOT (SELECT compacted_revision >= revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
-CREATE TRIGGER IF NOT EXISTS cache_log_pruned AFTER INSERT ON cache_log
-WHEN NEW.seq % 1000 = 0
-BEGIN DELETE FROM cache_log WHERE seq <= NEW.seq - 10000; END;
-CREATE TRIGGER IF NOT EXISTS capsules_insert_logged AFTER INSERT ON capsules
-BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (NEW.namespace, 'capsules', NEW.id); END;
-CREATE TRIGGER IF NOT EXISTS capsules_update_logged AFTER UPDATE ON capsules
-BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (OLD.namespace, 'capsules', OLD.id); INSERT INTO cache_log (namespace, kind, key) VALUES (NEW.namespace, 'capsules', NEW.id); END;
-CREATE TRIGGER IF NOT EXISTS capsules_delete_logged AFTER DELETE ON capsules
-BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (OLD.namespace, 'capsules', OLD.id); END;
-CREATE TRIGGER IF NOT EXISTS grants_insert_logged AFTER INSERT ON grants
-BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (NEW.namespace, 'capsules', NEW.capsule_id); END;
-CREATE TRIGGER IF NOT EXISTS grants_update_logged AFTER UPDATE ON grants
-BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (OLD.namespace, 'capsules', OLD.capsule_id); INSERT INTO cache_log (namespace, kind, key) VALUES (NEW.namespace, 'capsules', NEW.capsule_id); END;
-CREATE TRIGGER IF NOT EXISTS grants_delete_logged AFTER DELETE ON grants
-BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (OLD.namespace, 'capsules', OLD.capsule_id); END;
-CREATE TRIGGER IF NOT EXISTS manifests_insert_logged AFTER INSERT ON manifests
-BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (NEW.namespace, 'manifests', NEW.digest); END;
-CREATE TRIGGER IF NOT EXISTS manifests_update_logged AFTER UPDATE ON manifests
-BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (OLD.namespace, 'manifests', OLD.digest); INSERT INTO cache_log (namespace, kind, key) VALUES (NEW.namespace, 'manifests', NEW.digest); END;
-CREATE TRIGGER IF NOT EXISTS manifests_delete_logged AFTER DELETE ON manifests
-BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (OLD.namespace, 'manifests', OLD.digest); END;
-CREATE TRIGGER IF NOT EXISTS uuid_mappings_insert_logged AFTER INSERT ON uuid_mappings
-BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (NEW.namespace, 'uuid_mappings', NEW.uuid); END;
-CREATE TRIGGER IF NOT EXISTS uuid_mappings_update_logged AFTER UPDATE ON uuid_mappings
-BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (OLD.namespace, 'uuid_mappings', OLD.uuid); INSERT INTO cache_log (namespace, kind, key) VALUES (NEW.namespace, 'uuid_mappings', NEW.uuid); END;
-CREATE TRIGGER IF NOT EXISTS uuid_mappings_delete_logged AFTER DELETE ON uuid_mappings
-BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (OLD.namespace, 'uuid_mappings', OLD.uuid); END;
-CREATE TRIGGER IF NOT EXISTS leases_delete_logged AFTER DELETE ON leases
-BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (OLD.namespace, 'leases', OLD.id); END;
-CREATE TRIGGER IF NOT EXISTS leases_update_logged AFTER UPDATE ON leases
-WHEN NEW.namespace IS NOT OLD.namespace OR NEW.id IS NOT OLD.id
-    OR NEW.boot_id IS NOT OLD.boot_id
-    OR coalesce(NEW.expires_at < OLD.expires_at, 1)
-    OR (NEW.expires_uptime_ms IS NOT OLD.expires_uptime_ms
-        AND coalesce(NEW.expires_uptime_ms < OLD.expires_uptime_ms, 1))
-BEGIN INSERT INTO cache_log (namespace, kind, key) VALUES (OLD.namespace, 'leases', OLD.id); END;
+CREATE TRIGGER events_unchanged BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE TRIGGER revisions_unchanged BEFORE UPDATE ON revisions BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE TRIGGER manifests_unchanged BEFORE UPDATE ON manifests BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE TRIGGER events_kept BEFORE DELETE ON events WHEN NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE TRIGGER revisions_kept BEFORE DELETE ON revisions WHEN NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE TRIGGER manifests_kept BEFORE DELETE ON manifests WHEN NOT (SELECT compacted_revision >= revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE TRIGGER events_appended BEFORE INSERT ON events WHEN NEW.revision IS NOT (SELECT revision + 1 FROM namespaces WHERE name = NEW.namespace) OR EXISTS (SELECT 1 FROM events WHERE rowid = NEW.rowid) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE TRIGGER revisions_appended BEFORE INSERT ON revisions WHEN NEW.revision IS NOT (SELECT revision + 1 FROM namespaces WHERE name = NEW.namespace) OR EXISTS (SELECT 1 FROM revisions WHERE rowid = NEW.rowid) OR EXISTS (SELECT 1 FROM revisions WHERE request_id = NEW.request_id) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE TRIGGER manifests_appended BEFORE INSERT ON manifests WHEN EXISTS (SELECT 1 FROM manifests WHERE rowid = NEW.rowid) OR EXISTS (SELECT 1 FROM manifests WHERE namespace = NEW.namespace AND digest = NEW.digest) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;

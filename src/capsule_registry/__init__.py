@@ -25,8 +25,8 @@ _NAMES_BY_MODULE = {
     "entities.sync": "SyncAction SyncPlan SyncStep",
     "errors": """
         CapsuleAlreadyRegisteredError CapsuleNotFoundError CapsuleRegistryError
-        ConflictError DependencyCycleError ForkedTransactionError FutureRevisionError
-        HistoryCorruptError IncarnationChangedError InvalidCapsuleIdError
+        ConflictError DatabaseReplacedError DependencyCycleError ForkedTransactionError
+        FutureRevisionError HistoryCorruptError IncarnationChangedError InvalidCapsuleIdError
         InvalidDatabaseError InvalidInputError InvalidManifestError InvalidTextError
         InvalidUplinkSourceError InvalidUuidError LeaseLostError LeaseNotFoundError
         NamespaceInUseError NamespaceNotFoundError NotFoundError OutcomeUnknownError

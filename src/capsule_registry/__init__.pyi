@@ -19,6 +19,7 @@ from capsule_registry.errors import CapsuleAlreadyRegisteredError as CapsuleAlre
 from capsule_registry.errors import CapsuleNotFoundError as CapsuleNotFoundError
 from capsule_registry.errors import CapsuleRegistryError as CapsuleRegistryError
 from capsule_registry.errors import ConflictError as ConflictError
+from capsule_registry.errors import DatabaseReplacedError as DatabaseReplacedError
 from capsule_registry.errors import DependencyCycleError as DependencyCycleError
 from capsule_registry.errors import ForkedTransactionError as ForkedTransactionError
 from capsule_registry.errors import FutureRevisionError as FutureRevisionError

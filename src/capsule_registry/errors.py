@@ -20,7 +20,8 @@ Every error that the registry raises on purpose.
     │  ├─ TransactionInProgressError(), TransactionDoomedError(cause)
     │  └─ ForkedTransactionError(), RegistryClosedError()
     ├─ RegistryUnavailableError(database, reason)   the only one worth retrying
-    │  └─ OutcomeUnknownError(database, reason)      the change may have been committed
+    │  ├─ OutcomeUnknownError(database, reason)      the change may have been committed
+    │  └─ DatabaseReplacedError(database, reason)    the file was replaced while it was open
     ├─ DependencyCycleError(names, fallback), SchemaVersionError(found, required, command)
     └─ HistoryCorruptError(subject, reason), PermissionDeniedError(database, reason)
 
@@ -281,6 +282,10 @@ class RegistryUnavailableError(CapsuleRegistryError):
 
 class OutcomeUnknownError(RegistryUnavailableError):
     """A COMMIT was not answered, and its outcome was not known by the deadline."""
+
+
+class DatabaseReplacedError(RegistryUnavailableError):
+    """The database file was deleted, moved or replaced while it was open; open it anew."""
 
 
 class HistoryCorruptError(CapsuleRegistryError):

@@ -24,7 +24,7 @@ from capsule_registry import (
     SchemaVersionError,
 )
 from capsule_registry.database.database import Database
-from capsule_registry.schema.tables import cache_log, metadata
+from capsule_registry.schema.tables import metadata, own_commits
 from capsule_registry.schema.upgrade import migrating, migrations_directory
 from capsule_registry.schema.version import SCHEMA_VERSION
 from support.factories import TELEGRAM, make_manifest
@@ -66,7 +66,7 @@ def test_the_migrations_make_what_the_tables_say(backend: SqliteBackend, url: st
     assert "version_num" in version_table
     assert {
         table.name: normalized(str(CreateTable(table).compile(dialect=dialect)))
-        for table in (*metadata.sorted_tables, cache_log)
+        for table in (*metadata.sorted_tables, own_commits)
     } == made
 
 

@@ -24,7 +24,7 @@ from capsule_registry import (
 )
 from capsule_registry.database.database import Database
 from capsule_registry.database.dialects.expressions import DatabaseNow
-from capsule_registry.schema.tables import cache_log, metadata
+from capsule_registry.schema.tables import metadata, own_commits
 from support.backends import engine_on
 from support.factories import TELEGRAM, make_manifest
 
@@ -36,7 +36,7 @@ def test_the_migrations_make_what_the_tables_say(backend: Backend, url: str) -> 
     """Autogenerate finds nothing to do on any database."""
     database = Database.open(url)
     tables = sa.MetaData()
-    for table in (*metadata.tables.values(), *(() if backend.is_server else [cache_log])):
+    for table in (*metadata.tables.values(), *(() if backend.is_server else [own_commits])):
         table.to_metadata(tables)
     with database.engine.connect() as connection:
         context = MigrationContext.configure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import threading
@@ -13,16 +14,15 @@ from uuid import UUID
 import pytest
 
 from capsule_registry import CapsuleRegistry
-from capsule_registry.database.dialects.sqlite import LOG_TRIGGERS
 from capsule_registry.entities.session_uuids import WITHOUT_LEASE
 from capsule_registry.lookups.file_lookups import FileLookups
+from capsule_registry.unit_of_work.prepared_statements import PreparedScope
 from support.factories import make_manifest
 from support.sql_writer import SESSION, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.backends import SqliteBackend
 
 pytestmark = [
     pytest.mark.usefixtures("sqlite"),
@@ -36,8 +36,8 @@ ROUNDS = 20_000
 def registry(url: str) -> Iterator[CapsuleRegistry]:
     """A registry in which the session may ask for a key, with that answer cached."""
     with CapsuleRegistry.open(url) as registry:
-        registry.register(make_manifest("alpha", capabilities={"kv": ["key"]}), uuids=[SESSION])
         registry.register(make_manifest("beta"))
+        registry.register(make_manifest("alpha", capabilities={"kv": ["key"]}), uuids=[SESSION])
         assert "alpha" == registry.find_by_uuid(SESSION)
         assert registry.is_allowed(SESSION, "kv", "key")
         yield registry
@@ -52,8 +52,8 @@ def test_what_was_read_is_told_without_asking(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the database was asked")
 
-    for name in ("find", "look_up"):
-        monkeypatch.setattr(FileLookups, name, refuse)
+    monkeypatch.setattr(registry._lookups, "_run", refuse)
+    monkeypatch.setattr(PreparedScope, "rows", refuse)
     assert "alpha" == registry.find_by_uuid(UUID(str(SESSION)))
     assert registry.is_allowed(SESSION, "kv", "key")
     assert registry.check(SESSION, "kv", "other").allowed is False
@@ -97,33 +97,12 @@ def test_another_process_is_seen_at_once(registry: CapsuleRegistry, writer: Writ
 
 
 def test_without_the_header_it_would_be_stale(registry: CapsuleRegistry, writer: Writer) -> None:
-    """The control: if the header never seems to change, entries are stale."""
+    """The control: if neither header nor file ever seem to change, entries are stale."""
     entries = registry._lookups.entries
-    entries.memory = entries.header
+    entries.memory, entries.trusted_until = entries.header, math.inf
     writer.do("point beta")
 
     assert "alpha" == registry.find_by_uuid(SESSION)
-
-
-def test_without_its_triggers_nothing_is_kept(
-    registry: CapsuleRegistry, backend: SqliteBackend, url: str, writer: Writer
-) -> None:
-    """A dropped trigger is noticed, and every lookup asks the database from then on."""
-    backend.rows(url, "DROP TRIGGER uuid_mappings_update_logged")
-    for owner in ("beta", "alpha", "beta"):
-        writer.do(f"point {owner}")
-        assert owner == registry.find_by_uuid(SESSION)
-
-    assert "triggers are missing" in registry._lookups.distrust  # type: ignore[attr-defined]
-
-
-def test_the_triggers_that_are_counted_are_those_that_the_migrations_make(
-    backend: SqliteBackend, url: str
-) -> None:
-    """Lookups count the triggers that fill the log: as many as a new file has."""
-    query = "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND sql LIKE ?"
-
-    assert [(LOG_TRIGGERS,)] == backend.rows(url, query, ["%INSERT INTO cache_log%"])
 
 
 def test_a_plain_mapping_is_found_by_one_statement(registry: CapsuleRegistry, url: str) -> None:
@@ -156,16 +135,16 @@ def test_a_lease_that_runs_out_is_gone_without_a_commit(url: str) -> None:
 def test_a_renewal_empties_no_cache_and_a_closed_lease_is_gone(
     registry: CapsuleRegistry, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only a lease's end is logged, in whichever process it happens."""
+    """Only a lease's end is an event, in whichever process it happens."""
     with CapsuleRegistry.open(url) as other:
         lease = other.leases.open("worker", timedelta(hours=1), renew=False)
         session = UUID(int=7)
         lease.register_uuid(session, "beta")
         assert "beta" == registry.find_by_uuid(session)
         lease.renew()
-        registry.find_by_uuid(SESSION)  # Reads the log, which has nothing new.
+        registry.find_by_uuid(SESSION)  # Reads the events: there are none.
         with monkeypatch.context() as patched:
-            patched.setattr(FileLookups, "find", None)
+            patched.setattr(registry._lookups, "_run", None)
             assert "beta" == registry.find_by_uuid(session)
         lease.close()
         assert None is registry.find_by_uuid(session)

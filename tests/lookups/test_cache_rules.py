@@ -11,9 +11,10 @@ import pytest
 
 from capsule_registry import CapsuleRegistry, PermissionDeniedError, sqlite_module
 from capsule_registry.database.database import Database
-from capsule_registry.database.dialects import sqlite_wal_index
+from capsule_registry.database.dialects import sqlite, sqlite_identity
+from capsule_registry.database.dialects.sqlite_identity import FileIdentity
+from capsule_registry.database.dialects.sqlite_wal_index import UntrustedIndexError
 from capsule_registry.identifiers import known_id
-from capsule_registry.lookups import file_lookups
 from capsule_registry.lookups.file_lookups import FileLookups
 from capsule_registry.lookups.memory import keep
 from support.factories import make_manifest
@@ -36,8 +37,8 @@ pytestmark = [
 def registry(url: str) -> Iterator[CapsuleRegistry]:
     """A registry that has cached the session's capsule id."""
     with CapsuleRegistry.open(url) as registry:
-        registry.register(make_manifest("alpha"), uuids=[SESSION])
         registry.register(make_manifest("beta"))
+        registry.register(make_manifest("alpha"), uuids=[SESSION])
         assert "alpha" == registry.find_by_uuid(SESSION)
         yield registry
 
@@ -48,11 +49,17 @@ def lookups_of(registry: CapsuleRegistry) -> Any:
 
 @pytest.mark.parametrize(("kept", "told"), [(True, "beta"), (False, "alpha")])
 def test_a_connection_stays_open(
-    registry: CapsuleRegistry, writer: Writer, *, kept: bool, told: str
+    registry: CapsuleRegistry,
+    writer: Writer,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    kept: bool,
+    told: str,
 ) -> None:
     """Without it the last process to close removes the index, and the map goes stale."""
     registry._database.engine.dispose()
     if not kept:
+        monkeypatch.setattr(FileIdentity, "require_current", lambda _: None)
         lookups_of(registry)._connection.close()
     writer.do("reopen")
     writer.do("point beta")
@@ -60,20 +67,26 @@ def test_a_connection_stays_open(
     assert told == registry.find_by_uuid(SESSION)
 
 
+def refuse_to_map(*_: object) -> None:
+    raise UntrustedIndexError("it cannot be mapped")
+
+
 def refuse_to_look(*_: object) -> None:
     raise PermissionError(errno.EACCES, "Permission denied")
 
 
+@pytest.mark.usefixtures("registry")
 def test_an_index_that_cannot_be_looked_at_is_not_trusted(
-    registry: CapsuleRegistry, writer: Writer, monkeypatch: pytest.MonkeyPatch
+    url: str, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From then on each lookup asks the file, and `way` says why."""
-    monkeypatch.setattr(sqlite_wal_index, "inode", refuse_to_look)
-    for owner in ("beta", "alpha"):
-        writer.do(f"point {owner}")
-        assert owner == registry.find_by_uuid(SESSION)
+    """Each lookup asks the file, and `way` says why."""
+    monkeypatch.setattr(sqlite_identity, "map_index", refuse_to_map)
+    with CapsuleRegistry.open(url) as other:
+        for owner in ("beta", "alpha"):
+            writer.do(f"point {owner}")
+            assert owner == other.find_by_uuid(SESSION)
 
-    assert "Permission denied" in lookups_of(registry).way
+        assert "cannot be mapped" in lookups_of(other).way
 
 
 def test_a_file_that_cannot_be_looked_at_is_a_typed_error(
@@ -81,7 +94,7 @@ def test_a_file_that_cannot_be_looked_at_is_a_typed_error(
 ) -> None:
     """Whatever the operating system refuses on the way to the first lookup names the file."""
     with CapsuleRegistry.open(url) as registry:
-        monkeypatch.setattr(file_lookups, "inode", refuse_to_look)
+        monkeypatch.setattr(sqlite, "inode", refuse_to_look)
         with pytest.raises(PermissionDeniedError, match="registry"):
             registry.find_by_uuid(SESSION)
         monkeypatch.undo()
@@ -163,6 +176,7 @@ def test_nothing_is_carried_over_a_fork(
 ) -> None:
     """A child that kept the map would use it after all others had closed the file."""
     if not let_go:
+        monkeypatch.setattr(FileIdentity, "require_current", lambda _: None)
         for owner in (FileLookups, Database):
             monkeypatch.setattr(owner, "before_fork", lambda _: None)
             monkeypatch.setattr(owner, "after_fork", lambda _, **__: None)

@@ -198,6 +198,9 @@ def engine_on(url: str | sa.URL, **options: Any) -> sa.Engine:
     if "host" in whole.query:
         whole = read_address(whole.render_as_string(hide_password=False)).first_url
         options |= {"connect_args": {"init_command": "SET SESSION wsrep_sync_wait = 7"}}
+    if whole.get_backend_name() == "sqlite":
+        # Another SQLite library in this process would drop the locks of the registry's.
+        options |= {"module": capsule_registry.sqlite_module}
     return sa.create_engine(whole, **options)
 
 

@@ -26,7 +26,7 @@ for line in sys.stdin:
         run.execute("DELETE FROM uuid_mappings WHERE uuid = ?", (session,))
     elif verb == "file":
         run.execute("INSERT INTO uuid_mappings VALUES ('default', ?, ?, NULL,"
-                    " '2026-01-01T00:00:00.000000Z', 1, 0)", (session, value))
+                    " '2026-01-01T00:00:00.000000Z', 3, 0)", (session, value))
     elif verb == "state":
         run.execute("UPDATE capsules SET state = ? WHERE id = 'alpha'", (value,))
     elif verb == "grant":

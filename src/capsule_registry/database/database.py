@@ -16,8 +16,13 @@ from sqlalchemy.exc import (
 
 from capsule_registry.database.address import Address, read_address
 from capsule_registry.database.dialects.known import FILE_ENGINE
-from capsule_registry.database.dialects.sqlite import BUSY_TIMEOUT_SECONDS
+from capsule_registry.database.dialects.sqlite import (
+    BUSY_TIMEOUT_SECONDS,
+    IDENTITY,
+    FileConnector,
+)
 from capsule_registry.database.dialects.sqlite_file import create_file, refuse_network_file_system
+from capsule_registry.database.dialects.sqlite_wal_index import let_go
 from capsule_registry.database.dialects.sqlite_write_queue import Turns
 from capsule_registry.database.driver_errors import (
     FAILURES,
@@ -26,7 +31,12 @@ from capsule_registry.database.driver_errors import (
     raise_translated,
     translating,
 )
-from capsule_registry.database.engines import make_engines, reading_by, refuse_unsafe
+from capsule_registry.database.engines import (
+    make_engines,
+    make_file_engine,
+    reading_by,
+    refuse_unsafe,
+)
 from capsule_registry.database.forking import Activity, abandoned, watch
 from capsule_registry.database.retries import run_with_retries
 from capsule_registry.errors import (
@@ -50,7 +60,7 @@ _CHECKED: Final = "capsule_registry.checked"
 class Database:
     """An open database, whose connections have the settings that the guarantees rely on."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what an open database consists of
         self,
         engine: Engine,
         reader: Engine,
@@ -58,12 +68,15 @@ class Database:
         *,
         read_only: bool,
         owns_engines: bool = True,
+        files: FileConnector | None = None,
     ) -> None:
         self.engine = engine
         #: The engine for reads: single statements in autocommit mode, one round trip each.
         self.reader = reader
         self.address = address
         self.dialect = address.dialect
+        #: Makes the connections to the file, if it is one.
+        self.files = files
         self.read_only = read_only
         self.closed = False
         #: Checks each new connection before its first use; its errors reach the caller.
@@ -103,10 +116,15 @@ class Database:
             refuse_network_file_system(address.file)
         if address.file and create:
             create_file(address.file, with_directory=url is None)
-        writer, reader = make_engines(
-            address, engine_options or {}, read_only=read_only, may_be_behind=may_be_behind
-        )
-        return cls(writer, reader, address, read_only=read_only)
+        options = engine_options or {}
+        if not address.dialect.is_file:
+            writer, reader = make_engines(
+                address, options, read_only=read_only, may_be_behind=may_be_behind
+            )
+            return cls(writer, reader, address, read_only=read_only)
+        files = FileConnector(address.file, read_only=read_only) if address.file else None
+        engine = make_file_engine(address, files, options)
+        return cls(engine, engine, address, read_only=read_only, files=files)
 
     @classmethod
     def _over(cls, engine: Engine, *, read_only: bool) -> Self:
@@ -203,6 +221,8 @@ class Database:
         """
         if self.read_only:
             raise PermissionDeniedError(str(self.address), "it was opened to be read only")
+        if self.files is not None:
+            self.files.require_same()
         with self.taking_turns(), self._in_transaction() as conn:
             yield conn
 
@@ -218,12 +238,19 @@ class Database:
             process = os.getpid()
             try:
                 _begin(conn, self.dialect.begin_write)
-                yield conn
+                with self.dialect.marking_commit(conn):
+                    yield conn
                 self._commit(transaction)
             except BaseException:
                 if os.getpid() == process:
                     transaction.rollback()
                 raise
+            self._require_file(conn)  # Else what was written may be in a file without a name.
+
+    def _require_file(self, conn: Connection) -> None:
+        """Raise `DatabaseReplacedError` if the file of *conn* was replaced since it was opened."""
+        if self.files is not None:
+            self.files.require_current(conn.info.get(IDENTITY))
 
     def _commit(self, transaction: Transaction) -> None:
         try:
@@ -258,6 +285,7 @@ class Database:
         try:
             conn = self.connect(engine)
             try:
+                self._require_file(conn)
                 yield conn
             finally:
                 if os.getpid() == process:
@@ -310,6 +338,7 @@ class Database:
         self._activity.stop()
         if self.address.file:
             self.engine.dispose()
+            let_go()
 
     def after_fork(self, *, in_child: bool) -> None:
         """Resume; a child gets connections and locks of its own."""
@@ -330,6 +359,8 @@ class Database:
         if self.owns_engines:
             self.engine.dispose()
             self.reader.dispose()
+        if self.files is not None:
+            let_go()
 
     def __del__(self) -> None:
         if not getattr(self, "closed", True):

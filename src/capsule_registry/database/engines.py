@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine import ExceptionContext
+    from sqlalchemy.pool import ConnectionPoolEntry
 
     from capsule_registry.database.address import Address
     from capsule_registry.database.dialects.dialect import Dialect
+    from capsule_registry.database.dialects.sqlite import FileConnector
 
 #: Without a transaction, the driver's rollback would be a wasted round trip.
 _AUTOCOMMIT: Final = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
@@ -29,11 +31,20 @@ _AUTOCOMMIT: Final = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback
 _loading: Final = Lock()
 
 
+def make_file_engine(
+    address: Address, files: FileConnector | None, wanted: Mapping[str, Any]
+) -> Engine:
+    """Return the engine of a file, connected to by *files*, or of a database in memory."""
+    engine = _make_engine(address, {**_options(address), **file_options(files), **wanted})
+    event.listen(engine, "close", _forget)
+    return engine
+
+
 def make_engines(
     address: Address, wanted: Mapping[str, Any], *, read_only: bool, may_be_behind: bool
 ) -> tuple[Engine, Engine]:
     """
-    Return the engine for writes and the one for reads; for a file they are the same.
+    Return the engine of a server for writes and the one for reads.
 
     Args:
         address: The address of the database.
@@ -44,12 +55,7 @@ def make_engines(
     Raises:
         InvalidDatabaseError: The driver is not installed.
     """
-    options: dict[str, Any] = {"hide_parameters": True, **address.dialect.engine_options}
-    if address.dialect.is_file:
-        options |= {**file_options(address.file, read_only=read_only), **wanted}
-        engine = _make_engine(address, options)
-        return engine, engine
-    options |= wanted
+    options = {**_options(address), **wanted}
     writer = _make_engine(address, options)
     reader = _make_engine(address, {**options, **_AUTOCOMMIT})
     settings = _settings(address, read_only=read_only)
@@ -59,6 +65,15 @@ def make_engines(
     for engine in (writer, reader):
         connector.serve(engine)
     return writer, reader
+
+
+def _forget(connection: object, record: ConnectionPoolEntry) -> None:  # noqa: ARG001 - SQLAlchemy's own
+    """Drop what is known of a connection, such as a map that keeps a descriptor open."""
+    record.info.clear()
+
+
+def _options(address: Address) -> dict[str, Any]:
+    return {"hide_parameters": True, **address.dialect.engine_options}
 
 
 def _settings(address: Address, *, read_only: bool) -> tuple[str, ...]:

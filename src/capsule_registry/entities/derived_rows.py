@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from capsule_registry.manifest.manifest import CapsuleManifest
     from capsule_registry.manifest.parts import ToolDef
     from capsule_registry.models.new_capsule import NewCapsule
+    from capsule_registry.unit_of_work.queries import Row
     from capsule_registry.unit_of_work.unit import Unit
 
     Values = list[dict[str, Any]]
@@ -86,24 +87,29 @@ _of_capsule: Final = {
 
 
 def derive(
-    table: Table,
-    namespace: str,
-    capsule_id: str,
-    manifest: CapsuleManifest,
-    reported: Sequence[ToolDef],
+    table: Table, capsule: Row, manifest: CapsuleManifest, reported: Sequence[ToolDef]
 ) -> list[dict[str, Any]]:
-    """Return the rows of *table* derived from *manifest* and the tools *reported*."""
-    return [
-        {"namespace": namespace, "capsule_id": capsule_id, **values}
-        for values in _MAKERS[table](manifest, reported)
-    ]
+    """
+    Return the rows of *table* derived from *manifest* and the tools *reported*.
+
+    Args:
+        table: One of `DERIVED`.
+        capsule: The namespace, id and generation of the capsule that they belong to.
+        manifest: The capsule's.
+        reported: The tools that its object reported.
+    """
+    of_capsule = {"namespace": capsule["namespace"], "capsule_id": capsule["id"]}
+    if table is grants:
+        of_capsule["generation"] = capsule["generation"]
+    return [{**of_capsule, **values} for values in _MAKERS[table](manifest, reported)]
 
 
 def write(unit: Unit, new: NewCapsule) -> None:
     """Write the derived rows of a capsule that is being registered or replaced."""
+    capsule = {"namespace": unit.namespace, "id": new.id, "generation": unit.revision}
     rows = {}
     for table in DERIVED:
-        rows[table] = derive(table, unit.namespace, new.id, new.manifest, new.reported_tools)
+        rows[table] = derive(table, capsule, new.manifest, new.reported_tools)
     for table in DERIVED:
         unit.buffer.insert(table, rows[table])
 

@@ -75,9 +75,17 @@ def end_of(lease: Row) -> End | None:
 
 
 def is_live(lease: Row, moment: Moment) -> bool:
-    """Return whether *lease*, a row with `ENDS`, is live at *moment*; a missing one is not."""
-    end = end_of(lease)
-    return end is not None and end.is_after(moment.not_before(lease["last_commit_at"]))
+    """
+    Return whether *lease*, a row with `ENDS`, is live at *moment*; a missing one is not.
+
+    Raises:
+        HistoryCorruptError: Its namespace is missing.
+    """
+    if (end := end_of(lease)) is None:
+        return False
+    if lease["last_commit_at"] is None:
+        raise HistoryCorruptError("a lease", "its namespace is missing")
+    return end.is_after(moment.not_before(lease["last_commit_at"]))
 
 
 def is_live_mapping(scope: LookupScope, filed: Row) -> bool:

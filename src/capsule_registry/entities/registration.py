@@ -162,7 +162,8 @@ def _insert(unit: Unit, new: NewCapsule, existing: ExistingKeys) -> Row:
     _keep_manifest(unit, new, existing)
     old = find_row(unit, new.id) if new.id in existing.capsules else None
     if old is None:
-        unit.insert(tables.capsules, [row], "capsule.registered")
+        inserted = {**row, "created_revision": unit.revision}
+        unit.insert(tables.capsules, [inserted], "capsule.registered")
     elif old["registered_at"] is not None:
         raise CapsuleAlreadyRegisteredError(str(new.id))
     else:

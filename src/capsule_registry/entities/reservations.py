@@ -60,7 +60,8 @@ def reserve(unit: Unit, capsule_ids: Iterable[CapsuleId]) -> None:
     for some in batches([*dict.fromkeys(capsule_ids)]):
         present = {row["id"] for row in unit.rows(_present, id=some)}
         missing = [capsule_id for capsule_id in some if capsule_id not in present]
-        rows = [{"id": one, "modified_revision": unit.revision} for one in missing]
+        now = {"modified_revision": unit.revision, "created_revision": unit.revision}
+        rows = [{"id": one, **now} for one in missing]
         unit.insert(capsules, rows, "capsule.reserved")
 
 

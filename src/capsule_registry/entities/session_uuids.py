@@ -33,6 +33,13 @@ _WITH_LEASE = (
     .join(namespaces, namespaces.c.name == uuid_mappings.c.namespace)
     .outerjoin(leases_table, leases.OF_UUID)
 )
+#: The capsule, registered or reserved, that a UUID was filed under. One that stands there since
+#: later is another, even where no cascade has removed the UUID.
+OF_OWNER: Final = and_(
+    capsules.c.namespace == uuid_mappings.c.namespace,
+    capsules.c.id == uuid_mappings.c.capsule_id,
+    capsules.c.created_revision <= uuid_mappings.c.created_revision,
+)
 _order = [uuid_mappings.c[name] for name in ORDER[uuid_mappings.name]]
 
 
@@ -50,6 +57,7 @@ _owner = Query(
     uuid_mappings,
     ("uuid",),
     select(uuid_mappings.c.capsule_id, uuid_mappings.c.lease_id, *leases.ENDS)
+    .join(capsules, OF_OWNER)
     .outerjoin(leases_table, leases.OF_UUID)
     .outerjoin(namespaces, namespaces.c.name == leases_table.c.namespace)
     .where(matching(uuid_mappings, ("uuid",))),
@@ -58,9 +66,9 @@ _owner = Query(
 WITHOUT_LEASE: Final = Query(
     uuid_mappings,
     ("uuid",),
-    select(uuid_mappings.c.capsule_id).where(
-        matching(uuid_mappings, ("uuid",)), uuid_mappings.c.lease_id.is_(None)
-    ),
+    select(uuid_mappings.c.capsule_id)
+    .join(capsules, OF_OWNER)
+    .where(matching(uuid_mappings, ("uuid",)), uuid_mappings.c.lease_id.is_(None)),
 )
 #: The row of a UUID and the id of a capsule, registered or reserved; each null if missing.
 _with_capsule = Query(

@@ -175,7 +175,7 @@ class PastScope(Scope):
         found = [*self._capsules(of_capsule, with_manifest=False)]
         for row, manifest in self._manifests(found):
             reported = tools_of_json(row["reported_tools"])
-            for derived in derive(table, self.namespace, row["id"], manifest, reported):
+            for derived in derive(table, row, manifest, reported):
                 yield {
                     **derived,
                     "registered_revision": row["registered_revision"],

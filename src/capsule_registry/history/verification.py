@@ -260,7 +260,7 @@ def _derived_lines(replay: Replay, row: Row) -> Iterator[str]:
     if canonical_json(manifest.to_json()) != canonical_json(row["manifest"]):
         replay.report(where, "manifest is not what the text of the manifest says")
     for table in DERIVED:
-        for derived in derive(table, row["namespace"], row["id"], manifest, reported):
+        for derived in derive(table, row, manifest, reported):
             yield _line(table, derived)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from time import monotonic as _now
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -42,9 +43,9 @@ class FastPath:
     """
     The lookups made for every message, answered from memory: written for speed and nothing else.
 
-    An entry is valid only while the database's header equals that of the entries; each hit
-    compares it, and checks the clock if the UUID belongs to a lease. What memory cannot answer
-    is read from the database.
+    An entry is valid only while the database's header equals that of the entries, and for a
+    millisecond after the file was seen to be the one at its path; each hit checks both, and the
+    lease's end if the UUID belongs to one. What memory cannot answer is read from the database.
     """
 
     _lookups: Lookups
@@ -70,7 +71,12 @@ class FastPath:
     def find_by_uuid(self, uuid: UUID | str) -> CapsuleId | None:
         """Return the capsule id of *uuid*, or `None`; see `Reads.find_by_uuid`."""
         entries = self._lookups.entries
-        if type(uuid) is UUID and entries.memory[HEADER] == entries.header and not self._inside:
+        if (
+            type(uuid) is UUID
+            and entries.memory[HEADER] == entries.header
+            and _now() < entries.trusted_until
+            and not self._inside
+        ):
             found: Any = entries.owners.get(uuid.int, _MISSING)
             if found is None or type(found) is CapsuleId:
                 return found
@@ -86,7 +92,11 @@ class FastPath:
         The record may be shared with other callers, so its contents must not be changed.
         """
         entries = self._lookups.entries
-        if entries.memory[HEADER] == entries.header and not self._inside:
+        if (
+            entries.memory[HEADER] == entries.header
+            and _now() < entries.trusted_until
+            and not self._inside
+        ):
             found: RegisteredCapsule | None = entries.records.get(capsule_id, _MISSING)
             if found is not _MISSING:
                 return found
@@ -143,7 +153,7 @@ class FastPath:
             if verdict is UNKNOWN:
                 verdict = _decided(entries, standing, capability, value)
         # Compared last: then all that was read above is of one moment, which is now.
-        if entries.memory[HEADER] != entries.header:
+        if entries.memory[HEADER] != entries.header or _now() >= entries.trusted_until:
             return None
         return entries.revision, owner, verdict
 

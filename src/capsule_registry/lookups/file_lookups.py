@@ -2,60 +2,54 @@
 Lookups in a SQLite file, answered from memory until a commit changes what was read.
 
 An entry is valid while the header of the WAL index is the one it was read under, or what was
-committed since concerns other rows: triggers log the keys of all rows changed by any program.
-Four rules make that safe. A connection that has read stays open while the header is in use; no
-descriptor on the index is closed meanwhile (see `sqlite_wal_index`); the header is read before the
-rows; and everything is released before the process forks.
+committed since concerns other rows: the events of the revisions since name them. The library counts
+its own commits in the file, and the header counts all; if another program's is among them, which
+may have changed anything, every entry is dropped. Five rules make that safe. A connection that has
+read stays open while the header is in use; no descriptor on the index is closed meanwhile (see
+`sqlite_wal_index`); the header is read before the rows; everything is released before the process
+forks; and a millisecond after it was last looked at, the file is compared with the one at its path.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from capsule_registry.database import forking
-from capsule_registry.database.dialects.sqlite import (
-    LOG_TRIGGERS,
-    connector,
-    count_log_triggers,
-    journal_mode_of,
-)
-from capsule_registry.database.dialects.sqlite_file import named_errors, network_file_system
+from capsule_registry.database.dialects.sqlite_file import network_file_system
 from capsule_registry.database.dialects.sqlite_library import sqlite_module
-from capsule_registry.database.dialects.sqlite_wal_index import (
-    HEADER,
-    Inode,
-    UntrustedIndexError,
-    WalIndex,
-    inode,
-    let_go,
-)
+from capsule_registry.database.dialects.sqlite_wal_index import HEADER, let_go
 from capsule_registry.database.driver_errors import translated, wrap
 from capsule_registry.entities import capsules, session_uuids
-from capsule_registry.errors import RegistryClosedError
+from capsule_registry.entities.session_uuids import Owner
+from capsule_registry.errors import DatabaseReplacedError, RegistryClosedError
 from capsule_registry.identifiers import CapsuleId, known_id
 from capsule_registry.lookups.lookups import Lookups, PooledLookups, ServerLookups
 from capsule_registry.lookups.memory import (
-    HEAD_AND_LOG,
+    HEAD_AND_CHANGES,
     MAX_CAPSULES,
+    MAX_CHANGES,
     MAX_UUIDS,
     NOTHING,
+    TRUSTED_SECONDS,
     Entries,
     forget,
     keep,
     keep_owner,
-    since,
 )
 from capsule_registry.permissions import checks
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Callable
-    from pathlib import Path
     from uuid import UUID
 
     from capsule_registry.clocks import Clock
     from capsule_registry.database.database import Database
+    from capsule_registry.database.dialects.sqlite import FileConnector
+    from capsule_registry.database.dialects.sqlite_identity import FileIdentity
     from capsule_registry.models.records import RegisteredCapsule
     from capsule_registry.permissions.checks import Decision, Standing
     from capsule_registry.unit_of_work.prepared_statements import PreparedScope
@@ -66,15 +60,19 @@ T = TypeVar("T")
 class FileLookups(Lookups):
     """Lookups on a connection of their own that stays open, with a cache of what was read."""
 
-    def __init__(self, database: Database, namespace: str, clock: Clock, file: Path) -> None:
+    def __init__(
+        self, database: Database, namespace: str, clock: Clock, files: FileConnector
+    ) -> None:
         super().__init__(database, namespace, clock)
-        self._file = file
+        self._files = files
         self._lock = Lock()
         self._connection: Any = None
         self._scope: PreparedScope | None = None
         self._without_lease = self._statements[session_uuids.WITHOUT_LEASE.statement, 0].sql
         self._run: Any = None
-        self._index: WalIndex | None = None
+        self._identity: FileIdentity | None = None
+        #: Until when the file is known to be the one at its path, by `time.monotonic`.
+        self._trusted_until = 0.0
         #: Why nothing is cached, once that is known.
         self.distrust: str | None = None
         forking.watch(self)
@@ -84,6 +82,9 @@ class FileLookups(Lookups):
         with self._lock:
             try:
                 return work(self._scope or self._open())
+            except DatabaseReplacedError:
+                self._let_go()
+                raise
             except sqlite_module.Error as error:
                 failure = self._failed(error)
         raise failure
@@ -93,6 +94,9 @@ class FileLookups(Lookups):
         with self._lock:  # As `look_up`, with less overhead.
             try:
                 return self._find(self._scope or self._open(), uuid)
+            except DatabaseReplacedError:
+                self._let_go()
+                raise
             except sqlite_module.Error as error:
                 failure = self._failed(error)
         raise failure
@@ -107,6 +111,8 @@ class FileLookups(Lookups):
 
     def _find(self, scope: PreparedScope, uuid: UUID) -> CapsuleId | None:
         entries = self._refresh(scope)
+        if (kept := self._kept_owner(entries, uuid)) is not None:
+            return kept  # It was only the file that had to be looked at again.
         # The cheapest statement, which answers for UUIDs without a lease: most of them.
         found = self._run(self._without_lease, (self._namespace, str(uuid))).fetchall()
         if found:
@@ -114,9 +120,7 @@ class FileLookups(Lookups):
             if entries is not NOTHING:
                 keep(entries.owners, uuid.int, capsule_id, MAX_UUIDS)
             return capsule_id
-        owner = session_uuids.owner(scope, uuid)
-        keep_owner(entries, uuid, owner)
-        return None if owner is None or owner.is_gone else owner.capsule_id
+        return self._owner(scope, entries, uuid)
 
     def get(
         self, capsule_id: str, attach: Callable[[RegisteredCapsule], RegisteredCapsule]
@@ -125,6 +129,8 @@ class FileLookups(Lookups):
 
         def work(scope: PreparedScope) -> RegisteredCapsule | None:
             entries = self._refresh(scope)
+            if (kept := entries.records.get(capsule_id)) is not None:
+                return kept
             record = capsules.get(scope, capsule_id)
             if record is not None:
                 record = attach(record)
@@ -153,16 +159,7 @@ class FileLookups(Lookups):
     @property
     def way(self) -> str:
         """How lookups are answered and, if not from memory, why."""
-
-        def look(scope: PreparedScope) -> str | None:
-            if self._index is not None:
-                _require_log(scope.cursor)
-            return self.distrust
-
-        try:
-            reason = self.look_up(look)
-        except UntrustedIndexError as error:
-            reason = str(error)
+        reason = self.look_up(lambda _: self.distrust)
         return f"each asks the file: {reason}" if reason else "from memory, until somebody commits"
 
     def close(self) -> None:
@@ -186,87 +183,87 @@ class FileLookups(Lookups):
         self, scope: PreparedScope, entries: Entries, uuid: UUID | None
     ) -> tuple[CapsuleId | None, Standing | None]:
         """Return the capsule id of *uuid*, and that capsule's standing."""
-        owner = None if uuid is None else session_uuids.owner(scope, uuid)
-        if uuid is not None:
-            keep_owner(entries, uuid, owner)
-        if owner is None or owner.is_gone:
+        capsule_id = None if uuid is None else self._owner(scope, entries, uuid)
+        if capsule_id is None:
             return None, None
-        standing = entries.standings.get(owner.capsule_id)
+        standing = entries.standings.get(capsule_id)
         if standing is None:
-            standing = checks.standing(scope, owner.capsule_id)
-            keep(entries.standings, owner.capsule_id, standing, MAX_CAPSULES)
-        return owner.capsule_id, standing
+            standing = checks.standing(scope, capsule_id)
+            keep(entries.standings, capsule_id, standing, MAX_CAPSULES)
+        return capsule_id, standing
+
+    def _owner(self, scope: PreparedScope, entries: Entries, uuid: UUID) -> CapsuleId | None:
+        if (kept := self._kept_owner(entries, uuid)) is not None:
+            return kept
+        owner = session_uuids.owner(scope, uuid)
+        keep_owner(entries, uuid, owner)
+        return None if owner is None or owner.is_gone else owner.capsule_id
+
+    def _kept_owner(self, entries: Entries, uuid: UUID) -> CapsuleId | None:
+        kept = entries.owners.get(uuid.int)
+        if not isinstance(kept, Owner):
+            return kept
+        return kept.capsule_id if kept.end and self._clock.is_before(kept.end) else None
 
     def _open(self) -> PreparedScope:
         if self._database.closed:
             raise RegistryClosedError
-        self.distrust = None
-        with named_errors(self._file):
-            opened = inode(self._file)
-        connection = connector(read_only=self._database.read_only)(self._file)
-        cursor = connection.cursor()
-        self._connection = connection
+        self._connection, self._identity = self._files.connect()
+        cursor = self._connection.cursor()
         self._run = cursor.execute
         self._scope = self._scope_on(cursor)
-        try:
-            self._index = self._trust(cursor, opened)
-        except UntrustedIndexError as error:
-            self.distrust = str(error)
-        except BaseException:
-            self._let_go()
-            raise
+        self.distrust = self._why_distrusted(self._identity)
         return self._scope
 
-    def _trust(self, cursor: Any, opened: Inode | None) -> WalIndex:  # noqa: ANN401 - the driver's own
-        """Return the index, or raise `UntrustedIndexError`."""
-        mode = journal_mode_of(cursor)
-        if mode != "wal":
-            raise UntrustedIndexError(f"the journal mode is {mode}")
-        if kind := network_file_system(self._file):
-            raise UntrustedIndexError(f"it is on a network file system ({kind})")
-        if not os.access(self._file, os.W_OK):
-            raise UntrustedIndexError("the file cannot be written")
+    def _why_distrusted(self, identity: FileIdentity) -> str | None:
+        """Return why nothing may be cached, or `None`."""
+        if kind := network_file_system(self._files.path):
+            return f"it is on a network file system ({kind})"
+        if not os.access(self._files.path, os.W_OK):
+            return "the file cannot be written"
         if forking.abandoned:
-            raise UntrustedIndexError("the process was forked inside a transaction")
-        return WalIndex.of(self._file, opened)
+            return "the process was forked inside a transaction"
+        return identity.distrust
 
     def _refresh(self, scope: PreparedScope) -> Entries:
-        """Return the entries that are valid now; `NOTHING` if nothing can be cached."""
-        index, entries = self._index, self.entries
-        if index is None:
+        """
+        Return the entries that are valid now; `NOTHING` if nothing can be cached.
+
+        Raises:
+            DatabaseReplacedError: The file was replaced while it was open.
+        """
+        entries, now = self.entries, time.monotonic()
+        if now >= self._trusted_until:
+            self._files.require_current(self._identity)
+            self._trusted_until = entries.trusted_until = now + TRUSTED_SECONDS
+        memory = self._identity.index if self._identity else None
+        if memory is None or self.distrust is not None:
             return NOTHING
-        header = index.memory[HEADER]  # Before anything is read.
-        if entries.header == header:
-            return entries
-        try:
-            index.require_current()
-            self.entries = self._renew(scope, index, header)
-        except UntrustedIndexError as error:
-            self.entries, self._index, self.distrust = NOTHING, None, str(error)
+        header = memory[HEADER]  # Before anything is read.
+        if entries.header != header:
+            self.entries = self._renew(scope, memory, header)
         return self.entries
 
-    def _renew(self, scope: PreparedScope, index: WalIndex, header: bytes) -> Entries:
+    def _renew(self, scope: PreparedScope, memory: mmap.mmap, header: bytes) -> Entries:
         """Return the entries for *header*: the earlier ones whose rows have not changed."""
         before, fresh = self.entries, Entries()
-        head = scope.row(HEAD_AND_LOG, then=before.revision)
-        if head is None or not isinstance(head["revision"], int):
+        rows = scope.rows(HEAD_AND_CHANGES, then=before.revision)
+        if not rows or not isinstance(rows[0]["revision"], int):
             return NOTHING
+        head = rows[0]
         self._clock.advance(head["last_commit_at"])
-        fresh.memory, fresh.header = index.memory, header
+        fresh.memory, fresh.header, fresh.trusted_until = memory, header, self._trusted_until
         fresh.revision, fresh.hash = head["revision"], head["head_hash"]
-        fresh.seen, fresh.schema = head["logged"] or 0, head["schema"]
-        if before.schema != fresh.schema:
-            _require_log(scope.cursor)
-        # Another hash: the file was restored from a backup, and the log is of another history.
-        elif head["hash_then"] == before.hash:
-            changes = since(scope, before.seen, fresh.seen)
-            if changes is not None:
-                forget(before, [row for row in changes if row["namespace"] == self._namespace])
-                fresh.adopt(before)
+        fresh.own_commits = head["own_commits"] or 0
+        # Another hash: the file was restored from a backup, and the events are of another history.
+        is_continued = head["hash_then"] == before.hash and fresh.follows(before)
+        if is_continued and len(rows) <= MAX_CHANGES and forget(before, rows):
+            fresh.adopt(before)
         return fresh
 
     def _let_go(self) -> None:
-        self.entries, self._index, self._scope, self._run = NOTHING, None, None, None
+        self.entries, self._identity, self._scope, self._run = NOTHING, None, None, None
+        self._trusted_until = 0.0
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -275,16 +272,8 @@ class FileLookups(Lookups):
 
 def lookups_on(database: Database, namespace: str, clock: Clock) -> Lookups:
     """Return the lookups for *database*."""
-    if database.address.file is not None:
-        return FileLookups(database, namespace, clock, database.address.file)
+    if database.files is not None:
+        return FileLookups(database, namespace, clock, database.files)
     # A database in memory has one connection, and a caller's engine sets its own limit.
     is_shared = database.dialect.is_file or not database.owns_engines
     return (PooledLookups if is_shared else ServerLookups)(database, namespace, clock)
-
-
-def _require_log(cursor: Any) -> None:  # noqa: ANN401 - the driver's own
-    """Raise `UntrustedIndexError` if a trigger that fills the log of changes is missing."""
-    found = count_log_triggers(cursor)
-    if found < LOG_TRIGGERS:
-        reason = f"{LOG_TRIGGERS - found} of the triggers are missing that log what changes"
-        raise UntrustedIndexError(reason)

@@ -7,18 +7,27 @@ from uuid import UUID
 
 from sqlalchemy import and_, bindparam, select
 
-from capsule_registry.database.dialects.sqlite import LAST_LOGGED, SCHEMA_COOKIE
-from capsule_registry.entities.session_uuids import Owner
-from capsule_registry.schema.tables import cache_log, namespaces, revisions
+from capsule_registry.database.dialects.sqlite import OWN_COMMITS
+from capsule_registry.database.dialects.sqlite_wal_index import commits_between
+from capsule_registry.schema.tables import (
+    capsules,
+    events,
+    leases,
+    namespaces,
+    revisions,
+    uplinks,
+    uuid_mappings,
+)
 from capsule_registry.unit_of_work.queries import Query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
+    from capsule_registry.entities.session_uuids import Owner
     from capsule_registry.identifiers import CapsuleId
     from capsule_registry.models.records import RegisteredCapsule
     from capsule_registry.permissions.checks import Standing, Verdict
-    from capsule_registry.unit_of_work.queries import LookupScope, Row
+    from capsule_registry.unit_of_work.queries import Row
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -28,17 +37,23 @@ MAX_UUIDS: Final = 100_000
 MAX_CAPSULES: Final = 2_000
 MAX_VERDICTS: Final = 50_000
 #: With more changes than this, everything is dropped.
-_MAX_CHANGES: Final = 1_000
-HEAD_AND_LOG: Final = Query(
+MAX_CHANGES: Final = 1_000
+#: Longer than this, the file that is open may be another than the one at its path.
+TRUSTED_SECONDS: Final = 0.001
+#: After every revision: then nothing is read of what has changed.
+NO_REVISION: Final = 2**62
+#: The head, and what has changed after the revision `then`, all of one moment.
+HEAD_AND_CHANGES: Final = Query(
     namespaces,
     (),
     select(
         namespaces.c.revision,
         namespaces.c.head_hash,
         namespaces.c.last_commit_at,
-        LAST_LOGGED.label("logged"),
-        SCHEMA_COOKIE.label("schema"),
+        OWN_COMMITS.label("own_commits"),
         revisions.c.hash.label("hash_then"),
+        events.c.kind,
+        events.c.subject,
     )
     .outerjoin(
         revisions,
@@ -47,15 +62,15 @@ HEAD_AND_LOG: Final = Query(
             revisions.c.revision == bindparam("then"),
         ),
     )
-    .where(namespaces.c.name == bindparam("namespace")),
+    .outerjoin(
+        events,
+        and_(events.c.namespace == namespaces.c.name, events.c.revision > bindparam("then")),
+    )
+    .where(namespaces.c.name == bindparam("namespace"))
+    .limit(MAX_CHANGES + 1),
 )
-_changes = Query(
-    cache_log,
-    (),
-    select(cache_log.c.seq, cache_log.c.namespace, cache_log.c.kind, cache_log.c.key)
-    .where(cache_log.c.seq > bindparam("seen"))
-    .order_by(cache_log.c.seq),
-)
+#: The kinds of events that concern no entry; `None` where there is no event.
+_WITHOUT_ENTRIES: Final = (leases.name, uplinks.name, None)
 
 
 class Entries:
@@ -70,12 +85,12 @@ class Entries:
         "hash",
         "header",
         "memory",
+        "own_commits",
         "owners",
         "records",
         "revision",
-        "schema",
-        "seen",
         "standings",
+        "trusted_until",
         "verdicts",
     )
 
@@ -83,13 +98,20 @@ class Entries:
         #: The map that begins with the current header.
         self.memory: Any = b""
         self.header = b"none is like this"
-        #: The namespace's head, the last change read from the log, and the schema cookie.
-        self.revision, self.hash, self.seen, self.schema = 0, "", 0, -1
+        #: Until when the map is known to be of the file at its path, by `time.monotonic`.
+        self.trusted_until = 0.0
+        #: The namespace's head, and how many commits of the file the library had made.
+        self.revision, self.hash, self.own_commits = NO_REVISION, "", -1
         #: By the UUID's integer; without a lease, the capsule id alone.
         self.owners: dict[int, CapsuleId | Owner | None] = {}
         self.records: dict[str, RegisteredCapsule | None] = {}
         self.standings: dict[str, Standing] = {}
         self.verdicts: dict[tuple[Standing, str, str | None], Verdict] = {}
+
+    def follows(self, earlier: Entries) -> bool:
+        """Return whether every commit since the *earlier* entries was made by the library."""
+        commits = commits_between(earlier.header, self.header)
+        return self.own_commits - earlier.own_commits == commits
 
     def adopt(self, earlier: Entries) -> None:
         """Share the dicts of *earlier* entries."""
@@ -115,29 +137,22 @@ def keep_owner(entries: Entries, uuid: UUID, owner: Owner | None) -> None:
         keep(entries.owners, uuid.int, kept, MAX_UUIDS)
 
 
-def since(scope: LookupScope, seen: int, logged: int) -> Sequence[Row] | None:
-    """Return the log after *seen*, at least up to *logged*; `None` if incomplete or too long."""
-    if not 0 <= logged - seen <= _MAX_CHANGES:
-        return None
-    changes = scope.rows(_changes, seen=seen) if logged > seen else []
-    last = changes[-1]["seq"] if changes else seen
-    return changes if last >= logged and last - seen == len(changes) else None
+def forget(entries: Entries, changes: Iterable[Row]) -> bool:
+    """
+    Drop the entries that *changes*, rows with the kind and subject of an event, concern.
 
-
-def forget(entries: Entries, changes: Iterable[Row]) -> None:
-    """Drop the entries that *changes*, rows of the log, are about."""
+    Return `False` if one may concern any entry.
+    """
     for row in changes:
-        match row["kind"], row["key"]:
-            case "capsules", key:
+        match row["kind"], row["subject"]:
+            case capsules.name, key:
                 entries.records.pop(key, None)
                 entries.standings.pop(key, None)
-            case "uuid_mappings", key:
+            case uuid_mappings.name, key:
                 entries.owners.pop(_integer(key), None)
-            case "leases", key:
-                for uuid in [uuid for uuid, owner in entries.owners.items() if _is_of(owner, key)]:
-                    del entries.owners[uuid]
-            case _:  # A manifest, which several capsules may share.
-                entries.records.clear()
+            case kind, _ if kind not in _WITHOUT_ENTRIES:
+                return False
+    return True
 
 
 def _integer(uuid: str) -> int:
@@ -146,7 +161,3 @@ def _integer(uuid: str) -> int:
         return UUID(uuid).int
     except ValueError:
         return -1
-
-
-def _is_of(owner: CapsuleId | Owner | None, lease_id: str) -> bool:
-    return isinstance(owner, Owner) and str(owner.lease_id) == lease_id

@@ -110,6 +110,12 @@ def _standing_in_parts(
     return [{**found, "value": grant["value"]} for grant in granted] or [found]
 
 
+#: The grants that a capsule's current manifest gives it.
+OF_GENERATION: Final = and_(
+    grants.c.namespace == capsules.c.namespace,
+    grants.c.capsule_id == capsules.c.id,
+    grants.c.generation == capsules.c.generation,
+)
 #: The head and, as far as they exist, the UUID, its lease, its capsule and the capsule's grants.
 _standing_of: Final = Query(
     uuid_mappings,
@@ -131,20 +137,10 @@ _standing_of: Final = Query(
         ),
     )
     .outerjoin(leases_table, leases.OF_UUID)
-    .outerjoin(
-        capsules,
-        and_(
-            capsules.c.namespace == uuid_mappings.c.namespace,
-            capsules.c.id == uuid_mappings.c.capsule_id,
-        ),
-    )
+    .outerjoin(capsules, session_uuids.OF_OWNER)
     .outerjoin(
         grants,
-        and_(
-            grants.c.namespace == capsules.c.namespace,
-            grants.c.capsule_id == capsules.c.id,
-            grants.c.capability == bindparam("capability"),
-        ),
+        and_(OF_GENERATION, grants.c.capability == bindparam("capability")),
     )
     .where(namespaces.c.name == bindparam("namespace"))
     .order_by(grants.c.position),
@@ -162,10 +158,7 @@ _OF_CAPSULE: Final = Query(
         grants.c.capability,
         grants.c.value,
     )
-    .outerjoin(
-        grants,
-        and_(grants.c.namespace == capsules.c.namespace, grants.c.capsule_id == capsules.c.id),
-    )
+    .outerjoin(grants, OF_GENERATION)
     .where(capsules.c.namespace == bindparam("namespace"), capsules.c.id == bindparam("id"))
     .order_by(grants.c.capability, grants.c.position),
 )

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from capsule_registry.database.database import Database
 
 #: The schema version that this library was written for.
-SCHEMA_VERSION: Final = "v0001"
+SCHEMA_VERSION: Final = "v0002"
 #: The oldest schema version that this library can run on.
-OLDEST_SUPPORTED: Final = "v0001"
+OLDEST_SUPPORTED: Final = "v0002"
+#: The oldest schema version that can be upgraded.
+_FIRST: Final = "v0001"
 #: What to do with a schema from before the first version.
 _BRING_OVER: Final = (
     "it was made by a checkout from before version v0001: write it to a file with the `export` "
@@ -63,7 +65,7 @@ class FoundSchema:
     @property
     def is_older(self) -> bool:
         """Whether it can be upgraded to this library's version."""
-        return self.version is None or OLDEST_SUPPORTED <= self.version < SCHEMA_VERSION
+        return self.version is None or _FIRST <= self.version < SCHEMA_VERSION
 
     def require_usable(self, database: Database) -> None:
         """Raise `SchemaVersionError`, which says what to do, if this library cannot run on it."""
@@ -74,7 +76,7 @@ class FoundSchema:
         """Return what to do about a schema that this library cannot run on."""
         if self.version is not None and self.version > SCHEMA_VERSION:
             return "install a newer capsule-registry"
-        if self.version is not None and self.version < OLDEST_SUPPORTED:
+        if self.version is not None and self.version < _FIRST:
             return _BRING_OVER
         return f"run `capsule-registry --database {database.address} db upgrade`"
 

@@ -135,6 +135,8 @@ def derived(table: Table, *by: str, among: tuple[str, ...] = ()) -> Query:
     of_capsule = and_(
         capsules.c.namespace == table.c.namespace, capsules.c.id == table.c.capsule_id
     )
+    if "generation" in table.c:  # What another generation declared does not count.
+        of_capsule = and_(of_capsule, capsules.c.generation == table.c.generation)
     statement = select(
         table,
         capsules.c.registered_revision,

@@ -93,6 +93,8 @@ class Dialect:
     begin_write: str | None = None
     begin_snapshot: str | None = None
     snapshot_options: Mapping[str, Any] = field(default_factory=dict)
+    #: Wraps what a write transaction does before it commits: marks the commit as the library's own.
+    marking_commit: Callable[[Connection], AbstractContextManager[None]] = lambda _: nullcontext()
     #: Switching a connection to autocommit takes no round trip.
     switches_autocommit_freely: bool = False
     #: Returns whether a driver connection is in a transaction, where the driver would send a

@@ -7,29 +7,36 @@ Every setting is read back, and a connection without it is refused.
 from __future__ import annotations
 
 import os
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import Integer, column, literal_column, select, table
+from sqlalchemy import Integer, column, select, table
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
 from capsule_registry.database.dialects.dialect import Dialect, Fault, Finding, Probe, Shell
 from capsule_registry.database.dialects.sqlite_file import log_size, named_errors, require_file
+from capsule_registry.database.dialects.sqlite_identity import FileIdentity, replaced
 from capsule_registry.database.dialects.sqlite_library import (
     has_wal_reset_race,
     journal_mode,
     sqlite_module,
 )
-from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableError
+from capsule_registry.database.dialects.sqlite_wal_index import Inode, inode
+from capsule_registry.errors import (
+    DatabaseReplacedError,
+    InvalidDatabaseError,
+    RegistryUnavailableError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from sqlalchemy import Connection, Insert, Table
     from sqlalchemy.engine import URL
     from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.pool import ConnectionPoolEntry
 
 #: A larger log means that some reader keeps it from being reset.
 _LARGEST_LOG: Final = 256 * 2**20
@@ -80,21 +87,12 @@ _PROBES: Final = (
 )
 
 
-_sequence = table("sqlite_sequence", column("name"), column("seq", Integer))
-#: The last sequence number of the change log.
-LAST_LOGGED: Final = (
-    select(_sequence.c.seq)
-    .where(_sequence.c.name == literal_column("'cache_log'"))
-    .scalar_subquery()
-)
-_schema = table("pragma_schema_version", column("schema_version", Integer))
-#: Changes with every change to the schema.
-SCHEMA_COOKIE: Final = select(_schema.c.schema_version).scalar_subquery()
-#: How many triggers write the change log.
-LOG_TRIGGERS: Final = 14
-_COUNT_LOG_TRIGGERS: Final = (
-    "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name GLOB '*_logged'"
-)
+_own_commits = table("own_commits", column("count", Integer))
+#: How many of the file's commits the library made.
+OWN_COMMITS: Final = select(_own_commits.c.count).scalar_subquery()
+_COUNT_COMMIT: Final = "UPDATE own_commits SET count = count + 1"
+#: The key in a pooled connection's `info` of its `FileIdentity`.
+IDENTITY: Final = "capsule_registry.identity"
 
 
 def fault(error: DBAPIError) -> Fault | None:
@@ -105,16 +103,14 @@ def fault(error: DBAPIError) -> Fault | None:
     return _FAULTS.get(code & 0xFF)
 
 
-def count_log_triggers(cursor: Any) -> int:  # noqa: ANN401 - the driver's own
-    """Return how many triggers that write the change log exist."""
-    [[found]] = cursor.execute(_COUNT_LOG_TRIGGERS).fetchall()
-    return int(found)
-
-
-def journal_mode_of(cursor: Any) -> str:  # noqa: ANN401 - the driver's own
-    """Return the journal mode of the file that *cursor* reads."""
-    [[mode]] = cursor.execute("PRAGMA journal_mode").fetchall()
-    return str(mode)
+@contextmanager
+def counting_commit(conn: Connection) -> Iterator[None]:
+    """At the end of a transaction that changed anything, count its commit as the library's own."""
+    driver: Any = conn.connection.driver_connection
+    before = driver.total_changes
+    yield
+    if driver.total_changes != before:
+        conn.exec_driver_sql(_COUNT_COMMIT)
 
 
 def connect_memory() -> Any:  # noqa: ANN401 - the module is chosen at run time
@@ -126,25 +122,34 @@ def connect_memory() -> Any:  # noqa: ANN401 - the module is chosen at run time
     return connection
 
 
-def connect_file(path: Path) -> Any:  # noqa: ANN401 - the module is chosen at run time
+class OpenFile(NamedTuple):
+    """A driver connection to a file, and which file that is."""
+
+    connection: Any
+    identity: FileIdentity
+
+
+def connect_file(path: Path) -> OpenFile:
     """
     Return a connection to the database file at *path*.
 
     Raises:
         RegistryUnavailableError: The file does not exist, or a setting did not take effect.
-        InvalidDatabaseError: *path* is not a file, or has several hard links.
+        InvalidDatabaseError: *path* is not a file, or another path leads to it.
     """
+    with named_errors(path):
+        opened = inode(path)
     connection = _connect(path, "mode=rw")
     try:
         _apply_settings(connection, f"sqlite:///{path}")
         _set_journal_mode(connection, f"sqlite:///{path}")
+        return OpenFile(connection, _identity_of(connection, path, opened))
     except BaseException:
         connection.close()
         raise
-    return connection
 
 
-def connect_file_read_only(path: Path) -> Any:  # noqa: ANN401 - the module is chosen at run time
+def connect_file_read_only(path: Path) -> OpenFile:
     """
     Return a read-only connection to the database file at *path*.
 
@@ -159,6 +164,7 @@ def connect_file_read_only(path: Path) -> Any:  # noqa: ANN401 - the module is c
     with named_errors(path):
         frozen = os.statvfs(path.parent).f_flag & os.ST_RDONLY
         writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+        opened = inode(path)
     if frozen and log_size(path):
         reason = (
             "its log cannot be read on this file system: copy both elsewhere, and open the copy"
@@ -169,15 +175,57 @@ def connect_file_read_only(path: Path) -> Any:  # noqa: ANN401 - the module is c
     try:
         _apply_settings(connection, f"sqlite:///{path}")
         connection.execute("PRAGMA query_only = 1")
+        return OpenFile(connection, _identity_of(connection, path, opened))
     except BaseException:
         connection.close()
         raise
-    return connection
 
 
-def connector(*, read_only: bool) -> Callable[[Path], Any]:
-    """Return the function that connects to a file."""
-    return connect_file_read_only if read_only else connect_file
+class FileConnector:
+    """
+    Makes connections to the database at *path*, all to the file that the first one opened.
+
+    Once that file was replaced nothing is answered any more: whoever opened it must decide.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool) -> None:
+        self.path = path
+        self._connect = connect_file_read_only if read_only else connect_file
+        self._opened: Inode | None = None
+        self._refusal: DatabaseReplacedError | None = None
+
+    def connect(self) -> OpenFile:
+        """
+        Return a new connection; see `connect_file` and `connect_file_read_only`.
+
+        Raises:
+            DatabaseReplacedError: The file at the path is another than before.
+        """
+        self.require_same()
+        found = self._connect(self.path)
+        self._opened = self._opened or found.identity.inode
+        return found
+
+    def require_same(self) -> None:
+        """Raise `DatabaseReplacedError` if another file is at the path than was opened first."""
+        if self._refusal is not None:
+            raise DatabaseReplacedError(self._refusal.database, self._refusal.reason)
+        if self._opened is None:
+            return
+        with named_errors(self.path):
+            if (found := inode(self.path)) != self._opened:
+                self._refusal = replaced(self.path, self.path, found)
+                raise self._refusal
+
+    def require_current(self, identity: FileIdentity | None) -> None:
+        """Raise `DatabaseReplacedError` if a connection with that *identity* may not go on."""
+        self.require_same()
+        try:
+            if identity is not None:
+                identity.require_current()
+        except DatabaseReplacedError as error:
+            self._refusal = error
+            raise
 
 
 def copy_database(conn: Connection, target: Path) -> None:
@@ -226,13 +274,27 @@ def _set_journal_mode(connection: Any, shown: str) -> None:  # noqa: ANN401 - se
         raise RegistryUnavailableError(shown, reason)
 
 
-def file_options(path: Path | None, *, read_only: bool) -> dict[str, Any]:
-    """Return the engine options for the file at *path*, or for an in-memory database."""
+def _identity_of(connection: Any, path: Path, opened: Inode | None) -> FileIdentity:  # noqa: ANN401 - see above
+    # Reading makes SQLite open the log and its index.
+    [mode] = connection.execute("PRAGMA journal_mode").fetchone()
+    connection.execute("PRAGMA schema_version").fetchone()
+    # Opened as immutable, SQLite uses no log.
+    has_log = mode == "wal" and inode(f"{path}-shm") is not None
+    return FileIdentity(path, opened, has_log=has_log)
+
+
+def file_options(files: FileConnector | None) -> dict[str, Any]:
+    """Return the engine options for the file of *files*, or for an in-memory database."""
     options = {"module": sqlite_module, "poolclass": QueuePool}
-    if path is None:
+    if files is None:
         # The database lives as long as its one connection, which threads share in turn.
         return {**options, "creator": connect_memory, "pool_size": 1, "max_overflow": 0}
-    return {**options, "creator": partial(connector(read_only=read_only), path)}
+
+    def create(record: ConnectionPoolEntry) -> Any:  # noqa: ANN401 - see above
+        connection, record.info[IDENTITY] = files.connect()
+        return connection
+
+    return {**options, "creator": create}
 
 
 def _insert_if_missing(table: Table) -> Insert:
@@ -280,6 +342,7 @@ SQLITE: Final = Dialect(
     has_hosts_clock=True,
     begin_write="BEGIN IMMEDIATE",
     begin_snapshot="BEGIN",
+    marking_commit=counting_commit,
     insert_if_missing=_insert_if_missing,
     stop_foreign_keys="PRAGMA foreign_keys = 0",
     start_foreign_keys="PRAGMA foreign_keys = 1",

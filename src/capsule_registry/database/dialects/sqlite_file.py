@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from capsule_registry.errors import (
@@ -64,7 +64,8 @@ def require_file(path: Path) -> None:
 
     Raises:
         RegistryUnavailableError: It does not exist.
-        InvalidDatabaseError: It is not a file, or has several hard links.
+        InvalidDatabaseError: It is not a file, or another path leads to it too: it has several hard
+            links, or is mounted alone.
     """
     with named_errors(path):
         if not path.exists():
@@ -73,6 +74,12 @@ def require_file(path: Path) -> None:
             raise InvalidDatabaseError(f"sqlite:///{path}", "it is no file")
         if path.stat().st_nlink > 1:
             reason = "it has a second name (a hard link), under which SQLite would keep another log"
+            raise InvalidDatabaseError(f"sqlite:///{path}", reason)
+        if path in mount_points(_mounts()):
+            reason = (
+                "it was mounted alone, as containers do, so its log here is not the one at its "
+                "origin: mount its directory"
+            )
             raise InvalidDatabaseError(f"sqlite:///{path}", reason)
 
 
@@ -130,6 +137,11 @@ def file_system_of(path: Path, mounts: str) -> str | None:
         if path.is_relative_to(point) and len(point.parts) >= best:
             best, kind = len(point.parts), fields[2]
     return kind
+
+
+def mount_points(mounts: str) -> set[PurePath]:
+    """Return the paths of *mounts*, a table in fstab format."""
+    return {PurePath(_unescaped(line.split()[1])) for line in mounts.splitlines()}
 
 
 def _unescaped(text: str) -> str:

@@ -3,7 +3,7 @@ The header of SQLite's WAL index, which changes with every commit of any process
 
 SQLite keeps it in the first 48 bytes of the `-shm` file beside the database, which all processes
 map (https://sqlite.org/walformat.html §2.1). Comparing them takes a tenth of a microsecond, and
-shows whether anything has been committed.
+shows whether anything has been committed; a number in it counts the commits.
 
 The descriptor of that file is never closed while SQLite may have the file open in this process:
 closing any descriptor drops all locks of the process on the file, and another process would then
@@ -18,17 +18,22 @@ import os
 import platform
 import struct
 import sys
-from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The size in bytes of the header, of which the first of two copies is read.
-_SIZE: Final = 48
-#: Slices the header out of the mapped memory.
-HEADER: Final = slice(_SIZE)
+#: The size in bytes of what is mapped: two copies of the header, and the state of checkpoints.
+_SIZE: Final = 136
+#: Slices the first copy of the header out of the mapped memory.
+HEADER: Final = slice(48)
+#: In the header: how many commits there were since the index was made, and the log's salts.
+_COMMITS: Final = slice(8, 12)
+_SALTS: Final = slice(32, 40)
+#: How many frames of the log have been copied to the database, and how many are about to be.
+_COPIED: Final = slice(96, 100)
+_ATTEMPTED: Final = slice(128, 132)
 #: The format number in the header; there has been no other.
 _FORMAT: Final = 3_007_000
 #: The platforms whose memory ordering this was tested with.
@@ -45,49 +50,41 @@ class UntrustedIndexError(Exception):
     """The header is not available or cannot be trusted; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class WalIndex:
-    """The header of one database's WAL index, mapped."""
+def map_index(file: Path) -> mmap.mmap:
+    """
+    Map the WAL index of the database at *file*, which a connection has read from and keeps open.
 
-    file: Path
-    #: The mapped file; read it by `HEADER`.
-    memory: mmap.mmap
-    _files: tuple[Inode | None, Inode | None]
+    Raises:
+        UntrustedIndexError: It cannot be mapped, or cannot be trusted.
+    """
+    if (sys.platform, platform.machine()) not in _PLATFORMS:
+        reason = f"it is not tested on {sys.platform} with {platform.machine()}"
+        raise UntrustedIndexError(reason)
+    try:
+        memory = _map(file, inode(f"{file}-shm"))
+    except (OSError, ValueError) as error:
+        raise UntrustedIndexError(str(error)) from error
+    [found] = struct.unpack("=I", memory[:4])
+    if found != _FORMAT:
+        raise UntrustedIndexError(f"its format is {found}, and {_FORMAT} is known")
+    return memory
 
-    @classmethod
-    def of(cls, file: Path, opened: Inode | None) -> WalIndex:
-        """
-        Map the header of the database at *file*.
 
-        Args:
-            file: The database. A connection must have read from it, and stay open.
-            opened: Its `inode` from before that connection was opened.
+def commits_between(before: bytes, after: bytes) -> int:
+    """Return how many commits took place between two headers; the number wraps around."""
+    [first], [last] = (struct.unpack("=I", header[_COMMITS]) for header in (before, after))
+    return int(last - first) % 2**32
 
-        Raises:
-            UntrustedIndexError: The header cannot be mapped, or cannot be trusted.
-        """
-        if (sys.platform, platform.machine()) not in _PLATFORMS:
-            reason = f"it is not tested on {sys.platform} with {platform.machine()}"
-            raise UntrustedIndexError(reason)
-        try:
-            files = (opened, inode(_shm(file)))
-            index = cls(file, _map(file, files[1]), files)
-        except (OSError, ValueError) as error:
-            raise UntrustedIndexError(str(error)) from error
-        [found] = struct.unpack("=I", index.memory[:4])
-        if found != _FORMAT:
-            raise UntrustedIndexError(f"its format is {found}, and {_FORMAT} is known")
-        index.require_current()
-        return index
 
-    def require_current(self) -> None:
-        """Raise `UntrustedIndexError` if the database or its WAL index file was replaced."""
-        try:
-            found = (inode(self.file), inode(_shm(self.file)))
-        except OSError as error:
-            raise UntrustedIndexError(str(error)) from error
-        if found != self._files:
-            raise UntrustedIndexError("the database was replaced while it was open")
+def checkpoints(memory: mmap.mmap) -> bytes:
+    """Return bytes that change before and after each checkpoint that writes to the database."""
+    return memory[_SALTS] + memory[_COPIED] + memory[_ATTEMPTED]
+
+
+def is_checkpointing(found: bytes) -> bool:
+    """Return whether *found*, from `checkpoints`, is of a checkpoint under way."""
+    copied, attempted = struct.unpack("=II", found[-8:])
+    return bool(attempted > copied)
 
 
 def let_go() -> None:
@@ -99,15 +96,11 @@ def let_go() -> None:
                 del _kept[key]
 
 
-def _shm(file: Path) -> str:
-    return f"{file}-shm"
-
-
 def inode(path: str | Path | int) -> Inode | None:
     """Return the inode of the file at *path* or of a descriptor, or `None` if there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116 - twice as fast
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino
 
@@ -115,7 +108,7 @@ def inode(path: str | Path | int) -> Inode | None:
 def _map(file: Path, key: Inode | None) -> mmap.mmap:
     with _lock:
         if key not in _kept:
-            descriptor = os.open(_shm(file), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = os.open(f"{file}-shm", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             opened = inode(descriptor)
             memory = mmap.mmap(descriptor, _SIZE, mmap.MAP_SHARED, mmap.PROT_READ)
             _kept[opened] = (descriptor, memory)

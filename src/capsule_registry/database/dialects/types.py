@@ -8,7 +8,17 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy import JSON, DateTime, String, Text, Uuid
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    DateTime,
+    Integer,
+    SmallInteger,
+    String,
+    Text,
+    Uuid,
+)
 from sqlalchemy.types import TypeDecorator
 
 from capsule_registry.canonical_json import canonical_json
@@ -22,8 +32,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Options of every table: on SQLite, where any column else takes values of any type.
+STRICT: Final[dict[str, Any]] = {"sqlite_strict": True}
 #: Options of a table of small rows looked up by primary key: on SQLite WITHOUT ROWID.
-KEYED: Final[dict[str, Any]] = {"sqlite_with_rowid": False}
+KEYED: Final[dict[str, Any]] = {"sqlite_with_rowid": False, **STRICT}
+#: Integers by the names that a strict table of SQLite knows.
+BIG_INTEGER: Final = BigInteger().with_variant(Integer(), "sqlite")
+SMALL_INTEGER: Final = SmallInteger().with_variant(Integer(), "sqlite")
 #: Compares byte by byte, trailing blanks included: `Foo`, `foo` and `foo ` differ.
 _MARIADB_TEXT: Final = {"charset": "utf8mb4", "collation": "utf8mb4_nopad_bin"}
 
@@ -50,7 +65,7 @@ class ShortText(TypeDecorator[str]):
 
                 return dialect.type_descriptor(mysql.VARCHAR(self.length, **_MARIADB_TEXT))
             case _:
-                return self.impl_instance
+                return dialect.type_descriptor(Text())
 
 
 class LongText(TypeDecorator[str]):
@@ -68,6 +83,31 @@ class LongText(TypeDecorator[str]):
         return dialect.type_descriptor(mysql.LONGTEXT(**_MARIADB_TEXT))
 
 
+class Flag(TypeDecorator[bool]):
+    """A boolean; where the database has none, the number 0 or 1, and nothing else."""
+
+    impl = Boolean
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: SqlAlchemyDialect) -> TypeEngine[Any]:
+        """Return the column type of *dialect*."""
+        match dialect.name:
+            case "sqlite":
+                return dialect.type_descriptor(Integer())
+            case "mysql" | "mariadb":
+                from sqlalchemy.dialects import mysql  # noqa: PLC0415 - as above
+
+                return dialect.type_descriptor(mysql.TINYINT(1))
+            case _:
+                return dialect.type_descriptor(Boolean())
+
+    def process_result_value(self, value: Any, dialect: SqlAlchemyDialect) -> bool | None:  # noqa: ANN401, ARG002 - what the driver gives
+        """Return the boolean."""
+        if value is not None and not (isinstance(value, int) and value in (0, 1)):
+            raise HistoryCorruptError(f"the stored value {value!r}"[:200], "it is no boolean")
+        return None if value is None else bool(value)
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """
     A time to the microsecond; in Python aware and in UTC.
@@ -82,7 +122,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         """Return the column type of *dialect*."""
         match dialect.name:
             case "sqlite":
-                return dialect.type_descriptor(String(27))
+                return dialect.type_descriptor(Text())
             case "mysql" | "mariadb":
                 from sqlalchemy.dialects import mysql  # noqa: PLC0415 - as above
 
@@ -128,7 +168,7 @@ class CanonicalUuid(TypeDecorator[UUID]):
 
     def load_dialect_impl(self, dialect: SqlAlchemyDialect) -> TypeEngine[Any]:
         """Return the column type of *dialect*."""
-        return dialect.type_descriptor(String(36) if dialect.name == "sqlite" else Uuid())
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else Uuid())
 
     def process_bind_param(self, value: UUID | None, dialect: SqlAlchemyDialect) -> Any:  # noqa: ANN401 - what the driver takes
         """Return the value for the driver."""

@@ -2,10 +2,10 @@
 The tables that the migrations create.
 
 They are a public interface, read by people and by programs in other languages: `docs/design.md`
-describes each. Primary keys begin with the namespace, except in `schema_versions` and `cache_log`.
+describes each. Primary keys begin with the namespace, except in `schema_versions` and
+`own_commits`.
 """
 
-from capsule_registry.schema.tables.change_log import cache_log, file_metadata
 from capsule_registry.schema.tables.declared import (
     grants,
     interceptors,
@@ -21,10 +21,10 @@ from capsule_registry.schema.tables.history import (
     schema_versions,
 )
 from capsule_registry.schema.tables.metadata import metadata
+from capsule_registry.schema.tables.own_commits import file_metadata, own_commits
 from capsule_registry.schema.tables.registered import capsules, leases, uplinks, uuid_mappings
 
 __all__ = [
-    "cache_log",
     "capsules",
     "events",
     "file_metadata",
@@ -34,6 +34,7 @@ __all__ = [
     "manifests",
     "metadata",
     "namespaces",
+    "own_commits",
     "provisions",
     "requirements",
     "revisions",

@@ -15,7 +15,14 @@ from sqlalchemy import (
     TypedColumns,
 )
 
-from capsule_registry.database.dialects.types import KEYED, CanonicalJson, LongText, ShortText
+from capsule_registry.database.dialects.types import (
+    BIG_INTEGER,
+    KEYED,
+    STRICT,
+    CanonicalJson,
+    LongText,
+    ShortText,
+)
 from capsule_registry.schema.tables.metadata import metadata
 from capsule_registry.schema.tables.registered import CAPSULES_KEY
 
@@ -36,6 +43,7 @@ tools = Table(
     PrimaryKeyConstraint("namespace", "capsule_id", "position"),
     ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
     Index("ix_tools_name", "namespace", "name"),
+    **STRICT,
 )
 
 
@@ -45,6 +53,8 @@ class _GrantColumns(TypedColumns):
     capability: Named[str] = Column(ShortText(32), nullable=False)
     position: Named[int] = Column(Integer, nullable=False)
     value: Named[str] = Column(ShortText(512), nullable=False)
+    #: The capsule's generation that declares it: it counts for no other.
+    generation: Named[int] = Column(BIG_INTEGER, nullable=False)
 
 
 grants = Table(
@@ -73,6 +83,7 @@ interceptors = Table(
     PrimaryKeyConstraint("namespace", "capsule_id", "position"),
     ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
     Index("ix_interceptors_event", "namespace", "event"),
+    **STRICT,
 )
 
 
@@ -93,6 +104,7 @@ def _of_capabilities(name: str) -> Table[_CapabilityColumns]:
         PrimaryKeyConstraint("namespace", "capsule_id", "position"),
         ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
         Index(f"ix_{name}_kind", "namespace", "kind"),
+        **STRICT,
     )
 
 

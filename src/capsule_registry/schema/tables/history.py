@@ -6,7 +6,6 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import (
-    BigInteger,
     CheckConstraint,
     Column,
     ForeignKeyConstraint,
@@ -20,7 +19,9 @@ from sqlalchemy import (
 )
 
 from capsule_registry.database.dialects.types import (
+    BIG_INTEGER,
     KEYED,
+    STRICT,
     CanonicalUuid,
     LongText,
     ShortText,
@@ -32,9 +33,9 @@ from capsule_registry.schema.tables.metadata import metadata
 class _NamespaceColumns(TypedColumns):
     name: Named[str] = Column(ShortText(63), nullable=False)
     incarnation: Named[UUID] = Column(CanonicalUuid, nullable=False)
-    revision: Named[int] = Column(BigInteger, nullable=False)
+    revision: Named[int] = Column(BIG_INTEGER, nullable=False)
     head_hash: Named[str] = Column(ShortText(64), nullable=False)
-    compacted_revision: Named[int] = Column(BigInteger, nullable=False)
+    compacted_revision: Named[int] = Column(BIG_INTEGER, nullable=False)
     last_commit_at: Named[datetime] = Column(UtcDateTime, nullable=False)
 
 
@@ -67,12 +68,13 @@ manifests = Table(
     PrimaryKeyConstraint("namespace", "digest"),
     ForeignKeyConstraint(["namespace"], ["namespaces.name"]),
     CheckConstraint("format IN ('toml', 'json')", name="format_known"),
+    **STRICT,
 )
 
 
 class _RevisionColumns(TypedColumns):
     namespace: Named[str] = Column(ShortText(63), nullable=False)
-    revision: Named[int] = Column(BigInteger, nullable=False)
+    revision: Named[int] = Column(BIG_INTEGER, nullable=False)
     committed_at: Named[datetime] = Column(UtcDateTime, nullable=False)
     actor: Named[str] = Column(ShortText(255), nullable=False)
     database_user: Named[str | None] = Column(ShortText(255), nullable=True)
@@ -91,12 +93,13 @@ revisions = Table(
     ForeignKeyConstraint(["namespace"], ["namespaces.name"]),
     UniqueConstraint("request_id"),
     Index("ix_revisions_committed_at", "namespace", "committed_at"),
+    **STRICT,
 )
 
 
 class _EventColumns(TypedColumns):
     namespace: Named[str] = Column(ShortText(63), nullable=False)
-    revision: Named[int] = Column(BigInteger, nullable=False)
+    revision: Named[int] = Column(BIG_INTEGER, nullable=False)
     position: Named[int] = Column(Integer, nullable=False)
     action: Named[str] = Column(ShortText(64), nullable=False)
     kind: Named[str] = Column(ShortText(32), nullable=False)
@@ -113,4 +116,5 @@ events = Table(
     PrimaryKeyConstraint("namespace", "revision", "position"),
     Index("ix_events_subject", "namespace", "kind", "subject", "revision"),
     Index("ix_events_capsule_id", "namespace", "capsule_id", "revision"),
+    **STRICT,
 )

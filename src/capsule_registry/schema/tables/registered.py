@@ -7,8 +7,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
-    BigInteger,
-    Boolean,
     CheckConstraint,
     Column,
     Computed,
@@ -17,14 +15,17 @@ from sqlalchemy import (
     Integer,
     Named,
     PrimaryKeyConstraint,
-    SmallInteger,
     Table,
     TypedColumns,
 )
 
 from capsule_registry.database.dialects.types import (
+    BIG_INTEGER,
+    SMALL_INTEGER,
+    STRICT,
     CanonicalJson,
     CanonicalUuid,
+    Flag,
     LongText,
     ShortText,
     UtcDateTime,
@@ -33,15 +34,18 @@ from capsule_registry.schema.tables.metadata import NOT_IMAGED, metadata
 
 CAPSULES_KEY: Final = ["capsules.namespace", "capsules.id"]
 _STATES: Final = "'unloaded', 'loading', 'ready', 'failed', 'unloading'"
+_FLAGS: Final = (
+    "can_receive",
+    "can_send",
+    "can_approve",
+    "can_elicit",
+    "supports_rich_media",
+    "supports_threads",
+    "supports_buttons",
+)
 #: The flags of an uplink as a bit mask, as `models.uplink` computes it.
-_MASK: Final = (
-    "CASE WHEN can_receive THEN 1 ELSE 0 END"
-    " + CASE WHEN can_send THEN 2 ELSE 0 END"
-    " + CASE WHEN can_approve THEN 4 ELSE 0 END"
-    " + CASE WHEN can_elicit THEN 8 ELSE 0 END"
-    " + CASE WHEN supports_rich_media THEN 16 ELSE 0 END"
-    " + CASE WHEN supports_threads THEN 32 ELSE 0 END"
-    " + CASE WHEN supports_buttons THEN 64 ELSE 0 END"
+_MASK: Final = " + ".join(
+    f"CASE WHEN {flag} THEN {1 << bit} ELSE 0 END" for bit, flag in enumerate(_FLAGS)
 )
 
 
@@ -56,10 +60,13 @@ class _CapsuleColumns(TypedColumns):
     source_dir: Named[str | None] = Column(LongText(), nullable=True)
     state: Named[str | None] = Column(ShortText(16), nullable=True)
     state_reason: Named[str | None] = Column(LongText(), nullable=True)
-    generation: Named[int | None] = Column(BigInteger, nullable=True)
-    registered_revision: Named[int | None] = Column(BigInteger, nullable=True)
+    generation: Named[int | None] = Column(BIG_INTEGER, nullable=True)
+    registered_revision: Named[int | None] = Column(BIG_INTEGER, nullable=True)
     position: Named[int | None] = Column(Integer, nullable=True)
-    modified_revision: Named[int] = Column(BigInteger, nullable=False)
+    modified_revision: Named[int] = Column(BIG_INTEGER, nullable=False)
+    #: The revision that made this row, whether for a capsule or a reservation: what was filed under
+    #: the id before then belongs to an earlier one, even if no cascade removed it.
+    created_revision: Named[int] = Column(BIG_INTEGER, nullable=False, info=NOT_IMAGED)
     registered_at: Named[datetime | None] = Column(UtcDateTime, nullable=True)
 
 
@@ -95,6 +102,7 @@ capsules = Table(
     Index("ix_capsules_order", "namespace", "registered_revision", "position"),
     Index("ix_capsules_manifest_digest", "namespace", "manifest_digest"),
     Index("ix_capsules_state", "namespace", "state", "registered_revision", "position"),
+    **STRICT,
 )
 
 
@@ -107,20 +115,20 @@ class _UplinkColumns(TypedColumns):
     source_kind: Named[str] = Column(ShortText(16), nullable=False)
     source_capsule_id: Named[str | None] = Column(ShortText(128), nullable=True)
     profile: Named[str] = Column(ShortText(16), nullable=False)
-    can_receive: Named[bool] = Column(Boolean, nullable=False)
-    can_send: Named[bool] = Column(Boolean, nullable=False)
-    can_approve: Named[bool] = Column(Boolean, nullable=False)
-    can_elicit: Named[bool] = Column(Boolean, nullable=False)
-    supports_rich_media: Named[bool] = Column(Boolean, nullable=False)
-    supports_threads: Named[bool] = Column(Boolean, nullable=False)
-    supports_buttons: Named[bool] = Column(Boolean, nullable=False)
+    can_receive: Named[bool] = Column(Flag, nullable=False)
+    can_send: Named[bool] = Column(Flag, nullable=False)
+    can_approve: Named[bool] = Column(Flag, nullable=False)
+    can_elicit: Named[bool] = Column(Flag, nullable=False)
+    supports_rich_media: Named[bool] = Column(Flag, nullable=False)
+    supports_threads: Named[bool] = Column(Flag, nullable=False)
+    supports_buttons: Named[bool] = Column(Flag, nullable=False)
     #: Never null; MariaDB does not allow NOT NULL on a generated column.
     capability_mask: Named[int] = Column(
-        SmallInteger, Computed(_MASK, persisted=True), nullable=True, info=NOT_IMAGED
+        SMALL_INTEGER, Computed(_MASK, persisted=True), nullable=True, info=NOT_IMAGED
     )
     metadata: Named[Any] = Column(CanonicalJson, nullable=False)
-    declared: Named[bool] = Column(Boolean, nullable=False)
-    created_revision: Named[int] = Column(BigInteger, nullable=False)
+    declared: Named[bool] = Column(Flag, nullable=False)
+    created_revision: Named[int] = Column(BIG_INTEGER, nullable=False)
     position: Named[int] = Column(Integer, nullable=False)
     registered_at: Named[datetime] = Column(UtcDateTime, nullable=False)
 
@@ -133,11 +141,16 @@ uplinks = Table(
     ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
     CheckConstraint("source_kind IN ('native', 'wasm', 'open_claw')", name="source_kind_known"),
     CheckConstraint("profile IN ('chat', 'interactive', 'notify', 'bridge')", name="profile_known"),
+    *(
+        CheckConstraint(f"{flag} IN (FALSE, TRUE)", name=f"{flag}_boolean")
+        for flag in (*_FLAGS, "declared")
+    ),
     Index("ix_uplinks_order", "namespace", "created_revision", "position"),
     Index("ix_uplinks_capsule_id", "namespace", "capsule_id", "created_revision", "position"),
     Index("ix_uplinks_platform", "namespace", "platform", "created_revision", "position"),
     Index("ix_uplinks_profile", "namespace", "profile"),
     Index("ix_uplinks_capability_mask", "namespace", "capability_mask"),
+    **STRICT,
 )
 
 
@@ -146,16 +159,16 @@ class _LeaseColumns(TypedColumns):
     id: Named[UUID] = Column(CanonicalUuid, nullable=False)
     name: Named[str] = Column(ShortText(255), nullable=False)
     host: Named[str] = Column(ShortText(255), nullable=False)
-    pid: Named[int] = Column(BigInteger, nullable=False)
+    pid: Named[int] = Column(BIG_INTEGER, nullable=False)
     actor: Named[str] = Column(ShortText(255), nullable=False)
-    ttl_ms: Named[int] = Column(BigInteger, nullable=False)
+    ttl_ms: Named[int] = Column(BIG_INTEGER, nullable=False)
     opened_at: Named[datetime] = Column(UtcDateTime, nullable=False)
-    opened_revision: Named[int] = Column(BigInteger, nullable=False)
+    opened_revision: Named[int] = Column(BIG_INTEGER, nullable=False)
     #: Changes with every renewal, which files no event: so row images omit it.
     expires_at: Named[datetime] = Column(UtcDateTime, nullable=False, info=NOT_IMAGED)
     #: On SQLite: the boot of the host, and the uptime at which the lease expires.
     boot_id: Named[str | None] = Column(ShortText(36), nullable=True, info=NOT_IMAGED)
-    expires_uptime_ms: Named[int | None] = Column(BigInteger, nullable=True, info=NOT_IMAGED)
+    expires_uptime_ms: Named[int | None] = Column(BIG_INTEGER, nullable=True, info=NOT_IMAGED)
     #: When the lease expired; set once somebody has noticed.
     expired_at: Named[datetime | None] = Column(UtcDateTime, nullable=True)
 
@@ -167,6 +180,7 @@ leases = Table(
     PrimaryKeyConstraint("namespace", "id"),
     ForeignKeyConstraint(["namespace"], ["namespaces.name"]),
     Index("ix_leases_expires_at", "namespace", "expires_at"),
+    **STRICT,
 )
 
 
@@ -176,7 +190,7 @@ class _UuidMappingColumns(TypedColumns):
     capsule_id: Named[str] = Column(ShortText(128), nullable=False)
     lease_id: Named[UUID | None] = Column(CanonicalUuid, nullable=True)
     registered_at: Named[datetime] = Column(UtcDateTime, nullable=False)
-    created_revision: Named[int] = Column(BigInteger, nullable=False)
+    created_revision: Named[int] = Column(BIG_INTEGER, nullable=False)
     position: Named[int] = Column(Integer, nullable=False)
 
 
@@ -191,4 +205,5 @@ uuid_mappings = Table(
     ),
     Index("ix_uuid_mappings_capsule_id", "namespace", "capsule_id", "created_revision", "position"),
     Index("ix_uuid_mappings_lease_id", "namespace", "lease_id"),
+    **STRICT,
 )
