@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from capsule_registry.clocks import Moment
-    from capsule_registry.database.dialects.dialect import Dialect
+    from capsule_registry.database.dialects.dialect import Dialect, Session
 
 GUARDS: Final = ("transaction", "lock", "foreign-keys", "queue", "expiry", "hold", "clock")
 
@@ -70,6 +70,7 @@ def _commit_each_statement() -> None:
     for dialect in _servers():
         options = {**dialect.engine_options, "isolation_level": "AUTOCOMMIT"}
         _change(dialect, engine_options=options, isolation="AUTOCOMMIT")
+        _change(dialect, commits_by_itself=lambda _: False)
 
 
 def _read_head() -> Query:
@@ -82,7 +83,7 @@ def _ignore_foreign_keys() -> None:
     sqlite._SETTINGS["foreign_keys"] = 0  # noqa: SLF001 - that is the guard
     statements = ("SET session_replication_role = replica", "SET foreign_key_checks = 0")
     for dialect, statement in zip(_servers(), statements, strict=True):
-        _change(dialect, settings=(*dialect.settings, statement))
+        _change(dialect.session, statements=(statement,), wanted={})
 
 
 def _read_own_clock() -> None:
@@ -103,6 +104,6 @@ def _servers() -> list[Dialect]:
     return [dialect for dialect in found if dialect]
 
 
-def _change(dialect: Dialect, **values: object) -> None:
+def _change(guarded: Dialect | Session | None, **values: object) -> None:
     for name, value in values.items():
-        object.__setattr__(dialect, name, value)
+        object.__setattr__(guarded, name, value)

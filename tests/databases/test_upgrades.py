@@ -119,7 +119,7 @@ oldest_compatible = "{SCHEMA_VERSION}"
 
 def upgrade():
     again = op.get_bind().dialect.name != "sqlite"  # Where a step may have been done already.
-    op.add_column("capsules", sa.Column("note", sa.String(100)), if_not_exists=again or None)
+    op.add_column("capsules", sa.Column("note", sa.Text), if_not_exists=again or None)
     op.create_table("notes", sa.Column("id", sa.Integer, primary_key=True), if_not_exists=True)
 '''
     )

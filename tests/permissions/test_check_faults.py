@@ -54,7 +54,7 @@ def test_what_is_wrong_with_the_rows_denies(ground: Ground, fault: Fault) -> Non
 
 @pytest.mark.parametrize("fault", ONLY_IN_FILES, ids=name_of)
 def test_what_is_of_another_type_or_spelling_denies(file_ground: Ground, fault: Fault) -> None:
-    """Files accept any value in any column; what the registry would not write is not trusted."""
+    """Where somebody undid the types, what the registry would not write is not trusted."""
     with file_ground.struck_by(fault) as standing:
         standing.assert_denied(fault.expected, fault.ways)
 

@@ -15,6 +15,7 @@ import pytest
 from capsule_registry import (
     CapsuleRegistry,
     CapsuleRegistryError,
+    DatabaseReplacedError,
     Decision,
     DecisionReason,
     InvalidDatabaseError,
@@ -307,7 +308,7 @@ def test_a_file_that_became_garbage_denies(sqlite: SqliteBackend, content: bytes
 
 @pytest.mark.parametrize("is_replaced", [False, True])
 def test_a_file_that_is_gone_denies(sqlite: SqliteBackend, is_replaced: bool) -> None:
-    """If the file is missing, or replaced by an empty one, nothing is allowed."""
+    """If the file is missing, or replaced by an empty one, nothing is allowed any more."""
     url = sqlite.new_url()
     with closing(stand(url)) as standing:
         standing.assert_allowed()
@@ -318,6 +319,4 @@ def test_a_file_that_is_gone_denies(sqlite: SqliteBackend, is_replaced: bool) ->
         if is_replaced:
             file.touch(mode=0o600)
 
-        standing.assert_denied(
-            DecisionReason.UNREADABLE if is_replaced else RegistryUnavailableError
-        )
+        standing.assert_denied(DatabaseReplacedError)

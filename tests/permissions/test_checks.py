@@ -137,18 +137,23 @@ def test_what_is_no_uuid_is_nobody_in_the_past(
     assert denied(DecisionReason.UNKNOWN_UUID, 2) == decision
 
 
-def test_a_capsule_that_went_without_its_uuids_is_not_registered(
+def test_uuids_of_a_capsule_that_went_without_them_are_nobodys(
     registry: CapsuleRegistry, sqlite: SqliteBackend, url: str
 ) -> None:
-    """A program that ignores foreign keys leaves UUIDs that are allowed nothing."""
+    """A program that ignores foreign keys leaves UUIDs that no later capsule of the id adopts."""
     assert sqlite
     registry.register(may("kv", "key"), uuids=[SESSION])
     assert registry.is_allowed(*QUESTION)
     with closing(sqlite_module.connect(url.removeprefix("sqlite:///"))) as other:
-        other.execute("DELETE FROM capsules")
+        for table in ("capsules", "grants"):
+            other.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
         other.commit()
 
-    assert denied(DecisionReason.NOT_REGISTERED, 2, "alpha") == registry.check(*QUESTION)
+    assert denied(DecisionReason.UNKNOWN_UUID, 2) == registry.check(*QUESTION)
+    assert None is registry.find_by_uuid(SESSION)
+    registry.register(may("kv", "key"))
+    assert denied(DecisionReason.UNKNOWN_UUID, 3) == registry.check(*QUESTION)
+    assert None is registry.find_by_uuid(SESSION)
     assert "from memory" in registry._lookups.way
 
 

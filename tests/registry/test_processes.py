@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from capsule_registry import CapsuleAlreadyRegisteredError, CapsuleRegistry
+from capsule_registry.schema.version import SCHEMA_VERSION
 from support.backends import shape
 from support.factories import CLI, make_manifest
 from support.histories import assert_chain_holds, live, replayed
@@ -102,7 +103,8 @@ def test_processes_open_a_database_that_does_not_exist(backend: Backend) -> None
 
     at_once(16, open_and_write)
 
-    assert [(1,)] == backend.rows(url, "SELECT count(*) FROM schema_versions")
+    steps = int(SCHEMA_VERSION.removeprefix("v"))
+    assert [(steps,)] == backend.rows(url, "SELECT count(*) FROM schema_versions")
     assert [(17,)] == backend.rows(url, "SELECT revision FROM namespaces")
     assert shape(backend.new_url()) == shape(url)
 

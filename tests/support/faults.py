@@ -61,6 +61,14 @@ def owned(name: str, expected: Expected, capsule_id: str) -> Fault:
     return Fault(name, expected, statements)
 
 
+def gone(name: str, *statements: str) -> list[Fault]:
+    """Return the faults of a UUID whose capsule has no row: live nobody's, in the past an id's."""
+    return [
+        Fault(f"{name}, live", DecisionReason.UNKNOWN_UUID, statements, LIVE),
+        Fault(f"{name}, in the past", DecisionReason.NOT_REGISTERED, statements, PAST),
+    ]
+
+
 def called(name: str, capsule_id: str) -> Fault:
     """Return the fault of a capsule with an invalid id."""
     statements = (
@@ -110,7 +118,7 @@ EVERYWHERE: Final = [
         ),
     ),
     owned("UUID of another capsule", DecisionReason.NOT_GRANTED, "beta"),
-    owned("UUID of nobody", DecisionReason.NOT_REGISTERED, "ghost"),
+    *gone("UUID of nobody", *owned("", DecisionReason.NOT_REGISTERED, "ghost").statements),
     called("UUID of an id that is none", "Al pha"),
     called("UUID of an id that is empty", ""),
     Fault(
@@ -151,18 +159,23 @@ EVERYWHERE: Final = [
         DecisionReason.NOT_READY,
         ("UPDATE capsules SET state = NULL", image("capsules", '"state":"ready"', '"state":null')),
     ),
-    Fault(
-        "capsule deleted",
-        DecisionReason.NOT_REGISTERED,
-        ("DELETE FROM capsules", "DELETE FROM events WHERE kind = 'capsules'"),
+    *gone("capsule deleted", "DELETE FROM capsules", "DELETE FROM events WHERE kind = 'capsules'"),
+    *gone(
+        "capsule in another namespace",
+        "UPDATE capsules SET namespace = 'other'",
+        "UPDATE events SET namespace = 'other' WHERE kind = 'capsules'",
     ),
     Fault(
-        "capsule in another namespace",
-        DecisionReason.NOT_REGISTERED,
-        (
-            "UPDATE capsules SET namespace = 'other'",
-            "UPDATE events SET namespace = 'other' WHERE kind = 'capsules'",
-        ),
+        "capsule made anew",
+        DecisionReason.UNKNOWN_UUID,
+        ("UPDATE capsules SET created_revision = 99",),
+        LIVE,
+    ),
+    Fault(
+        "grant of another generation",
+        DecisionReason.NOT_GRANTED,
+        ("UPDATE grants SET generation = generation - 1",),
+        LIVE,
     ),
     Fault(
         "capsule a mere reservation",

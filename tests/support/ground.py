@@ -43,6 +43,7 @@ class Ground:
         self.standing = stand(self.url)
         for fence in backend.fences(self.url):
             backend.rows(self.url, f"DROP TRIGGER {fence}")
+        backend.loosen(self.url)
         self._run = self._connect(backend)
         for statement in _UNCHECKED[backend.name]:
             self._run(statement)

@@ -102,7 +102,11 @@ def live(backend: Backend, url: str) -> dict[str, dict[str, Any]]:
     """Return the rows of the tables."""
     return {
         table: {
-            row[key]: {name: value for name, value in row.items() if name not in NOT_IMAGED}
+            row[key]: {
+                name: value
+                for name, value in row.items()
+                if name not in NOT_IMAGED and (table, name) != ("capsules", "created_revision")
+            }
             for row in backend.table(url, table)
         }
         for table, key in KEYS.items()

@@ -48,11 +48,11 @@ _RESPELLED_LEASES: Final = {
 _RESPELLED_UUIDS: Final = {"in capitals": "UPPER(uuid)", "a blob": "CAST(uuid AS BLOB)"}
 _NO_TEXT: Final = {"no UTF-8": "CAST(x'6b6579ff' AS TEXT)"}
 
-#: Values that a file accepts, since its columns have no types.
+#: Values that a file accepts once its tables are no longer strict.
 ONLY_IN_FILES: Final = [
     Fault(
         "capsule gone alone",
-        DecisionReason.NOT_REGISTERED,
+        DecisionReason.UNKNOWN_UUID,
         ("DELETE FROM capsules WHERE id = 'alpha'",),
         LIVE,
     ),

@@ -14,7 +14,7 @@ from capsule_registry.entities import (
     tools,
     uplinks,
 )
-from capsule_registry.errors import InvalidDatabaseError
+from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableError
 from capsule_registry.identifiers import CapsuleId, is_capsule_id, to_uuid
 from capsule_registry.models.new_capsule import to_state
 from capsule_registry.models.records import Interceptor
@@ -271,8 +271,8 @@ class Reads(ABC):
             capability: Its name in manifests, such as `ipc_publish`.
             value: The topic, host or URL, path, command line, key or level asked for; nothing for
                 a flag. `docs/design.md` has the rule of each.
-            timeout: Deny if the answer took longer. The call still waits for it, as long as the
-                database's own limits allow (`docs/databases.md`).
+            timeout: Deny if the answer took longer. A server gives up a statement that does; a
+                connection that hangs is waited for as long as the URL says (`docs/databases.md`).
 
         Returns:
             The decision, with the revision as of which it was made.
@@ -281,15 +281,19 @@ class Reads(ABC):
             RegistryUnavailableError: The database cannot be reached; nothing is allowed then.
             NamespaceNotFoundError: The namespace was dropped.
         """
-        began = time.monotonic()
+        began, seconds = time.monotonic(), timeout.total_seconds()
         try:
-            found = self._decide(uuid, capability, value)
+            found = self._decide(uuid, capability, value, seconds)
         except InvalidDatabaseError:  # Nobody can be asked.
             raise
+        except RegistryUnavailableError:
+            if time.monotonic() - began < seconds:
+                raise
+            return Decision(allowed=False, why=DecisionReason.TOO_LATE)
         except CHECK_FAULTS as fault:  # On the way to the rows, or translated on the way back.
             found = fault
         decision = found if isinstance(found, Decision) else checks.denial(found, uuid)
-        if time.monotonic() - began > timeout.total_seconds():
+        if time.monotonic() - began > seconds:
             return Decision(allowed=False, why=DecisionReason.TOO_LATE, revision=decision.revision)
         return decision
 
@@ -304,7 +308,13 @@ class Reads(ABC):
         """Return whether the sender of a message may do something; raises as `check` does."""
         return self.check(uuid, capability, value, timeout=timeout).allowed
 
-    def _decide(self, uuid: object, capability: object, value: object) -> Decision | Exception:
+    def _decide(
+        self,
+        uuid: object,
+        capability: object,
+        value: object,
+        seconds: float,  # noqa: ARG002 - here the caller's own connection is read
+    ) -> Decision | Exception:
         """Return the decision, however late, or the fault that denies."""
         return self._read(checks.check, uuid, capability, value)
 

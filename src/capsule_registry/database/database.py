@@ -7,6 +7,7 @@ import warnings
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+from sqlalchemy import Engine
 from sqlalchemy.exc import (
     DBAPIError,
     InvalidRequestError,
@@ -35,10 +36,10 @@ from capsule_registry.database.engines import (
     make_engines,
     make_file_engine,
     reading_by,
-    refuse_unsafe,
 )
 from capsule_registry.database.forking import Activity, abandoned, watch
 from capsule_registry.database.retries import run_with_retries
+from capsule_registry.database.sessions import Sessions
 from capsule_registry.errors import (
     CapsuleRegistryError,
     InvalidDatabaseError,
@@ -49,12 +50,15 @@ from capsule_registry.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from sqlalchemy import Connection, Engine, Transaction
+    from sqlalchemy import Connection, Transaction
 
 T = TypeVar("T")
 
-#: The key in a connection's `info` that marks it as having passed `connection_check`.
+#: The keys in a connection's `info` that mark it as prepared and as having passed
+#: `connection_check`, and as known to do what it does in transactions.
+_PREPARED: Final = "capsule_registry.prepared"
 _CHECKED: Final = "capsule_registry.checked"
+_IN_TRANSACTIONS: Final = "capsule_registry.in_transactions"
 
 
 class Database:
@@ -68,6 +72,7 @@ class Database:
         *,
         read_only: bool,
         owns_engines: bool = True,
+        may_be_behind: bool = False,
         files: FileConnector | None = None,
     ) -> None:
         self.engine = engine
@@ -82,6 +87,7 @@ class Database:
         #: Checks each new connection before its first use; its errors reach the caller.
         self.connection_check: Callable[[Connection], None] | None = None
         self.owns_engines = owns_engines
+        self._sessions = Sessions(address, read_only=read_only, may_be_behind=may_be_behind)
         self._turns = Turns(address.file, str(address))
         self._activity = Activity()
         watch(self)
@@ -118,16 +124,16 @@ class Database:
             create_file(address.file, with_directory=url is None)
         options = engine_options or {}
         if not address.dialect.is_file:
-            writer, reader = make_engines(
-                address, options, read_only=read_only, may_be_behind=may_be_behind
-            )
-            return cls(writer, reader, address, read_only=read_only)
+            writer, reader = make_engines(address, options, may_be_behind=may_be_behind)
+            return cls(writer, reader, address, read_only=read_only, may_be_behind=may_be_behind)
         files = FileConnector(address.file, read_only=read_only) if address.file else None
         engine = make_file_engine(address, files, options)
         return cls(engine, engine, address, read_only=read_only, files=files)
 
     @classmethod
     def _over(cls, engine: Engine, *, read_only: bool) -> Self:
+        if not isinstance(engine, Engine):
+            raise InvalidDatabaseError("engine=", "it takes an engine of sqlalchemy.create_engine")
         address = read_address(engine.url.render_as_string(hide_password=False))
         if address.dialect.is_file:
             raise InvalidDatabaseError(str(address), FILE_ENGINE)
@@ -135,26 +141,30 @@ class Database:
         database = cls(engine, reader, address, read_only=read_only, owns_engines=False)
         try:
             with database.translating(), database.connected(engine) as conn:
-                refuse_unsafe(conn, address)
+                database._sessions.require_transaction(conn)
         except BaseException:
             database.close()
             raise
         return database
 
-    def read(self, work: Callable[[Connection], T]) -> T:
+    def read(self, work: Callable[[Connection], T], seconds: float | None = None) -> T:
         """
         Return the result of *work*, each of whose statements sees everything committed before it.
 
         *work* is retried once, on another connection, if its connection is lost.
+
+        Args:
+            work: What to run.
+            seconds: How long the server may take for a statement of it; `None` for any time.
         """
         try:
             try:
-                with self.connected(self.reader) as conn:
+                with self.reading(seconds) as conn:
                     return work(conn)
             except DBAPIError as error:
                 if self.dialect.fault(error) != "lost":
                     raise
-            with self.connected(self.reader) as conn:
+            with self.reading(seconds) as conn:
                 return work(conn)
         except FAILURES as error:
             raise_translated(error, self.address)
@@ -234,10 +244,13 @@ class Database:
     @contextmanager
     def _in_transaction(self) -> Iterator[Connection]:
         with self.connected(self.engine) as conn:
+            if not self.owns_engines:  # Others use its connections too.
+                self._sessions.prepare(conn)
             transaction = conn.begin()
             process = os.getpid()
             try:
                 _begin(conn, self.dialect.begin_write)
+                self._require_transaction(conn)
                 with self.dialect.marking_commit(conn):
                     yield conn
                 self._commit(transaction)
@@ -246,6 +259,12 @@ class Database:
                     transaction.rollback()
                 raise
             self._require_file(conn)  # Else what was written may be in a file without a name.
+
+    def _require_transaction(self, conn: Connection) -> None:
+        """Check a connection of ours once, and one of the caller's engine in each transaction."""
+        if not self.owns_engines or _IN_TRANSACTIONS not in conn.info:
+            self._sessions.require_transaction(conn)
+            conn.info[_IN_TRANSACTIONS] = True
 
     def _require_file(self, conn: Connection) -> None:
         """Raise `DatabaseReplacedError` if the file of *conn* was replaced since it was opened."""
@@ -295,6 +314,21 @@ class Database:
         finally:
             activity.end(call)
 
+    @contextmanager
+    def reading(self, seconds: float | None) -> Iterator[Connection]:
+        """Yield a connection for reads, each statement of which may take so many *seconds*."""
+        with self.connected(self.reader) as conn:
+            self._sessions.limit(conn, seconds)
+            try:
+                yield conn
+            finally:
+                if not self.owns_engines and not conn.invalidated:
+                    self._sessions.limit(conn, None)
+
+    def limit(self, conn: Connection, seconds: float) -> None:
+        """Limit how long each statement of *conn* may take, for as long as it is open."""
+        self._sessions.limit(conn, seconds)
+
     def connect(self, engine: Engine) -> Connection:
         """
         Return a connection of *engine* that has passed `connection_check`, if there is one.
@@ -312,14 +346,19 @@ class Database:
             if failure is error:
                 raise
             raise failure from error
-        if self.connection_check is not None and _CHECKED not in conn.info:
-            try:
+        if (self.connection_check is None and _PREPARED in conn.info) or _CHECKED in conn.info:
+            return conn
+        try:
+            if _PREPARED not in conn.info:
+                self._sessions.prepare(conn)
+                conn.info[_PREPARED] = True
+            if self.connection_check is not None:
                 self.connection_check(conn)
                 conn.rollback()
-            except BaseException:
-                conn.close()
-                raise
-            conn.info[_CHECKED] = True
+                conn.info[_CHECKED] = True
+        except BaseException:
+            conn.close()
+            raise
         return conn
 
     def _unconnected(self, error: Exception) -> Exception:

@@ -10,19 +10,18 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 
 from capsule_registry.database.dialects.sqlite import file_options
-from capsule_registry.database.driver_errors import fault_of
+from capsule_registry.database.driver_errors import UnconnectedError, fault_of
 from capsule_registry.database.hosts import Hosts
 from capsule_registry.errors import InvalidDatabaseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
     from sqlalchemy.engine import ExceptionContext
     from sqlalchemy.pool import ConnectionPoolEntry
 
     from capsule_registry.database.address import Address
-    from capsule_registry.database.dialects.dialect import Dialect
     from capsule_registry.database.dialects.sqlite import FileConnector
 
 #: Without a transaction, the driver's rollback would be a wasted round trip.
@@ -41,7 +40,7 @@ def make_file_engine(
 
 
 def make_engines(
-    address: Address, wanted: Mapping[str, Any], *, read_only: bool, may_be_behind: bool
+    address: Address, wanted: Mapping[str, Any], *, may_be_behind: bool
 ) -> tuple[Engine, Engine]:
     """
     Return the engine of a server for writes and the one for reads.
@@ -49,7 +48,6 @@ def make_engines(
     Args:
         address: The address of the database.
         wanted: Engine options of the caller, which take precedence.
-        read_only: Make the database refuse writes.
         may_be_behind: Accept a server that may lag, such as a standby.
 
     Raises:
@@ -58,10 +56,8 @@ def make_engines(
     options = {**_options(address), **wanted}
     writer = _make_engine(address, options)
     reader = _make_engine(address, {**options, **_AUTOCOMMIT})
-    settings = _settings(address, read_only=read_only)
-    admit = None if may_be_behind else address.dialect.admit
     hosts = () if address.dialect.driver_takes_hosts else address.hosts
-    connector = Hosts(hosts, partial(_greet, address.dialect, settings, admit))
+    connector = Hosts(hosts, partial(_greet, address, may_be_behind=may_be_behind))
     for engine in (writer, reader):
         connector.serve(engine)
     return writer, reader
@@ -76,29 +72,11 @@ def _options(address: Address) -> dict[str, Any]:
     return {"hide_parameters": True, **address.dialect.engine_options}
 
 
-def _settings(address: Address, *, read_only: bool) -> tuple[str, ...]:
-    """Return the statements that each new connection runs."""
-    dialect = address.dialect
-    of_hosts = dialect.settings_of_hosts if address.hosts else ()
-    of_reading = dialect.read_only_settings if read_only else ()
-    return (*dialect.settings, *of_hosts, *of_reading)
-
-
 def reading_by(engine: Engine, address: Address) -> Engine:
     """Return an engine for reads that shares the pool of *engine*, with the fewest round trips."""
     if address.dialect.switches_autocommit_freely:
         return engine.execution_options(isolation_level="AUTOCOMMIT")
     return engine
-
-
-def refuse_unsafe(conn: Connection, address: Address) -> None:
-    """Raise `InvalidDatabaseError` if the isolation level is wrong or data may be outdated."""
-    found, wanted = conn.get_isolation_level(), address.dialect.isolation
-    if found != wanted:
-        reason = f"the engine's isolation is {found}, and {wanted} is needed"
-        raise InvalidDatabaseError(str(address), reason)
-    if outdated := address.dialect.outdated(conn):
-        raise InvalidDatabaseError(str(address), outdated)
 
 
 def _make_engine(address: Address, options: Mapping[str, Any]) -> Engine:
@@ -132,18 +110,13 @@ def _resetter(is_in_transaction: Callable[[Any], bool]) -> Callable[[Any, object
 
 
 def _greet(
-    dialect: Dialect,
-    settings: Iterable[str],
-    admit: Callable[[Any], None] | None,
+    address: Address,
     connection: Any,  # noqa: ANN401 - the driver's own
-) -> None:
-    """Prepare a new connection, and apply *settings* if it has a session of its own."""
-    has_session = dialect.greet(connection)
-    if admit is not None:
-        admit(connection)
-    if not has_session:
-        return
-    with connection.cursor() as cursor:
-        for statement in settings:
-            cursor.execute(statement)
-    connection.commit()
+    *,
+    may_be_behind: bool,
+) -> bool:
+    """Prepare a new connection; return whether it has a session of its own."""
+    has_session = address.dialect.greet(connection)
+    if not may_be_behind and (reason := address.dialect.outdated(connection)):
+        raise UnconnectedError(str(address), reason)
+    return has_session

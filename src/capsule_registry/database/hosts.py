@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 
+from capsule_registry.database.driver_errors import UnconnectedError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _AVOIDED_SECONDS: Final = 20.0
 #: The key of a connection's `_Origin` in its `info`.
 _ORIGIN: Final = "capsule_registry.origin"
+#: The key in a connection's `info` of whether it has a session of its own.
+HAS_SESSION: Final = "capsule_registry.has_session"
 _NEVER: Final = float("-inf")
 
 
@@ -58,7 +62,7 @@ class _Origin:
 class Hosts:
     """Makes the driver connections of engines, to one of several hosts."""
 
-    def __init__(self, hosts: Sequence[Host], greet: Callable[[Any], None]) -> None:
+    def __init__(self, hosts: Sequence[Host], greet: Callable[[Any], bool]) -> None:
         self._hosts = [*map(HostState, hosts)] or [HostState(None)]
         self._greet = greet
 
@@ -73,7 +77,7 @@ class Hosts:
         for host in others:
             try:
                 return self._connect_to(host, dialect, record, args, options)
-            except dialect.loaded_dbapi.OperationalError:
+            except (dialect.loaded_dbapi.OperationalError, UnconnectedError):
                 host.fail()
         return self._connect_to(last, dialect, record, args, options)
 
@@ -90,7 +94,7 @@ class Hosts:
         made_at = monotonic()
         connection = dialect.connect(*args, **options)
         try:
-            self._greet(connection)
+            record.info[HAS_SESSION] = self._greet(connection)
         except BaseException:
             connection.close()
             raise

@@ -122,12 +122,14 @@ class FastPath:
         seconds = _DEADLINE_SECONDS if timeout is DEADLINE else timeout.total_seconds()
         return remembered[2].why is _GRANTED and time.monotonic() - began <= seconds
 
-    def _decide(self, uuid: object, capability: object, value: object) -> Decision | Exception:
+    def _decide(
+        self, uuid: object, capability: object, value: object, seconds: float
+    ) -> Decision | Exception:
         remembered = self._remembered(uuid, capability, value)
         if remembered is not None:
             return decision(*remembered)
         self._refuse_inside_transaction()
-        return self._lookups.check(uuid, capability, value)
+        return self._lookups.check(uuid, capability, value, seconds)
 
     def _remembered(
         self, uuid: object, capability: object, value: object

@@ -77,7 +77,7 @@ class FileLookups(Lookups):
         self.distrust: str | None = None
         forking.watch(self)
 
-    def look_up(self, work: Callable[[PreparedScope], T]) -> T:
+    def look_up(self, work: Callable[[PreparedScope], T], seconds: float | None = None) -> T:  # noqa: ARG002 - a server's
         """Return the result of *work* on the connection's scope."""
         with self._lock:
             try:
@@ -140,7 +140,9 @@ class FileLookups(Lookups):
 
         return self.look_up(work)
 
-    def check(self, uuid: object, capability: object, value: object) -> Decision | Exception:
+    def check(
+        self, uuid: object, capability: object, value: object, seconds: float
+    ) -> Decision | Exception:
         """Decide whether the sender is allowed; see `checks.check`."""
         asked, known = checks.asked_uuid(uuid), checks.known_capability(capability)
 
@@ -154,7 +156,7 @@ class FileLookups(Lookups):
                     return checks.decision(entries.revision, capsule_id, verdict)
             return checks.check(scope, uuid, capability, value)
 
-        return self.look_up(work)
+        return self.look_up(work, seconds)
 
     @property
     def way(self) -> str:

@@ -54,8 +54,12 @@ class Lookups(ABC):
         """How lookups are answered and, if not from memory, why."""
 
     @abstractmethod
-    def look_up(self, work: Callable[[PreparedScope], T]) -> T:
-        """Return the result of *work* on a scope whose every statement sees all commits."""
+    def look_up(self, work: Callable[[PreparedScope], T], seconds: float | None = None) -> T:
+        """
+        Return the result of *work* on a scope whose every statement sees all commits.
+
+        A server gives up a statement that takes longer than so many *seconds*.
+        """
 
     def find(self, uuid: UUID) -> CapsuleId | None:
         """Return the capsule id of *uuid*."""
@@ -68,10 +72,12 @@ class Lookups(ABC):
         record = self.look_up(partial(capsules.get, capsule_id=capsule_id))
         return None if record is None else attach(record)
 
-    def check(self, uuid: object, capability: object, value: object) -> Decision | Exception:
-        """Decide whether the sender is allowed; see `checks.check`."""
+    def check(
+        self, uuid: object, capability: object, value: object, seconds: float
+    ) -> Decision | Exception:
+        """Decide within so many *seconds* whether the sender is allowed; see `checks.check`."""
         work = partial(checks.check, uuid=uuid, capability=capability, value=value)
-        return self.look_up(work)
+        return self.look_up(work, seconds)
 
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Release what is held. Idempotent."""
@@ -88,9 +94,9 @@ class PooledLookups(Lookups):
         """How lookups are answered."""
         return "each asks the database, by one statement"
 
-    def look_up(self, work: Callable[[PreparedScope], T]) -> T:
+    def look_up(self, work: Callable[[PreparedScope], T], seconds: float | None = None) -> T:
         """Return the result of *work*, retried on another connection if the first was lost."""
-        return self._database.read(lambda conn: work(self._scope_on(DriverCursor(conn))))
+        return self._database.read(lambda conn: work(self._scope_on(DriverCursor(conn))), seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,25 +119,33 @@ class ServerLookups(PooledLookups):
         self._of_parent: list[_Kept | None] = []
         forking.watch(self)
 
-    def look_up(self, work: Callable[[PreparedScope], T]) -> T:
-        """Return the result of *work*, retried on another connection if the first was lost."""
+    def look_up(self, work: Callable[[PreparedScope], T], seconds: float | None = None) -> T:
+        """
+        Return the result of *work*, retried on another connection if the first was lost.
+
+        The connection keeps the limit of the last check; what has none and is cut off by that is
+        retried as well.
+        """
         kept = self._take()
         if kept is None:
-            return super().look_up(work)
+            return super().look_up(work, seconds)
         database = self._database
         with database.translating():
             try:
+                if seconds is not None:
+                    database.limit(kept.conn, seconds)
                 answer = work(kept.scope)
             except BaseException as error:
                 self._give_up(kept)
-                if not isinstance(error, DBAPIError) or database.dialect.fault(error) != "lost":
+                again = ("lost", "unavailable") if seconds is None else ("lost",)
+                if not isinstance(error, DBAPIError) or database.dialect.fault(error) not in again:
                     raise
             else:
                 self._idle.append(kept)
                 if database.closed:  # While the answer was on its way.
                     self.close()
                 return answer
-        return super().look_up(work)
+        return super().look_up(work, seconds)
 
     def close(self) -> None:
         """Close the connection. Idempotent; a running lookup closes it at its end."""

@@ -122,7 +122,7 @@ _standing_of: Final = Query(
     ("uuid",),
     select(
         namespaces.c.revision,
-        uuid_mappings.c.capsule_id,
+        capsules.c.id.label("capsule_id"),
         uuid_mappings.c.lease_id,
         *leases.ENDS,
         capsules.c.registered_revision,

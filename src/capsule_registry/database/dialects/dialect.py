@@ -60,6 +60,18 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """What the session of a connection must be like, whoever made the connection."""
+
+    #: Statements that set it.
+    statements: tuple[str, ...]
+    #: A query that reads it back as one row, whose `schema` is that of the tables.
+    query: str
+    #: By column of that row: the values that it may have.
+    wanted: Mapping[str, frozenset[object]]
+
+
+@dataclass(frozen=True, slots=True)
 class Shell:
     """A program with its arguments and additional environment variables."""
 
@@ -102,18 +114,21 @@ class Dialect:
     is_in_transaction: Callable[[Any], bool] | None = None
 
     # Connections
-    #: Engine options, and the statements that each new connection runs.
     engine_options: Mapping[str, Any] = field(default_factory=dict)
-    settings: tuple[str, ...] = ()
-    #: Additional statements on read-only connections.
+    #: What each connection's session is set to, and must then be; more statements if it is read
+    #: only.
+    session: Session | None = None
     read_only_settings: tuple[str, ...] = ()
     #: Prepares a new driver connection, and returns whether it has a session of its own; settings
     #: would leak from a shared one.
     greet: Callable[[Any], bool] = lambda _: True
-    #: Refuses a driver connection to a server that may return outdated data.
-    admit: Callable[[Any], None] = lambda _: None
-    #: Returns why a connection of the caller's engine may return outdated data, or `None`.
-    outdated: Callable[[Connection], str | None] = lambda _: None
+    #: Returns why a driver connection is to a server that may return outdated data, or `None`.
+    outdated: Callable[[Any], str | None] = lambda _: None
+    #: Returns whether a driver connection commits each statement by itself.
+    commits_by_itself: Callable[[Any], bool] = lambda _: False
+    #: Returns the statement that limits how long, in seconds, a statement of the session may take;
+    #: `None` lifts that limit.
+    limit_statements: Callable[[float | None], str] | None = None
     #: The driver itself tries several hosts. With several hosts, the URL options and the settings
     #: of each connection that limit how long one host is waited for.
     driver_takes_hosts: bool = False

@@ -91,11 +91,13 @@ def is_node(conn: Connection) -> bool:
     return found is not None and found[1] == "ON"
 
 
-def outdated(conn: Connection) -> str | None:
-    """Return why *conn* may return outdated data, or `None`."""
-    if not is_node(conn):
-        return None
-    waits, is_dirty = conn.execute(text("SELECT @@wsrep_sync_wait & 1, @@wsrep_dirty_reads")).one()
+def outdated(connection: Any) -> str | None:  # noqa: ANN401 - the driver's own
+    """Return why a connection to a node may return outdated data, or `None`."""
+    with connection.cursor() as cursor:
+        if _value(cursor, "SHOW VARIABLES LIKE 'wsrep_on'") != "ON":
+            return None
+        cursor.execute("SELECT @@wsrep_sync_wait & 1, @@wsrep_dirty_reads")
+        waits, is_dirty = cursor.fetchone()
     if waits and not is_dirty:
         return None
     return "the engine needs wsrep_sync_wait = 1 and wsrep_dirty_reads = OFF on each connection"

@@ -13,6 +13,7 @@ from capsule_registry.database.dialects.dialect import (
     Dialect,
     Fault,
     Probe,
+    Session,
     Shell,
 )
 
@@ -173,6 +174,63 @@ def _shell(url: URL) -> Shell:
     return Shell(("mariadb", *arguments), password)
 
 
+#: What else decides what is stored, found and waited for; a server, a user, a file of options and
+#: the URL may each say otherwise. `TRADITIONAL`: text is never truncated silently.
+_SETTINGS: Final = (
+    "SET NAMES utf8mb4",
+    (
+        "SET SESSION foreign_key_checks = 1, unique_checks = 1, check_constraint_checks = 1,"
+        " sql_mode = 'TRADITIONAL', sql_auto_is_null = 0, sql_safe_updates = 0,"
+        " sql_select_limit = 18446744073709551615, completion_type = 0, timestamp = DEFAULT,"
+        " time_zone = '+00:00',"
+        f" lock_wait_timeout = LEAST(@@lock_wait_timeout, {LOCK_TIMEOUT_SECONDS}),"
+        f" innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, {LOCK_TIMEOUT_SECONDS})"
+    ),
+)
+_READ_BACK: Final = """
+    SELECT DATABASE() AS `schema`, @@foreign_key_checks AS foreign_key_checks,
+        @@check_constraint_checks AS check_constraint_checks,
+        @@character_set_client AS character_set_client,
+        @@character_set_results AS character_set_results,
+        @@sql_auto_is_null AS sql_auto_is_null, @@completion_type AS completion_type,
+        FIND_IN_SET('STRICT_ALL_TABLES', @@sql_mode) > 0 AS strict_sql_mode"""
+_ONLY_ONE: Final[frozenset[object]] = frozenset({1})
+_ONLY_ZERO: Final[frozenset[object]] = frozenset({0})
+_SESSION: Final = Session(
+    _SETTINGS,
+    _READ_BACK,
+    {
+        "foreign_key_checks": _ONLY_ONE,
+        "check_constraint_checks": _ONLY_ONE,
+        "character_set_client": frozenset({"utf8mb4"}),
+        "character_set_results": frozenset({"utf8mb4"}),
+        "sql_auto_is_null": _ONLY_ZERO,
+        "completion_type": frozenset({"NO_CHAIN"}),
+        "strict_sql_mode": _ONLY_ONE,
+    },
+)
+_WHAT_TO_DO: Final = "which may be behind: give it as replica_url"
+
+
+def _outdated(connection: Any) -> str | None:  # noqa: ANN401 - the driver's own
+    """Return why the server of *connection* may return outdated data, or `None`."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@global.read_only")
+        [is_read_only] = cursor.fetchone()
+        cursor.execute("SHOW GLOBAL STATUS LIKE 'Slaves_running'")
+        _, replicating = cursor.fetchone() or ("", "0")
+    if is_read_only:
+        return f"the server is read-only, as a replica is, {_WHAT_TO_DO}"
+    if replicating != "0":
+        return f"the server replicates from another, {_WHAT_TO_DO}"
+    return galera.outdated(connection)
+
+
+def _limit_statements(seconds: float | None) -> str:
+    limit = "DEFAULT" if seconds is None else f"{max(0.001, seconds):.6f}"
+    return f"SET SESSION max_statement_time = {limit}"
+
+
 MARIADB: Final = Dialect(
     name="mariadb",
     driver="pymysql",
@@ -181,18 +239,20 @@ MARIADB: Final = Dialect(
     snapshot_options=REPEATABLE_READ,
     is_in_transaction=_is_in_transaction,
     engine_options={**SERVER_OPTIONS, "pool_reset_on_return": None},
-    settings=(
-        f"SET innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, {LOCK_TIMEOUT_SECONDS})",
-        "SET time_zone = '+00:00'",
-        # Overrides the server's own mode: text is never truncated silently.
-        "SET sql_mode = 'TRADITIONAL'",
-    ),
+    session=_SESSION,
     read_only_settings=("SET SESSION TRANSACTION READ ONLY",),
     greet=galera.greet,
-    outdated=galera.outdated,
+    outdated=_outdated,
+    commits_by_itself=lambda connection: bool(connection.get_autocommit()),
+    limit_statements=_limit_statements,
     limits_of_hosts={"connect_timeout": "3", "read_timeout": "10", "write_timeout": "10"},
     # Below the driver's `read_timeout`: waiting for a lock must not look like a lost server.
-    settings_of_hosts=("SET innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, 5)",),
+    settings_of_hosts=(
+        (
+            "SET SESSION innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, 5),"
+            " lock_wait_timeout = LEAST(@@lock_wait_timeout, 5)"
+        ),
+    ),
     insert_if_missing=_insert_if_missing,
     lock_schema=(
         f"SELECT GET_LOCK(CONCAT('capsule-registry ', DATABASE()), {LOCK_TIMEOUT_SECONDS})"

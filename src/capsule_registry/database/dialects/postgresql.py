@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import text
 from sqlalchemy.exc import DataError
 
 from capsule_registry.database.dialects.bulk_insert import insert_with_one_statement
@@ -21,11 +20,12 @@ from capsule_registry.database.dialects.dialect import (
     Dialect,
     Fault,
     Probe,
+    Session,
     Shell,
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Insert, Table
+    from sqlalchemy import Insert, Table
     from sqlalchemy.engine import URL
     from sqlalchemy.exc import DBAPIError
 
@@ -115,13 +115,45 @@ _PROBES: Final = (
 )
 
 
-#: A limit set by the caller, in the URL or for the role, is kept.
-_LIMIT_WAITING: Final = (
-    f"SELECT set_config('lock_timeout', '{LOCK_TIMEOUT_SECONDS}s', false)"
-    " WHERE current_setting('lock_timeout') = '0'"
+#: What else decides how values and conditions are read; a role, a database, the environment and
+#: the URL may each say otherwise. A limit on waiting that was set by one of them is kept.
+_SETTINGS: Final = f"""
+    SELECT set_config('client_encoding', 'UTF8', false),
+        set_config('DateStyle', 'ISO, YMD', false),
+        set_config('TimeZone', 'UTC', false),
+        set_config('standard_conforming_strings', 'on', false),
+        set_config('transform_null_equals', 'off', false),
+        CASE WHEN current_setting('lock_timeout') = '0'
+            THEN set_config('lock_timeout', '{LOCK_TIMEOUT_SECONDS}s', false) END,
+        CASE WHEN current_setting('synchronous_commit') = 'off'
+            THEN set_config('synchronous_commit', 'on', false) END,
+        CASE WHEN current_setting('session_replication_role') <> 'origin'
+            THEN set_config('session_replication_role', 'origin', false) END"""
+_READ_BACK: Final = """
+    SELECT current_schema() AS schema,
+        current_setting('client_encoding') AS client_encoding,
+        split_part(current_setting('DateStyle'), ',', 1) AS "DateStyle",
+        current_setting('standard_conforming_strings') AS standard_conforming_strings,
+        current_setting('transform_null_equals') AS transform_null_equals,
+        current_setting('synchronous_commit') <> 'off' AS synchronous_commit,
+        current_setting('session_replication_role') AS session_replication_role"""
+_SESSION: Final = Session(
+    (_SETTINGS,),
+    _READ_BACK,
+    {
+        "client_encoding": frozenset({"UTF8"}),
+        "DateStyle": frozenset({"ISO"}),
+        "standard_conforming_strings": frozenset({"on"}),
+        "transform_null_equals": frozenset({"off"}),
+        "synchronous_commit": frozenset({True}),
+        "session_replication_role": frozenset({"origin"}),
+    },
 )
-_is_standby = text("SELECT pg_is_in_recovery()")
-_WHAT_TO_DO = "it is a standby, which may be behind: give it as replica_url"
+#: A standby, and a database whose tables are filled by a subscription, replay what another one did.
+_REPLAYS: Final = """
+    SELECT pg_is_in_recovery(), EXISTS (
+        SELECT 1 FROM pg_catalog.pg_subscription_rel WHERE srrelid = to_regclass('namespaces'))"""
+_WHAT_TO_DO: Final = "which may be behind: give it as replica_url"
 
 
 def fault(error: DBAPIError) -> Fault | None:
@@ -132,11 +164,6 @@ def fault(error: DBAPIError) -> Fault | None:
         is_unreadable = isinstance(error, DataError)
         return "lost" if error.connection_invalidated else "corrupt" if is_unreadable else None
     return _FAULTS.get(state, _FAULTS.get(state[:2]))
-
-
-def _outdated(conn: Connection) -> str | None:
-    """Return why *conn* may return outdated data, or `None`."""
-    return _WHAT_TO_DO if conn.scalar(_is_standby) else None
 
 
 def _greet(connection: Any) -> bool:  # noqa: ANN401 - the driver's own
@@ -154,18 +181,21 @@ def _greet(connection: Any) -> bool:  # noqa: ANN401 - the driver's own
     return is_own
 
 
-def _admit(connection: Any) -> None:  # noqa: ANN401 - the driver's own
-    """Raise `psycopg.OperationalError` if *connection* is to a standby."""
-    said = connection.pgconn.parameter_status(b"in_hot_standby")
-    if said is None:  # The server is older than 14, or behind a pooler: query it.
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT CASE WHEN pg_is_in_recovery() THEN 'on' ELSE 'off' END")
-            said = cursor.fetchone()[0].encode()
-        connection.rollback()
-    if said == b"on":
-        from psycopg import OperationalError  # noqa: PLC0415 - only what is in use is loaded
+def _outdated(connection: Any) -> str | None:  # noqa: ANN401 - the driver's own
+    """Return why the server of *connection* may return outdated data, or `None`."""
+    with connection.cursor() as cursor:
+        cursor.execute(_REPLAYS)
+        is_standby, is_subscribed = cursor.fetchone()
+    connection.rollback()
+    if is_standby:
+        return f"it is a standby, {_WHAT_TO_DO}"
+    return f"its tables are filled by a subscription, {_WHAT_TO_DO}" if is_subscribed else None
 
-        raise OperationalError(_WHAT_TO_DO)
+
+def _limit_statements(seconds: float | None) -> str:
+    if seconds is None:
+        return "RESET statement_timeout"
+    return f"SET statement_timeout = {max(1, int(seconds * 1000))}"
 
 
 def _insert_if_missing(table: Table) -> Insert:
@@ -194,11 +224,12 @@ POSTGRESQL: Final = Dialect(
     snapshot_options=REPEATABLE_READ,
     switches_autocommit_freely=True,
     engine_options=SERVER_OPTIONS,
-    settings=(_LIMIT_WAITING,),
+    session=_SESSION,
     read_only_settings=("SET default_transaction_read_only = on",),
     greet=_greet,
-    admit=_admit,
     outdated=_outdated,
+    commits_by_itself=lambda connection: bool(connection.autocommit),
+    limit_statements=_limit_statements,
     driver_takes_hosts=True,
     limits_of_hosts={
         "target_session_attrs": "read-write",

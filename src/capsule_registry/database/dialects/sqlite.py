@@ -90,7 +90,7 @@ _PROBES: Final = (
 _own_commits = table("own_commits", column("count", Integer))
 #: How many of the file's commits the library made.
 OWN_COMMITS: Final = select(_own_commits.c.count).scalar_subquery()
-_COUNT_COMMIT: Final = "UPDATE own_commits SET count = count + 1"
+_COUNT_COMMIT: Final = "UPDATE own_commits SET count = count + 1 WHERE id = 1"
 #: The key in a pooled connection's `info` of its `FileIdentity`.
 IDENTITY: Final = "capsule_registry.identity"
 
