@@ -106,7 +106,7 @@ CREATE TABLE grants (
     CONSTRAINT pk_grants PRIMARY KEY (namespace, capsule_id, capability, position),
     CONSTRAINT fk_grants_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
 );
-CREATE INDEX ix_grants_value ON grants (namespace, capability, value);
+CREATE INDEX ix_grants_value ON grants (namespace, capability, value, generation);
 CREATE TABLE interceptors (
     namespace VARCHAR(63) COLLATE "C" NOT NULL,
     capsule_id VARCHAR(128) COLLATE "C" NOT NULL,

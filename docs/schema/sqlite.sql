@@ -117,7 +117,7 @@ CREATE TABLE grants (
 )
  WITHOUT ROWID,
  STRICT;
-CREATE INDEX ix_grants_value ON grants (namespace, capability, value);
+CREATE INDEX ix_grants_value ON grants (namespace, capability, value, generation);
 CREATE TABLE interceptors (
     namespace TEXT NOT NULL,
     capsule_id TEXT NOT NULL,

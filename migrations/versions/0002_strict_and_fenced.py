@@ -79,6 +79,9 @@ def upgrade() -> None:
         alter()
     op.execute(CREATED)
     op.execute(GENERATION)
+    op.drop_index("ix_grants_value", "grants", if_exists=True)
+    columns = ["namespace", "capability", "value", "generation"]
+    op.create_index("ix_grants_value", "grants", columns)
 
 
 def alter() -> None:
@@ -237,4 +240,6 @@ def downgrade() -> None:
     for view in ("registered_capsules", "live_uuids", "capability_grants"):
         op.execute(f"DROP VIEW {view}")
     op.drop_column("capsules", "created_revision")
+    op.drop_index("ix_grants_value", "grants")
     op.drop_column("grants", "generation")
+    op.create_index("ix_grants_value", "grants", ["namespace", "capability", "value"])

@@ -315,8 +315,11 @@ def test_a_file_that_is_gone_denies(sqlite: SqliteBackend, is_replaced: bool) ->
         standing.registry._database.engine.dispose()
         standing.forget()
         file = Path(url.removeprefix("sqlite:///"))
-        file.unlink()
+        other = file.with_name("other.db")
+        other.touch(mode=0o600)
         if is_replaced:
-            file.touch(mode=0o600)
+            other.replace(file)
+        else:
+            file.unlink()
 
         standing.assert_denied(DatabaseReplacedError)

@@ -120,8 +120,8 @@ def test_a_log_handler_may_ask_the_registry(
 ) -> None:
     """A denial is logged once no lock and no connection is held, however it was decided."""
     lookups: Any = registry._lookups
-    if hasattr(lookups, "_index"):
-        lookups._index = None  # So that the whole check is one statement, under the lock.
+    if hasattr(lookups, "distrust"):
+        lookups.distrust = "so that the whole check is one statement, under the lock"
         lookups.entries = memory.NOTHING
     monkeypatch.setattr(checks, "_decide", a_bug)
     handler = Asking(registry)

@@ -78,11 +78,11 @@ ONLY_IN_FILES: Final = [
     *stored(
         "uuid_mappings.lease_id", _WRONG_TYPES | _RESPELLED_LEASES, DecisionReason.UNREADABLE, LIVE
     ),
-    *stored("uuid_mappings.capsule_id", _WRONG_IDS, DecisionReason.UNREADABLE, LIVE),
+    *stored("uuid_mappings.capsule_id", _WRONG_IDS, DecisionReason.UNKNOWN_UUID, LIVE),
     *stored("uuid_mappings.uuid", _RESPELLED_UUIDS, DecisionReason.UNKNOWN_UUID, LIVE),
     *stored("capsules.state", _NO_TEXT, DecisionReason.UNREADABLE, LIVE),
     *stored("grants.value", _NO_TEXT, DecisionReason.UNREADABLE, LIVE),
-    *stored("uuid_mappings.capsule_id", _NO_TEXT, DecisionReason.UNREADABLE, LIVE),
+    *stored("uuid_mappings.capsule_id", _NO_TEXT, DecisionReason.UNKNOWN_UUID, LIVE),
     *stored("leases.boot_id", _NO_TEXT, DecisionReason.UNREADABLE, LIVE),
     *stored("leases.expires_at", _NO_TEXT, DecisionReason.UNREADABLE, WAYS),
     *stored("manifests.text", _NO_TEXT, DecisionReason.UNREADABLE, PAST),

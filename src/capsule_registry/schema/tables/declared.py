@@ -63,7 +63,7 @@ grants = Table(
     _GrantColumns,
     PrimaryKeyConstraint("namespace", "capsule_id", "capability", "position"),
     ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
-    Index("ix_grants_value", "namespace", "capability", "value"),
+    Index("ix_grants_value", "namespace", "capability", "value", "generation"),
     **KEYED,
 )
 
