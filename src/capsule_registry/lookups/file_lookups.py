@@ -223,7 +223,7 @@ class FileLookups(Lookups):
         if mode != "wal":
             raise UntrustedIndexError(f"the journal mode is {mode}")
         if kind := network_file_system(self._file):
-            raise UntrustedIndexError(f"it is on a network file system ({kind})")
+            raise UntrustedIndexError(f"locks cannot be trusted on its file system ({kind})")
         if not os.access(self._file, os.W_OK):
             raise UntrustedIndexError("the file cannot be written")
         if forking.abandoned:
