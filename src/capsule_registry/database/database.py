@@ -14,8 +14,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from capsule_registry.database.address import Address, read_address
-from capsule_registry.database.dialects.known import FILE_ENGINE
+from capsule_registry.database.address import Address, address_of_engine, read_address
 from capsule_registry.database.dialects.sqlite import BUSY_TIMEOUT_SECONDS
 from capsule_registry.database.dialects.sqlite_file import create_file, refuse_network_file_system
 from capsule_registry.database.dialects.sqlite_write_queue import Turns
@@ -110,9 +109,7 @@ class Database:
 
     @classmethod
     def _over(cls, engine: Engine, *, read_only: bool) -> Self:
-        address = read_address(engine.url.render_as_string(hide_password=False))
-        if address.dialect.is_file:
-            raise InvalidDatabaseError(str(address), FILE_ENGINE)
+        address = address_of_engine(engine)
         reader = reading_by(engine, address)
         database = cls(engine, reader, address, read_only=read_only, owns_engines=False)
         try:
