@@ -34,6 +34,12 @@ _HOST: Final = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<name>/[^:,]+|[^/:@,\[\]\s]+))"
     r"(?::(?P<port>[0-9]{1,5}))?"
 )
+#: Options whose values are part of the address that is shown.
+_SHOWN: Final = {"host", "port"}
+#: Splits the value of an option, such as `-c name=value`, into the words that servers quote.
+_WORD_BREAK: Final = re.compile(r"""[\s=,;:'"`()]+""")
+#: What is shorter is no secret.
+_SHORTEST: Final = 3
 #: Control characters, and the ends of lines and paragraphs.
 _CONTROLS: Final = {"Cc", "Zl", "Zp"}
 
@@ -79,6 +85,18 @@ class Address:
             database=self.url.database,
         )
         return place.render_as_string()
+
+    def redacted(self, text: str) -> str:
+        """Return *text* without the password and the values of options, whole or in words."""
+        values = [str(self.url.password or "")]
+        for name, value in self.url.query.items():
+            if name not in _SHOWN:
+                values += [value] if isinstance(value, str) else value
+        words = {word for value in values for word in (value, *_WORD_BREAK.split(value))}
+        secrets = sorted((word for word in words if len(word) >= _SHORTEST), key=len, reverse=True)
+        for secret in secrets:
+            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "…", text)
+        return text
 
     @property
     def first_url(self) -> URL:

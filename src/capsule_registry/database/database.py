@@ -22,7 +22,9 @@ from capsule_registry.database.driver_errors import (
     FAILURES,
     UnconnectedError,
     UnknownOutcomeError,
+    first_line,
     raise_translated,
+    redact,
     translating,
 )
 from capsule_registry.database.engines import make_engines, reading_by, refuse_unsafe
@@ -274,13 +276,16 @@ class Database:
             UnconnectedError: The server cannot be reached, or refuses without an error code.
             DBAPIError: Any other failure with an error code.
         """
+        failure: Exception | None = None
         try:
             conn = engine.connect()
         except (DBAPIError, InvalidRequestError, TypeError, ValueError) as error:
             failure = self._unconnected(error)
             if failure is error:
+                redact(error, self.address)
                 raise
-            raise failure from error
+        if failure is not None:  # Not chained: what the driver raises can hold the password.
+            raise failure
         if self.connection_check is not None and _CHECKED not in conn.info:
             try:
                 self.connection_check(conn)
@@ -294,13 +299,13 @@ class Database:
     def _unconnected(self, error: Exception) -> Exception:
         """Return the error for a failed connection, or *error* itself if its code says more."""
         if not isinstance(error, DBAPIError):
-            return InvalidDatabaseError(str(self.address), str(error))
+            return InvalidDatabaseError(str(self.address), self.address.redacted(str(error)))
         fault = self.dialect.fault(error)
         if fault not in (None, "unavailable"):
             return error
         wrong = fault is None and isinstance(error, ProgrammingError)
         kind = InvalidDatabaseError if wrong else UnconnectedError
-        return kind(str(self.address), str(error.orig).partition("\n")[0])
+        return kind(str(self.address), self.address.redacted(first_line(error)))
 
     def before_fork(self) -> None:
         """Wait for running calls, and close connections to a file."""
