@@ -238,7 +238,7 @@ def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(
         "capsule_registry.database.dialects.sqlite_file._mounts", lambda: "x:/y / nfs4 rw 0 0"
     )
-    with pytest.raises(InvalidDatabaseError, match="network file system"):
+    with pytest.raises(InvalidDatabaseError, match="locks cannot be trusted"):
         CapsuleRegistry.open(f"sqlite:///{tmp_path}/r.db")
 
     assert [] == [*tmp_path.iterdir()]

@@ -98,7 +98,8 @@ class CapsuleRegistry(FastPath, Writes):
             reason: Recorded with changes that give no reason of their own.
             migrate: Whether to create or upgrade the schema; by default on SQLite only.
             read_only: Refuse all changes and create nothing; a role with only SELECT suffices.
-            allow_network_file_system: Open a file even where locks cannot be trusted.
+            allow_network_file_system: Open a file even where locks cannot be trusted. Two machines
+                that use it at once can lose acknowledged changes and corrupt it.
             clock: Returns the time, instead of the database's clock (the host's, on SQLite).
             new_uuid: Generates the ids of declared uplinks.
             engine: An engine of a server, used whatever *url* says.

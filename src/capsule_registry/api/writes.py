@@ -285,7 +285,8 @@ class Writes(Reads):
         own thousand, while earlier ones stay. *lines* are consumed lazily.
 
         Raises:
-            InvalidTextError: A line is not one of an export, or the last one is missing.
+            InvalidTextError: A line is not one of an export or has over 2 MiB, or the last one is
+                missing.
             ConflictError: Something is registered already.
             InvalidInputError: As `register`.
         """

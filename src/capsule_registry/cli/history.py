@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 import capsule_registry as library
 from capsule_registry.api import json_shapes
+from capsule_registry.cli.bounded_input import read_whole
 from capsule_registry.cli.exit_codes import HISTORY_CORRUPT
 from capsule_registry.cli.output import (
     Ticker,
@@ -21,18 +20,18 @@ from capsule_registry.cli.output import (
     print_rows,
     text_format_option,
 )
+from capsule_registry.cli.seconds import Seconds
 from capsule_registry.cli.target import LAST_REVISION, RevisionOrTime, Target, pass_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import timedelta
     from uuid import UUID
 
     from capsule_registry import Anchor, Event, Revision
 
 #: Revisions read at once.
 _PAGE: Final = 200
-#: The longest timeout in seconds: ten years.
-_LONGEST: Final = 3.2e8
 
 anchor_option = click.option(
     "--anchor",
@@ -107,7 +106,7 @@ def _sentence(event: Event) -> str:
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, _LONGEST),
+    type=Seconds(),
     metavar="SECONDS",
     help="End when nothing came.",
 )
@@ -117,15 +116,12 @@ def watch(
     target: Target,
     after: int | None,
     incarnation: UUID | None,
-    timeout: float | None,
+    timeout: timedelta | None,
     output_format: str,
 ) -> None:
     """Follow what happens: each revision as a line, or as a line of JSON, as it commits."""
-    if timeout is not None and math.isnan(timeout):
-        raise click.UsageError("--timeout takes a number of seconds")
-    patience = None if timeout is None else timedelta(seconds=timeout)
     with target.open_history() as registry:
-        follow = registry.history.watch(after=after, incarnation=incarnation, timeout=patience)
+        follow = registry.history.watch(after=after, incarnation=incarnation, timeout=timeout)
         for one in follow:
             if output_format == "json":
                 click.echo(json.dumps(json_shapes.by_fields(one)))
@@ -245,7 +241,9 @@ def prune(target: Target, anchor_file: Any, *, yes: bool) -> None:  # noqa: ANN4
 
 
 def _read_anchor(file: Any) -> Anchor | None:  # noqa: ANN401 - a file
-    return None if file is None else library.Anchor.parse(file.read())
+    if file is None:
+        return None
+    return library.Anchor.parse(read_whole(file, "anchor", library.Anchor.MAX_BYTES))
 
 
 commands = (log, watch, diff, audit)

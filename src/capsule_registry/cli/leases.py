@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from capsule_registry.api import json_shapes
 from capsule_registry.cli.output import format_option, print_rows
+from capsule_registry.cli.seconds import Seconds
 from capsule_registry.cli.target import pass_target
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from capsule_registry import Lease
     from capsule_registry.cli.target import Target
 
@@ -26,13 +28,13 @@ def leases() -> None:
 @leases.command("open")
 @click.argument("name")
 @click.option(
-    "--ttl", type=float, default=30.0, show_default=True, metavar="SECONDS", help="How long."
+    "--ttl", type=Seconds(), default=30.0, show_default=True, metavar="SECONDS", help="How long."
 )
 @pass_target
-def open_lease(target: Target, name: str, ttl: float) -> None:
+def open_lease(target: Target, name: str, ttl: timedelta) -> None:
     """Open a lease, and print its id; renew it in time, or it runs out."""
     with target.open() as registry:
-        click.echo(registry.leases.open(name, _seconds(ttl), renew=False).id)
+        click.echo(registry.leases.open(name, ttl, renew=False).id)
 
 
 @leases.command
@@ -73,13 +75,6 @@ def reap(target: Target, output_format: str) -> None:
 
 def _print(found: list[Lease], output_format: str) -> None:
     print_rows([*map(json_shapes.by_fields, found)], _COLUMNS, output_format)
-
-
-def _seconds(number: float) -> timedelta:
-    try:
-        return timedelta(seconds=number)
-    except (OverflowError, ValueError) as error:
-        raise click.BadParameter(str(error), param_hint="--ttl") from error
 
 
 commands = (leases,)

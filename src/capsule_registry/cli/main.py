@@ -192,7 +192,12 @@ def _os_sentence(error: OSError) -> str:
     is_flag=True,
     envvar="CAPSULE_REGISTRY_ALLOW_NETWORK_FILE_SYSTEM",
     show_envvar=True,
-    help="Open a SQLite file also where locks cannot be trusted.",
+    help=(
+        "Open a SQLite file also where locks cannot be trusted (network file systems, FUSE). Gives "
+        "up this: if two machines, or a host and its guest, use it at once, acknowledged changes "
+        "can be lost and the file can be corrupted; and what is left after a power cut is up to "
+        "that file system. Lookups are not answered from memory."
+    ),
 )
 @click.version_option(library.__version__, prog_name="capsule-registry")
 @click.pass_context

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 #: Wide enough for any cell, when the output is not a terminal.
 _UNBOUNDED_WIDTH: Final = 100_000
+#: What begins a formula, in the form of East Asian texts too. Tabs and line ends, which some
+#: spreadsheets pass over before it, are escaped. Source: OWASP, "CSV Injection".
+_COMPUTED: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 #: Progress is shown after this long.
 PATIENCE_SECONDS: Final = 1.0
 
@@ -83,8 +86,8 @@ def _print_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:
 
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([[_cell(row[column]) for column in columns] for row in rows])
+    writer.writerow(map(_as_text, columns))
+    writer.writerows([[_csv_cell(row[column]) for column in columns] for row in rows])
     click.echo(buffer.getvalue(), nl=False)
 
 
@@ -101,6 +104,16 @@ def _print_table(rows: Sequence[Row], columns: Sequence[str]) -> None:
     for row in rows:
         table.add_row(*(Text(_cell(row[column]), overflow="fold") for column in columns))
     console.print(table)
+
+
+def _csv_cell(value: object) -> str:
+    cell = _cell(value)
+    return _as_text(cell) if isinstance(value, str) else cell
+
+
+def _as_text(cell: str) -> str:
+    """Return *cell*, marked as text by an apostrophe if a spreadsheet would compute it."""
+    return f"'{cell}" if cell.startswith(_COMPUTED) else cell
 
 
 def _cell(value: object) -> str:

@@ -7,7 +7,6 @@ import time
 import uuid as uuid_module
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,10 +23,12 @@ from capsule_registry.cli.output import (
     print_json,
     text_format_option,
 )
-from capsule_registry.cli.target import Target, pass_target
+from capsule_registry.cli.seconds import Seconds
+from capsule_registry.cli.target import LAST_REVISION, Target, pass_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import timedelta
 
     from capsule_registry import CapsuleManifest, CapsuleRegistry
 
@@ -158,7 +159,9 @@ def unregister(ctx: click.Context, capsule_ids: tuple[str, ...]) -> None:
 
 @click.command
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--generation", type=int, help="Only if this one stands there.")
+@click.option(
+    "--generation", type=click.IntRange(0, LAST_REVISION), help="Only if this one stands there."
+)
 @click.option("--uuid", "uuids", multiple=True, help="A session UUID of the new one.")
 @click.option("--keep-uuids", is_flag=True, help="Keep the session UUIDs of the old one too.")
 @pass_target
@@ -196,13 +199,13 @@ def set_state(target: Target, capsule_id: str, state: str, because: str | None) 
 
 @click.command("wait-ready")
 @click.argument("capsule_ids", metavar="ID…", nargs=-1, required=True)
-@click.option("--timeout", type=click.FloatRange(0, 10**9), default=30.0, metavar="SECONDS")
+@click.option("--timeout", type=Seconds(), default=30.0, show_default=True, metavar="SECONDS")
 @click.pass_context
-def wait_ready(ctx: click.Context, capsule_ids: tuple[str, ...], timeout: float) -> None:
+def wait_ready(ctx: click.Context, capsule_ids: tuple[str, ...], timeout: timedelta) -> None:
     """Wait until each capsule is ready or has failed; exit 1 unless all are ready."""
     target: Target = ctx.obj
     with target.open_history() as registry:
-        found = registry.wait_ready(capsule_ids, timedelta(seconds=timeout))
+        found = registry.wait_ready(capsule_ids, timeout)
     for capsule_id, status in found.items():
         click.echo(f"{capsule_id} {status}")
     if {*found.values()} != {library.ReadyStatus.READY}:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import capsule_registry as library
 from capsule_registry.api import json_shapes
+from capsule_registry.cli.bounded_input import lines_of
 from capsule_registry.cli.exit_codes import PARTLY_FAILED
 from capsule_registry.cli.output import Ticker, escape, format_option, print_rows
 from capsule_registry.cli.target import pass_target
@@ -107,15 +107,14 @@ def export_lines(target: Target, file: Any) -> None:  # noqa: ANN401 - a file
 
 
 @click.command("import")
-@click.argument("file", type=click.File("r", encoding="utf-8"), default="-")
+@click.argument("file", type=click.File("rb"), default="-")
 @pass_target
 def import_lines(target: Target, file: Any) -> None:  # noqa: ANN401 - a file
     """Register what `export` has written to FILE, in revisions of a thousand lines at most."""
+    from capsule_registry.entities.export_import import MAX_LINE  # noqa: PLC0415 - help needs none
+
     with target.open() as registry:
-        try:
-            count = registry.import_lines(_counted(file))
-        except UnicodeDecodeError as error:
-            raise library.InvalidTextError("file", "not_utf8", str(error)) from error
+        count = registry.import_lines(_counted(lines_of(file, MAX_LINE)))
     click.echo(f"imported {count}", err=True)
 
 

@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import URL
 
-from capsule_registry.database.dialects.known import FILE_URLS, FILES, URLS, dialect_named
+from capsule_registry.database.dialects.known import (
+    FILE_ENGINE,
+    FILES,
+    URLS,
+    dialect_named,
+    dialect_of_scheme,
+    scheme_meant,
+)
+from capsule_registry.database.dialects.sqlite_url import file_of
+from capsule_registry.database.server_url import LARGEST_PORT, read_server_url
 from capsule_registry.errors import InvalidDatabaseError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
     from capsule_registry.database.dialects.dialect import Dialect
+
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+]*")
+#: An address in brackets, the directory of a socket, or a name.
+_HOST: Final = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<name>/[^:,]+|[^/:@,\[\]\s]+))"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+)
+#: Options whose values are part of the address that is shown.
+_SHOWN: Final = {"host", "port"}
+#: Splits the value of an option, such as `-c name=value`, into the words that servers quote.
+_WORD_BREAK: Final = re.compile(r"""[\s=,;:'"`()]+""")
+#: What is shorter is no secret.
+_SHORTEST: Final = 3
+#: Control characters, and the ends of lines and paragraphs.
+_CONTROLS: Final = {"Cc", "Zl", "Zp"}
 
 
 class Host(NamedTuple):
@@ -37,7 +65,7 @@ class Host(NamedTuple):
 class Address:
     """A parsed database URL. `file` is set for SQLite files only."""
 
-    url: URL
+    url: URL = field(repr=False)
     dialect: Dialect
     file: Path | None
     #: The hosts in `host=`, if there are several.
@@ -57,6 +85,18 @@ class Address:
             database=self.url.database,
         )
         return place.render_as_string()
+
+    def redacted(self, text: str) -> str:
+        """Return *text* without the password and the values of options, whole or in words."""
+        values = [str(self.url.password or "")]
+        for name, value in self.url.query.items():
+            if name not in _SHOWN:
+                values += [value] if isinstance(value, str) else value
+        words = {word for value in values for word in (value, *_WORD_BREAK.split(value))}
+        secrets = sorted((word for word in words if len(word) >= _SHORTEST), key=len, reverse=True)
+        for secret in secrets:
+            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "…", text)
+        return text
 
     @property
     def first_url(self) -> URL:
@@ -79,25 +119,60 @@ def read_address(url: str | None) -> Address:
     Parse *url*; `None` is the file in the user's data directory.
 
     Raises:
-        InvalidDatabaseError: *url* is invalid, or of an unsupported database. Neither the message
-            nor the attributes contain what may be a password.
+        InvalidDatabaseError: *url* is of an unsupported database or driver, or something in it is
+            not understood. Neither the message nor the attributes contain what may be a password.
     """
     if url is None:
-        file = default_file()
-        return Address(URL.create(FILES.name, database=str(file)), FILES, file)
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):  # A port that is not a number raises a plain ValueError.
-        raise InvalidDatabaseError(_shown(url), URLS) from None
-    dialect = dialect_named(parsed.drivername)
+        return _file_address(default_file())
+    _require_one_line(url)
+    scheme, colon, rest = url.partition("://")
+    if not (colon and _SCHEME.fullmatch(scheme)):
+        raise InvalidDatabaseError("the text", URLS)
+    dialect = dialect_of_scheme(scheme)
     if dialect is None:
-        raise InvalidDatabaseError(f"{parsed.drivername}://…", URLS)
+        raise InvalidDatabaseError(f"{scheme}://…", scheme_meant(scheme))
     if dialect.is_file:
-        return Address(parsed, dialect, _file_of(parsed))
-    if "@" in (parsed.host or ""):
-        # The part before it is the end of a password.
-        raise InvalidDatabaseError(f"{parsed.drivername}://…", "write an @ in a password as %40")
-    whole, hosts = parsed.set(drivername=f"{dialect.name}+{dialect.driver}"), _hosts_of(parsed)
+        return _file_address(file_of(rest))
+    return _server_address(read_server_url(scheme, rest), dialect)
+
+
+def address_of_engine(engine: Engine) -> Address:
+    """
+    Return the address of the caller's *engine*.
+
+    Raises:
+        InvalidDatabaseError: It is of a file, or of an unsupported database or driver.
+    """
+    name, driver = engine.dialect.name, engine.dialect.driver
+    dialect = dialect_named(name)
+    shown = f"{name}+{driver}://…"
+    if dialect is None:
+        raise InvalidDatabaseError(shown, URLS)
+    if dialect.is_file:
+        raise InvalidDatabaseError(shown, FILE_ENGINE)
+    if driver != dialect.driver:
+        raise InvalidDatabaseError(shown, scheme_meant(name))
+    return _server_address(engine.url, dialect)
+
+
+def _require_one_line(url: str) -> None:
+    """Refuse what a variable or a file adds at the ends of a URL, and control characters in it."""
+    if not isinstance(url, str):
+        raise InvalidDatabaseError("the URL", f"it is no text: {URLS}")
+    ends = url[:1] + url[-1:]
+    if any(character.isspace() or not character.isprintable() for character in ends):
+        reason = "it begins or ends with a blank, a newline or what cannot be seen: leave that out"
+        raise InvalidDatabaseError("the text", reason)
+    if any(unicodedata.category(character) in _CONTROLS for character in url):
+        raise InvalidDatabaseError("the text", "it has a control character or a newline in it")
+
+
+def _file_address(file: Path | None) -> Address:
+    return Address(URL.create(FILES.name, database=str(file) if file else None), FILES, file)
+
+
+def _server_address(url: URL, dialect: Dialect) -> Address:
+    whole, hosts = url.set(drivername=f"{dialect.name}+{dialect.driver}"), _hosts_of(url)
     if len(hosts) > 1:
         return Address(_spread(whole, dialect), dialect, None, hosts)
     if hosts:
@@ -107,18 +182,23 @@ def read_address(url: str | None) -> Address:
 
 def _hosts_of(url: URL) -> tuple[Host, ...]:
     """Return the hosts of `?host=NAME:PORT,NAME:PORT`, or of several `host=`."""
-    given = url.query.get("host", ())
+    given = url.query.get("host")
+    if given is None:
+        return ()
     texts = ",".join([given] if isinstance(given, str) else given)
-    return tuple(_host(text) for text in texts.split(",") if text)
+    hosts = tuple(_host(text) for text in texts.split(","))
+    if "port" in url.query and any(host.port for host in hosts):
+        raise InvalidDatabaseError("…?host=…&port=…", "the port is given twice")
+    return hosts
 
 
 def _host(text: str) -> Host:
-    name, colon, port = text.rpartition(":")
-    if not colon or "]" in port:  # An IPv6 address without a port.
-        return Host(text.strip("[]"), None)
-    if not port.isdecimal():
-        raise InvalidDatabaseError("…?host=", f"the port {port!r} is no number")
-    return Host(name.strip("[]"), int(port))
+    match = _HOST.fullmatch(text)
+    if match is None or not 0 < int(match["port"] or LARGEST_PORT) <= LARGEST_PORT:
+        reason = f"write NAME or NAME:PORT, with a port from 1 to {LARGEST_PORT}"
+        raise InvalidDatabaseError("…?host=…", reason)
+    port = match["port"]
+    return Host(match["name"] or match["v6"], None if port is None else int(port))
 
 
 def _spread(url: URL, dialect: Dialect) -> URL:
@@ -129,18 +209,3 @@ def _spread(url: URL, dialect: Dialect) -> URL:
         url = url.update_query_dict({"host": hosts.split(",")})
     missing = {key: value for key, value in dialect.limits_of_hosts.items() if key not in url.query}
     return url.update_query_dict(missing)
-
-
-def _file_of(url: URL) -> Path | None:
-    if url.query or url.host or url.username or "\0" in (url.database or ""):
-        raise InvalidDatabaseError(f"{url.drivername}://…", FILE_URLS)
-    if url.database in (None, "", ":memory:"):
-        return None
-    try:
-        return Path(url.database or "").resolve()
-    except (OSError, RuntimeError) as error:  # A symbolic link to itself.
-        raise InvalidDatabaseError(f"{url.drivername}:///{url.database}", str(error)) from error
-
-
-def _shown(url: str) -> str:
-    return "the text" if "@" in url or "://" in url else repr(url)

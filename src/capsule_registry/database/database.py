@@ -15,8 +15,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from capsule_registry.database.address import Address, read_address
-from capsule_registry.database.dialects.known import FILE_ENGINE
+from capsule_registry.database.address import Address, address_of_engine, read_address
 from capsule_registry.database.dialects.sqlite import (
     BUSY_TIMEOUT_SECONDS,
     IDENTITY,
@@ -29,7 +28,9 @@ from capsule_registry.database.driver_errors import (
     FAILURES,
     UnconnectedError,
     UnknownOutcomeError,
+    first_line,
     raise_translated,
+    redact,
     translating,
 )
 from capsule_registry.database.engines import (
@@ -134,9 +135,7 @@ class Database:
     def _over(cls, engine: Engine, *, read_only: bool) -> Self:
         if not isinstance(engine, Engine):
             raise InvalidDatabaseError("engine=", "it takes an engine of sqlalchemy.create_engine")
-        address = read_address(engine.url.render_as_string(hide_password=False))
-        if address.dialect.is_file:
-            raise InvalidDatabaseError(str(address), FILE_ENGINE)
+        address = address_of_engine(engine)
         reader = reading_by(engine, address)
         database = cls(engine, reader, address, read_only=read_only, owns_engines=False)
         try:
@@ -339,13 +338,16 @@ class Database:
             UnconnectedError: The server cannot be reached, or refuses without an error code.
             DBAPIError: Any other failure with an error code.
         """
+        failure: Exception | None = None
         try:
             conn = engine.connect()
         except (DBAPIError, InvalidRequestError, TypeError, ValueError) as error:
             failure = self._unconnected(error)
             if failure is error:
+                redact(error, self.address)
                 raise
-            raise failure from error
+        if failure is not None:  # Not chained: what the driver raises can hold the password.
+            raise failure
         if (self.connection_check is None and _PREPARED in conn.info) or _CHECKED in conn.info:
             return conn
         try:
@@ -364,13 +366,13 @@ class Database:
     def _unconnected(self, error: Exception) -> Exception:
         """Return the error for a failed connection, or *error* itself if its code says more."""
         if not isinstance(error, DBAPIError):
-            return InvalidDatabaseError(str(self.address), str(error))
+            return InvalidDatabaseError(str(self.address), self.address.redacted(str(error)))
         fault = self.dialect.fault(error)
         if fault not in (None, "unavailable"):
             return error
         wrong = fault is None and isinstance(error, ProgrammingError)
         kind = InvalidDatabaseError if wrong else UnconnectedError
-        return kind(str(self.address), str(error.orig).partition("\n")[0])
+        return kind(str(self.address), self.address.redacted(first_line(error)))
 
     def before_fork(self) -> None:
         """Wait for running calls, and close connections to a file."""

@@ -80,7 +80,22 @@ def translated(error: DBAPIError, address: Address) -> Exception:
     fault = address.dialect.fault(error)
     if fault is None:
         return error
-    return _ERRORS[fault](str(address), str(error.orig).partition("\n")[0])
+    redact(error, address)
+    return _ERRORS[fault](str(address), first_line(error))
+
+
+def redact(error: Exception, address: Address) -> None:
+    """Take out of *error* and the driver's own what *address* does not show; servers quote it."""
+    for one in (error, getattr(error, "orig", None)):
+        if one is not None:
+            one.args = tuple(
+                address.redacted(said) if isinstance(said, str) else said for said in one.args
+            )
+
+
+def first_line(error: DBAPIError) -> str:
+    """Return what the driver says of *error*, without the details of further lines."""
+    return str(error.orig).partition("\n")[0]
 
 
 def fault_of(error: DBAPIError, name: str) -> Fault | None:

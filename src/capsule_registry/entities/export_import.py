@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 #: The version of the line format.
 _FORMAT: Final = 1
+#: The longest line that is read. One of a manifest's text has at most a quarter of that; more can
+#: only be what a program has given as tools or metadata.
+MAX_LINE: Final = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,8 @@ def _require_first(value: Mapping[str, Any]) -> None:
 
 
 def _parsed(line: str, number: int) -> dict[str, Any]:
+    if len(line) > MAX_LINE:
+        raise InvalidTextError(f"line {number}", "too_large", f"it has more than {MAX_LINE} bytes")
     try:
         value = json.loads(line)
     except (RecursionError, ValueError) as error:

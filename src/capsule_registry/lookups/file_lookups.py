@@ -220,7 +220,7 @@ class FileLookups(Lookups):
     def _why_distrusted(self, identity: FileIdentity) -> str | None:
         """Return why nothing may be cached, or `None`."""
         if kind := network_file_system(self._files.path):
-            return f"it is on a network file system ({kind})"
+            return f"locks cannot be trusted on its file system ({kind})"
         if not os.access(self._files.path, os.W_OK):
             return "the file cannot be written"
         if forking.abandoned:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
@@ -232,6 +232,9 @@ class Anchor(BaseModel):
     revision: int = Field(ge=1)
     hash: str = Field(pattern=r"^[0-9a-f]{64}$")
 
+    #: The most that is read of what is to be an anchor.
+    MAX_BYTES: ClassVar = 4096
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """
@@ -240,6 +243,9 @@ class Anchor(BaseModel):
         Raises:
             InvalidTextError: The text is not an anchor.
         """
+        if len(text) > cls.MAX_BYTES:
+            message = f"it has more than {cls.MAX_BYTES} bytes"
+            raise InvalidTextError("anchor", "too_large", message)
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:

@@ -22,9 +22,26 @@ FILES: Final = SQLITE
 #: What to write instead of an invalid URL.
 URLS: Final = "use sqlite:///FILE, postgresql://… or mariadb://…"
 FILE_ENGINE: Final = "engine= takes an engine of a server; open a SQLite file by its URL"
-FILE_URLS: Final = "a SQLite URL is sqlite:///relative/path, sqlite:////absolute/path or sqlite://"
+#: The names by which some programs know a supported database.
+_ALIASES: Final = {"postgres": "postgresql", "pgsql": "postgresql", "sqlite3": "sqlite"}
 
 
 def dialect_named(name: str) -> Dialect | None:
-    """Return the dialect by the scheme of a database URL, or `None` if it is not supported."""
-    return _DIALECTS.get(name.partition("+")[0])
+    """Return the dialect by its name in SQLAlchemy, or `None` if it is not supported."""
+    return _DIALECTS.get(name)
+
+
+def dialect_of_scheme(scheme: str) -> Dialect | None:
+    """Return the dialect by the scheme of a URL; `None` if that or its driver is not supported."""
+    name, plus, driver = scheme.partition("+")
+    dialect = _DIALECTS.get(name)
+    return dialect if dialect and driver == (dialect.driver if plus else "") else None
+
+
+def scheme_meant(scheme: str) -> str:
+    """Return what to write instead of the unsupported *scheme*."""
+    name = scheme.partition("+")[0].lower()
+    name = _ALIASES.get(name, name)
+    if dialect := _DIALECTS.get(name):
+        return f"no other driver is supported: write {name}://… or {name}+{dialect.driver}://…"
+    return URLS

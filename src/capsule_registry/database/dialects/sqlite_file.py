@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from capsule_registry.errors import (
@@ -17,34 +18,72 @@ from capsule_registry.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Network file systems. Source: https://sqlite.org/howtocorrupt.html §2.
-_NETWORK: Final = frozenset(
+#: File systems that other machines, or the host of a virtual one, can write at the same time.
+#: Sources: https://sqlite.org/howtocorrupt.html §2; those that GNU coreutils (`src/stat.c`) calls
+#: remote, systemd (`fstype_is_network`) and util-linux (`mnt_fstype_is_netfs`) network; and from
+#: their own manuals virtiofs, Docker Desktop (fakeowner, osxfs), WSL (drvfs), WEKA, StorNext
+#: (cvfs), BeeGFS, CXFS, Cray DVS.
+_SHARED: Final = frozenset(
     {
-        "9p",
+        "acfs",
         "afs",
+        "auristorfs",
         "beegfs",
+        "beegfs_nodev",
         "ceph",
-        "cifs",
-        "fuse.glusterfs",
-        "fuse.sshfs",
+        "coda",
+        "cvfs",
+        "cxfs",
+        "davfs",
+        "drvfs",
+        "dvs",
+        "fakeowner",
+        "fhgfs",
+        "gfs",
+        "gfs2",
         "glusterfs",
+        "gpfs",
+        "grpcfuse",
+        "ibrix",
+        "kafs",
         "lustre",
+        "ncp",
         "ncpfs",
-        "nfs",
-        "nfs4",
-        "smb3",
-        "smbfs",
+        "ocfs2",
+        "orangefs",
+        "osxfs",
+        "panfs",
+        "prl_fs",
+        "prl_fs_freeze",
+        "pvfs2",
+        "snfs",
+        "sshfs",
+        "vboxsf",
+        "virtiofs",
+        "vmhgfs",
+        "vxfs",
+        "wekafs",
     }
 )
+#: Each version of these protocols has a name of its own (`nfs4`, `smb3`, `9p2000.L`).
+_SHARED_FAMILIES: Final = ("9p", "cifs", "nfs", "smb")
+#: A program serves the files, and how it locks and syncs them is its own affair.
+_FUSE: Final = "fuse"
+#: FUSE on a block device, such as NTFS and exFAT on a disk. Source: Linux,
+#: Documentation/filesystems/fuse.rst.
+_LOCAL_FUSE: Final = "fuseblk"
 _MOUNTS: Final = Path("/proc/self/mounts")
 
 
 def refuse_network_file_system(path: Path) -> None:
-    """Raise `InvalidDatabaseError` if *path* is on a network file system, with unreliable locks."""
+    """Raise `InvalidDatabaseError` if *path* is on a file system with unreliable locks."""
     if kind := network_file_system(path):
         reason = (
-            f"it is on a network file system ({kind}), whose locks cannot be trusted: use a local "
-            "disk or a server, or say allow_network_file_system if it is used from one host alone"
+            f"locks cannot be trusted on its file system ({kind}), which is a network's or served "
+            "by a program: use a local disk or a database server. allow_network_file_system opens "
+            "it, and gives up this: if two machines, or a host and its guest, use it at once, "
+            "acknowledged changes can be lost and the file can be corrupted; and that file system "
+            "alone decides what is left of them after a power cut"
         )
         raise InvalidDatabaseError(f"sqlite:///{path}", reason)
 
@@ -123,36 +162,46 @@ def log_size(path: Path) -> int:
 
 
 def network_file_system(path: Path) -> str | None:
-    """Return the type of the network file system of *path*, or `None` if it is local."""
+    """Return the type of the file system of *path* if its locks cannot be trusted, else `None`."""
     kind = file_system_of(path, _mounts())
-    return kind if kind in _NETWORK else None
+    return kind if kind is not None and not _has_reliable_locks(kind) else None
+
+
+def _has_reliable_locks(kind: str) -> bool:
+    family, _, _ = kind.partition(".")
+    if family.startswith(_FUSE):
+        return family == _LOCAL_FUSE
+    return family not in _SHARED and not family.startswith(_SHARED_FAMILIES)
 
 
 def file_system_of(path: Path, mounts: str) -> str | None:
     """Return the file system type of *path* according to *mounts*, a table in fstab format."""
     best, kind = -1, None
-    for line in mounts.splitlines():
-        fields = line.split()
-        point = PurePosixPath(_unescaped(fields[1]))
-        if path.is_relative_to(point) and len(point.parts) >= best:
-            best, kind = len(point.parts), fields[2]
+    for mounted, found in _points(mounts):
+        if path.is_relative_to(mounted) and len(mounted.parts) >= best:
+            best, kind = len(mounted.parts), found
     return kind
 
 
 def mount_points(mounts: str) -> set[PurePath]:
     """Return the paths of *mounts*, a table in fstab format."""
-    return {PurePath(_unescaped(line.split()[1])) for line in mounts.splitlines()}
+    return {mounted for mounted, _ in _points(mounts)}
+
+
+def _points(mounts: str) -> Iterator[tuple[PurePath, str]]:
+    """Yield the path and the file system type of each mount."""
+    for line in filter(None, mounts.split("\n")):
+        _, point, kind, *_ = line.split(" ")
+        yield PurePath(_unescaped(point)), kind
 
 
 def _unescaped(text: str) -> str:
-    """Decode the escapes of blanks and backslashes in the mount table."""
-    for escaped, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(escaped, character)
-    return text
+    """Decode the octal escapes of the mount table."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
 def _mounts() -> str:
     try:
-        return _MOUNTS.read_text()
+        return os.fsdecode(_MOUNTS.read_bytes())
     except OSError:  # This system has no mount table.
         return ""
