@@ -19,7 +19,7 @@ from capsule_registry.entities import (
 )
 from capsule_registry.identifiers import CapsuleId, to_uuid
 from capsule_registry.models.new_capsule import NewCapsule, to_state
-from capsule_registry.models.storable import require_storable_text
+from capsule_registry.models.storable import storable_text
 
 if TYPE_CHECKING:
     import builtins
@@ -183,9 +183,9 @@ class Writes(Reads):
             InvalidTextError: *state* is not a state, or not every database can store *reason*.
             InvalidCapsuleIdError: *capsule_id* is not a valid id.
         """
-        require_storable_text("state reason", reason)
+        text = storable_text("state reason", reason)
         wanted, new = CapsuleId(capsule_id), to_state(state)
-        return self._write(self._set_state, wanted, new, reason)
+        return self._write(self._set_state, wanted, new, text)
 
     def _set_state(
         self, unit: Unit, capsule_id: CapsuleId, state: CapsuleState, reason: str | None

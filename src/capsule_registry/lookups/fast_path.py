@@ -70,14 +70,19 @@ class FastPath:
     def find_by_uuid(self, uuid: UUID | str) -> CapsuleId | None:
         """Return the capsule id of *uuid*, or `None`; see `Reads.find_by_uuid`."""
         entries = self._lookups.entries
-        if type(uuid) is UUID and entries.memory[HEADER] == entries.header and not self._inside:
+        if (
+            type(uuid) is UUID
+            and type(uuid.int) is int
+            and entries.memory[HEADER] == entries.header
+            and not self._inside
+        ):
             found: Any = entries.owners.get(uuid.int, _MISSING)
             if found is None or type(found) is CapsuleId:
                 return found
             if found is not _MISSING and self._clock.is_before(found.end):
                 return found.capsule_id  # type: ignore[no-any-return]
         self._refuse_inside_transaction()
-        return self._lookups.find(uuid if type(uuid) is UUID else to_uuid(uuid))
+        return self._lookups.find(to_uuid(uuid))
 
     def get(self, capsule_id: str) -> RegisteredCapsule | None:
         """
@@ -86,7 +91,8 @@ class FastPath:
         The record may be shared with other callers, so its contents must not be changed.
         """
         entries = self._lookups.entries
-        if entries.memory[HEADER] == entries.header and not self._inside:
+        is_plain = type(capsule_id) is CapsuleId or type(capsule_id) is str
+        if is_plain and entries.memory[HEADER] == entries.header and not self._inside:
             found: RegisteredCapsule | None = entries.records.get(capsule_id, _MISSING)
             if found is not _MISSING:
                 return found
@@ -124,7 +130,7 @@ class FastPath:
     ) -> tuple[int, CapsuleId | None, Verdict] | None:
         """Return revision, capsule and verdict from the entries, or `None` if any is missing."""
         entries = self._lookups.entries
-        if type(uuid) is not UUID or self._inside:
+        if type(uuid) is not UUID or type(uuid.int) is not int or self._inside:
             return None
         owner = entries.owners.get(uuid.int, _MISSING)
         if owner is None:

@@ -26,10 +26,11 @@ from capsule_registry.models.storable import (
     MAX_GRANT,
     MAX_NAME,
     require_short,
-    require_storable_text,
+    storable_text,
     storable_values,
 )
 from capsule_registry.models.uplink import UplinkSource
+from capsule_registry.plain_values import plain_text
 
 if TYPE_CHECKING:
     from capsule_registry.identifiers import CapsuleId
@@ -193,16 +194,13 @@ def to_state(value: Any) -> CapsuleState:  # noqa: ANN401 - the caller's own obj
         InvalidTextError: There is no such state.
     """
     try:
-        return CapsuleState(value)
+        return CapsuleState(plain_text(value) or "")
     except ValueError as error:
-        raise InvalidTextError("state", "unknown", str(error)) from error
+        raise InvalidTextError("state", "unknown", f"{value!r} is no state") from error
 
 
 def _text(field: str, value: object) -> str | None:
-    if value is None:
-        return None
-    require_storable_text(field, text := str(value))
-    return text
+    return None if value is None else storable_text(field, str(value))
 
 
 def _directory(value: Any) -> str | None:  # noqa: ANN401 - the caller's own object
@@ -212,8 +210,7 @@ def _directory(value: Any) -> str | None:  # noqa: ANN401 - the caller's own obj
         directory = os.fsdecode(value)
     except TypeError as error:
         raise InvalidTextError("source directory", "no_path", str(error)) from error
-    require_storable_text("source directory", directory)
-    return directory
+    return storable_text("source directory", directory)
 
 
 def _tool_def(tool: Any) -> ToolDef:  # noqa: ANN401 - a ToolDef, a mapping, or an object like one
