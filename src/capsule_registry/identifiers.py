@@ -117,7 +117,7 @@ def uuid7() -> UUID:
     return UUID(int=value)
 
 
-def to_uuid(value: UUID | str) -> UUID:
+def to_uuid(value: object) -> UUID:
     """
     Return *value* as a UUID; text must have the canonical 36-character form.
 

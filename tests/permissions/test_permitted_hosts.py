@@ -27,6 +27,7 @@ def covers(capability: str, entry: str, value: str) -> bool:
         ("com", "good.com", True),
         ("*", "good.com", True),
         ("*", "https://good.com/", True),
+        *(("*", value, True) for value in ("::1", "http://[::1]/", "127.0.0.1", "ws://127.0.0.1")),
         ("good.com", "https://good.com", True),
         ("good.com", "https://a.GOOD.com:8443/path?query#fragment", True),
         ("good.com", "https://user:password@good.com/", True),

@@ -10,15 +10,17 @@ import pytest
 
 from capsule_registry import (
     CapsuleId,
+    CapsuleManifest,
     CapsuleRegistry,
     CapsuleState,
     DecisionReason,
     InvalidTextError,
     InvalidUuidError,
     RegistryAdmin,
+    StaleGenerationError,
     UplinkId,
 )
-from support.factories import make_manifest, make_uplink
+from support.factories import make_manifest, make_text, make_uplink
 from support.two_faced import of_another_text, of_two_faced_number, two_faced
 
 if TYPE_CHECKING:
@@ -304,3 +306,57 @@ def test_times_are_taken_by_value(registry: CapsuleRegistry, clock: Any) -> None
     clock.now = two_faced(late, early)
     assert late == registry.set_state("alpha", "failed").registered_at + timedelta(days=1)
     assert late == registry.history.list(after=head)[-1].committed_at
+
+
+class Disguised(CapsuleManifest):
+    """A manifest that shows another text, and claims to be stored as another one."""
+
+    @property
+    def text(self) -> str:
+        return make_text("beta")
+
+    @property
+    def digest(self) -> str:
+        return "0" * 64
+
+    def as_stored(self, values: object) -> CapsuleManifest:
+        return make_manifest("beta", capabilities={"kv": ["*"]})
+
+
+def test_a_manifest_is_registered_by_value(registry: CapsuleRegistry) -> None:
+    """That of a subclass, and that of a text of two faces."""
+    texts = {name: make_text(name, "# exact\n") for name in ("gamma", "delta")}
+    registry.register(Disguised.parse(texts["gamma"]))
+    registry.register(CapsuleManifest.parse(two_faced(texts["delta"], make_text("beta"))))
+
+    for name, text in texts.items():
+        record = registry.get(name)
+        assert record is not None
+        plain = CapsuleManifest.parse(text)
+        assert (plain, text, plain.digest) == (
+            record.manifest,
+            record.manifest_text,
+            record.manifest_digest,
+        )
+    assert 2 == len(registry.grants())
+    assert registry.history.verify().ok
+
+
+def test_integers_are_taken_by_value(registry: CapsuleRegistry) -> None:
+    """Revisions, limits and generations; what is no integer is refused."""
+    head = registry.history.revision
+    three, one = two_faced(3, 1), two_faced(1, 3)
+
+    assert 3 == registry.at(revision=three).revision
+    assert 1 == len(registry.list(limit=one))
+    assert [2] == [found.revision for found in registry.history.list(after=one, limit=one)]
+    assert 3 == registry.history.watch(after=three).revision
+    assert f'"revision":{head}' in next(registry.history.export(after=two_faced(head - 1, 1)))
+    generation = registry.register(make_manifest("gamma")).generation
+    with pytest.raises(StaleGenerationError):
+        registry.replace(make_manifest("gamma"), expected_generation=two_faced(1, generation))
+    for asked in (1.5, "1"):
+        with pytest.raises(TypeError):
+            registry.at(revision=asked)  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            registry.history.watch(after=asked)  # type: ignore[arg-type]

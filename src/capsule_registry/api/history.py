@@ -84,16 +84,17 @@ class History:
         has_zones = all(time is None or time.tzinfo is not None for time in (begin, end))
         if not isinstance(limit, int) or limit < 1 or not has_zones:
             raise ValueError("limit must be at least 1, and times need a zone")
+        start = None if after is None else index(after)
         done, by = storable_text("action", action), storable_text("actor", actor)
         wanted = None if capsule_id is None else CapsuleId(capsule_id)
 
         def find(scope: Scope) -> builtins.list[Revision]:
             head = namespaces.head(scope)
-            first = head.compacted_revision if after is None else min(after, head.revision)
+            first = head.compacted_revision if start is None else min(start, head.revision)
             found = revisions.find(
                 scope,
                 after=first,
-                limit=min(limit, _MAX_LIMIT),
+                limit=min(index(limit), _MAX_LIMIT),
                 since=begin,
                 until=end,
                 capsule_id=wanted,
@@ -205,7 +206,7 @@ class History:
             IncarnationChangedError: The database was restored from a backup meanwhile.
         """
         head = self._read(namespaces.head)
-        position = head.compacted_revision if after is None else min(after, head.revision)
+        position = head.compacted_revision if after is None else min(index(after), head.revision)
         incarnation = self._read(revisions.incarnation_at, position)
         while found := self._read(_after, position, head.incarnation):
             for row, events in found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from operator import index
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from capsule_registry.entities import (
@@ -389,7 +390,8 @@ def _page(
 ) -> tuple[CapsuleState | None, CapsuleId | None, int | None]:
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         raise ValueError("limit must be at least 1")
-    return None if state is None else to_state(state), _optional_id(after), limit
+    most = None if limit is None else index(limit)
+    return None if state is None else to_state(state), _optional_id(after), most
 
 
 def _optional_id(capsule_id: str | None) -> CapsuleId | None:

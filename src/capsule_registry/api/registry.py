@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from operator import index
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from weakref import WeakSet
 
@@ -183,7 +184,7 @@ class CapsuleRegistry(FastPath, Writes):
             reason = "the registry was opened without replica_url"
             raise InvalidDatabaseError(str(self._database.address), reason)
         seen = self._runner.seen.last
-        wanted = seen if min_revision is None else Position(min_revision, None, None)
+        wanted = seen if min_revision is None else Position(index(min_revision), None, None)
         replica = Replica(self._standby, self._objects, wanted)
         replica.wait(timeout)
         return replica

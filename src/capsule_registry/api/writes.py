@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from itertools import islice
+from operator import index
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
 from capsule_registry.api.leases import OpenLease
@@ -156,15 +157,14 @@ class Writes(Reads):
         """
         new, sessions = NewCapsule.of(capsule), [to_uuid(uuid) for uuid in uuids]
         lease_id = _lease_id(lease)
+        generation = None if expected_generation is None else index(expected_generation)
 
         def work(unit: Unit) -> RegisteredCapsule:
             if lease_id is not None:
                 leases.hold(unit, lease_id)
             if not keep_uuids:
                 session_uuids.retire(unit, new.id, sessions)
-            record = registration.replace(
-                unit, new, self._new_uuid, expected_generation, sessions, lease_id
-            )
+            record = registration.replace(unit, new, self._new_uuid, generation, sessions, lease_id)
             return self._objects.add(unit, record, new.instance)
 
         return self._write(work)

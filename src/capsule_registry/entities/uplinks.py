@@ -20,6 +20,7 @@ from capsule_registry.models.uplink import (
     UplinkCapabilities,
     UplinkDescriptor,
     UplinkSource,
+    capability_mask,
     to_profile,
 )
 from capsule_registry.plain_values import plain_time
@@ -122,7 +123,7 @@ def storable(descriptor: UplinkDescriptor) -> UplinkDescriptor:
             kind=source.kind,
             capsule_id=storable_text("source", source.capsule_id, MAX_ID_LENGTH),
         ),
-        capabilities=descriptor.capabilities,
+        capabilities=UplinkCapabilities.from_mask(capability_mask(vars(descriptor.capabilities))),
         profile=to_profile(descriptor.profile),
         registered_at=plain_time(descriptor.registered_at),
         metadata={

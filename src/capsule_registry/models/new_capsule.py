@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from capsule_registry.canonical_json import canonical_json
 from capsule_registry.errors import InvalidManifestError, InvalidTextError
-from capsule_registry.identifiers import MAX_ID_LENGTH, known_id
+from capsule_registry.identifiers import MAX_ID_LENGTH, CapsuleId
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.manifest.parts import ToolDef
 from capsule_registry.models.records import CapsuleState
@@ -33,7 +33,6 @@ from capsule_registry.models.uplink import UplinkSource
 from capsule_registry.plain_values import plain_text
 
 if TYPE_CHECKING:
-    from capsule_registry.identifiers import CapsuleId
     from capsule_registry.models.storable import Bounded
 
 _PLACES: Final = ("net", "kv", "fs_read", "fs_write", "host_process", "net_bind")
@@ -100,7 +99,7 @@ def _storable_manifest(manifest: object) -> CapsuleManifest:
         raise InvalidManifestError(None, "wrong_type", message)
     values = storable_values(manifest)
     try:
-        stored = manifest.as_stored(values)
+        stored = CapsuleManifest.as_stored(manifest, values)
     except ValidationError as error:
         raise InvalidManifestError(None, "wrong_type", str(error.errors()[0]["msg"])) from error
     require_short(_bounded_texts(stored))
@@ -176,7 +175,7 @@ def _verified_id(manifest: CapsuleManifest, reported: object) -> CapsuleId:
     if reported is not None and str(reported) != name:
         message = f"the object's id is {str(reported)!r}, its manifest's package name {name!r}"
         raise InvalidManifestError(None, "id_mismatch", message)
-    capsule_id = known_id(name)
+    capsule_id = CapsuleId(name)
     if manifest.uplinks:
         UplinkSource.wasm(capsule_id)  # The source of its uplinks.
     return capsule_id

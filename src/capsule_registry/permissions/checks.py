@@ -25,7 +25,7 @@ from capsule_registry.identifiers import CapsuleId, to_uuid
 from capsule_registry.models.records import CapsuleState
 from capsule_registry.permissions.fault_log import CHECK_FAULTS, log_denial
 from capsule_registry.permissions.rules import RULES, covering, is_understood
-from capsule_registry.plain_values import plain_text, plain_uuid
+from capsule_registry.plain_values import plain_text
 from capsule_registry.schema.tables import capsules, grants, namespaces, uuid_mappings
 from capsule_registry.schema.tables import leases as leases_table
 from capsule_registry.unit_of_work.queries import Query, query
@@ -271,7 +271,7 @@ def known_capability(capability: object) -> str | None:
 def asked_uuid(uuid: object) -> UUID | None:
     """Return *uuid* as a `UUID`, or `None` if it is not one."""
     try:
-        return plain_uuid(uuid) or to_uuid(plain_text(uuid) or "")
+        return to_uuid(uuid)
     except InvalidUuidError:
         return None
 
