@@ -92,7 +92,16 @@ DETOURS = [
     *("%2e%2e", "%2e%2e/b", "a%2fb", "%", "a/%00", "..%2f", "\\", "..\\b", "a\\..\\b", "a\0", "\0"),
     # What is read as a dot, a slash, a backslash, a percent sign or a colon once it is normalised.
     *("\uff0e\uff0e", "\uff0e\uff0e/b", ".\uff0e", "\u2024\u2024", "\u2025", "\u2025/b", "\u2026"),
-    *("\ufe30", "\ufe52\ufe52", "a\uff0eb", "\u2024a", "\u2488", "\u3002\u3002", "\uff61\uff61/b"),
+    *(
+        "\ufe30",
+        "\ufe52\ufe52",
+        "a\uff0eb",
+        "\u2024a",
+        "\u2488",
+        "\u3002\u3002",
+        "a\u3002b",
+        "\uff61\uff61/b",
+    ),
     *(
         "a\uff0fb",
         "..\uff0fb",

@@ -43,8 +43,9 @@ _LABEL: Final = re.compile(r"[a-z0-9_-]{1,63}")
 _IPV4_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _LONGEST_DOMAIN: Final = 253
 _PATH_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII | re.IGNORECASE)
-#: What some systems read as a separator, an escape, or the end of a drive's or a file's name.
-_NOT_IN_COMPONENTS: Final = frozenset("/\\%:")
+#: What some systems read as a separator, an escape, the end of a drive's or a file's name, or, as
+#: IDNA does, a dot.
+_NOT_IN_COMPONENTS: Final = frozenset("/\\%:\u3002")
 _WORKSPACE: Final = "workspace"
 
 #: The entries that cover a host.
@@ -167,8 +168,8 @@ def _place(value: object) -> _Place | None:
 
 def _is_ambiguous(component: str) -> bool:
     """Return whether some system reads *component* as another one, as several, or as none."""
-    # Some read the compatible ASCII character for another one, or, as IDNA does, a dot.
-    read = normalize("NFKC", component).replace("\u3002", ".")
+    # Some read the compatible ASCII character for another one.
+    read = normalize("NFKC", component)
     # Some drop blanks, final dots and invisible characters.
     return (
         not read.isprintable()
