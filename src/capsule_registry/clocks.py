@@ -17,6 +17,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from capsule_registry.errors import RegistryUnavailableError
+from capsule_registry.plain_values import plain_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +94,7 @@ class Clock:
 
     def moment(self, database_now: datetime | None) -> Moment:
         """Return the current moment; *database_now* is the database's time, if it was just read."""
-        now = self._source() if self._source else database_now or self._host_now()
+        now = plain_time(self._source()) if self._source else database_now or self._host_now()
         with self._lock:
             self._latest = now = max(now, self._latest)
         if self._source or not self._is_hosts:

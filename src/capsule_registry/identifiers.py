@@ -17,6 +17,7 @@ from capsule_registry.errors import (
     InvalidTextError,
     InvalidUuidError,
 )
+from capsule_registry.plain_values import plain_text, plain_uuid
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -44,17 +45,18 @@ class CapsuleId(str):
 
     def __new__(cls, text: str) -> Self:
         """Validate *text*."""
-        if not isinstance(text, str):
+        plain = plain_text(text)
+        if plain is None:
             raise InvalidCapsuleIdError(repr(text), f"capsule id must be text, got: {text!r}")
-        if not text:
-            raise InvalidCapsuleIdError(text, "capsule id must not be empty")
-        if not is_capsule_id(text):
+        if not plain:
+            raise InvalidCapsuleIdError(plain, "capsule id must not be empty")
+        if not is_capsule_id(plain):
             reason = (
                 "capsule id must contain only lowercase alphanumeric characters and hyphens, "
-                f"got: {text}"
+                f"got: {plain}"
             )
-            raise InvalidCapsuleIdError(text, reason)
-        return super().__new__(cls, text)
+            raise InvalidCapsuleIdError(plain, reason)
+        return super().__new__(cls, plain)
 
     @classmethod
     def storable(cls, text: str) -> Self:
@@ -98,7 +100,7 @@ class UplinkId(UUID):
         cls, source: type[Any], handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         return core_schema.no_info_after_validator_function(
-            lambda value: cls(int=value.int), core_schema.uuid_schema()
+            lambda value: cls(int=to_uuid(value).int), core_schema.uuid_schema()
         )
 
 
@@ -115,31 +117,33 @@ def uuid7() -> UUID:
     return UUID(int=value)
 
 
-def to_uuid(value: UUID | str) -> UUID:
+def to_uuid(value: object) -> UUID:
     """
     Return *value* as a UUID; text must have the canonical 36-character form.
 
     Raises:
-        InvalidUuidError: The text is anything else.
+        InvalidUuidError: It is anything else.
     """
-    if isinstance(value, UUID):
-        return value
-    if not isinstance(value, str) or not _UUID.fullmatch(value):
+    text = plain_text(value)
+    if text is not None and _UUID.fullmatch(text):
+        return UUID(text)
+    if text is not None or (uuid := plain_uuid(value)) is None:
         raise InvalidUuidError(value)
-    return UUID(value)
+    return uuid
 
 
 def to_namespace(text: str) -> str:
     """
-    Return *text* if it is the name of a namespace.
+    Return *text*, the name of a namespace.
 
     Raises:
         InvalidTextError: It is not 1 to 63 characters of `a-z`, `0-9` and `-`.
     """
-    if not _NAMESPACE.fullmatch(text):
+    plain = plain_text(text)
+    if plain is None or not _NAMESPACE.fullmatch(plain):
         message = f"{text!r} is not 1 to 63 characters of a-z, 0-9 and '-'"
         raise InvalidTextError("namespace", "grammar", message)
-    return text
+    return plain
 
 
 def quoted(character: str) -> str:

@@ -146,7 +146,7 @@ def test_uuids_of_a_capsule_that_went_without_them_are_nobodys(
     assert registry.is_allowed(*QUESTION)
     with closing(sqlite_module.connect(url.removeprefix("sqlite:///"))) as other:
         for table in ("capsules", "grants"):
-            other.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+            other.execute(f"DELETE FROM {table}")
         other.commit()
 
     assert denied(DecisionReason.UNKNOWN_UUID, 2) == registry.check(*QUESTION)

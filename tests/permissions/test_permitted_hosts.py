@@ -27,6 +27,7 @@ def covers(capability: str, entry: str, value: str) -> bool:
         ("com", "good.com", True),
         ("*", "good.com", True),
         ("*", "https://good.com/", True),
+        *(("*", value, True) for value in ("::1", "http://[::1]/", "127.0.0.1", "ws://127.0.0.1")),
         ("good.com", "https://good.com", True),
         ("good.com", "https://a.GOOD.com:8443/path?query#fragment", True),
         ("good.com", "https://user:password@good.com/", True),
@@ -55,6 +56,26 @@ def covers(capability: str, entry: str, value: str) -> bool:
         ("good.com.", "good.com", False),
         ("127.0.0.1", "2130706433", False),
         ("127.0.0.1", "0x7f.0.0.1", False),
+        ("good.com", "https://-a.good.com/", False),
+        ("good.com", "https://a-.good.com/", True),
+        ("good.com", "https://_a.good.com/", True),
+        ("good.com", "https://0.good.com/", True),
+        ("good.com", "https://0x.good.com/", True),
+        ("good.com", "https://good.com/@evil.com", True),
+        ("good.com", "https://good.com/?@evil.com", True),
+        ("good.com", "https://good.com/#@evil.com", True),
+        ("good.com", "https://good.com?@evil.com", False),
+        ("good.com", "https://good.com#@evil.com", False),
+        ("good.com", "https://good.com:00443/", True),
+        ("good.com", "https://good.com:000443/", False),
+        ("good.com", "https://a:b:c@good.com/", True),
+        ("good.com", "https://a%@good.com/", False),
+        ("good.com", "https://a%4x@good.com/", False),
+        ("good.com", "https://good.com/\u00e9", True),
+        ("face.bad", "https://[face.bad]/", False),
+        ("127.0.0.1", "https://[127.0.0.1]/", False),
+        ("127.0.0.1", "https://127.0.0.1:80/", True),
+        ("::1", "https://[0::0.0.0.1]/", True),
         ("::", "::1", False),
         ("3.4", "1.2.3.4", False),
         ("1", "http://127.0.0.1/", False),
@@ -194,6 +215,120 @@ def test_an_address_in_brackets_stands_alone(value: str) -> None:
     """Text before or after the brackets makes it another host."""
     assert covers("net", "::1", "http://user@[::1]:80/")  # The control.
     assert not covers("net", "::1", value)
+
+
+SCHEMES = ["ftp", "ftps", "http", "https", "sftp", "ssh", "tcp", "tls", "udp", "ws", "wss"]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_url_of_a_network_scheme_names_its_host(scheme: str) -> None:
+    """Each of these schemes, in any case."""
+    for spelled in (scheme, scheme.upper()):
+        assert covers("net", "good.com", f"{spelled}://a.good.com:80/path")
+        assert not covers("net", "good.com", f"{spelled}://evil.com/")
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        *("evil.com", "localhost", "file", "data", "unix", "javascript", "blob", "about", "mailto"),
+        *("http+unix", "git+ssh", "x-http", "httpss", "htt", "http1", "view-source", "jar", "nntp"),
+        *("postgresql", "mongodb", "http:http", "http:", ":http", "ht\uff54p", "", "1", "-", "a@b"),
+    ],
+    ids=ascii,
+)
+def test_a_url_of_any_other_scheme_names_no_host(scheme: str) -> None:
+    """One program connects to the host `evil.com` for `evil.com://good.com/`, another to none."""
+    for host in ("good.com", "localhost", "127.0.0.1", "[::1]"):
+        value = f"{scheme}://{host}/x"
+        assert not is_understood("net", value)
+        for entry in (host, "*", "com", value, "::1"):
+            assert not covers("net", entry, value)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "127.1",
+            "127.0.1",
+            "1",
+            "0",
+            "2130706433",
+            "0x7f.1",
+            "0x7f000001",
+            "0X7F.1",
+            "0177.0.0.1",
+        ),
+        *("127.0.0.01", "127.0.0.0x1", "0x", "a.0x", "a.1", "good.com.1", "1.2.3.4.5", "256.0.0.1"),
+        *("127.0.0.1.", "127.1.", "1.", "a.0xg.0xf", "00", "08", "4294967296", "1.2.3.", "1..2"),
+        *("\uff11.2.3.4", "1.2.3.\u0664", "\u2460.0.0.1", "1\u30022\u30023\u30024"),
+    ],
+    ids=ascii,
+)
+def test_what_ends_in_a_number_is_an_address_or_nothing(host: str) -> None:
+    """A resolver reads it as an IPv4 address, so that it lies below no domain."""
+    for value in (host, f"http://{host}/", f"tcp://a@{host}:80"):
+        assert not is_understood("net", value)
+        for entry in ("*", host, host.partition(".")[2], "1", "0x", "127.0.0.1"):
+            assert not covers("net", entry, value)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "good.com.",
+            ".good.com",
+            "a..good.com",
+            "good..com",
+            ".",
+            "..",
+            "-good.com",
+            "-o.good.com",
+        ),
+        *("b\u00fccher.good.com", "fa\u00df.good.com", "\u24d6ood.com", "good\uff0ecom"),
+        *(
+            "good\u3002com",
+            "good\uff61com",
+            "\uff41.good.com",
+            "a\u200d.good.com",
+            "\U0001f98a.good.com",
+        ),
+        *("a!.good.com", "a$.good.com", "a~.good.com", "a;.good.com", "x" * 64 + ".good.com"),
+        "a." * 123 + "good.com",
+    ],
+    ids=ascii,
+)
+def test_a_host_is_ascii_labels(host: str) -> None:
+    """Programs disagree on empty labels, on letters of other alphabets, and on their versions."""
+    for value in (host, f"http://{host}/", f"ssh://{host}"):
+        assert not is_understood("net", value)
+        for entry in ("good.com", "com", "*", host):
+            assert not covers("net", entry, value)
+
+
+def test_a_domain_may_have_as_many_characters_as_dns_has() -> None:
+    """Labels of 63 characters, 253 in all."""
+    for host in ("x" * 63 + ".good.com", "a." * 122 + "good.com" + "o"):
+        assert covers("net", "*", host)
+        assert covers("net", "*", f"https://{host}/")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("::ffff:127.0.0.1", "::ffff:7f00:1", "::FFFF:1.2.3.4", "fe80::1%eth0", "fe80::1%25eth0"),
+        *("::1%", "::01.2.3.4", "::1.2.3", "1::2::3", ":::", ":", "1:2:3:4:5:6:7", "::g", "v1.a:b"),
+        *("00000::1", "::\uff11"),
+    ],
+)
+def test_an_ipv6_address_is_one_of_its_own(address: str) -> None:
+    """Neither one with a zone, nor an IPv4 address in other clothes, nor what is malformed."""
+    for value in (address, f"http://[{address}]/", f"http://[{address}]:80/"):
+        assert not is_understood("net", value)
+        for entry in ("*", address, "127.0.0.1", "::1", "::ffff:7f00:1"):
+            assert not covers("net", entry, value)
 
 
 PIECES = [

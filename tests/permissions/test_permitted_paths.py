@@ -17,6 +17,7 @@ def covers(capability: str, entry: str, value: str) -> bool:
 PATH_ROWS = [
     ("workspace://src", "workspace://src", True),
     ("workspace://src", "workspace://src/a", True),
+    ("workspace://src", "workspace://src/box", True),
     ("workspace://src", "workspace://src/a/b.c", True),
     ("workspace://src/", "workspace://src/a", True),
     ("workspace://src/", "workspace://src", True),
@@ -31,7 +32,13 @@ PATH_ROWS = [
     ("/", "/etc", True),
     ("/", "/", True),
     ("workspace://a*", "workspace://a*/b", True),
-    ("workspace://...", "workspace://.../.a", True),
+    ("workspace://..a", "workspace://..a/.b", True),
+    ("workspace://", "workspace://a b/Jun 1, 10\u202fAM.png", True),
+    ("workspace://", "workspace://r\u00e9sum\u00e9/\u6587\u4ef6/\u00bd", True),
+    ("workspace://", "workspace://~/#a/b?c/$d/a@b", True),
+    ("x+y.z-1://a", "x+y.z-1://a/b", True),
+    ("X://a", "X://a", True),
+    ("workspace://...", "workspace://.../.a", False),
     ("workspace://src", "workspace://srcx", False),
     ("workspace://src", "workspace://sr", False),
     ("workspace://src", "workspace://", False),
@@ -69,11 +76,70 @@ PATH_ROWS = [
     ("//", "/etc", False),
     ("//", "/", False),
     ("/..", "/", False),
+    ("workspace://a\uff0fb", "workspace://a\uff0fb", False),
+    ("workspace://a:b", "workspace://a:b", False),
+    # Nor does what has no scheme before `://`.
+    ("/a://b", "/a://b", False),
+    ("../a://b", "../a://b", False),
+    ("a b://c", "a b://c", False),
+    ("1://a", "1://a", False),
+    ("\uff41://b", "\uff41://b", False),
+    ("\u017f://b", "\u017f://b", False),
 ]
 #: Suffixes of the granted path.
 DETOURS = [
     *("..", "../b", "a/..", "a/../b", "a/../../b", ".", "./a", "a/.", "a//b", "/a", "a/", ""),
     *("%2e%2e", "%2e%2e/b", "a%2fb", "%", "a/%00", "..%2f", "\\", "..\\b", "a\\..\\b", "a\0", "\0"),
+    # What is read as a dot, a slash, a backslash, a percent sign or a colon once it is normalised.
+    *("\uff0e\uff0e", "\uff0e\uff0e/b", ".\uff0e", "\u2024\u2024", "\u2025", "\u2025/b", "\u2026"),
+    *(
+        "\ufe30",
+        "\ufe52\ufe52",
+        "a\uff0eb",
+        "\u2024a",
+        "\u2488",
+        "\u3002\u3002",
+        "a\u3002b",
+        "\uff61\uff61/b",
+    ),
+    *(
+        "a\uff0fb",
+        "..\uff0fb",
+        "a\u2100b",
+        "a\uff3cb",
+        "..\ufe68b",
+        "\uff052e\uff052e",
+        "a\ufe6a2fb",
+    ),
+    *("a\uff1ab", "a\ufe55b", "\uff23\uff1a"),
+    # What some systems drop: final dots, blanks, invisible characters.
+    *(
+        "...",
+        "... /b",
+        "a.",
+        "a./b",
+        ".. ",
+        ".. /b",
+        "a ",
+        " ..",
+        " a",
+        "a\u00a0",
+        "\u3000..",
+        "a\uff0e",
+    ),
+    *("a\tb", "..\n", "..\r/b", "a\x7f", "a\x85", "a\u2028b"),
+    *(
+        "..\u200b",
+        ".\u200d./b",
+        "\ufeff..",
+        "\u202ea",
+        ".\u00ad.",
+        "..\ue029",
+        "a\ud800",
+        "..\ufffe",
+    ),
+    # What Windows reads as a drive or a stream.
+    *("C:", "C:/b", "c:b", "a:b", "a::$DATA", ":", "..:b"),
 ]
 
 
@@ -90,7 +156,7 @@ def test_a_path_is_the_entry_or_below_it(
 @pytest.mark.parametrize("root", ["workspace://", "workspace://src/", "/", "/src/"])
 @pytest.mark.parametrize("detour", DETOURS, ids=ascii)
 def test_a_path_that_goes_astray_is_denied(capability: str, root: str, detour: str) -> None:
-    """Not even the root covers `..`, `.`, an empty component, `%`, a backslash or NUL."""
+    """Not even the root covers `..`, `.`, an empty component, or what some system reads as such."""
     scheme = root.removesuffix("src/")
     assert covers(capability, root, f"{root}a/b")  # The control.
     if (root, detour) not in ((scheme, ""), ("workspace://", "")):

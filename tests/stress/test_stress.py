@@ -194,6 +194,19 @@ def test_tampering_is_found(sqlite: SqliteBackend) -> None:
 
 
 @pytest.mark.stress
+@pytest.mark.parametrize(("guard", "expected"), [(None, 0), ("numbers", 1), ("labels", 1)])
+def test_all_parsers_of_urls_read_the_host_that_was_allowed(
+    guard: str | None, expected: int
+) -> None:
+    """Those of the standard library and what else is installed; with a laxer rule they do not."""
+    control = ["--without", guard] if guard else []
+    code, output = run("urls.py", "--cases", "20000", *control)
+
+    assert expected == code, output
+    assert "20000 cases" in output
+
+
+@pytest.mark.stress
 def test_a_failover_to_a_standby_loses_nothing() -> None:
     """No acknowledged write is lost, and if the standby was behind, a registry notices."""
     skip_without("initdb")

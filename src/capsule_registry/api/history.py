@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
@@ -15,9 +16,10 @@ from capsule_registry.history import revisions
 from capsule_registry.history.pruning import REVISIONS_PER_UNIT, hash_of, prune
 from capsule_registry.history.verification import Verification, verify
 from capsule_registry.history.watch import Watch
-from capsule_registry.identifiers import CapsuleId
+from capsule_registry.identifiers import CapsuleId, to_uuid
 from capsule_registry.models.records import Anchor
-from capsule_registry.models.storable import require_storable_text
+from capsule_registry.models.storable import storable_text
+from capsule_registry.plain_values import plain_time
 from capsule_registry.unit_of_work import namespaces
 from capsule_registry.unit_of_work.hash_chain import hash_lines
 from capsule_registry.unit_of_work.queries import Scope
@@ -78,25 +80,26 @@ class History:
             RevisionCompactedError: The history after *after* was pruned.
             ValueError: *limit* is less than one, or a time has no zone.
         """
-        has_zones = all(time is None or time.tzinfo is not None for time in (since, until))
+        begin, end = (None if time is None else plain_time(time) for time in (since, until))
+        has_zones = all(time is None or time.tzinfo is not None for time in (begin, end))
         if not isinstance(limit, int) or limit < 1 or not has_zones:
             raise ValueError("limit must be at least 1, and times need a zone")
-        for name, text in (("action", action), ("actor", actor)):
-            require_storable_text(name, text)
+        start = None if after is None else index(after)
+        done, by = storable_text("action", action), storable_text("actor", actor)
         wanted = None if capsule_id is None else CapsuleId(capsule_id)
 
         def find(scope: Scope) -> builtins.list[Revision]:
             head = namespaces.head(scope)
-            first = head.compacted_revision if after is None else min(after, head.revision)
+            first = head.compacted_revision if start is None else min(start, head.revision)
             found = revisions.find(
                 scope,
                 after=first,
-                limit=min(limit, _MAX_LIMIT),
-                since=since,
-                until=until,
+                limit=min(index(limit), _MAX_LIMIT),
+                since=begin,
+                until=end,
                 capsule_id=wanted,
-                action=action,
-                actor=actor,
+                action=done,
+                actor=by,
             )
             # Checked last: what was read before a pruning is complete.
             compacted = namespaces.head(scope).compacted_revision
@@ -129,7 +132,9 @@ class History:
                 there.
             NamespaceNotFoundError: The namespace was dropped.
         """
-        return Watch(self._read, after, incarnation, timeout)
+        followed = None if incarnation is None else to_uuid(incarnation)
+        position = None if after is None else index(after)
+        return Watch(self._read, position, followed, timeout)
 
     def anchor(self) -> Anchor:
         """Return the head as an anchor; keep it out of reach of anyone who can write here."""
@@ -201,7 +206,7 @@ class History:
             IncarnationChangedError: The database was restored from a backup meanwhile.
         """
         head = self._read(namespaces.head)
-        position = head.compacted_revision if after is None else min(after, head.revision)
+        position = head.compacted_revision if after is None else min(index(after), head.revision)
         incarnation = self._read(revisions.incarnation_at, position)
         while found := self._read(_after, position, head.incarnation):
             for row, events in found:

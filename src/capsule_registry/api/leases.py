@@ -20,7 +20,8 @@ from capsule_registry.errors import (
     RegistryUnavailableError,
 )
 from capsule_registry.identifiers import CapsuleId, to_uuid, uuid7
-from capsule_registry.models.storable import MAX_NAME, require_storable_text
+from capsule_registry.models.storable import MAX_NAME, storable_text
+from capsule_registry.plain_values import plain_duration
 
 if TYPE_CHECKING:
     import builtins
@@ -78,13 +79,14 @@ class Leases:
         Raises:
             InvalidTextError: *name* is empty or too long, or *ttl* out of bounds.
         """
-        require_storable_text("name of a lease", name, MAX_NAME)
-        if not name:
+        label, lasting = storable_text("name of a lease", name, MAX_NAME), plain_duration(ttl)
+        if not label:
             raise InvalidTextError("name of a lease", "empty", "it is empty")
-        if not _SHORTEST <= ttl <= _LONGEST:
-            raise InvalidTextError("ttl", "range", f"{ttl} is not from {_SHORTEST} to {_LONGEST}")
+        if not _SHORTEST <= lasting <= _LONGEST:
+            message = f"{lasting} is not from {_SHORTEST} to {_LONGEST}"
+            raise InvalidTextError("ttl", "range", message)
         sent = uptime_seconds()
-        found = self._write(leases.open_lease, uuid7(), name, ttl, self._actor)
+        found = self._write(leases.open_lease, uuid7(), label, lasting, self._actor)
         opened = OpenLease(self, found, sent)
         self._held.add(opened)
         if renew:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from operator import index
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from capsule_registry.api.reads import Reads
@@ -14,6 +15,7 @@ from capsule_registry.errors import (
 )
 from capsule_registry.history import pruning, revisions
 from capsule_registry.history.time_travel import PastScope
+from capsule_registry.plain_values import plain_time
 from capsule_registry.unit_of_work import namespaces
 
 if TYPE_CHECKING:
@@ -92,14 +94,16 @@ class Past(Reads):
         """Return the registry as it was at *revision*, or at *time*; see `CapsuleRegistry.at`."""
         if (revision is None) == (time is None) or isinstance(revision, bool):
             raise TypeError("at() takes either a revision or a time")
-        if time is not None and time.tzinfo is None:
+        moment = None if time is None else plain_time(time)
+        if moment is not None and moment.tzinfo is None:
             raise TypeError("a time needs a zone")
+        wanted = index(revision or 0)
 
         def find(scope: Scope) -> Past:
-            if time is not None:
-                number, then = revisions.at_time(scope, time), revisions.in_calendar(time)
+            if moment is not None:
+                number, then = revisions.at_time(scope, moment), revisions.in_calendar(moment)
             else:
-                number = revision or 0
+                number = wanted
                 then = pruning.time_of(scope, number)
             head = namespaces.head(scope)
             head.require_known(number)

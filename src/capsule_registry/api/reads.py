@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from operator import index
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from capsule_registry.entities import (
@@ -18,7 +19,7 @@ from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableErr
 from capsule_registry.identifiers import CapsuleId, is_capsule_id, to_uuid
 from capsule_registry.models.new_capsule import to_state
 from capsule_registry.models.records import Interceptor
-from capsule_registry.models.storable import require_storable_text
+from capsule_registry.models.storable import storable_text
 from capsule_registry.models.uplink import (
     masks_satisfying,
     masks_with,
@@ -28,6 +29,7 @@ from capsule_registry.models.uplink import (
 from capsule_registry.permissions import checks, grants
 from capsule_registry.permissions.checks import DEADLINE, Decision, DecisionReason
 from capsule_registry.permissions.fault_log import CHECK_FAULTS
+from capsule_registry.plain_values import plain_text
 
 if TYPE_CHECKING:
     import builtins
@@ -138,9 +140,10 @@ class Reads(ABC):
         return iter(self.list())
 
     def __contains__(self, capsule_id: object) -> bool:
-        if not isinstance(capsule_id, str) or not is_capsule_id(capsule_id):
+        text = plain_text(capsule_id)
+        if text is None or not is_capsule_id(text):
             return False
-        return self._read(capsules.is_registered, capsule_id)
+        return self._read(capsules.is_registered, text)
 
     def __bool__(self) -> bool:
         """Return true, even for an empty registry."""
@@ -156,8 +159,7 @@ class Reads(ABC):
 
     def find_tool(self, name: str) -> builtins.list[Tool]:
         """Return every tool called *name*; several capsules may offer one."""
-        require_storable_text("tool name", name)
-        return self._read(tools.find, name)
+        return self._read(tools.find, storable_text("tool name", name))
 
     # Session UUIDs
 
@@ -192,8 +194,7 @@ class Reads(ABC):
         *text* is compared as it is with the stored, normalised platform: `telegram` finds an
         uplink declared for ` Telegram `, `Telegram` does not. `find_uplinks` normalises.
         """
-        require_storable_text("platform", text)
-        return self._read(uplinks.find_by_platform, text)
+        return self._read(uplinks.find_by_platform, storable_text("platform", text))
 
     def find_uplinks_with_capability(
         self, predicate: Callable[[UplinkCapabilities], object]
@@ -335,9 +336,9 @@ class Reads(ABC):
             InvalidCapsuleIdError: *capsule_id* is not a valid id.
             InvalidTextError: *capability* does not exist, or does not take *value*.
         """
-        grants.require_askable(capability, value)
+        name, asked = grants.askable(capability, value)
         wanted = _optional_id(capsule_id)
-        return self._read(grants.find, capability=capability, value=value, capsule_id=wanted)
+        return self._read(grants.find, capability=name, value=asked, capsule_id=wanted)
 
     # Dependencies
 
@@ -348,8 +349,8 @@ class Reads(ABC):
         These are all interceptors of ready capsules whose pattern covers the topic, in registration
         order; one capsule may have several. Source: astrid-capsule 0.2.0 `dispatcher`.
         """
-        require_storable_text("topic", topic)
-        return [*map(self._interceptor, self._read(dependencies.called_by, topic))]
+        called = self._read(dependencies.called_by, storable_text("topic", topic))
+        return [*map(self._interceptor, called)]
 
     def _interceptor(self, row: Row) -> Interceptor:
         capsule_id = CapsuleId(row["capsule_id"])
@@ -362,8 +363,7 @@ class Reads(ABC):
 
         In registration order; see `capability_matches`.
         """
-        require_storable_text("capability", capability)
-        return self._read(dependencies.providers, capability)
+        return self._read(dependencies.providers, storable_text("capability", capability))
 
     def dependencies(self) -> builtins.list[Dependency]:
         """Return each requirement of each capsule with its providers, in registration order."""
@@ -400,7 +400,8 @@ def _page(
 ) -> tuple[CapsuleState | None, CapsuleId | None, int | None]:
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         raise ValueError("limit must be at least 1")
-    return None if state is None else to_state(state), _optional_id(after), limit
+    most = None if limit is None else index(limit)
+    return None if state is None else to_state(state), _optional_id(after), most
 
 
 def _optional_id(capsule_id: str | None) -> CapsuleId | None:

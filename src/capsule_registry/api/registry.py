@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from operator import index
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from weakref import WeakSet
 
@@ -18,7 +19,7 @@ from capsule_registry.clocks import Clock, StoppedClock
 from capsule_registry.database.database import Database
 from capsule_registry.entities import capsules, uplinks
 from capsule_registry.errors import InvalidDatabaseError, TransactionInProgressError
-from capsule_registry.identifiers import to_namespace, uuid7
+from capsule_registry.identifiers import to_namespace, to_uuid, uuid7
 from capsule_registry.lookups.fast_path import FastPath
 from capsule_registry.lookups.file_lookups import lookups_on
 from capsule_registry.schema.upgrade import prepare
@@ -64,7 +65,7 @@ class CapsuleRegistry(FastPath, Writes):
         self._clock = runner.clock
         self._runner = runner
         self._standby = None if replica_url is None else runner.on_standby(replica_url)
-        self._new_uuid = new_uuid or uuid7
+        self._new_uuid = uuid7 if new_uuid is None else lambda: to_uuid(new_uuid())
         self._objects = RegisteredObjects()
         self._lookups = lookups_on(runner.database, runner.namespace, runner.clock)
         self._held: WeakSet[OpenLease] = WeakSet()
@@ -113,7 +114,7 @@ class CapsuleRegistry(FastPath, Writes):
             SchemaVersionError: This library cannot run on the schema; says what to run.
             RegistryUnavailableError, PermissionDeniedError: It cannot be reached, or written.
         """
-        to_namespace(namespace)
+        name = to_namespace(namespace)
         database = Database.open(
             url,
             create=not read_only and migrate is not False,
@@ -124,7 +125,7 @@ class CapsuleRegistry(FastPath, Writes):
         )
         try:
             time = Clock(clock, is_hosts=database.dialect.has_hosts_clock)
-            runner = UnitRunner(database, namespace, time, actor=actor, reason=reason)
+            runner = UnitRunner(database, name, time, actor=actor, reason=reason)
             prepare(database, migrate=migrate)
             runner.start()
             return cls(runner, new_uuid=new_uuid, replica_url=replica_url)
@@ -184,7 +185,7 @@ class CapsuleRegistry(FastPath, Writes):
             reason = "the registry was opened without replica_url"
             raise InvalidDatabaseError(str(self._database.address), reason)
         seen = self._runner.seen.last
-        wanted = seen if min_revision is None else Position(min_revision, None, None)
+        wanted = seen if min_revision is None else Position(index(min_revision), None, None)
         replica = Replica(self._standby, self._objects, wanted)
         replica.wait(timeout)
         return replica

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from itertools import islice
+from operator import index
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
 from capsule_registry.api.leases import OpenLease
@@ -19,7 +20,7 @@ from capsule_registry.entities import (
 )
 from capsule_registry.identifiers import CapsuleId, to_uuid
 from capsule_registry.models.new_capsule import NewCapsule, to_state
-from capsule_registry.models.storable import require_storable_text
+from capsule_registry.models.storable import storable_text
 
 if TYPE_CHECKING:
     import builtins
@@ -156,15 +157,14 @@ class Writes(Reads):
         """
         new, sessions = NewCapsule.of(capsule), [to_uuid(uuid) for uuid in uuids]
         lease_id = _lease_id(lease)
+        generation = None if expected_generation is None else index(expected_generation)
 
         def work(unit: Unit) -> RegisteredCapsule:
             if lease_id is not None:
                 leases.hold(unit, lease_id)
             if not keep_uuids:
                 session_uuids.retire(unit, new.id, sessions)
-            record = registration.replace(
-                unit, new, self._new_uuid, expected_generation, sessions, lease_id
-            )
+            record = registration.replace(unit, new, self._new_uuid, generation, sessions, lease_id)
             return self._objects.add(unit, record, new.instance)
 
         return self._write(work)
@@ -183,9 +183,9 @@ class Writes(Reads):
             InvalidTextError: *state* is not a state, or not every database can store *reason*.
             InvalidCapsuleIdError: *capsule_id* is not a valid id.
         """
-        require_storable_text("state reason", reason)
+        text = storable_text("state reason", reason)
         wanted, new = CapsuleId(capsule_id), to_state(state)
-        return self._write(self._set_state, wanted, new, reason)
+        return self._write(self._set_state, wanted, new, text)
 
     def _set_state(
         self, unit: Unit, capsule_id: CapsuleId, state: CapsuleState, reason: str | None

@@ -143,6 +143,8 @@ def address_of_engine(engine: Engine) -> Address:
     Raises:
         InvalidDatabaseError: It is of a file, or of an unsupported database or driver.
     """
+    if not hasattr(engine, "dialect"):
+        raise InvalidDatabaseError("engine=", "it takes an engine of sqlalchemy.create_engine")
     name, driver = engine.dialect.name, engine.dialect.driver
     dialect = dialect_named(name)
     shown = f"{name}+{driver}://…"

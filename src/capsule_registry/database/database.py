@@ -7,7 +7,6 @@ import warnings
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from sqlalchemy import Engine
 from sqlalchemy.exc import (
     DBAPIError,
     InvalidRequestError,
@@ -51,7 +50,7 @@ from capsule_registry.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from sqlalchemy import Connection, Transaction
+    from sqlalchemy import Connection, Engine, Transaction
 
 T = TypeVar("T")
 
@@ -133,8 +132,6 @@ class Database:
 
     @classmethod
     def _over(cls, engine: Engine, *, read_only: bool) -> Self:
-        if not isinstance(engine, Engine):
-            raise InvalidDatabaseError("engine=", "it takes an engine of sqlalchemy.create_engine")
         address = address_of_engine(engine)
         reader = reading_by(engine, address)
         database = cls(engine, reader, address, read_only=read_only, owns_engines=False)

@@ -10,17 +10,20 @@ from pydantic import ValidationError
 
 from capsule_registry.entities.reservations import release, reserve
 from capsule_registry.errors import HistoryCorruptError, UplinkAlreadyRegisteredError
-from capsule_registry.identifiers import MAX_ID_LENGTH, CapsuleId, UplinkId
+from capsule_registry.identifiers import MAX_ID_LENGTH, CapsuleId, UplinkId, to_uuid
 from capsule_registry.manifest.matching import normalize_platform
 from capsule_registry.manifest.parts import UplinkProfile
 from capsule_registry.models.records import RegisteredUplink
-from capsule_registry.models.storable import MAX_NAME, require_storable_text
+from capsule_registry.models.storable import MAX_NAME, storable_text
 from capsule_registry.models.uplink import (
     UPLINK_FLAGS,
     UplinkCapabilities,
     UplinkDescriptor,
     UplinkSource,
+    capability_mask,
+    to_profile,
 )
+from capsule_registry.plain_values import plain_time
 from capsule_registry.schema.tables import uplinks
 from capsule_registry.unit_of_work.prepared_statements import batches
 from capsule_registry.unit_of_work.queries import counting, put_in_order, query
@@ -110,13 +113,24 @@ def count(scope: Scope) -> int:
 
 
 def storable(descriptor: UplinkDescriptor) -> UplinkDescriptor:
-    """Return *descriptor* if every database can hold it."""
-    require_storable_text("uplink name", descriptor.name, MAX_NAME)
-    require_storable_text("platform", descriptor.platform, MAX_NAME)
-    require_storable_text("source", descriptor.source.capsule_id, MAX_ID_LENGTH)
-    for item in descriptor.metadata.items():
-        require_storable_text("metadata", "".join(item))
-    return descriptor
+    """Return *descriptor* by value, if every database can hold it."""
+    source, metadata = descriptor.source, descriptor.metadata.items()
+    return UplinkDescriptor.model_construct(
+        id=UplinkId(int=to_uuid(descriptor.id).int),
+        name=storable_text("uplink name", descriptor.name, MAX_NAME),
+        platform=storable_text("platform", descriptor.platform, MAX_NAME),
+        source=UplinkSource.model_construct(
+            kind=source.kind,
+            capsule_id=storable_text("source", source.capsule_id, MAX_ID_LENGTH),
+        ),
+        capabilities=UplinkCapabilities.from_mask(capability_mask(vars(descriptor.capabilities))),
+        profile=to_profile(descriptor.profile),
+        registered_at=plain_time(descriptor.registered_at),
+        metadata={
+            storable_text("metadata", key): storable_text("metadata", text)
+            for key, text in metadata
+        },
+    )
 
 
 def register(unit: Unit, capsule_id: CapsuleId, descriptor: UplinkDescriptor) -> None:

@@ -73,6 +73,7 @@ class FastPath:
         entries = self._lookups.entries
         if (
             type(uuid) is UUID
+            and type(uuid.int) is int
             and entries.memory[HEADER] == entries.header
             and _now() < entries.trusted_until
             and not self._inside
@@ -83,7 +84,7 @@ class FastPath:
             if found is not _MISSING and self._clock.is_before(found.end):
                 return found.capsule_id  # type: ignore[no-any-return]
         self._refuse_inside_transaction()
-        return self._lookups.find(uuid if type(uuid) is UUID else to_uuid(uuid))
+        return self._lookups.find(to_uuid(uuid))
 
     def get(self, capsule_id: str) -> RegisteredCapsule | None:
         """
@@ -92,8 +93,10 @@ class FastPath:
         The record may be shared with other callers, so its contents must not be changed.
         """
         entries = self._lookups.entries
+        is_plain = type(capsule_id) is CapsuleId or type(capsule_id) is str
         if (
-            entries.memory[HEADER] == entries.header
+            is_plain
+            and entries.memory[HEADER] == entries.header
             and _now() < entries.trusted_until
             and not self._inside
         ):
@@ -136,7 +139,7 @@ class FastPath:
     ) -> tuple[int, CapsuleId | None, Verdict] | None:
         """Return revision, capsule and verdict from the entries, or `None` if any is missing."""
         entries = self._lookups.entries
-        if type(uuid) is not UUID or self._inside:
+        if type(uuid) is not UUID or type(uuid.int) is not int or self._inside:
             return None
         owner = entries.owners.get(uuid.int, _MISSING)
         if owner is None:

@@ -88,14 +88,15 @@ class CapsuleManifest(ManifestPart):
         Raises:
             InvalidManifestError: The first error, in the original's order; `rule` names it.
         """
-        document = parse_document(text, path)
+        plain = str.__str__(text)
+        document = parse_document(plain, path)
         try:
             manifest = cls.model_validate(document, by_alias=True, by_name=False)
         except ValidationError as error:
             raise InvalidManifestError(path, *first_error(error, document)) from error
         manifest.require_valid(path=path, runtime_version=runtime_version)
         manifest._parsed = canonical_json(manifest.to_json())  # noqa: SLF001 - of its own class
-        return manifest._with_source("toml", text)  # noqa: SLF001
+        return manifest._with_source("toml", plain)  # noqa: SLF001
 
     @classmethod
     def restore(cls, values: object, *, format: Format, text: str) -> Self:  # noqa: A002 - its name
@@ -108,23 +109,24 @@ class CapsuleManifest(ManifestPart):
         manifest = cls.model_validate(values, by_alias=True, by_name=False)
         return manifest._with_source(format, text)  # noqa: SLF001 - of its own class
 
-    def as_stored(self, values: object) -> Self:
+    def as_stored(self, values: object) -> CapsuleManifest:
         """
         Return the manifest as it will be read back once its *values* are stored as JSON.
 
-        That is this same object if nothing has changed since it was parsed. A changed manifest
-        drops its text, which no longer matches.
+        That is this same object if nothing has changed since it was parsed, and it is of no
+        subclass. A changed manifest drops its text, which no longer matches.
 
         Raises:
             InvalidManifestError: It breaks a rule.
             pydantic.ValidationError: The values are not a manifest, as in an unchecked copy.
         """
         plain = canonical_json(values)
-        if plain == self._parsed:
+        is_unchanged = plain == self._parsed
+        if is_unchanged and type(self) is CapsuleManifest:
             return self
-        own_text = self._source if self._parsed is None else None
+        own_text = self._source if is_unchanged or self._parsed is None else None
         language, text = own_text or ("json", plain)
-        stored = self.restore(json.loads(plain), format=language, text=text)
+        stored = CapsuleManifest.restore(json.loads(plain), format=language, text=text)
         stored.require_valid()
         return stored
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from capsule_registry.canonical_json import canonical_json
 from capsule_registry.errors import InvalidManifestError, InvalidTextError
-from capsule_registry.identifiers import MAX_ID_LENGTH, known_id
+from capsule_registry.identifiers import MAX_ID_LENGTH, CapsuleId
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.manifest.parts import ToolDef
 from capsule_registry.models.records import CapsuleState
@@ -26,13 +26,13 @@ from capsule_registry.models.storable import (
     MAX_GRANT,
     MAX_NAME,
     require_short,
-    require_storable_text,
+    storable_text,
     storable_values,
 )
 from capsule_registry.models.uplink import UplinkSource
+from capsule_registry.plain_values import plain_text
 
 if TYPE_CHECKING:
-    from capsule_registry.identifiers import CapsuleId
     from capsule_registry.models.storable import Bounded
 
 _PLACES: Final = ("net", "kv", "fs_read", "fs_write", "host_process", "net_bind")
@@ -99,7 +99,7 @@ def _storable_manifest(manifest: object) -> CapsuleManifest:
         raise InvalidManifestError(None, "wrong_type", message)
     values = storable_values(manifest)
     try:
-        stored = manifest.as_stored(values)
+        stored = CapsuleManifest.as_stored(manifest, values)
     except ValidationError as error:
         raise InvalidManifestError(None, "wrong_type", str(error.errors()[0]["msg"])) from error
     require_short(_bounded_texts(stored))
@@ -175,7 +175,7 @@ def _verified_id(manifest: CapsuleManifest, reported: object) -> CapsuleId:
     if reported is not None and str(reported) != name:
         message = f"the object's id is {str(reported)!r}, its manifest's package name {name!r}"
         raise InvalidManifestError(None, "id_mismatch", message)
-    capsule_id = known_id(name)
+    capsule_id = CapsuleId(name)
     if manifest.uplinks:
         UplinkSource.wasm(capsule_id)  # The source of its uplinks.
     return capsule_id
@@ -193,16 +193,13 @@ def to_state(value: Any) -> CapsuleState:  # noqa: ANN401 - the caller's own obj
         InvalidTextError: There is no such state.
     """
     try:
-        return CapsuleState(value)
+        return CapsuleState(plain_text(value) or "")
     except ValueError as error:
-        raise InvalidTextError("state", "unknown", str(error)) from error
+        raise InvalidTextError("state", "unknown", f"{value!r} is no state") from error
 
 
 def _text(field: str, value: object) -> str | None:
-    if value is None:
-        return None
-    require_storable_text(field, text := str(value))
-    return text
+    return None if value is None else storable_text(field, str(value))
 
 
 def _directory(value: Any) -> str | None:  # noqa: ANN401 - the caller's own object
@@ -212,8 +209,7 @@ def _directory(value: Any) -> str | None:  # noqa: ANN401 - the caller's own obj
         directory = os.fsdecode(value)
     except TypeError as error:
         raise InvalidTextError("source directory", "no_path", str(error)) from error
-    require_storable_text("source directory", directory)
-    return directory
+    return storable_text("source directory", directory)
 
 
 def _tool_def(tool: Any) -> ToolDef:  # noqa: ANN401 - a ToolDef, a mapping, or an object like one

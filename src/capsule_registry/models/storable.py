@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from capsule_registry.errors import InvalidManifestError, InvalidTextError
+from capsule_registry.plain_values import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,19 +27,31 @@ MAX_CAPABILITY: Final = 1024
 MAX_JSON_DEPTH: Final = 31
 
 
-def require_storable_text(field: str, text: str | None, longest: int | None = None) -> None:
+@overload
+def storable_text(field: str, text: str, longest: int | None = None) -> str: ...
+
+
+@overload
+def storable_text(field: str, text: str | None, longest: int | None = None) -> str | None: ...
+
+
+def storable_text(field: str, text: str | None, longest: int | None = None) -> str | None:
     """
-    Refuse a text that not every database can store.
+    Return *text*, if any, as a plain `str` that every database can store.
 
     Raises:
-        InvalidTextError: Rule `nul`, `not_utf8` or `too_long`.
+        InvalidTextError: Rule `no_text`, `nul`, `not_utf8` or `too_long`.
     """
     if text is None:
-        return
-    if problem := _unstorable_text(text):
+        return None
+    plain = plain_text(text)
+    if plain is None:
+        raise InvalidTextError(field, "no_text", f"a value of type {type(text).__name__}")
+    if problem := _unstorable_text(plain):
         raise InvalidTextError(field, *problem)
-    if longest is not None and (problem := _too_long(field, text, longest)):
+    if longest is not None and (problem := _too_long(field, plain, longest)):
         raise InvalidTextError(field, *problem)
+    return plain
 
 
 def storable_values(part: ManifestPart) -> Any:  # noqa: ANN401 - any JSON value

@@ -22,7 +22,8 @@ from capsule_registry.errors import InvalidTextError, InvalidUplinkSourceError
 from capsule_registry.identifiers import UplinkId, quoted
 from capsule_registry.manifest.matching import normalize_platform
 from capsule_registry.manifest.parts import UplinkProfile
-from capsule_registry.models.storable import require_storable_text
+from capsule_registry.models.storable import storable_text
+from capsule_registry.plain_values import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -209,9 +210,9 @@ def to_profile(value: UplinkProfile | str) -> UplinkProfile:
         InvalidTextError: There is no such profile.
     """
     try:
-        return UplinkProfile(value)
+        return UplinkProfile(plain_text(value) or "")
     except ValueError as error:
-        raise InvalidTextError("profile", "unknown", str(error)) from error
+        raise InvalidTextError("profile", "unknown", f"{value!r} is no profile") from error
 
 
 def storable_platform(text: str) -> str:
@@ -221,9 +222,7 @@ def storable_platform(text: str) -> str:
     Raises:
         InvalidTextError: Not every database can store it.
     """
-    platform = normalize_platform(text)
-    require_storable_text("platform", platform)
-    return platform
+    return normalize_platform(storable_text("platform", text))
 
 
 def _source_id(text: str) -> str:

@@ -23,13 +23,13 @@ from capsule_registry.errors import (
 )
 from capsule_registry.identifiers import to_namespace
 from capsule_registry.lookups.file_lookups import lookups_on
-from capsule_registry.models.storable import require_storable_text
+from capsule_registry.models.storable import storable_text
 from capsule_registry.operations.database_roles import grant_statements
 from capsule_registry.operations.doctor import diagnose
 from capsule_registry.schema.upgrade import upgrade, upgrade_sql
 from capsule_registry.schema.version import SCHEMA_VERSION, find_schema
 from capsule_registry.unit_of_work import namespaces
-from capsule_registry.unit_of_work.runner import default_actor, require_recordable
+from capsule_registry.unit_of_work.runner import default_actor, recordable
 from capsule_registry.unit_of_work.unit import close_unit, open_unit
 
 if TYPE_CHECKING:
@@ -141,11 +141,12 @@ class RegistryAdmin:
             InvalidTextError: *name* is not 1 to 63 characters of `a-z`, `0-9` and `-`.
         """
         self._require_schema()
-        require_recordable(actor, None)
+        by, _ = recordable(actor, None)
+        wanted = to_namespace(name)
 
         def create(conn: Connection) -> None:
-            unit = namespaces.create(conn, to_namespace(name), self._clock, self._database.dialect)
-            close_unit(unit, actor=actor or default_actor(), reason=None)
+            unit = namespaces.create(conn, wanted, self._clock, self._database.dialect)
+            close_unit(unit, actor=by or default_actor(), reason=None)
 
         with self._database.translating():
             self._database.write(create)
@@ -162,7 +163,7 @@ class RegistryAdmin:
             NamespaceInUseError: Capsules are registered in it, and *force* is not set.
         """
         self._require_schema()
-        to_namespace(name)
+        name = to_namespace(name)
         last: NamespaceStatus | None = None
 
         def drop(conn: Connection) -> NamespaceStatus:
@@ -229,12 +230,12 @@ class RegistryAdmin:
         instead of taking other changes for those they know.
         """
         self._require_schema()
-        require_recordable(actor, reason)
+        by, why = recordable(actor, reason)
         for name in [found.name for found in self.namespaces()]:
 
             def renew(conn: Connection, name: str = name) -> None:
                 unit = namespaces.renew(open_unit(conn, name, self._clock, self._database.dialect))
-                close_unit(unit, actor=actor or default_actor(), reason=reason)
+                close_unit(unit, actor=by or default_actor(), reason=why)
 
             self._database.write(renew)
 
@@ -267,7 +268,7 @@ def _run_query(
     database: Database, conn: Connection, statement: str
 ) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Return the column names of *statement*, and its rows as the driver returns them."""
-    require_storable_text("SQL", statement)
+    statement = storable_text("SQL", statement)
     first = re.match(r"[\s(]*(\w*)", statement)
     if first is None or first[1].upper() not in _READING:
         reason = f"a query begins with {', '.join(_READING)}"

@@ -8,7 +8,7 @@ from sqlalchemy import inspect
 
 from capsule_registry.entities.derived_rows import DERIVED
 from capsule_registry.errors import InvalidDatabaseError, InvalidTextError
-from capsule_registry.models.storable import require_storable_text
+from capsule_registry.models.storable import storable_text
 from capsule_registry.schema.tables import (
     capsules,
     events,
@@ -77,8 +77,8 @@ def _granting(database: Database, rights: str, names: Iterable[str], role: str) 
     def quote(name: str) -> str:
         return f"{mark}{name.replace(mark, 2 * mark)}{mark}"
 
-    require_storable_text("role", role)
-    parts = role.split("@") if database.dialect.grants_singly else [role]
+    name = storable_text("role", role)
+    parts = name.split("@") if database.dialect.grants_singly else [name]
     if not all(parts) or len(parts) > _MAX_PARTS:
         raise InvalidTextError("role", "grammar", f"{role!r} is no role")
     grantee = "@".join(map(quote, parts))

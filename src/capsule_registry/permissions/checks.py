@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
-from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import and_, bindparam, select
@@ -25,13 +24,15 @@ from capsule_registry.errors import (
 from capsule_registry.identifiers import CapsuleId, to_uuid
 from capsule_registry.models.records import CapsuleState
 from capsule_registry.permissions.fault_log import CHECK_FAULTS, log_denial
-from capsule_registry.permissions.rules import RULES, covering, is_understood, plain_text
+from capsule_registry.permissions.rules import RULES, covering, is_understood
+from capsule_registry.plain_values import plain_text
 from capsule_registry.schema.tables import capsules, grants, namespaces, uuid_mappings
 from capsule_registry.schema.tables import leases as leases_table
 from capsule_registry.unit_of_work.queries import Query, query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from uuid import UUID
 
     from capsule_registry.unit_of_work.queries import LookupScope, Row
 
@@ -263,7 +264,7 @@ def known_capability(capability: object) -> str | None:
 def asked_uuid(uuid: object) -> UUID | None:
     """Return *uuid* as a `UUID`, or `None` if it is not one."""
     try:
-        return uuid if isinstance(uuid, UUID) else to_uuid(plain_text(uuid) or "")
+        return to_uuid(uuid)
     except InvalidUuidError:
         return None
 

@@ -9,8 +9,9 @@ from capsule_registry.errors import InvalidTextError
 from capsule_registry.identifiers import CapsuleId
 from capsule_registry.models.new_capsule import CAPABILITIES
 from capsule_registry.models.records import CapsuleState, Grant
-from capsule_registry.models.storable import require_storable_text
+from capsule_registry.models.storable import storable_text
 from capsule_registry.permissions.rules import RULES, asking, is_understood
+from capsule_registry.plain_values import plain_text
 from capsule_registry.schema.tables import grants
 from capsule_registry.unit_of_work.queries import Query, derived
 
@@ -33,18 +34,19 @@ def _place(row: Row) -> tuple[int, ...]:
     return (row["registered_revision"], row["capsule_position"], *in_manifest)
 
 
-def require_askable(capability: str | None, value: str | None) -> None:
+def askable(capability: str | None, value: str | None) -> tuple[str | None, str | None]:
     """
-    Refuse a question that nothing can match: its empty answer would read as "nobody may".
+    Return the question, unless nothing can match it: an empty answer would read as "nobody may".
 
     Raises:
         InvalidTextError: *capability* is unknown, or *value* is malformed for it or not storable.
     """
-    if capability is not None and capability not in RULES:
+    name = plain_text(capability)
+    if capability is not None and name not in RULES:
         raise InvalidTextError("capability", "unknown", f"there is no {capability!r}")
-    if capability is not None and value is not None and not is_understood(capability, value):
-        raise InvalidTextError("value", "malformed", f"{value!r} is none of {capability}")
-    require_storable_text("value", value)
+    if name is not None and value is not None and not is_understood(name, value):
+        raise InvalidTextError("value", "malformed", f"{value!r} is none of {name}")
+    return name, storable_text("value", value)
 
 
 def find(

@@ -3,39 +3,53 @@ The rules of each capability, without a database.
 
 Source: the gate of astrid-capsule 0.2.0, restated. The registry does not know the host's
 directories, so paths are compared as the manifest writes them; hosts are compared ignoring ASCII
-case. A value that is not understood is not covered.
+case. A value that is not understood is not covered, and what programs read in two ways is not.
 """
 
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Final
+from unicodedata import normalize
 
 from capsule_registry.manifest.matching import lower_ascii, topic_matches
+from capsule_registry.plain_values import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 #: The levels of `identity`: a higher one includes those below it.
 _LEVELS: Final = {"resolve": 1, "link": 2, "admin": 3}
-#: What no host contains; programs disagree on how to read `%` and `\\`.
-_NOT_IN_HOSTS: Final = frozenset(" \t\r\n\"#%&'()*+,/:;<=>?@[\\]^`{|}")
+#: The schemes whose URL names one host on a network: those that the WHATWG URL Standard calls
+#: special but `file`, and transports read by RFC 3986 alone. Not those of databases, which take
+#: further hosts from elsewhere in the URL.
+_NETWORK_SCHEMES: Final = frozenset(
+    {"ftp", "ftps", "http", "https", "sftp", "ssh", "tcp", "tls", "udp", "ws", "wss"}
+)
 #: Scheme, user, host or address in brackets, port, and the rest. Stricter than any program that
-#: will read the URL, and it changes no letter.
+#: will read the URL. Some end the host at a backslash, some at `/` alone: so no `@` after `?`.
 _URL: Final = re.compile(
-    r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._~:%-]*@)?"
-    r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<host>[^/?#@:\[\]]+))"
-    r"(?::(?P<port>[0-9]{0,5}))?(?:[/?#].*)?",
+    r"(?P<scheme>[a-z]+)://(?:(?:[a-z0-9._~:-]|%[0-9a-f]{2})*@)?"
+    r"(?:\[(?P<address>[^/?#@\[\]]+)\]|(?P<host>[^/?#@:\[\]]+))"
+    r"(?::(?P<port>[0-9]{0,5}))?(?:/[^ \\]*|[?#][^ \\@]*)?",
     re.ASCII | re.IGNORECASE,
 )
 _LAST_PORT: Final = 65_535
+#: Non-ASCII letters may be read as a dot or a slash, and of IDNA there are several versions.
+_LABEL: Final = re.compile(r"[a-z0-9_-]{1,63}")
+#: With such a last label, the WHATWG URL Standard and `inet_aton` read an IPv4 address.
+_IPV4_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_LONGEST_DOMAIN: Final = 253
+_PATH_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII | re.IGNORECASE)
+#: What some systems read as a separator, an escape, the end of a drive's or a file's name, or, as
+#: IDNA does, a dot.
+_NOT_IN_COMPONENTS: Final = frozenset("/\\%:\u3002")
 _WORKSPACE: Final = "workspace"
 
-#: A host, and whether it can lie below a domain.
-_Host = tuple[str, bool]
+#: The entries that cover a host.
+_Covering = frozenset[str]
 #: A scheme, and the path's components.
 _Place = tuple[str, tuple[str, ...]]
 
@@ -79,11 +93,6 @@ def _anything(value: object) -> bool:  # noqa: ARG001 - that is the rule
     return True
 
 
-def plain_text(value: object) -> str | None:
-    """Return the text *value* as a plain `str`, without a subclass's methods, or `None`."""
-    return str.__str__(value) if isinstance(value, str) else None
-
-
 def _text(value: object) -> str | None:
     text = plain_text(value)
     return text if text and "\0" not in text else None
@@ -93,29 +102,52 @@ def _level(value: object) -> int | None:
     return _LEVELS.get(plain_text(value) or "")
 
 
-def _host(value: object) -> _Host | None:
-    """Return *value* as a host, or the host of *value* as a URL; `None` if malformed."""
+def _host(value: object) -> _Covering | None:
+    """Return what covers *value*, a host, or that of *value* as a URL; `None` if malformed."""
     text = _text(value)
-    # Programs disagree on the host of such a text, so it has none.
-    if text is None or "\\" in text or not text.isprintable() or any(map(str.isspace, text)):
+    if text is None or not text.isprintable():
         return None
     if "://" not in text:
-        return _plain_host(text)
+        return _address(text) if ":" in text else _domain(text)
     url = _URL.fullmatch(text)
     if url is None or int(url["port"] or 0) > _LAST_PORT:
         return None
-    address = url["address"]
-    return _plain_host(url["host"] if address is None else address)
-
-
-def _plain_host(text: str) -> _Host | None:
-    if "%" not in text:
-        with suppress(ValueError):
-            return str(ip_address(text)), False
-    if not text or _NOT_IN_HOSTS & set(text):
+    if lower_ascii(url["scheme"]) not in _NETWORK_SCHEMES:
         return None
-    # Non-ASCII letters may be read as a dot or a slash.
-    return lower_ascii(text), text.isascii()
+    return _domain(url["host"]) if url["address"] is None else _address(url["address"])
+
+
+def _address(text: str) -> _Covering | None:
+    """Return what covers an IPv6 address, unless it has a zone or stands for an IPv4 one."""
+    try:
+        address = IPv6Address(text)
+    except AddressValueError:
+        return None
+    if address.scope_id is not None or address.ipv4_mapped is not None:
+        return None
+    return frozenset({"*", str(address)})
+
+
+def _domain(text: str) -> _Covering | None:
+    """Return what covers a domain, or an IPv4 address in its canonical spelling."""
+    name = lower_ascii(text)
+    labels = name.split(".")
+    if _IPV4_NUMBER.fullmatch(labels[-1]):
+        return frozenset({"*", name}) if _is_ipv4(name) else None
+    # Programs take what begins with a hyphen for an option.
+    if len(name) > _LONGEST_DOMAIN or name.startswith("-"):
+        return None
+    if not all(map(_LABEL.fullmatch, labels)):
+        return None
+    return frozenset({"*", *(".".join(labels[start:]) for start in range(len(labels)))})
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except AddressValueError:
+        return False
+    return True
 
 
 def _place(value: object) -> _Place | None:
@@ -129,13 +161,23 @@ def _place(value: object) -> _Place | None:
     if not separator and rest == text:
         return None
     components = tuple(rest.split("/")) if rest else ()
-    if (separator and not scheme) or any(map(_is_ambiguous, components)):
+    if (separator and not _PATH_SCHEME.fullmatch(scheme)) or any(map(_is_ambiguous, components)):
         return None
     return scheme, components
 
 
 def _is_ambiguous(component: str) -> bool:
-    return component in ("", ".", "..") or "%" in component or "\\" in component
+    """Return whether some system reads *component* as another one, as several, or as none."""
+    # Some read the compatible ASCII character for another one.
+    read = normalize("NFKC", component)
+    # Some drop blanks, final dots and invisible characters.
+    return (
+        not read.isprintable()
+        or read != read.strip(" ")
+        or read[-1:] in ("", ".")
+        or not _NOT_IN_COMPONENTS.isdisjoint(read)
+        or read.count(".") != component.count(".")
+    )
 
 
 def _flag_covers(entry: str, asked: object) -> bool:  # noqa: ARG001 - it is asked for without
@@ -146,10 +188,8 @@ def _topic_covers(entry: str, topic: str) -> bool:
     return topic_matches(topic, entry)
 
 
-def _host_covers(entry: str, host: _Host) -> bool:
-    name, has_domain = host
-    wanted = lower_ascii(entry)
-    return wanted in ("*", name) or (has_domain and name.endswith(f".{wanted}"))
+def _host_covers(entry: str, covering: _Covering) -> bool:
+    return lower_ascii(entry) in covering
 
 
 def _place_covers(entry: str, place: _Place) -> bool:

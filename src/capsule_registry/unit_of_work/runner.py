@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from capsule_registry.database.database import Database
 from capsule_registry.database.driver_errors import UnknownOutcomeError
 from capsule_registry.errors import NamespaceNotFoundError, RegistryUnavailableError
-from capsule_registry.models.storable import MAX_ACTOR, require_storable_text
+from capsule_registry.models.storable import MAX_ACTOR, storable_text
 from capsule_registry.unit_of_work import namespaces
 from capsule_registry.unit_of_work.high_water_mark import HighWaterMark, Position
 from capsule_registry.unit_of_work.queries import Scope
@@ -44,12 +44,10 @@ class UnitRunner:
         actor: str | None,
         reason: str | None,
     ) -> None:
-        require_recordable(actor, reason)
+        self._actor, self._reason = recordable(actor, reason)
         self.database = database
         self.namespace = namespace
         self.clock = clock
-        self._actor = actor
-        self._reason = reason
         self.seen = HighWaterMark(namespace)
         #: The schema as it was last found usable.
         self._usable: FoundSchema | None = None
@@ -113,7 +111,7 @@ class UnitRunner:
             InvalidTextError: Not every database can hold *reason* or *actor*.
         """
         if actor is not None or reason is not None:
-            require_recordable(actor, reason)
+            actor, reason = recordable(actor, reason)
         tried: Unit | None = None
         written: str | None = None
         result: T
@@ -151,7 +149,7 @@ class UnitRunner:
         Raises:
             RegistryUnavailableError: The connection broke at COMMIT, and nothing was written.
         """
-        require_recordable(actor, reason)
+        actor, reason = recordable(actor, reason)
         unit: Unit | None = None
         written: str | None = None
         is_done = False
@@ -204,15 +202,14 @@ class UnitRunner:
             logger.log(level, message, extra=fields)
 
 
-def require_recordable(actor: str | None, reason: str | None) -> None:
+def recordable(actor: str | None, reason: str | None) -> tuple[str | None, str | None]:
     """
-    Check that every database can hold *actor* and *reason*.
+    Return *actor* and *reason*, which every database can hold.
 
     Raises:
         InvalidTextError: One of them cannot be held.
     """
-    require_storable_text("actor", actor, MAX_ACTOR)
-    require_storable_text("reason", reason)
+    return storable_text("actor", actor, MAX_ACTOR), storable_text("reason", reason)
 
 
 def default_actor() -> str:

@@ -23,6 +23,7 @@ from sqlalchemy.types import TypeDecorator
 
 from capsule_registry.canonical_json import canonical_json
 from capsule_registry.errors import HistoryCorruptError
+from capsule_registry.plain_values import plain_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,16 +135,17 @@ class UtcDateTime(TypeDecorator[datetime]):
         """Return the value for the driver, or raise `ValueError` for a time without a zone."""
         if value is None:
             return None
-        if value.tzinfo is None:
-            message = f"a time needs a zone: {value!r}"
+        time = plain_time(value)
+        if time.tzinfo is None:
+            message = f"a time needs a zone: {time!r}"
             raise ValueError(message)
         match dialect.name:
             case "sqlite":
-                return time_text(value)
+                return _time_text(time)
             case "mysql" | "mariadb":
-                return value.astimezone(UTC).replace(tzinfo=None)
+                return time.astimezone(UTC).replace(tzinfo=None)
             case _:
-                return value
+                return time
 
     def process_result_value(self, value: Any, dialect: SqlAlchemyDialect) -> datetime | None:  # noqa: ANN401 - what the driver gives
         """Return an aware time in UTC."""
@@ -223,7 +225,11 @@ def _read(parse: Callable[[Any], T], text: object, write: Callable[[T], str] | N
     return value
 
 
-@lru_cache(maxsize=64)  # All rows of a unit have the same time.
 def time_text(instant: datetime) -> str:
     """Return *instant* as 27 characters of ISO 8601 text in UTC, with six decimals and `Z`."""
+    return _time_text(plain_time(instant))
+
+
+@lru_cache(maxsize=64)  # All rows of a unit have the same time.
+def _time_text(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
