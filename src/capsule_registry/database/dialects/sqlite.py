@@ -15,11 +15,18 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
 from capsule_registry.database.dialects.dialect import Dialect, Fault, Finding, Probe, Shell
-from capsule_registry.database.dialects.sqlite_file import log_size, named_errors, require_file
+from capsule_registry.database.dialects.sqlite_file import (
+    keep_names,
+    log_size,
+    named_errors,
+    require_file,
+)
 from capsule_registry.database.dialects.sqlite_library import (
+    EXTRA,
     has_wal_reset_race,
     journal_mode,
     sqlite_module,
+    synchronous,
 )
 from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableError
 
@@ -36,7 +43,6 @@ _LARGEST_LOG: Final = 256 * 2**20
 
 #: How long a statement waits for another process's lock before it gives up.
 BUSY_TIMEOUT_SECONDS: Final = 30.0
-_FULL: Final = 2
 #: The size to which a checkpoint truncates a larger log.
 _LARGEST_IDLE_LOG: Final = 16 * 2**20
 
@@ -45,7 +51,6 @@ _LARGEST_IDLE_LOG: Final = 16 * 2**20
 #: `fullfsync`: on macOS a plain fsync leaves data in the drive's cache; elsewhere a no-op.
 _SETTINGS: Final = {
     "foreign_keys": 1,
-    "synchronous": _FULL,
     "trusted_schema": 0,
     "cell_size_check": 1,
     "recursive_triggers": 1,
@@ -74,7 +79,6 @@ _FAULTS: Final[dict[int, Fault]] = {
 _ONE: Final = frozenset({"1"})
 _PROBES: Final = (
     Probe("foreign_keys", "PRAGMA foreign_keys", _ONE),
-    Probe("synchronous", "PRAGMA synchronous", frozenset({"2"})),
     Probe("busy_timeout in ms", "PRAGMA busy_timeout"),
     Probe("integrity", "PRAGMA quick_check(1)", frozenset({"ok"}), "restore from a backup"),
 )
@@ -190,12 +194,14 @@ def copy_database(conn: Connection, target: Path) -> None:
     os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
     copy = sqlite_module.connect(target)
     try:
+        copy.execute(f"PRAGMA synchronous = {EXTRA}")  # A copy has a rollback journal.
         conn.connection.driver_connection.backup(copy)  # type: ignore[union-attr]
     except BaseException:
         target.unlink()
         raise
     finally:
         copy.close()
+    keep_names(target.parent)
 
 
 def _connect(path: Path, mode: str) -> Any:  # noqa: ANN401 - the module is chosen at run time
@@ -210,7 +216,7 @@ def _connect(path: Path, mode: str) -> Any:  # noqa: ANN401 - the module is chos
 
 
 def _apply_settings(connection: Any, shown: str) -> None:  # noqa: ANN401 - see above
-    for name, value in _SETTINGS.items():
+    for name, value in {**_SETTINGS, "synchronous": synchronous()}.items():
         connection.execute(f"PRAGMA {name} = {value}")
         [found] = connection.execute(f"PRAGMA {name}").fetchone()
         if found != value:
@@ -256,6 +262,8 @@ def _details_of_file(conn: Connection, file: Path) -> Iterator[Finding]:
     found = str(conn.exec_driver_sql("PRAGMA journal_mode").scalar())
     wanted = journal_mode()
     yield Finding("journal_mode", found, None if found == wanted else f"{wanted} is needed")
+    level, needed = conn.exec_driver_sql("PRAGMA synchronous").scalar(), synchronous()
+    yield Finding("synchronous", f"{level}", None if level == needed else f"{needed} is needed")
     pages = conn.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar()
     yield Finding("checkpoint every", f"{pages} pages")
     size = log_size(file)

@@ -53,9 +53,28 @@ def create_file(path: Path, *, with_directory: bool = False) -> None:
     """Create a missing file, and its directory if asked, with access for its owner only."""
     with named_errors(path):
         if with_directory:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _create_directory(path.parent)
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+
+
+def _create_directory(directory: Path) -> None:
+    """Create *directory* and those above it; each outlasts a power cut."""
+    if directory.is_dir():
+        return
+    _create_directory(directory.parent)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    keep_names(directory.parent)
+
+
+def keep_names(directory: Path) -> None:
+    """Synchronise *directory*, so that what was created in it outlasts a power cut."""
+    with suppress(PermissionError):  # It may be written and not read, as SQLite accepts too.
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def require_file(path: Path) -> None:
