@@ -167,7 +167,7 @@ def _copy_before_upgrade(database: Database, conn: Connection) -> Path | None:
     name = f"{file.name}.before-{SCHEMA_VERSION}"
     numbered = (file.with_name(f"{name}.{number}") for number in count(1))
     copy = next(path for path in chain([file.with_name(name)], numbered) if not path.exists())
-    database.read(partial(copy_database, target=copy))
+    database.read(partial(copy_database, target=copy, like=file))
     return copy
 
 

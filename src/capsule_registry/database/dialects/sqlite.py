@@ -28,6 +28,11 @@ from capsule_registry.database.dialects.sqlite_library import (
     sqlite_module,
     synchronous,
 )
+from capsule_registry.database.dialects.sqlite_sidecars import (
+    create_like,
+    create_private,
+    require_writable,
+)
 from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableError
 
 if TYPE_CHECKING:
@@ -137,7 +142,10 @@ def connect_file(path: Path) -> Any:  # noqa: ANN401 - the module is chosen at r
     Raises:
         RegistryUnavailableError: The file does not exist, or a setting did not take effect.
         InvalidDatabaseError: *path* is not a file, or has several hard links.
+        PermissionDeniedError: This user may not write it, or what SQLite keeps beside it.
     """
+    require_file(path)
+    require_writable(path)
     connection = _connect(path, "mode=rw")
     try:
         _apply_settings(connection, f"sqlite:///{path}")
@@ -184,14 +192,19 @@ def connector(*, read_only: bool) -> Callable[[Path], Any]:
     return connect_file_read_only if read_only else connect_file
 
 
-def copy_database(conn: Connection, target: Path) -> None:
+def copy_database(conn: Connection, target: Path, like: Path | None = None) -> None:
     """
-    Copy the database of *conn* to *target*, consistent despite concurrent writes, for its owner.
+    Copy the database of *conn* to *target*, consistent despite concurrent writes.
+
+    Args:
+        conn: A connection to the database.
+        target: Where the copy is created.
+        like: The file whose owner, group and mode it gets; without one, it is this user's alone.
 
     Raises:
         FileExistsError: *target* exists.
     """
-    os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+    os.close(create_private(target) if like is None else create_like(target, like))
     copy = sqlite_module.connect(target)
     try:
         copy.execute(f"PRAGMA synchronous = {EXTRA}")  # A copy has a rollback journal.
