@@ -288,21 +288,6 @@ def test_a_file_with_two_names_is_refused(
             CapsuleRegistry.open(name)
 
 
-def test_media_that_cannot_be_written_are_read_as_they_are(
-    registry: CapsuleRegistry, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A database there can be read, unless its log has commits that could not be read."""
-    registry.register(make_manifest())
-    flags = os.statvfs_result([*os.statvfs("/")[:8], os.ST_RDONLY, 255])
-    monkeypatch.setattr(os, "statvfs", lambda path: flags)
-    with pytest.raises(InvalidDatabaseError, match="its log"):
-        CapsuleRegistry.open(url, read_only=True)
-    registry.close()
-
-    with CapsuleRegistry.open(url, read_only=True) as reader:
-        assert ["alpha"] == reader.list()
-
-
 def test_a_link_to_itself_is_invalid(tmp_path: Path) -> None:
     """A path that never resolves is not a database."""
     link = tmp_path / "loop.db"

@@ -18,6 +18,7 @@ from capsule_registry.database.address import Address, read_address
 from capsule_registry.database.dialects.known import FILE_ENGINE
 from capsule_registry.database.dialects.sqlite import BUSY_TIMEOUT_SECONDS
 from capsule_registry.database.dialects.sqlite_file import create_file, refuse_network_file_system
+from capsule_registry.database.dialects.sqlite_still import is_current
 from capsule_registry.database.dialects.sqlite_write_queue import Turns
 from capsule_registry.database.driver_errors import (
     FAILURES,
@@ -26,7 +27,12 @@ from capsule_registry.database.driver_errors import (
     raise_translated,
     translating,
 )
-from capsule_registry.database.engines import make_engines, reading_by, refuse_unsafe
+from capsule_registry.database.engines import (
+    looking_engine,
+    make_engines,
+    reading_by,
+    refuse_unsafe,
+)
 from capsule_registry.database.forking import Activity, abandoned, watch
 from capsule_registry.database.retries import run_with_retries
 from capsule_registry.errors import (
@@ -34,6 +40,7 @@ from capsule_registry.errors import (
     InvalidDatabaseError,
     PermissionDeniedError,
     RegistryClosedError,
+    RegistryUnavailableError,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +50,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: How often a file that keeps changing is looked at.
+_LOOKS: Final = 20
 #: The key in a connection's `info` that marks it as having passed `connection_check`.
 _CHECKED: Final = "capsule_registry.checked"
 
@@ -140,6 +149,31 @@ class Database:
                 return work(conn)
         except FAILURES as error:
             raise_translated(error, self.address)
+
+    def look(self, work: Callable[[Connection], T]) -> T:
+        """
+        Return the result of *work*, which reads alone, before the database is used.
+
+        A file stays as it is, with what is beside it: it may be another program's. *work* is called
+        again if it changes meanwhile.
+        """
+        file = self.address.file
+        if file is None:
+            return self.read(work)
+        engine = looking_engine(self.address, file)
+        with self.translating():
+            for _ in range(_LOOKS):
+                with self.connected(engine) as conn:
+                    seen = conn.connection.driver_connection
+                    try:
+                        found = work(conn)
+                    except DBAPIError:
+                        if is_current(seen):
+                            raise
+                        continue
+                    if is_current(seen):
+                        return found
+        raise RegistryUnavailableError(str(self.address), "it keeps changing")
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:

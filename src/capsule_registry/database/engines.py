@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
 
-from capsule_registry.database.dialects.sqlite import file_options
+from capsule_registry.database.dialects.sqlite import connect_to_look, file_options
+from capsule_registry.database.dialects.sqlite_library import sqlite_module
+from capsule_registry.database.dialects.sqlite_still import require_current
 from capsule_registry.database.driver_errors import fault_of
 from capsule_registry.database.hosts import Hosts
 from capsule_registry.errors import InvalidDatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine import ExceptionContext
@@ -48,6 +52,7 @@ def make_engines(
     if address.dialect.is_file:
         options |= {**file_options(address.file, read_only=read_only), **wanted}
         engine = _make_engine(address, options)
+        event.listen(engine, "checkout", require_current)
         return engine, engine
     options |= wanted
     writer = _make_engine(address, options)
@@ -59,6 +64,12 @@ def make_engines(
     for engine in (writer, reader):
         connector.serve(engine)
     return writer, reader
+
+
+def looking_engine(address: Address, file: Path) -> Engine:
+    """Return an engine whose connections read *file*, and leave it as it is."""
+    options = {"module": sqlite_module, "poolclass": NullPool, "hide_parameters": True}
+    return _make_engine(address, {**options, "creator": partial(connect_to_look, file)})
 
 
 def _settings(address: Address, *, read_only: bool) -> tuple[str, ...]:

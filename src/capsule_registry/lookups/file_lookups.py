@@ -10,7 +10,6 @@ rows; and everything is released before the process forks.
 
 from __future__ import annotations
 
-import os
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +22,7 @@ from capsule_registry.database.dialects.sqlite import (
 )
 from capsule_registry.database.dialects.sqlite_file import named_errors, network_file_system
 from capsule_registry.database.dialects.sqlite_library import sqlite_module
+from capsule_registry.database.dialects.sqlite_sidecars import may_write
 from capsule_registry.database.dialects.sqlite_wal_index import (
     HEADER,
     Inode,
@@ -224,8 +224,6 @@ class FileLookups(Lookups):
             raise UntrustedIndexError(f"the journal mode is {mode}")
         if kind := network_file_system(self._file):
             raise UntrustedIndexError(f"it is on a network file system ({kind})")
-        if not os.access(self._file, os.W_OK):
-            raise UntrustedIndexError("the file cannot be written")
         if forking.abandoned:
             raise UntrustedIndexError("the process was forked inside a transaction")
         return WalIndex.of(self._file, opened)
@@ -275,8 +273,10 @@ class FileLookups(Lookups):
 
 def lookups_on(database: Database, namespace: str, clock: Clock) -> Lookups:
     """Return the lookups for *database*."""
-    if database.address.file is not None:
-        return FileLookups(database, namespace, clock, database.address.file)
+    file = database.address.file
+    # Who may not write it may have to read a copy, which the pool keeps current.
+    if file is not None and (may_write(file) or not database.read_only):
+        return FileLookups(database, namespace, clock, file)
     # A database in memory has one connection, and a caller's engine sets its own limit.
     is_shared = database.dialect.is_file or not database.owns_engines
     return (PooledLookups if is_shared else ServerLookups)(database, namespace, clock)

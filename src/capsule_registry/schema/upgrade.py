@@ -37,7 +37,7 @@ def prepare(database: Database, *, migrate: bool | None) -> None:
         SchemaVersionError: This library cannot run on the schema; nothing was changed.
     """
     wanted = database.dialect.upgrades_itself if migrate is None else migrate
-    found = database.read(find_schema)
+    found = database.look(find_schema)
     if wanted and found.is_older and not database.read_only:
         upgrade(database)
     else:
@@ -57,6 +57,7 @@ def upgrade(database: Database) -> Path | None:
     Raises:
         SchemaVersionError: The schema is too new, or older than v0001; nothing was changed.
     """
+    database.look(partial(_refuse_foreign, database=database))
     backoff = Backoff(RETRY_SECONDS)
     while True:
         try:
@@ -142,6 +143,14 @@ def _refuse_orphans(database: Database, conn: Connection) -> None:
     if orphans := conn.exec_driver_sql(database.dialect.find_orphans).all():
         reason = f"{len(orphans)} rows would be left without their parents: {orphans[:3]}"
         raise InvalidDatabaseError(str(database.address), reason)
+
+
+def _refuse_foreign(conn: Connection, database: Database) -> None:
+    """Refuse a database that cannot be upgraded."""
+    found = find_schema(conn)
+    if not found.is_older:
+        found.require_usable(database)
+    _refuse_foreign_tables(conn, database)
 
 
 def _refuse_foreign_tables(conn: Connection, database: Database) -> None:

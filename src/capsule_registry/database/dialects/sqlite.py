@@ -31,9 +31,19 @@ from capsule_registry.database.dialects.sqlite_library import (
 from capsule_registry.database.dialects.sqlite_sidecars import (
     create_like,
     create_private,
+    may_write,
+    require_readable,
     require_writable,
 )
-from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableError
+from capsule_registry.database.dialects.sqlite_still import (
+    StillConnection,
+    connect_still,
+    copied_into_memory,
+    has_index,
+    has_leftovers,
+    is_copied,
+)
+from capsule_registry.errors import RegistryUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,6 +90,10 @@ _FAULTS: Final[dict[int, Fault]] = {
     26: "not_a_database",  # SQLITE_NOTADB
 }
 
+
+#: Primary codes of what only a writer can begin to read: SQLITE_CANTOPEN, the index is missing;
+#: SQLITE_READONLY, a journal must be played back.
+_IDLE: Final = (8, 14)
 
 _ONE: Final = frozenset({"1"})
 _PROBES: Final = (
@@ -160,27 +174,64 @@ def connect_file_read_only(path: Path) -> Any:  # noqa: ANN401 - the module is c
     """
     Return a read-only connection to the database file at *path*.
 
-    On a file system mounted read-only the file is opened as immutable; elsewhere other programs may
-    write, and their commits must be seen.
+    Commits of other programs are seen. A user who may not write reads a copy while nobody has the
+    file open, and a larger file on a file system mounted read-only as it lies there; the pool then
+    replaces the connection once the file has changed (`require_current`).
 
     Raises:
-        InvalidDatabaseError: As `connect_file`; or commits are left in the log beside the file on a
-            read-only file system, where SQLite cannot read them.
+        InvalidDatabaseError: As `connect_file`.
+        PermissionDeniedError: This user may not read it, or not while nobody has it open.
         RegistryUnavailableError: As `connect_file`.
     """
+    require_file(path)
+    require_readable(path)
+    if may_write(path):
+        return _for_reading(_connect(path, "mode=ro" if has_index(path) else "mode=rw"))
+    if has_index(path) or not os.access(path.parent, os.W_OK):  # So that nothing is created.
+        try:
+            return _for_reading(_connect(path, "mode=ro"))
+        except sqlite_module.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _IDLE:
+                raise
     with named_errors(path):
         frozen = os.statvfs(path.parent).f_flag & os.ST_RDONLY
-        writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
-    if frozen and log_size(path):
-        reason = (
-            "its log cannot be read on this file system: copy both elsewhere, and open the copy"
-        )
-        raise InvalidDatabaseError(f"sqlite:///{path}", reason)
-    mode = "mode=ro&immutable=1" if frozen else "mode=rw" if writable else "mode=ro"
-    connection = _connect(path, mode)
+        is_whole = not has_leftovers(path)
+    return _for_reading(
+        connect_still(path)
+        if frozen and is_whole and not is_copied(path)
+        else copied_into_memory(path)
+    )
+
+
+def connect_to_look(path: Path) -> Any:  # noqa: ANN401 - the module is chosen at run time
+    """
+    Return a read-only connection that leaves the file at *path* as it is, and what is beside it.
+
+    Only after a crash the index is made or brought up to date, unless the database can be copied.
+
+    Raises:
+        InvalidDatabaseError, PermissionDeniedError, RegistryUnavailableError: As above.
+    """
+    require_file(path)
+    require_readable(path)
+    with named_errors(path):
+        if not has_leftovers(path):
+            return _for_reading(connect_still(path))
+        lacks_index = log_size(path) and not has_index(path)
+        try:
+            if not (lacks_index and is_copied(path)):
+                return _for_reading(_connect(path, "mode=ro"))
+        except sqlite_module.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _IDLE:
+                raise
+        return _for_reading(copied_into_memory(path))
+
+
+def _for_reading(connection: Any) -> Any:  # noqa: ANN401 - the module is chosen at run time
     try:
-        _apply_settings(connection, f"sqlite:///{path}")
+        _apply_settings(connection, "the database")
         connection.execute("PRAGMA query_only = 1")
+        connection.execute("PRAGMA schema_version")  # Opens the log, or fails.
     except BaseException:
         connection.close()
         raise
@@ -272,9 +323,7 @@ def _details(conn: Connection, file: Path | None) -> Iterator[Finding]:
 
 
 def _details_of_file(conn: Connection, file: Path) -> Iterator[Finding]:
-    found = str(conn.exec_driver_sql("PRAGMA journal_mode").scalar())
-    wanted = journal_mode()
-    yield Finding("journal_mode", found, None if found == wanted else f"{wanted} is needed")
+    yield _journal(conn)
     level, needed = conn.exec_driver_sql("PRAGMA synchronous").scalar(), synchronous()
     yield Finding("synchronous", f"{level}", None if level == needed else f"{needed} is needed")
     pages = conn.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar()
@@ -288,6 +337,13 @@ def _details_of_file(conn: Connection, file: Path) -> Iterator[Finding]:
     mode = file.parent.stat().st_mode & 0o7777
     replaceable = "others can replace the file" if mode & 0o022 and not mode & 0o1000 else None
     yield Finding("directory mode", f"{mode:04o}", replaceable)
+
+
+def _journal(conn: Connection) -> Finding:
+    if isinstance(conn.connection.driver_connection, StillConnection):
+        return Finding("journal_mode", "unknown: the file is read as a copy, since it is idle")
+    found, wanted = str(conn.exec_driver_sql("PRAGMA journal_mode").scalar()), journal_mode()
+    return Finding("journal_mode", found, None if found == wanted else f"{wanted} is needed")
 
 
 SQLITE: Final = Dialect(

@@ -102,6 +102,12 @@ def open_beside(file: Path, ending: str) -> int:
         raise _denied(file, path) from None
 
 
+def require_readable(file: Path) -> None:
+    """Raise `PermissionDeniedError` unless this user may read *file*."""
+    if not os.access(file, os.R_OK):
+        raise PermissionDeniedError(f"sqlite:///{file}", _shown(file, "reading"))
+
+
 def require_writable(file: Path) -> None:
     """Raise `PermissionDeniedError` unless this user may write *file* and what is beside it."""
     if not os.access(file, os.R_OK | os.W_OK):
@@ -128,7 +134,7 @@ def _denied(file: Path, path: Path) -> PermissionDeniedError:
     return PermissionDeniedError(f"sqlite:///{file}", reason)
 
 
-def _shown(path: Path) -> str:
+def _shown(path: Path, purpose: str = "writing") -> str:
     found = path.stat()
     whose = f"user {found.st_uid}, group {found.st_gid}, mode {stat.S_IMODE(found.st_mode):04o}"
-    return f"user {os.geteuid()} may not open {path} for writing ({whose})"
+    return f"user {os.geteuid()} may not open {path} for {purpose} ({whose})"
