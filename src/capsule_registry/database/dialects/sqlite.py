@@ -207,7 +207,8 @@ def connect_to_look(path: Path) -> Any:  # noqa: ANN401 - the module is chosen a
     """
     Return a read-only connection that leaves the file at *path* as it is, and what is beside it.
 
-    Only after a crash the index is made or brought up to date, unless the database can be copied.
+    Only after a crash the index is made or brought up to date, or the journal played back, unless
+    the database can be copied.
 
     Raises:
         InvalidDatabaseError, PermissionDeniedError, RegistryUnavailableError: As above.
@@ -224,7 +225,11 @@ def connect_to_look(path: Path) -> Any:  # noqa: ANN401 - the module is chosen a
         except sqlite_module.OperationalError as error:
             if error.sqlite_errorcode & 0xFF not in _IDLE:
                 raise
-        return _for_reading(copied_into_memory(path))
+        try:
+            return _for_reading(copied_into_memory(path))
+        except sqlite_module.DatabaseError:
+            # So little of it was written that only playing back the journal makes it a database.
+            return _for_reading(_connect(path, "mode=rw"))
 
 
 def _for_reading(connection: Any) -> Any:  # noqa: ANN401 - the module is chosen at run time

@@ -128,6 +128,8 @@ def _copy(found: StillConnection, file: Path, memory: StillConnection) -> None:
         return
     with TemporaryDirectory(prefix="capsule-registry-") as place:
         copy = Path(place, "copy.db")
+        # So that it may be copied though it is half-written, and its size is not as it says.
+        found.execute("PRAGMA writable_schema = 1")
         with closing(sqlite_module.connect(copy)) as disk:
             found.backup(disk)
         for ending in (LOG, JOURNAL):
