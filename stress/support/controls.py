@@ -10,6 +10,7 @@ Guards of the library that a stress command can take out, to show that it would 
 | `expiry` | an expired lease holds until it is reaped |
 | `hold` | a write does not check that its lease is still held |
 | `clock` | on a server, the time is that of the client's host |
+| `extra` | with a rollback journal, its deletion is not synchronised |
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sqlalchemy import bindparam, select
 
 from capsule_registry import clocks
 from capsule_registry.clocks import Clock
-from capsule_registry.database.dialects import sqlite
+from capsule_registry.database.dialects import sqlite, sqlite_library
 from capsule_registry.database.dialects.expressions import DatabaseNow, DatabaseUser
 from capsule_registry.database.dialects.known import FILES, dialect_named
 from capsule_registry.database.dialects.sqlite_write_queue import WriteQueue
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from capsule_registry.clocks import Moment
     from capsule_registry.database.dialects.dialect import Dialect, Session
 
-GUARDS: Final = ("transaction", "lock", "foreign-keys", "queue", "expiry", "hold", "clock")
+GUARDS: Final = ("transaction", "lock", "foreign-keys", "queue", "expiry", "hold", "clock", "extra")
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +63,8 @@ def take_out(guard: str | None) -> None:
             leases.hold = lambda unit, lease_id: None  # noqa: ARG005 - as `hold`
         case "clock":
             _read_own_clock()
+        case "extra":
+            sqlite_library.EXTRA = sqlite_library.FULL  # type: ignore[misc]
 
 
 def _commit_each_statement() -> None:

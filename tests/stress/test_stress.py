@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +27,14 @@ def skip_without(program: str) -> None:
         found(program)
     except FileNotFoundError as error:
         pytest.skip(str(error))
+
+
+def skip_without_tracing() -> None:
+    """Skip the test if the system calls of a process cannot be traced."""
+    skip_without("strace")
+    tried = subprocess.run([found("strace"), "-o", os.devnull, "true"], check=False)
+    if tried.returncode:
+        pytest.skip("strace may not trace a process here")
 
 
 def skip_without_galera() -> None:
@@ -120,6 +129,22 @@ def test_killed_writers_lose_nothing(backend: Backend, guard: str | None, expect
 
     assert expected == code, output
     assert bool(guard) != ("none lost" in output)
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize(
+    ("journal", "guard", "expected"),
+    [("delete", None, 0), ("wal", None, 0), ("delete", "extra", 1)],
+)
+def test_power_cuts_lose_nothing(journal: str, guard: str | None, expected: int) -> None:
+    """Whatever was not synchronised is lost or not; a journal that is back undoes a commit."""
+    skip_without_tracing()
+    control = ["--without", guard] if guard else []
+    few = ["--journal", journal, "--units", "8", "--cuts", "100"]
+    code, output = run("power_cuts.py", *few, *control)
+
+    assert expected == code, output
+    assert bool(guard) != (" 0 of them lost" in output)
 
 
 @pytest.mark.stress

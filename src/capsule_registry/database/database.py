@@ -21,6 +21,7 @@ from capsule_registry.database.dialects.sqlite import (
     FileConnector,
 )
 from capsule_registry.database.dialects.sqlite_file import create_file, refuse_network_file_system
+from capsule_registry.database.dialects.sqlite_still import is_current
 from capsule_registry.database.dialects.sqlite_wal_index import let_go
 from capsule_registry.database.dialects.sqlite_write_queue import Turns
 from capsule_registry.database.driver_errors import (
@@ -33,6 +34,7 @@ from capsule_registry.database.driver_errors import (
     translating,
 )
 from capsule_registry.database.engines import (
+    looking_engine,
     make_engines,
     make_file_engine,
     reading_by,
@@ -45,6 +47,7 @@ from capsule_registry.errors import (
     InvalidDatabaseError,
     PermissionDeniedError,
     RegistryClosedError,
+    RegistryUnavailableError,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +57,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: How often a file that keeps changing is looked at.
+_LOOKS: Final = 20
 #: The keys in a connection's `info` that mark it as prepared and as having passed
 #: `connection_check`, and as known to do what it does in transactions.
 _PREPARED: Final = "capsule_registry.prepared"
@@ -164,6 +169,31 @@ class Database:
                 return work(conn)
         except FAILURES as error:
             raise_translated(error, self.address)
+
+    def look(self, work: Callable[[Connection], T]) -> T:
+        """
+        Return the result of *work*, which reads alone, before the database is used.
+
+        A file stays as it is, with what is beside it: it may be another program's. *work* is called
+        again if it changes meanwhile.
+        """
+        file = self.address.file
+        if file is None:
+            return self.read(work)
+        engine = looking_engine(self.address, file)
+        with self.translating():
+            for _ in range(_LOOKS):
+                with self.connected(engine) as conn:
+                    seen = conn.connection.driver_connection
+                    try:
+                        found = work(conn)
+                    except DBAPIError:
+                        if is_current(seen):
+                            raise
+                        continue
+                    if is_current(seen):
+                        return found
+        raise RegistryUnavailableError(str(self.address), "it keeps changing")
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
 
-from capsule_registry.database.dialects.sqlite import file_options
+from capsule_registry.database.dialects.sqlite import connect_to_look, file_options
+from capsule_registry.database.dialects.sqlite_library import sqlite_module
+from capsule_registry.database.dialects.sqlite_still import require_current
 from capsule_registry.database.driver_errors import UnconnectedError, fault_of
 from capsule_registry.database.hosts import Hosts
 from capsule_registry.errors import InvalidDatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from sqlalchemy import Engine
     from sqlalchemy.engine import ExceptionContext
@@ -36,6 +40,7 @@ def make_file_engine(
     """Return the engine of a file, connected to by *files*, or of a database in memory."""
     engine = _make_engine(address, {**_options(address), **file_options(files), **wanted})
     event.listen(engine, "close", _forget)
+    event.listen(engine, "checkout", require_current)
     return engine
 
 
@@ -66,6 +71,12 @@ def make_engines(
 def _forget(connection: object, record: ConnectionPoolEntry) -> None:  # noqa: ARG001 - SQLAlchemy's own
     """Drop what is known of a connection, such as a map that keeps a descriptor open."""
     record.info.clear()
+
+
+def looking_engine(address: Address, file: Path) -> Engine:
+    """Return an engine whose connections read *file*, and leave it as it is."""
+    options = {"module": sqlite_module, "poolclass": NullPool, "hide_parameters": True}
+    return _make_engine(address, {**options, "creator": partial(connect_to_look, file)})
 
 
 def _options(address: Address) -> dict[str, Any]:

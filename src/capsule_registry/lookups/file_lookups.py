@@ -12,7 +12,6 @@ forks; and a millisecond after it was last looked at, the file is compared with 
 
 from __future__ import annotations
 
-import os
 import time
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from capsule_registry.database import forking
 from capsule_registry.database.dialects.sqlite_file import network_file_system
 from capsule_registry.database.dialects.sqlite_library import sqlite_module
+from capsule_registry.database.dialects.sqlite_sidecars import may_write
 from capsule_registry.database.dialects.sqlite_wal_index import HEADER, let_go
 from capsule_registry.database.driver_errors import translated, wrap
 from capsule_registry.entities import capsules, session_uuids
@@ -221,8 +221,6 @@ class FileLookups(Lookups):
         """Return why nothing may be cached, or `None`."""
         if kind := network_file_system(self._files.path):
             return f"locks cannot be trusted on its file system ({kind})"
-        if not os.access(self._files.path, os.W_OK):
-            return "the file cannot be written"
         if forking.abandoned:
             return "the process was forked inside a transaction"
         return identity.distrust
@@ -274,8 +272,10 @@ class FileLookups(Lookups):
 
 def lookups_on(database: Database, namespace: str, clock: Clock) -> Lookups:
     """Return the lookups for *database*."""
-    if database.files is not None:
-        return FileLookups(database, namespace, clock, database.files)
+    files = database.files
+    # Who may not write it may have to read a copy, which the pool keeps current.
+    if files is not None and (may_write(files.path) or not database.read_only):
+        return FileLookups(database, namespace, clock, files)
     # A database in memory has one connection, and a caller's engine sets its own limit.
     is_shared = database.dialect.is_file or not database.owns_engines
     return (PooledLookups if is_shared else ServerLookups)(database, namespace, clock)

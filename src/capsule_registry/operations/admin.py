@@ -97,7 +97,7 @@ class RegistryAdmin:
 
     def status(self) -> SchemaStatus:
         """Return the schema version found and the library's."""
-        found = self._database.read(find_schema)
+        found = self._database.look(find_schema)
         return SchemaStatus(found.version, SCHEMA_VERSION, found.is_usable)
 
     def upgrade(self) -> Path | None:
@@ -240,7 +240,7 @@ class RegistryAdmin:
             self._database.write(renew)
 
     def _require_schema(self) -> None:
-        self._database.read(find_schema).require_usable(self._database)
+        self._database.look(find_schema).require_usable(self._database)
 
     def findings(self) -> list[Finding]:
         """Return the findings on the database, its settings and its namespaces, in order."""

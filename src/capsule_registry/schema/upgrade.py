@@ -37,7 +37,7 @@ def prepare(database: Database, *, migrate: bool | None) -> None:
         SchemaVersionError: This library cannot run on the schema; nothing was changed.
     """
     wanted = database.dialect.upgrades_itself if migrate is None else migrate
-    found = database.read(find_schema)
+    found = database.look(find_schema)
     if wanted and found.is_older and not database.read_only:
         upgrade(database)
     else:
@@ -57,6 +57,7 @@ def upgrade(database: Database) -> Path | None:
     Raises:
         SchemaVersionError: The schema is too new, or older than v0001; nothing was changed.
     """
+    database.look(partial(_refuse_foreign, database=database))
     backoff = Backoff(RETRY_SECONDS)
     while True:
         try:
@@ -144,6 +145,14 @@ def _refuse_orphans(database: Database, conn: Connection) -> None:
         raise InvalidDatabaseError(str(database.address), reason)
 
 
+def _refuse_foreign(conn: Connection, database: Database) -> None:
+    """Refuse a database that cannot be upgraded."""
+    found = find_schema(conn)
+    if not found.is_older:
+        found.require_usable(database)
+    _refuse_foreign_tables(conn, database)
+
+
 def _refuse_foreign_tables(conn: Connection, database: Database) -> None:
     """Refuse a database in which tables of another program have our names."""
     names = set(inspect(conn).get_table_names())
@@ -167,7 +176,7 @@ def _copy_before_upgrade(database: Database, conn: Connection) -> Path | None:
     name = f"{file.name}.before-{SCHEMA_VERSION}"
     numbered = (file.with_name(f"{name}.{number}") for number in count(1))
     copy = next(path for path in chain([file.with_name(name)], numbered) if not path.exists())
-    database.read(partial(copy_database, target=copy))
+    database.read(partial(copy_database, target=copy, like=file))
     return copy
 
 

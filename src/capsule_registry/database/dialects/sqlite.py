@@ -15,19 +15,37 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
 from capsule_registry.database.dialects.dialect import Dialect, Fault, Finding, Probe, Shell
-from capsule_registry.database.dialects.sqlite_file import log_size, named_errors, require_file
+from capsule_registry.database.dialects.sqlite_file import (
+    keep_names,
+    log_size,
+    named_errors,
+    require_file,
+)
 from capsule_registry.database.dialects.sqlite_identity import FileIdentity, replaced
 from capsule_registry.database.dialects.sqlite_library import (
+    EXTRA,
     has_wal_reset_race,
     journal_mode,
     sqlite_module,
+    synchronous,
+)
+from capsule_registry.database.dialects.sqlite_sidecars import (
+    create_like,
+    create_private,
+    may_write,
+    require_readable,
+    require_writable,
+)
+from capsule_registry.database.dialects.sqlite_still import (
+    StillConnection,
+    connect_still,
+    copied_into_memory,
+    has_index,
+    has_leftovers,
+    is_copied,
 )
 from capsule_registry.database.dialects.sqlite_wal_index import Inode, inode
-from capsule_registry.errors import (
-    DatabaseReplacedError,
-    InvalidDatabaseError,
-    RegistryUnavailableError,
-)
+from capsule_registry.errors import DatabaseReplacedError, RegistryUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +61,6 @@ _LARGEST_LOG: Final = 256 * 2**20
 
 #: How long a statement waits for another process's lock before it gives up.
 BUSY_TIMEOUT_SECONDS: Final = 30.0
-_FULL: Final = 2
 #: The size to which a checkpoint truncates a larger log.
 _LARGEST_IDLE_LOG: Final = 16 * 2**20
 
@@ -52,7 +69,6 @@ _LARGEST_IDLE_LOG: Final = 16 * 2**20
 #: `fullfsync`: on macOS a plain fsync leaves data in the drive's cache; elsewhere a no-op.
 _SETTINGS: Final = {
     "foreign_keys": 1,
-    "synchronous": _FULL,
     "trusted_schema": 0,
     "cell_size_check": 1,
     "recursive_triggers": 1,
@@ -78,10 +94,13 @@ _FAULTS: Final[dict[int, Fault]] = {
 }
 
 
+#: Primary codes of what only a writer can begin to read: SQLITE_CANTOPEN, the index is missing;
+#: SQLITE_READONLY, a journal must be played back.
+_IDLE: Final = (8, 14)
+
 _ONE: Final = frozenset({"1"})
 _PROBES: Final = (
     Probe("foreign_keys", "PRAGMA foreign_keys", _ONE),
-    Probe("synchronous", "PRAGMA synchronous", frozenset({"2"})),
     Probe("busy_timeout in ms", "PRAGMA busy_timeout"),
     Probe("integrity", "PRAGMA quick_check(1)", frozenset({"ok"}), "restore from a backup"),
 )
@@ -129,56 +148,98 @@ class OpenFile(NamedTuple):
     identity: FileIdentity
 
 
-def connect_file(path: Path) -> OpenFile:
+def connect_file(path: Path) -> Any:  # noqa: ANN401 - the module is chosen at run time
     """
     Return a connection to the database file at *path*.
 
     Raises:
         RegistryUnavailableError: The file does not exist, or a setting did not take effect.
         InvalidDatabaseError: *path* is not a file, or another path leads to it.
+        PermissionDeniedError: This user may not write it, or what SQLite keeps beside it.
     """
-    with named_errors(path):
-        opened = inode(path)
+    require_file(path)
+    require_writable(path)
     connection = _connect(path, "mode=rw")
     try:
         _apply_settings(connection, f"sqlite:///{path}")
         _set_journal_mode(connection, f"sqlite:///{path}")
-        return OpenFile(connection, _identity_of(connection, path, opened))
     except BaseException:
         connection.close()
         raise
+    return connection
 
 
-def connect_file_read_only(path: Path) -> OpenFile:
+def connect_file_read_only(path: Path) -> Any:  # noqa: ANN401 - the module is chosen at run time
     """
     Return a read-only connection to the database file at *path*.
 
-    On a file system mounted read-only the file is opened as immutable; elsewhere other programs may
-    write, and their commits must be seen.
+    Commits of other programs are seen. A user who may not write reads a copy while nobody has the
+    file open, and a larger file on a file system mounted read-only as it lies there; the pool then
+    replaces the connection once the file has changed (`require_current`).
 
     Raises:
-        InvalidDatabaseError: As `connect_file`; or commits are left in the log beside the file on a
-            read-only file system, where SQLite cannot read them.
+        InvalidDatabaseError: As `connect_file`.
+        PermissionDeniedError: This user may not read it, or not while nobody has it open.
         RegistryUnavailableError: As `connect_file`.
     """
+    require_file(path)
+    require_readable(path)
+    if may_write(path):
+        return _for_reading(_connect(path, "mode=ro" if has_index(path) else "mode=rw"))
+    if has_index(path) or not os.access(path.parent, os.W_OK):  # So that nothing is created.
+        try:
+            return _for_reading(_connect(path, "mode=ro"))
+        except sqlite_module.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _IDLE:
+                raise
     with named_errors(path):
         frozen = os.statvfs(path.parent).f_flag & os.ST_RDONLY
-        writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
-        opened = inode(path)
-    if frozen and log_size(path):
-        reason = (
-            "its log cannot be read on this file system: copy both elsewhere, and open the copy"
-        )
-        raise InvalidDatabaseError(f"sqlite:///{path}", reason)
-    mode = "mode=ro&immutable=1" if frozen else "mode=rw" if writable else "mode=ro"
-    connection = _connect(path, mode)
+        is_whole = not has_leftovers(path)
+    return _for_reading(
+        connect_still(path)
+        if frozen and is_whole and not is_copied(path)
+        else copied_into_memory(path)
+    )
+
+
+def connect_to_look(path: Path) -> Any:  # noqa: ANN401 - the module is chosen at run time
+    """
+    Return a read-only connection that leaves the file at *path* as it is, and what is beside it.
+
+    Only after a crash the index is made or brought up to date, or the journal played back, unless
+    the database can be copied.
+
+    Raises:
+        InvalidDatabaseError, PermissionDeniedError, RegistryUnavailableError: As above.
+    """
+    require_file(path)
+    require_readable(path)
+    with named_errors(path):
+        if not has_leftovers(path):
+            return _for_reading(connect_still(path))
+        lacks_index = log_size(path) and not has_index(path)
+        try:
+            if not (lacks_index and is_copied(path)):
+                return _for_reading(_connect(path, "mode=ro"))
+        except sqlite_module.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _IDLE:
+                raise
+        try:
+            return _for_reading(copied_into_memory(path))
+        except sqlite_module.DatabaseError:
+            # So little of it was written that only playing back the journal makes it a database.
+            return _for_reading(_connect(path, "mode=rw"))
+
+
+def _for_reading(connection: Any) -> Any:  # noqa: ANN401 - the module is chosen at run time
     try:
-        _apply_settings(connection, f"sqlite:///{path}")
+        _apply_settings(connection, "the database")
         connection.execute("PRAGMA query_only = 1")
-        return OpenFile(connection, _identity_of(connection, path, opened))
+        connection.execute("PRAGMA schema_version")  # Opens the log, or fails.
     except BaseException:
         connection.close()
         raise
+    return connection
 
 
 class FileConnector:
@@ -202,8 +263,15 @@ class FileConnector:
             DatabaseReplacedError: The file at the path is another than before.
         """
         self.require_same()
-        found = self._connect(self.path)
-        self._opened = self._opened or found.identity.inode
+        with named_errors(self.path):
+            opened = inode(self.path)
+        connection = self._connect(self.path)
+        try:
+            found = OpenFile(connection, _identity_of(connection, self.path, opened))
+        except BaseException:
+            connection.close()
+            raise
+        self._opened = self._opened or opened
         return found
 
     def require_same(self) -> None:
@@ -228,22 +296,29 @@ class FileConnector:
             raise
 
 
-def copy_database(conn: Connection, target: Path) -> None:
+def copy_database(conn: Connection, target: Path, like: Path | None = None) -> None:
     """
-    Copy the database of *conn* to *target*, consistent despite concurrent writes, for its owner.
+    Copy the database of *conn* to *target*, consistent despite concurrent writes.
+
+    Args:
+        conn: A connection to the database.
+        target: Where the copy is created.
+        like: The file whose owner, group and mode it gets; without one, it is this user's alone.
 
     Raises:
         FileExistsError: *target* exists.
     """
-    os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+    os.close(create_private(target) if like is None else create_like(target, like))
     copy = sqlite_module.connect(target)
     try:
+        copy.execute(f"PRAGMA synchronous = {EXTRA}")  # A copy has a rollback journal.
         conn.connection.driver_connection.backup(copy)  # type: ignore[union-attr]
     except BaseException:
         target.unlink()
         raise
     finally:
         copy.close()
+    keep_names(target.parent)
 
 
 def _connect(path: Path, mode: str) -> Any:  # noqa: ANN401 - the module is chosen at run time
@@ -258,7 +333,7 @@ def _connect(path: Path, mode: str) -> Any:  # noqa: ANN401 - the module is chos
 
 
 def _apply_settings(connection: Any, shown: str) -> None:  # noqa: ANN401 - see above
-    for name, value in _SETTINGS.items():
+    for name, value in {**_SETTINGS, "synchronous": synchronous()}.items():
         connection.execute(f"PRAGMA {name} = {value}")
         [found] = connection.execute(f"PRAGMA {name}").fetchone()
         if found != value:
@@ -278,8 +353,7 @@ def _identity_of(connection: Any, path: Path, opened: Inode | None) -> FileIdent
     # Reading makes SQLite open the log and its index.
     [mode] = connection.execute("PRAGMA journal_mode").fetchone()
     connection.execute("PRAGMA schema_version").fetchone()
-    # Opened as immutable, SQLite uses no log.
-    has_log = mode == "wal" and inode(f"{path}-shm") is not None
+    has_log = mode == "wal" and not isinstance(connection, StillConnection)
     return FileIdentity(path, opened, has_log=has_log)
 
 
@@ -315,9 +389,9 @@ def _details(conn: Connection, file: Path | None) -> Iterator[Finding]:
 
 
 def _details_of_file(conn: Connection, file: Path) -> Iterator[Finding]:
-    found = str(conn.exec_driver_sql("PRAGMA journal_mode").scalar())
-    wanted = journal_mode()
-    yield Finding("journal_mode", found, None if found == wanted else f"{wanted} is needed")
+    yield _journal(conn)
+    level, needed = conn.exec_driver_sql("PRAGMA synchronous").scalar(), synchronous()
+    yield Finding("synchronous", f"{level}", None if level == needed else f"{needed} is needed")
     pages = conn.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar()
     yield Finding("checkpoint every", f"{pages} pages")
     size = log_size(file)
@@ -329,6 +403,13 @@ def _details_of_file(conn: Connection, file: Path) -> Iterator[Finding]:
     mode = file.parent.stat().st_mode & 0o7777
     replaceable = "others can replace the file" if mode & 0o022 and not mode & 0o1000 else None
     yield Finding("directory mode", f"{mode:04o}", replaceable)
+
+
+def _journal(conn: Connection) -> Finding:
+    if isinstance(conn.connection.driver_connection, StillConnection):
+        return Finding("journal_mode", "unknown: the file is read as a copy, since it is idle")
+    found, wanted = str(conn.exec_driver_sql("PRAGMA journal_mode").scalar()), journal_mode()
+    return Finding("journal_mode", found, None if found == wanted else f"{wanted} is needed")
 
 
 SQLITE: Final = Dialect(

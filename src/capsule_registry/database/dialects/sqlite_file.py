@@ -9,6 +9,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from capsule_registry.database.dialects.sqlite_sidecars import (
+    LOG,
+    beside,
+    create_for_owner_of,
+    give_to_owner_of,
+)
 from capsule_registry.errors import (
     InvalidDatabaseError,
     PermissionDeniedError,
@@ -89,12 +95,44 @@ def refuse_network_file_system(path: Path) -> None:
 
 
 def create_file(path: Path, *, with_directory: bool = False) -> None:
-    """Create a missing file, and its directory if asked, with access for its owner only."""
+    """
+    Create a missing file, and its directory if asked, with access for its owner only.
+
+    What root creates belongs to whom the directory above it belongs to.
+    """
     with named_errors(path):
         if with_directory:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _create_directory(path.parent)
         with suppress(FileExistsError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+            os.close(create_for_owner_of(path, path.parent))
+
+
+def _create_directory(directory: Path) -> None:
+    """Create *directory* and those above it; each outlasts a power cut."""
+    if directory.is_dir():
+        return
+    _create_directory(directory.parent)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    with _opened(directory) as descriptor:
+        give_to_owner_of(descriptor, directory.parent)
+    keep_names(directory.parent)
+
+
+def keep_names(directory: Path) -> None:
+    """Synchronise *directory*, so that what was created in it outlasts a power cut."""
+    # It may be writable and not readable, as SQLite accepts too.
+    with suppress(PermissionError), _opened(directory) as descriptor:
+        os.fsync(descriptor)
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[int]:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(directory, flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def require_file(path: Path) -> None:
@@ -156,7 +194,7 @@ def raise_named(error: OSError, path: Path) -> NoReturn:
 def log_size(path: Path) -> int:
     """Return the size in bytes of the write-ahead log beside the database at *path*."""
     try:
-        return path.with_name(f"{path.name}-wal").stat().st_size
+        return beside(path, LOG).stat().st_size
     except FileNotFoundError:
         return 0
 

@@ -41,3 +41,15 @@ sqlite_module: Final = _find_sqlite()
 def journal_mode() -> Literal["wal", "delete"]:
     """Return the journal mode that is safe with the library in use."""
     return "delete" if has_wal_reset_race(sqlite_module.sqlite_version_info) else "wal"
+
+
+#: Values of `PRAGMA synchronous`. A rollback journal commits by being deleted: at FULL the
+#: directory is not synchronised, so the journal can be back after a power cut, and undo the commit.
+#: Source: https://sqlite.org/pragma.html#pragma_synchronous.
+FULL: Final = 2
+EXTRA: Final = 3
+
+
+def synchronous() -> int:
+    """Return the level at which acknowledged commits outlast a power cut."""
+    return FULL if journal_mode() == "wal" else EXTRA

@@ -18,6 +18,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from capsule_registry.database.dialects.sqlite_file import raise_named
+from capsule_registry.database.dialects.sqlite_sidecars import beside, open_beside
 from capsule_registry.errors import RegistryUnavailableError
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ class WriteQueue:
     """
 
     def __init__(self, file: Path) -> None:
-        self._next = file.with_name(f"{file.name}-next")
-        self._turn = file.with_name(f"{file.name}-turn")
+        self._file = file
         self._descriptors: set[int] = set()
 
     def take(self, timeout: float, shown: str) -> int:
@@ -49,12 +49,12 @@ class WriteQueue:
         Raises:
             RegistryUnavailableError: The turn did not come within *timeout* seconds, or a file
                 cannot be created; the message names the database as *shown*.
-            PermissionDeniedError: The directory cannot be written.
+            PermissionDeniedError: The files of the queue may not be opened or created.
         """
         deadline = time.monotonic() + timeout
-        turn = self._open(self._turn)
+        turn = self._open("-turn")
         try:
-            first = self._open(self._next)
+            first = self._open("-next")
             try:
                 _wait(first, deadline, _QUEUE_PAUSE_SECONDS)
                 _wait(turn, deadline, _NEXT_PAUSE_SECONDS)
@@ -73,12 +73,11 @@ class WriteQueue:
             self._descriptors.remove(descriptor)
             os.close(descriptor)
 
-    def _open(self, path: Path) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    def _open(self, ending: str) -> int:
         try:
-            descriptor = os.open(path, flags, 0o600)
+            descriptor = open_beside(self._file, ending)
         except OSError as error:
-            raise_named(error, path)
+            raise_named(error, beside(self._file, ending))
         self._descriptors.add(descriptor)
         return descriptor
 
