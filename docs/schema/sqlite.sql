@@ -1,18 +1,8 @@
-CREATE TABLE events (
-    namespace VARCHAR(63) NOT NULL,
-    revision BIGINT NOT NULL,
-    position INTEGER NOT NULL,
-    action VARCHAR(64) NOT NULL,
-    kind VARCHAR(32) NOT NULL,
-    subject VARCHAR(128) NOT NULL,
-    capsule_id VARCHAR(128),
-    old_row TEXT,
-    new_row TEXT,
-    CONSTRAINT pk_events PRIMARY KEY (namespace, revision, position)
+CREATE TABLE IF NOT EXISTS capsule_registry_version (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT capsule_registry_version_pkc PRIMARY KEY (version_num)
 );
-CREATE INDEX ix_events_capsule_id ON events (namespace, capsule_id, revision);
-CREATE INDEX ix_events_subject ON events (namespace, kind, subject, revision);
-CREATE TABLE namespaces (
+CREATE TABLE IF NOT EXISTS namespaces (
     name VARCHAR(63) NOT NULL,
     incarnation VARCHAR(36) NOT NULL,
     revision BIGINT NOT NULL,
@@ -22,7 +12,7 @@ CREATE TABLE namespaces (
     CONSTRAINT pk_namespaces PRIMARY KEY (name)
 )
  WITHOUT ROWID;
-CREATE TABLE schema_versions (
+CREATE TABLE IF NOT EXISTS schema_versions (
     version VARCHAR(32) NOT NULL,
     applied_at VARCHAR(27) NOT NULL,
     library_version VARCHAR(64) NOT NULL,
@@ -30,25 +20,7 @@ CREATE TABLE schema_versions (
     CONSTRAINT pk_schema_versions PRIMARY KEY (version)
 )
  WITHOUT ROWID;
-CREATE TABLE leases (
-    namespace VARCHAR(63) NOT NULL,
-    id VARCHAR(36) NOT NULL,
-    name VARCHAR(255) NOT NULL,
-    host VARCHAR(255) NOT NULL,
-    pid BIGINT NOT NULL,
-    actor VARCHAR(255) NOT NULL,
-    ttl_ms BIGINT NOT NULL,
-    opened_at VARCHAR(27) NOT NULL,
-    opened_revision BIGINT NOT NULL,
-    expires_at VARCHAR(27) NOT NULL,
-    boot_id VARCHAR(36),
-    expires_uptime_ms BIGINT,
-    expired_at VARCHAR(27),
-    CONSTRAINT pk_leases PRIMARY KEY (namespace, id),
-    CONSTRAINT fk_leases_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name)
-);
-CREATE INDEX ix_leases_expires_at ON leases (namespace, expires_at);
-CREATE TABLE manifests (
+CREATE TABLE IF NOT EXISTS manifests (
     namespace VARCHAR(63) NOT NULL,
     digest VARCHAR(64) NOT NULL,
     format VARCHAR(8) NOT NULL,
@@ -57,7 +29,7 @@ CREATE TABLE manifests (
     CONSTRAINT fk_manifests_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
     CONSTRAINT ck_manifests_format_known CHECK (format IN ('toml', 'json'))
 );
-CREATE TABLE revisions (
+CREATE TABLE IF NOT EXISTS revisions (
     namespace VARCHAR(63) NOT NULL,
     revision BIGINT NOT NULL,
     committed_at VARCHAR(27) NOT NULL,
@@ -72,8 +44,19 @@ CREATE TABLE revisions (
     CONSTRAINT fk_revisions_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
     CONSTRAINT uq_revisions_request_id UNIQUE (request_id)
 );
-CREATE INDEX ix_revisions_committed_at ON revisions (namespace, committed_at);
-CREATE TABLE capsules (
+CREATE TABLE IF NOT EXISTS events (
+    namespace VARCHAR(63) NOT NULL,
+    revision BIGINT NOT NULL,
+    position INTEGER NOT NULL,
+    action VARCHAR(64) NOT NULL,
+    kind VARCHAR(32) NOT NULL,
+    subject VARCHAR(128) NOT NULL,
+    capsule_id VARCHAR(128),
+    old_row TEXT,
+    new_row TEXT,
+    CONSTRAINT pk_events PRIMARY KEY (namespace, revision, position)
+);
+CREATE TABLE IF NOT EXISTS capsules (
     namespace VARCHAR(63) NOT NULL,
     id VARCHAR(128) NOT NULL,
     version TEXT,
@@ -94,62 +77,7 @@ CREATE TABLE capsules (
     CONSTRAINT ck_capsules_state_known CHECK (state IN ('unloaded', 'loading', 'ready', 'failed', 'unloading')),
     CONSTRAINT ck_capsules_reserved_or_registered CHECK ((registered_at IS NULL AND source_dir IS NULL AND state_reason IS NULL AND reported_tools IS NULL AND version IS NULL AND manifest IS NULL AND manifest_digest IS NULL AND state IS NULL AND generation IS NULL AND registered_revision IS NULL AND position IS NULL) OR (registered_at IS NOT NULL AND version IS NOT NULL AND manifest IS NOT NULL AND manifest_digest IS NOT NULL AND state IS NOT NULL AND generation IS NOT NULL AND registered_revision IS NOT NULL AND position IS NOT NULL))
 );
-CREATE INDEX ix_capsules_manifest_digest ON capsules (namespace, manifest_digest);
-CREATE INDEX ix_capsules_order ON capsules (namespace, registered_revision, position);
-CREATE INDEX ix_capsules_state ON capsules (namespace, state, registered_revision, position);
-CREATE TABLE grants (
-    namespace VARCHAR(63) NOT NULL,
-    capsule_id VARCHAR(128) NOT NULL,
-    capability VARCHAR(32) NOT NULL,
-    position INTEGER NOT NULL,
-    value VARCHAR(512) NOT NULL,
-    CONSTRAINT pk_grants PRIMARY KEY (namespace, capsule_id, capability, position),
-    CONSTRAINT fk_grants_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-)
- WITHOUT ROWID;
-CREATE INDEX ix_grants_value ON grants (namespace, capability, value);
-CREATE TABLE interceptors (
-    namespace VARCHAR(63) NOT NULL,
-    capsule_id VARCHAR(128) NOT NULL,
-    position INTEGER NOT NULL,
-    event VARCHAR(512) NOT NULL,
-    action TEXT NOT NULL,
-    CONSTRAINT pk_interceptors PRIMARY KEY (namespace, capsule_id, position),
-    CONSTRAINT fk_interceptors_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-);
-CREATE INDEX ix_interceptors_event ON interceptors (namespace, event);
-CREATE TABLE provisions (
-    namespace VARCHAR(63) NOT NULL,
-    capsule_id VARCHAR(128) NOT NULL,
-    position INTEGER NOT NULL,
-    kind VARCHAR(32) NOT NULL,
-    capability VARCHAR(1024) NOT NULL,
-    CONSTRAINT pk_provisions PRIMARY KEY (namespace, capsule_id, position),
-    CONSTRAINT fk_provisions_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-);
-CREATE INDEX ix_provisions_kind ON provisions (namespace, kind);
-CREATE TABLE requirements (
-    namespace VARCHAR(63) NOT NULL,
-    capsule_id VARCHAR(128) NOT NULL,
-    position INTEGER NOT NULL,
-    kind VARCHAR(32) NOT NULL,
-    capability VARCHAR(1024) NOT NULL,
-    CONSTRAINT pk_requirements PRIMARY KEY (namespace, capsule_id, position),
-    CONSTRAINT fk_requirements_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-);
-CREATE INDEX ix_requirements_kind ON requirements (namespace, kind);
-CREATE TABLE tools (
-    namespace VARCHAR(63) NOT NULL,
-    capsule_id VARCHAR(128) NOT NULL,
-    position INTEGER NOT NULL,
-    name VARCHAR(255) NOT NULL,
-    description TEXT NOT NULL,
-    input_schema TEXT NOT NULL,
-    CONSTRAINT pk_tools PRIMARY KEY (namespace, capsule_id, position),
-    CONSTRAINT fk_tools_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-);
-CREATE INDEX ix_tools_name ON tools (namespace, name);
-CREATE TABLE uplinks (
+CREATE TABLE IF NOT EXISTS uplinks (
     namespace VARCHAR(63) NOT NULL,
     id VARCHAR(36) NOT NULL,
     capsule_id VARCHAR(128) NOT NULL,
@@ -176,12 +104,24 @@ CREATE TABLE uplinks (
     CONSTRAINT ck_uplinks_source_kind_known CHECK (source_kind IN ('native', 'wasm', 'open_claw')),
     CONSTRAINT ck_uplinks_profile_known CHECK (profile IN ('chat', 'interactive', 'notify', 'bridge'))
 );
-CREATE INDEX ix_uplinks_capability_mask ON uplinks (namespace, capability_mask);
-CREATE INDEX ix_uplinks_capsule_id ON uplinks (namespace, capsule_id, created_revision, position);
-CREATE INDEX ix_uplinks_order ON uplinks (namespace, created_revision, position);
-CREATE INDEX ix_uplinks_platform ON uplinks (namespace, platform, created_revision, position);
-CREATE INDEX ix_uplinks_profile ON uplinks (namespace, profile);
-CREATE TABLE uuid_mappings (
+CREATE TABLE IF NOT EXISTS leases (
+    namespace VARCHAR(63) NOT NULL,
+    id VARCHAR(36) NOT NULL,
+    name VARCHAR(255) NOT NULL,
+    host VARCHAR(255) NOT NULL,
+    pid BIGINT NOT NULL,
+    actor VARCHAR(255) NOT NULL,
+    ttl_ms BIGINT NOT NULL,
+    opened_at VARCHAR(27) NOT NULL,
+    opened_revision BIGINT NOT NULL,
+    expires_at VARCHAR(27) NOT NULL,
+    boot_id VARCHAR(36),
+    expires_uptime_ms BIGINT,
+    expired_at VARCHAR(27),
+    CONSTRAINT pk_leases PRIMARY KEY (namespace, id),
+    CONSTRAINT fk_leases_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name)
+);
+CREATE TABLE IF NOT EXISTS uuid_mappings (
     namespace VARCHAR(63) NOT NULL,
     uuid VARCHAR(36) NOT NULL,
     capsule_id VARCHAR(128) NOT NULL,
@@ -193,14 +133,72 @@ CREATE TABLE uuid_mappings (
     CONSTRAINT fk_uuid_mappings_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE,
     CONSTRAINT fk_uuid_mappings_leases FOREIGN KEY(namespace, lease_id) REFERENCES leases (namespace, id) ON DELETE CASCADE
 );
-CREATE INDEX ix_uuid_mappings_capsule_id ON uuid_mappings (namespace, capsule_id, created_revision, position);
-CREATE INDEX ix_uuid_mappings_lease_id ON uuid_mappings (namespace, lease_id);
-CREATE TABLE cache_log (
-    seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+CREATE TABLE IF NOT EXISTS tools (
     namespace VARCHAR(63) NOT NULL,
-    kind VARCHAR(32) NOT NULL,
-    "key" VARCHAR(128) NOT NULL
+    capsule_id VARCHAR(128) NOT NULL,
+    position INTEGER NOT NULL,
+    name VARCHAR(255) NOT NULL,
+    description TEXT NOT NULL,
+    input_schema TEXT NOT NULL,
+    CONSTRAINT pk_tools PRIMARY KEY (namespace, capsule_id, position),
+    CONSTRAINT fk_tools_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
 );
+CREATE TABLE IF NOT EXISTS grants (
+    namespace VARCHAR(63) NOT NULL,
+    capsule_id VARCHAR(128) NOT NULL,
+    capability VARCHAR(32) NOT NULL,
+    position INTEGER NOT NULL,
+    value VARCHAR(512) NOT NULL,
+    CONSTRAINT pk_grants PRIMARY KEY (namespace, capsule_id, capability, position),
+    CONSTRAINT fk_grants_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+)
+ WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS interceptors (
+    namespace VARCHAR(63) NOT NULL,
+    capsule_id VARCHAR(128) NOT NULL,
+    position INTEGER NOT NULL,
+    event VARCHAR(512) NOT NULL,
+    action TEXT NOT NULL,
+    CONSTRAINT pk_interceptors PRIMARY KEY (namespace, capsule_id, position),
+    CONSTRAINT fk_interceptors_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS provisions (
+    namespace VARCHAR(63) NOT NULL,
+    capsule_id VARCHAR(128) NOT NULL,
+    position INTEGER NOT NULL,
+    kind VARCHAR(32) NOT NULL,
+    capability VARCHAR(1024) NOT NULL,
+    CONSTRAINT pk_provisions PRIMARY KEY (namespace, capsule_id, position),
+    CONSTRAINT fk_provisions_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS requirements (
+    namespace VARCHAR(63) NOT NULL,
+    capsule_id VARCHAR(128) NOT NULL,
+    position INTEGER NOT NULL,
+    kind VARCHAR(32) NOT NULL,
+    capability VARCHAR(1024) NOT NULL,
+    CONSTRAINT pk_requirements PRIMARY KEY (namespace, capsule_id, position),
+    CONSTRAINT fk_requirements_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+);
+CREATE INDEX IF NOT EXISTS ix_capsules_manifest_digest ON capsules (namespace, manifest_digest);
+CREATE INDEX IF NOT EXISTS ix_capsules_order ON capsules (namespace, registered_revision, position);
+CREATE INDEX IF NOT EXISTS ix_capsules_state ON capsules (namespace, state, registered_revision, position);
+CREATE INDEX IF NOT EXISTS ix_events_capsule_id ON events (namespace, capsule_id, revision);
+CREATE INDEX IF NOT EXISTS ix_events_subject ON events (namespace, kind, subject, revision);
+CREATE INDEX IF NOT EXISTS ix_grants_value ON grants (namespace, capability, value);
+CREATE INDEX IF NOT EXISTS ix_interceptors_event ON interceptors (namespace, event);
+CREATE INDEX IF NOT EXISTS ix_leases_expires_at ON leases (namespace, expires_at);
+CREATE INDEX IF NOT EXISTS ix_provisions_kind ON provisions (namespace, kind);
+CREATE INDEX IF NOT EXISTS ix_requirements_kind ON requirements (namespace, kind);
+CREATE INDEX IF NOT EXISTS ix_revisions_committed_at ON revisions (namespace, committed_at);
+CREATE INDEX IF NOT EXISTS ix_tools_name ON tools (namespace, name);
+CREATE INDEX IF NOT EXISTS ix_uplinks_capability_mask ON uplinks (namespace, capability_mask);
+CREATE INDEX IF NOT EXISTS ix_uplinks_capsule_id ON uplinks (namespace, capsule_id, created_revision, position);
+CREATE INDEX IF NOT EXISTS ix_uplinks_order ON uplinks (namespace, created_revision, position);
+CREATE INDEX IF NOT EXISTS ix_uplinks_platform ON uplinks (namespace, platform, created_revision, position);
+CREATE INDEX IF NOT EXISTS ix_uplinks_profile ON uplinks (namespace, profile);
+CREATE INDEX IF NOT EXISTS ix_uuid_mappings_capsule_id ON uuid_mappings (namespace, capsule_id, created_revision, position);
+CREATE INDEX IF NOT EXISTS ix_uuid_mappings_lease_id ON uuid_mappings (namespace, lease_id);
 CREATE VIEW IF NOT EXISTS live_uuids AS
         SELECT uuid_mappings.namespace, uuid_mappings.uuid, uuid_mappings.capsule_id,
             capsules.state, capsules.generation, uuid_mappings.lease_id, leases.expires_at,
@@ -285,6 +283,12 @@ CREATE TRIGGER IF NOT EXISTS manifests_unchanged BEFORE UPDATE ON manifests BEGI
 CREATE TRIGGER IF NOT EXISTS events_kept BEFORE DELETE ON events WHEN NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
 CREATE TRIGGER IF NOT EXISTS revisions_kept BEFORE DELETE ON revisions WHEN NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
 CREATE TRIGGER IF NOT EXISTS manifests_kept BEFORE DELETE ON manifests WHEN NOT (SELECT compacted_revision >= revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE TABLE IF NOT EXISTS cache_log (
+    seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    namespace VARCHAR(63) NOT NULL,
+    kind VARCHAR(32) NOT NULL,
+    "key" VARCHAR(128) NOT NULL
+);
 CREATE TRIGGER IF NOT EXISTS cache_log_pruned AFTER INSERT ON cache_log
 WHEN NEW.seq % 1000 = 0
 BEGIN DELETE FROM cache_log WHERE seq <= NEW.seq - 10000; END;

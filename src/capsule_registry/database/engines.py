@@ -53,9 +53,11 @@ def make_engines(
     writer = _make_engine(address, options)
     reader = _make_engine(address, {**options, **_AUTOCOMMIT})
     settings = _settings(address, read_only=read_only)
-    admit = None if may_be_behind else address.dialect.admit
+    admissions = [] if may_be_behind else [address.dialect.admit]
+    if address.schema:
+        admissions.append(partial(address.dialect.require_schema, address.schema))
     hosts = () if address.dialect.driver_takes_hosts else address.hosts
-    connector = Hosts(hosts, partial(_greet, address.dialect, settings, admit))
+    connector = Hosts(hosts, partial(_greet, address.dialect, settings, admissions))
     for engine in (writer, reader):
         connector.serve(engine)
     return writer, reader
@@ -119,12 +121,12 @@ def _resetter(is_in_transaction: Callable[[Any], bool]) -> Callable[[Any, object
 def _greet(
     dialect: Dialect,
     settings: Iterable[str],
-    admit: Callable[[Any], None] | None,
+    admissions: Iterable[Callable[[Any], None]],
     connection: Any,  # noqa: ANN401 - the driver's own
 ) -> None:
     """Prepare a new connection, and apply *settings* if it has a session of its own."""
     has_session = dialect.greet(connection)
-    if admit is not None:
+    for admit in admissions:
         admit(connection)
     if not has_session:
         return

@@ -26,9 +26,7 @@ def diagnose(database: Database, conn: Connection) -> Iterator[Finding]:
     """Yield the findings on *database*, read over *conn*, a connection of the pool for writes."""
     yield Finding("database", str(database.address))
     yield from _libraries(database)
-    for probe in database.dialect.probes:
-        value = str(conn.exec_driver_sql(probe.statement).scalar())
-        yield Finding(probe.name, value, probe.problem(value))
+    yield from (probe.find(conn) for probe in database.dialect.probes)
     yield from _isolation(database, conn)
     yield from database.dialect.details(conn, database.address.file)
     yield Finding("pool", database.engine.pool.status())
@@ -52,6 +50,8 @@ def _schema(database: Database, conn: Connection) -> Iterator[Finding]:
     found = find_schema(conn)
     remedy = f"needs {SCHEMA_VERSION}: {found.remedy(database)}"
     yield Finding("schema version", found.version or "none", None if found.is_usable else remedy)
+    if found.is_older:
+        yield from (probe.find(conn) for probe in database.dialect.upgrade_probes)
     if not found.is_usable:
         return
     orphans = count_orphans(conn)

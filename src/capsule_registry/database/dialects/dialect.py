@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from capsule_registry.canonical_json import canonical_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -43,6 +43,11 @@ class Probe:
     wanted: frozenset[str] = field(default_factory=frozenset)
     remedy: str = ""
 
+    def find(self, conn: Connection) -> Finding:
+        """Return the value that *conn* reads, and what is wrong with it."""
+        value = str(conn.exec_driver_sql(self.statement).scalar())
+        return Finding(self.name, value, self.problem(value))
+
     def problem(self, value: str) -> str | None:
         """Return what is wrong with *value*, or `None`."""
         if not self.wanted or value in self.wanted:
@@ -66,6 +71,13 @@ class Shell:
     arguments: tuple[str, ...]
     #: Holds passwords, since others can read the arguments of a process.
     environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def one_transaction(statements: Iterable[str], schema: str | None) -> Iterator[str]:  # noqa: ARG001 - of the interface
+    """Yield *statements* as a script that is one transaction."""
+    yield "BEGIN;"
+    yield from (f"{statement};" for statement in statements)
+    yield "COMMIT;"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -140,6 +152,15 @@ class Dialect:
     stop_foreign_keys: str | None = None
     start_foreign_keys: str | None = None
     find_orphans: str | None = None
+    #: Makes statements that change the schema, in the one named if any, a script for the
+    #: database's own shell.
+    script: Callable[[Iterable[str], str | None], Iterator[str]] = one_transaction
+    #: Where a database has several schemas: returns a URL whose connections create and find tables
+    #: in the schema named; raises on a driver connection that does not; and returns the schema that
+    #: a connection finds the registry in.
+    in_schema: Callable[[URL, str], URL] | None = None
+    require_schema: Callable[[str, Any], None] = lambda _, __: None
+    schema_found: Callable[[Connection], str | None] = lambda _: None
 
     # Operators
     #: Returns the database's own read-only shell for a URL.
@@ -150,5 +171,7 @@ class Dialect:
     grants_singly: bool = False
     #: Check the settings that the guarantees rely on.
     probes: tuple[Probe, ...] = ()
+    #: Check what an upgrade of the schema needs besides.
+    upgrade_probes: tuple[Probe, ...] = ()
     #: Checks that take more than one statement, given a connection and the file, if any.
     details: Callable[[Connection, Path | None], Iterator[Finding]] = lambda _, __: iter(())

@@ -17,6 +17,8 @@ from capsule_registry.database.dialects.dialect import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from sqlalchemy import Insert, Table
     from sqlalchemy.engine import URL
     from sqlalchemy.exc import DBAPIError
@@ -140,6 +142,14 @@ _PROBES: Final = (
 )
 
 
+_SETTINGS: Final = (
+    f"SET innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, {LOCK_TIMEOUT_SECONDS})",
+    "SET time_zone = '+00:00'",
+    # Overrides the server's own mode: text is never truncated silently.
+    "SET sql_mode = 'TRADITIONAL'",
+)
+
+
 def fault(error: DBAPIError) -> Fault | None:
     """Return the kind of *error* by its number."""
     number = next(iter(getattr(error.orig, "args", ())), None)
@@ -173,6 +183,22 @@ def _shell(url: URL) -> Shell:
     return Shell(("mariadb", *arguments), password)
 
 
+def _script(statements: Iterable[str], schema: str | None) -> Iterator[str]:  # noqa: ARG001 - a database has no schemas
+    """
+    Yield *statements* as a script of the `mariadb` program, with the settings of a connection.
+
+    Each change of the schema commits at once, but what is inserted at the end is one transaction:
+    a script that was stopped can be run again.
+    """
+    yield from (
+        f"{setting};" for setting in ("SET NAMES utf8mb4", *_SETTINGS, "SET autocommit = 0")
+    )
+    for statement in statements:
+        ends = ";" not in statement
+        yield f"{statement};" if ends else f"DELIMITER $$\n{statement}$$\nDELIMITER ;"
+    yield "COMMIT;"
+
+
 MARIADB: Final = Dialect(
     name="mariadb",
     driver="pymysql",
@@ -181,12 +207,7 @@ MARIADB: Final = Dialect(
     snapshot_options=REPEATABLE_READ,
     is_in_transaction=_is_in_transaction,
     engine_options={**SERVER_OPTIONS, "pool_reset_on_return": None},
-    settings=(
-        f"SET innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, {LOCK_TIMEOUT_SECONDS})",
-        "SET time_zone = '+00:00'",
-        # Overrides the server's own mode: text is never truncated silently.
-        "SET sql_mode = 'TRADITIONAL'",
-    ),
+    settings=_SETTINGS,
     read_only_settings=("SET SESSION TRANSACTION READ ONLY",),
     greet=galera.greet,
     outdated=galera.outdated,
@@ -199,6 +220,7 @@ MARIADB: Final = Dialect(
     ),
     unlock_schema="SELECT RELEASE_LOCK(CONCAT('capsule-registry ', DATABASE()))",
     lock_cluster=galera.schema_locked,
+    script=_script,
     shell=_shell,
     backup_tool="mariadb-dump",
     grants_singly=True,

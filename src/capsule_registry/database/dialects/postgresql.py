@@ -22,9 +22,12 @@ from capsule_registry.database.dialects.dialect import (
     Fault,
     Probe,
     Shell,
+    one_transaction,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from sqlalchemy import Connection, Insert, Table
     from sqlalchemy.engine import URL
     from sqlalchemy.exc import DBAPIError
@@ -57,6 +60,22 @@ _NONE: Final = frozenset({"0"})
 _YES: Final = frozenset({"yes"})
 _LOSES: Final = "commits that were acknowledged can be lost: set it on the server"
 
+_ENCODING: Final = Probe(
+    "encoding", "SHOW server_encoding", frozenset({"UTF8"}), "some texts cannot be held"
+)
+_CURRENT_SCHEMA: Final = (
+    "SELECT coalesce(current_schema(), 'none of ' || current_setting('search_path'))"
+)
+_UPGRADE_PROBES: Final = (
+    _ENCODING,
+    Probe(
+        "search_path",
+        "SELECT CASE WHEN current_schema() IS NULL THEN current_setting('search_path')"
+        " ELSE 'found' END",
+        frozenset({"found"}),
+        "no schema of it exists: create one, or say ?schema=NAME, which an upgrade creates",
+    ),
+)
 _PROBES: Final = (
     Probe("server", "SHOW server_version"),
     Probe(
@@ -75,7 +94,8 @@ _PROBES: Final = (
         frozenset({"on", "local", "remote_write", "remote_apply"}),
         _LOSES,
     ),
-    Probe("encoding", "SHOW server_encoding", frozenset({"UTF8"}), "some texts cannot be held"),
+    _ENCODING,
+    Probe("schema", _CURRENT_SCHEMA),
     Probe("session_replication_role", "SHOW session_replication_role", frozenset({"origin"})),
     Probe(
         "columns of another collation than C",
@@ -119,6 +139,10 @@ _PROBES: Final = (
 _LIMIT_WAITING: Final = (
     f"SELECT set_config('lock_timeout', '{LOCK_TIMEOUT_SECONDS}s', false)"
     " WHERE current_setting('lock_timeout') = '0'"
+)
+_schema_of_tables = text(
+    "SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+    " WHERE pg_class.oid = to_regclass('namespaces')"
 )
 _is_standby = text("SELECT pg_is_in_recovery()")
 _WHAT_TO_DO = "it is a standby, which may be behind: give it as replica_url"
@@ -168,6 +192,36 @@ def _admit(connection: Any) -> None:  # noqa: ANN401 - the driver's own
         raise OperationalError(_WHAT_TO_DO)
 
 
+def _in_schema(url: URL, schema: str) -> URL:
+    """Return *url* with the search path *schema*, which poolers and standbys get as well."""
+    given = url.query.get("options", "")
+    options = " ".join([*([given] if isinstance(given, str) else given), f"-csearch_path={schema}"])
+    return url.update_query_dict({"options": options.strip()})
+
+
+def _require_schema(schema: str, connection: Any) -> None:  # noqa: ANN401 - the driver's own
+    """Raise `psycopg.ProgrammingError` if *connection* would find tables elsewhere."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW search_path")
+        [found] = cursor.fetchone()
+    connection.rollback()
+    if found != schema:
+        from psycopg import ProgrammingError  # noqa: PLC0415 - only what is in use is loaded
+
+        reason = f"the search_path is {found}, though the URL says schema={schema}"
+        raise ProgrammingError(reason)
+
+
+def _script(statements: Iterable[str], schema: str | None) -> Iterator[str]:
+    entered = (f"CREATE SCHEMA IF NOT EXISTS {schema}", f"SET LOCAL search_path TO {schema}")
+    return one_transaction((*(entered if schema else ()), *statements), schema)
+
+
+def _schema_found(conn: Connection) -> str | None:
+    found: str | None = conn.scalar(_schema_of_tables)
+    return found
+
+
 def _insert_if_missing(table: Table) -> Insert:
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - only what is in use is loaded
 
@@ -213,7 +267,12 @@ POSTGRESQL: Final = Dialect(
     run_one=_run_one,
     # The key is the word "capsules" in ASCII.
     lock_schema="SELECT pg_advisory_xact_lock(7161128523689387379)",
+    script=_script,
+    in_schema=_in_schema,
+    require_schema=_require_schema,
+    schema_found=_schema_found,
     shell=_shell,
     backup_tool="pg_dump",
     probes=_PROBES,
+    upgrade_probes=_UPGRADE_PROBES,
 )

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Options of a table of which any default of the server's would be wrong.
+STORED: Final[dict[str, Any]] = {"mysql_engine": "InnoDB", "mariadb_engine": "InnoDB"}
 #: Options of a table of small rows looked up by primary key: on SQLite WITHOUT ROWID.
 KEYED: Final[dict[str, Any]] = {"sqlite_with_rowid": False}
 #: Compares byte by byte, trailing blanks included: `Foo`, `foo` and `foo ` differ.
