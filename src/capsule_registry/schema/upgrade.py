@@ -50,11 +50,14 @@ def upgrade(database: Database) -> Path | None:
     A SQLite file that has any tables is copied first. Any number of processes may call this at
     once: one upgrades, and the others wait and find it done.
 
+    Triggers of the registry that fail since whoever made them is gone become the user's own.
+
     Returns:
         The path of the copy, if one was made.
 
     Raises:
         SchemaVersionError: The schema is too new, or older than v0001; nothing was changed.
+        InvalidDatabaseError: A setting of the server is in the way; nothing was changed.
     """
     backoff = Backoff(RETRY_SECONDS)
     while True:
@@ -71,6 +74,7 @@ def _upgrade_once(database: Database) -> Path | None:
         found = find_schema(conn)
         if not found.is_older:
             found.require_usable(database)
+            database.dialect.adopt_triggers(conn, metadata.tables)
             return None
         _create_schema(conn, database.address.schema)
         _require_upgradable(conn, database)
@@ -96,7 +100,12 @@ def migrating(database: Database) -> Iterator[Connection]:
     ):
         _run_alone(conn, dialect.stop_foreign_keys)
         try:
-            with _cluster_locked(database, conn), conn.begin(), _schema_locked(database, conn):
+            with (
+                _cluster_locked(database, conn),
+                conn.begin(),
+                _schema_locked(database, conn),
+                dialect.schema_settings(conn),
+            ):
                 yield conn
                 _refuse_orphans(database, conn)
         finally:
@@ -153,8 +162,7 @@ def _create_schema(conn: Connection, name: str | None) -> None:
 
 def _require_upgradable(conn: Connection, database: Database) -> None:
     """Refuse before anything is changed what would be left half made."""
-    for probe in database.dialect.upgrade_probes:
-        found = probe.find(conn)
+    for found in database.dialect.upgrade_needs(conn):
         if found.problem:
             reason = f"{found.name} is {found.value}: {found.problem}"
             raise InvalidDatabaseError(str(database.address), reason)

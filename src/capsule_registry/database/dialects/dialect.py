@@ -152,6 +152,14 @@ class Dialect:
     stop_foreign_keys: str | None = None
     start_foreign_keys: str | None = None
     find_orphans: str | None = None
+    #: Sets what changes of the schema depend on, and sets it back.
+    schema_settings: Callable[[Connection], AbstractContextManager[None]] = lambda _: nullcontext()
+    #: Checks what an upgrade needs of the server and the user, given a connection.
+    upgrade_needs: Callable[[Connection], Iterator[Finding]] = lambda _: iter(())
+    #: Returns the triggers on tables that fail since whoever made them is gone; and makes them
+    #: triggers of the connection's user.
+    lost_triggers: Callable[[Connection, Iterable[str]], list[str]] = lambda _, __: []
+    adopt_triggers: Callable[[Connection, Iterable[str]], None] = lambda _, __: None
     #: Makes statements that change the schema, in the one named if any, a script for the
     #: database's own shell.
     script: Callable[[Iterable[str], str | None], Iterator[str]] = one_transaction
@@ -171,7 +179,5 @@ class Dialect:
     grants_singly: bool = False
     #: Check the settings that the guarantees rely on.
     probes: tuple[Probe, ...] = ()
-    #: Check what an upgrade of the schema needs besides.
-    upgrade_probes: tuple[Probe, ...] = ()
     #: Checks that take more than one statement, given a connection and the file, if any.
     details: Callable[[Connection, Path | None], Iterator[Finding]] = lambda _, __: iter(())

@@ -15,6 +15,14 @@ from capsule_registry.database.dialects.dialect import (
     Probe,
     Shell,
 )
+from capsule_registry.database.dialects.mariadb_schema import (
+    BINLOG_FORMAT,
+    adopt_triggers,
+    lost_triggers,
+    schema_settings,
+    script,
+    upgrade_needs,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -90,6 +98,7 @@ _PROBES: Final = (
         frozenset({"off", "synchronous"}),
         "set sync_binlog = 1: a replica can have what this server lost",
     ),
+    BINLOG_FORMAT,
     Probe("foreign_key_checks", "SELECT @@foreign_key_checks", _ONE),
     Probe(
         "strict",
@@ -184,19 +193,7 @@ def _shell(url: URL) -> Shell:
 
 
 def _script(statements: Iterable[str], schema: str | None) -> Iterator[str]:  # noqa: ARG001 - a database has no schemas
-    """
-    Yield *statements* as a script of the `mariadb` program, with the settings of a connection.
-
-    Each change of the schema commits at once, but what is inserted at the end is one transaction:
-    a script that was stopped can be run again.
-    """
-    yield from (
-        f"{setting};" for setting in ("SET NAMES utf8mb4", *_SETTINGS, "SET autocommit = 0")
-    )
-    for statement in statements:
-        ends = ";" not in statement
-        yield f"{statement};" if ends else f"DELIMITER $$\n{statement}$$\nDELIMITER ;"
-    yield "COMMIT;"
+    return script(_SETTINGS, statements)
 
 
 MARIADB: Final = Dialect(
@@ -221,6 +218,10 @@ MARIADB: Final = Dialect(
     unlock_schema="SELECT RELEASE_LOCK(CONCAT('capsule-registry ', DATABASE()))",
     lock_cluster=galera.schema_locked,
     script=_script,
+    schema_settings=schema_settings,
+    upgrade_needs=upgrade_needs,
+    lost_triggers=lost_triggers,
+    adopt_triggers=adopt_triggers,
     shell=_shell,
     backup_tool="mariadb-dump",
     grants_singly=True,

@@ -66,7 +66,7 @@ _ENCODING: Final = Probe(
 _CURRENT_SCHEMA: Final = (
     "SELECT coalesce(current_schema(), 'none of ' || current_setting('search_path'))"
 )
-_UPGRADE_PROBES: Final = (
+_UPGRADE_NEEDS: Final = (
     _ENCODING,
     Probe(
         "search_path",
@@ -274,5 +274,5 @@ POSTGRESQL: Final = Dialect(
     shell=_shell,
     backup_tool="pg_dump",
     probes=_PROBES,
-    upgrade_probes=_UPGRADE_PROBES,
+    upgrade_needs=lambda conn: (probe.find(conn) for probe in _UPGRADE_NEEDS),
 )
