@@ -2,7 +2,8 @@
 ${message}
 
 House rules of a migration:
-- It imports `alembic` and `sqlalchemy` only: names in the library may change, this may not.
+- It imports `alembic.operations` and `sqlalchemy` only: names in the library may change, this may
+  not. `alembic.op` is the host's: use the argument.
 - The previous release must run on the schema that it leaves (`oldest_compatible`): add first,
   and remove in a later release.
 - On MariaDB every statement commits at once: one change of the schema in a migration where that
@@ -10,7 +11,7 @@ House rules of a migration:
 """
 
 import sqlalchemy as sa
-from alembic import op
+from alembic.operations import Operations
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
@@ -20,9 +21,9 @@ depends_on = ${repr(depends_on)}
 oldest_compatible = ${repr(up_revision)}
 
 
-def upgrade() -> None:
+def upgrade(op: Operations) -> None:
     ${upgrades if upgrades else "pass"}
 
 
-def downgrade() -> None:
+def downgrade(op: Operations) -> None:
     ${downgrades if downgrades else "pass"}

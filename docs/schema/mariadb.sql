@@ -1,4 +1,48 @@
-CREATE TABLE events (
+CREATE TABLE IF NOT EXISTS capsule_registry_version (
+    version_num VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    CONSTRAINT capsule_registry_version_pkc PRIMARY KEY (version_num)
+)ENGINE=InnoDB;
+CREATE TABLE IF NOT EXISTS namespaces (
+    name VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    incarnation UUID NOT NULL,
+    revision BIGINT NOT NULL,
+    head_hash VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    compacted_revision BIGINT NOT NULL,
+    last_commit_at DATETIME(6) NOT NULL,
+    CONSTRAINT pk_namespaces PRIMARY KEY (name)
+)ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+CREATE TABLE IF NOT EXISTS schema_versions (
+    version VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    applied_at DATETIME(6) NOT NULL,
+    library_version VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    oldest_compatible VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    CONSTRAINT pk_schema_versions PRIMARY KEY (version)
+)ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+CREATE TABLE IF NOT EXISTS manifests (
+    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    digest VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    format VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    text LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    CONSTRAINT pk_manifests PRIMARY KEY (namespace, digest),
+    CONSTRAINT fk_manifests_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
+    CONSTRAINT ck_manifests_format_known CHECK (format IN ('toml', 'json'))
+)ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+CREATE TABLE IF NOT EXISTS revisions (
+    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    revision BIGINT NOT NULL,
+    committed_at DATETIME(6) NOT NULL,
+    actor VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    database_user VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    reason LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    request_id UUID NOT NULL,
+    event_count INTEGER NOT NULL,
+    previous_hash VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    hash VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    CONSTRAINT pk_revisions PRIMARY KEY (namespace, revision),
+    CONSTRAINT fk_revisions_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
+    CONSTRAINT uq_revisions_request_id UNIQUE (request_id)
+)ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+CREATE TABLE IF NOT EXISTS events (
     namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
     revision BIGINT NOT NULL,
     `position` INTEGER NOT NULL,
@@ -9,26 +53,56 @@ CREATE TABLE events (
     old_row LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
     new_row LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
     CONSTRAINT pk_events PRIMARY KEY (namespace, revision, `position`)
-);
-CREATE INDEX ix_events_capsule_id ON events (namespace, capsule_id, revision);
-CREATE INDEX ix_events_subject ON events (namespace, kind, subject, revision);
-CREATE TABLE namespaces (
-    name VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    incarnation UUID NOT NULL,
-    revision BIGINT NOT NULL,
-    head_hash VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    compacted_revision BIGINT NOT NULL,
-    last_commit_at DATETIME(6) NOT NULL,
-    CONSTRAINT pk_namespaces PRIMARY KEY (name)
-);
-CREATE TABLE schema_versions (
-    version VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    applied_at DATETIME(6) NOT NULL,
-    library_version VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    oldest_compatible VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    CONSTRAINT pk_schema_versions PRIMARY KEY (version)
-);
-CREATE TABLE leases (
+)ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+CREATE TABLE IF NOT EXISTS capsules (
+    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    version LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    manifest JSON,
+    manifest_digest VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    reported_tools LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    source_dir LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    state VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    state_reason LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    generation BIGINT,
+    registered_revision BIGINT,
+    `position` INTEGER,
+    modified_revision BIGINT NOT NULL,
+    registered_at DATETIME(6),
+    CONSTRAINT pk_capsules PRIMARY KEY (namespace, id),
+    CONSTRAINT fk_capsules_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
+    CONSTRAINT fk_capsules_manifests FOREIGN KEY(namespace, manifest_digest) REFERENCES manifests (namespace, digest),
+    CONSTRAINT ck_capsules_state_known CHECK (state IN ('unloaded', 'loading', 'ready', 'failed', 'unloading')),
+    CONSTRAINT ck_capsules_reserved_or_registered CHECK ((registered_at IS NULL AND source_dir IS NULL AND state_reason IS NULL AND reported_tools IS NULL AND version IS NULL AND manifest IS NULL AND manifest_digest IS NULL AND state IS NULL AND generation IS NULL AND registered_revision IS NULL AND position IS NULL) OR (registered_at IS NOT NULL AND version IS NOT NULL AND manifest IS NOT NULL AND manifest_digest IS NOT NULL AND state IS NOT NULL AND generation IS NOT NULL AND registered_revision IS NOT NULL AND position IS NOT NULL))
+)ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+CREATE TABLE IF NOT EXISTS uplinks (
+    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    id UUID NOT NULL,
+    capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    platform VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    source_kind VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    source_capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    profile VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    can_receive BOOL NOT NULL,
+    can_send BOOL NOT NULL,
+    can_approve BOOL NOT NULL,
+    can_elicit BOOL NOT NULL,
+    supports_rich_media BOOL NOT NULL,
+    supports_threads BOOL NOT NULL,
+    supports_buttons BOOL NOT NULL,
+    capability_mask SMALLINT GENERATED ALWAYS AS (CASE WHEN can_receive THEN 1 ELSE 0 END + CASE WHEN can_send THEN 2 ELSE 0 END + CASE WHEN can_approve THEN 4 ELSE 0 END + CASE WHEN can_elicit THEN 8 ELSE 0 END + CASE WHEN supports_rich_media THEN 16 ELSE 0 END + CASE WHEN supports_threads THEN 32 ELSE 0 END + CASE WHEN supports_buttons THEN 64 ELSE 0 END) STORED,
+    metadata JSON NOT NULL,
+    declared BOOL NOT NULL,
+    created_revision BIGINT NOT NULL,
+    `position` INTEGER NOT NULL,
+    registered_at DATETIME(6) NOT NULL,
+    CONSTRAINT pk_uplinks PRIMARY KEY (namespace, id),
+    CONSTRAINT fk_uplinks_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE,
+    CONSTRAINT ck_uplinks_source_kind_known CHECK (source_kind IN ('native', 'wasm', 'open_claw')),
+    CONSTRAINT ck_uplinks_profile_known CHECK (profile IN ('chat', 'interactive', 'notify', 'bridge'))
+)ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+CREATE TABLE IF NOT EXISTS leases (
     namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
     id UUID NOT NULL,
     name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
@@ -44,151 +118,8 @@ CREATE TABLE leases (
     expired_at DATETIME(6),
     CONSTRAINT pk_leases PRIMARY KEY (namespace, id),
     CONSTRAINT fk_leases_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name)
-);
-CREATE INDEX ix_leases_expires_at ON leases (namespace, expires_at);
-CREATE TABLE manifests (
-    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    digest VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    format VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    text LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    CONSTRAINT pk_manifests PRIMARY KEY (namespace, digest),
-    CONSTRAINT fk_manifests_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
-    CONSTRAINT ck_manifests_format_known CHECK (format IN ('toml', 'json'))
-);
-CREATE TABLE revisions (
-    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    revision BIGINT NOT NULL,
-    committed_at DATETIME(6) NOT NULL,
-    actor VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    database_user VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
-    reason LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
-    request_id UUID NOT NULL,
-    event_count INTEGER NOT NULL,
-    previous_hash VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    hash VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    CONSTRAINT pk_revisions PRIMARY KEY (namespace, revision),
-    CONSTRAINT fk_revisions_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
-    CONSTRAINT uq_revisions_request_id UNIQUE (request_id)
-);
-CREATE INDEX ix_revisions_committed_at ON revisions (namespace, committed_at);
-CREATE TABLE capsules (
-    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    version LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
-    manifest JSON,
-    manifest_digest VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
-    reported_tools LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
-    source_dir LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
-    state VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
-    state_reason LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
-    generation BIGINT,
-    registered_revision BIGINT,
-    `position` INTEGER,
-    modified_revision BIGINT NOT NULL,
-    created_revision BIGINT NOT NULL,
-    registered_at DATETIME(6),
-    CONSTRAINT pk_capsules PRIMARY KEY (namespace, id),
-    CONSTRAINT fk_capsules_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
-    CONSTRAINT fk_capsules_manifests FOREIGN KEY(namespace, manifest_digest) REFERENCES manifests (namespace, digest),
-    CONSTRAINT ck_capsules_state_known CHECK (state IN ('unloaded', 'loading', 'ready', 'failed', 'unloading')),
-    CONSTRAINT ck_capsules_reserved_or_registered CHECK ((registered_at IS NULL AND source_dir IS NULL AND state_reason IS NULL AND reported_tools IS NULL AND version IS NULL AND manifest IS NULL AND manifest_digest IS NULL AND state IS NULL AND generation IS NULL AND registered_revision IS NULL AND position IS NULL) OR (registered_at IS NOT NULL AND version IS NOT NULL AND manifest IS NOT NULL AND manifest_digest IS NOT NULL AND state IS NOT NULL AND generation IS NOT NULL AND registered_revision IS NOT NULL AND position IS NOT NULL))
-);
-CREATE INDEX ix_capsules_manifest_digest ON capsules (namespace, manifest_digest);
-CREATE INDEX ix_capsules_order ON capsules (namespace, registered_revision, `position`);
-CREATE INDEX ix_capsules_state ON capsules (namespace, state, registered_revision, `position`);
-CREATE TABLE grants (
-    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    capability VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    `position` INTEGER NOT NULL,
-    value VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    generation BIGINT NOT NULL,
-    CONSTRAINT pk_grants PRIMARY KEY (namespace, capsule_id, capability, `position`),
-    CONSTRAINT fk_grants_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-);
-CREATE INDEX ix_grants_value ON grants (namespace, capability, value, generation);
-CREATE TABLE interceptors (
-    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    `position` INTEGER NOT NULL,
-    event VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    action LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    CONSTRAINT pk_interceptors PRIMARY KEY (namespace, capsule_id, `position`),
-    CONSTRAINT fk_interceptors_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-);
-CREATE INDEX ix_interceptors_event ON interceptors (namespace, event);
-CREATE TABLE provisions (
-    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    `position` INTEGER NOT NULL,
-    kind VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    capability VARCHAR(1024) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    CONSTRAINT pk_provisions PRIMARY KEY (namespace, capsule_id, `position`),
-    CONSTRAINT fk_provisions_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-);
-CREATE INDEX ix_provisions_kind ON provisions (namespace, kind);
-CREATE TABLE requirements (
-    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    `position` INTEGER NOT NULL,
-    kind VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    capability VARCHAR(1024) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    CONSTRAINT pk_requirements PRIMARY KEY (namespace, capsule_id, `position`),
-    CONSTRAINT fk_requirements_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-);
-CREATE INDEX ix_requirements_kind ON requirements (namespace, kind);
-CREATE TABLE tools (
-    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    `position` INTEGER NOT NULL,
-    name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    description LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    input_schema JSON NOT NULL,
-    CONSTRAINT pk_tools PRIMARY KEY (namespace, capsule_id, `position`),
-    CONSTRAINT fk_tools_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-);
-CREATE INDEX ix_tools_name ON tools (namespace, name);
-CREATE TABLE uplinks (
-    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    id UUID NOT NULL,
-    capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    platform VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    source_kind VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    source_capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
-    profile VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
-    can_receive TINYINT(1) NOT NULL,
-    can_send TINYINT(1) NOT NULL,
-    can_approve TINYINT(1) NOT NULL,
-    can_elicit TINYINT(1) NOT NULL,
-    supports_rich_media TINYINT(1) NOT NULL,
-    supports_threads TINYINT(1) NOT NULL,
-    supports_buttons TINYINT(1) NOT NULL,
-    capability_mask SMALLINT GENERATED ALWAYS AS (CASE WHEN can_receive THEN 1 ELSE 0 END + CASE WHEN can_send THEN 2 ELSE 0 END + CASE WHEN can_approve THEN 4 ELSE 0 END + CASE WHEN can_elicit THEN 8 ELSE 0 END + CASE WHEN supports_rich_media THEN 16 ELSE 0 END + CASE WHEN supports_threads THEN 32 ELSE 0 END + CASE WHEN supports_buttons THEN 64 ELSE 0 END) STORED,
-    metadata JSON NOT NULL,
-    declared TINYINT(1) NOT NULL,
-    created_revision BIGINT NOT NULL,
-    `position` INTEGER NOT NULL,
-    registered_at DATETIME(6) NOT NULL,
-    CONSTRAINT pk_uplinks PRIMARY KEY (namespace, id),
-    CONSTRAINT fk_uplinks_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE,
-    CONSTRAINT ck_uplinks_source_kind_known CHECK (source_kind IN ('native', 'wasm', 'open_claw')),
-    CONSTRAINT ck_uplinks_profile_known CHECK (profile IN ('chat', 'interactive', 'notify', 'bridge')),
-    CONSTRAINT ck_uplinks_can_receive_boolean CHECK (can_receive IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_can_send_boolean CHECK (can_send IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_can_approve_boolean CHECK (can_approve IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_can_elicit_boolean CHECK (can_elicit IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_supports_rich_media_boolean CHECK (supports_rich_media IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_supports_threads_boolean CHECK (supports_threads IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_supports_buttons_boolean CHECK (supports_buttons IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_declared_boolean CHECK (declared IN (FALSE, TRUE))
-);
-CREATE INDEX ix_uplinks_capability_mask ON uplinks (namespace, capability_mask);
-CREATE INDEX ix_uplinks_capsule_id ON uplinks (namespace, capsule_id, created_revision, `position`);
-CREATE INDEX ix_uplinks_order ON uplinks (namespace, created_revision, `position`);
-CREATE INDEX ix_uplinks_platform ON uplinks (namespace, platform, created_revision, `position`);
-CREATE INDEX ix_uplinks_profile ON uplinks (namespace, profile);
-CREATE TABLE uuid_mappings (
+)ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+CREATE TABLE IF NOT EXISTS uuid_mappings (
     namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
     uuid UUID NOT NULL,
     capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
@@ -199,10 +130,83 @@ CREATE TABLE uuid_mappings (
     CONSTRAINT pk_uuid_mappings PRIMARY KEY (namespace, uuid),
     CONSTRAINT fk_uuid_mappings_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE,
     CONSTRAINT fk_uuid_mappings_leases FOREIGN KEY(namespace, lease_id) REFERENCES leases (namespace, id) ON DELETE CASCADE
-);
-CREATE INDEX ix_uuid_mappings_capsule_id ON uuid_mappings (namespace, capsule_id, created_revision, `position`);
-CREATE INDEX ix_uuid_mappings_lease_id ON uuid_mappings (namespace, lease_id);
-CREATE OR REPLACE VIEW registered_capsules AS
+)ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+CREATE TABLE IF NOT EXISTS tools (
+    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    `position` INTEGER NOT NULL,
+    name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    description LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    input_schema JSON NOT NULL,
+    CONSTRAINT pk_tools PRIMARY KEY (namespace, capsule_id, `position`),
+    CONSTRAINT fk_tools_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+)ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+CREATE TABLE IF NOT EXISTS grants (
+    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    capability VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    `position` INTEGER NOT NULL,
+    value VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    CONSTRAINT pk_grants PRIMARY KEY (namespace, capsule_id, capability, `position`),
+    CONSTRAINT fk_grants_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+)ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+CREATE TABLE IF NOT EXISTS interceptors (
+    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    `position` INTEGER NOT NULL,
+    event VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    action LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    CONSTRAINT pk_interceptors PRIMARY KEY (namespace, capsule_id, `position`),
+    CONSTRAINT fk_interceptors_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+)ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+CREATE TABLE IF NOT EXISTS provisions (
+    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    `position` INTEGER NOT NULL,
+    kind VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    capability VARCHAR(1024) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    CONSTRAINT pk_provisions PRIMARY KEY (namespace, capsule_id, `position`),
+    CONSTRAINT fk_provisions_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+)ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+CREATE TABLE IF NOT EXISTS requirements (
+    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    `position` INTEGER NOT NULL,
+    kind VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    capability VARCHAR(1024) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    CONSTRAINT pk_requirements PRIMARY KEY (namespace, capsule_id, `position`),
+    CONSTRAINT fk_requirements_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+)ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+CREATE INDEX IF NOT EXISTS ix_capsules_manifest_digest ON capsules (namespace, manifest_digest);
+CREATE INDEX IF NOT EXISTS ix_capsules_order ON capsules (namespace, registered_revision, `position`);
+CREATE INDEX IF NOT EXISTS ix_capsules_state ON capsules (namespace, state, registered_revision, `position`);
+CREATE INDEX IF NOT EXISTS ix_events_capsule_id ON events (namespace, capsule_id, revision);
+CREATE INDEX IF NOT EXISTS ix_events_subject ON events (namespace, kind, subject, revision);
+CREATE INDEX IF NOT EXISTS ix_grants_value ON grants (namespace, capability, value);
+CREATE INDEX IF NOT EXISTS ix_interceptors_event ON interceptors (namespace, event);
+CREATE INDEX IF NOT EXISTS ix_leases_expires_at ON leases (namespace, expires_at);
+CREATE INDEX IF NOT EXISTS ix_provisions_kind ON provisions (namespace, kind);
+CREATE INDEX IF NOT EXISTS ix_requirements_kind ON requirements (namespace, kind);
+CREATE INDEX IF NOT EXISTS ix_revisions_committed_at ON revisions (namespace, committed_at);
+CREATE INDEX IF NOT EXISTS ix_tools_name ON tools (namespace, name);
+CREATE INDEX IF NOT EXISTS ix_uplinks_capability_mask ON uplinks (namespace, capability_mask);
+CREATE INDEX IF NOT EXISTS ix_uplinks_capsule_id ON uplinks (namespace, capsule_id, created_revision, `position`);
+CREATE INDEX IF NOT EXISTS ix_uplinks_order ON uplinks (namespace, created_revision, `position`);
+CREATE INDEX IF NOT EXISTS ix_uplinks_platform ON uplinks (namespace, platform, created_revision, `position`);
+CREATE INDEX IF NOT EXISTS ix_uplinks_profile ON uplinks (namespace, profile);
+CREATE INDEX IF NOT EXISTS ix_uuid_mappings_capsule_id ON uuid_mappings (namespace, capsule_id, created_revision, `position`);
+CREATE INDEX IF NOT EXISTS ix_uuid_mappings_lease_id ON uuid_mappings (namespace, lease_id);
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW live_uuids AS
+        SELECT uuid_mappings.namespace, uuid_mappings.uuid, uuid_mappings.capsule_id,
+            capsules.state, capsules.generation, uuid_mappings.lease_id, leases.expires_at,
+            uuid_mappings.registered_at
+        FROM uuid_mappings
+        JOIN capsules ON capsules.namespace = uuid_mappings.namespace
+            AND capsules.id = uuid_mappings.capsule_id
+        LEFT JOIN leases ON leases.namespace = uuid_mappings.namespace
+            AND leases.id = uuid_mappings.lease_id
+        WHERE uuid_mappings.lease_id IS NULL OR leases.expires_at > UTC_TIMESTAMP(6);
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW registered_capsules AS
         SELECT capsules.namespace, capsules.id, capsules.version, capsules.state,
             capsules.state_reason, capsules.generation, capsules.registered_revision,
             capsules.modified_revision, capsules.registered_at, capsules.source_dir,
@@ -215,14 +219,14 @@ CREATE OR REPLACE VIEW registered_capsules AS
                 AND tools.capsule_id = capsules.id) AS tool_count
         FROM capsules
         WHERE capsules.registered_at IS NOT NULL;
-CREATE OR REPLACE VIEW audit_log AS
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW audit_log AS
         SELECT revisions.namespace, revisions.revision, events.position, revisions.committed_at,
             revisions.actor, revisions.database_user, revisions.reason, events.action,
             events.kind, events.subject, events.capsule_id, events.old_row, events.new_row
         FROM revisions
         JOIN events ON events.namespace = revisions.namespace
             AND events.revision = revisions.revision;
-CREATE OR REPLACE VIEW capsule_history AS
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW capsule_history AS
         SELECT step.namespace, step.capsule_id, step.generation, step.until_revision,
             step.from_time, ending.committed_at AS until_time, step.version,
             step.manifest_digest, beginning.actor AS begun_by, beginning.reason AS begun_reason,
@@ -258,7 +262,13 @@ CREATE OR REPLACE VIEW capsule_history AS
         LEFT JOIN revisions AS ending ON ending.namespace = step.namespace
             AND ending.revision = step.until_revision
         WHERE step.generation IS NOT NULL;
-CREATE OR REPLACE VIEW tool_index AS
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW capability_grants AS
+        SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
+            capsules.version, capsules.state, capsules.generation
+        FROM grants
+        JOIN capsules ON capsules.namespace = grants.namespace
+            AND capsules.id = grants.capsule_id;
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW tool_index AS
         SELECT tools.namespace, tools.name, tools.capsule_id, tools.description,
             tools.input_schema, capsules.version, capsules.state
         FROM tools
@@ -270,7 +280,27 @@ CREATE OR REPLACE TRIGGER manifests_unchanged BEFORE UPDATE ON manifests FOR EAC
 CREATE OR REPLACE TRIGGER events_kept BEFORE DELETE ON events FOR EACH ROW IF NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the history is append-only: only pruning deletes, and nothing changes it'; END IF;
 CREATE OR REPLACE TRIGGER revisions_kept BEFORE DELETE ON revisions FOR EACH ROW IF NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the history is append-only: only pruning deletes, and nothing changes it'; END IF;
 CREATE OR REPLACE TRIGGER manifests_kept BEFORE DELETE ON manifests FOR EACH ROW IF NOT (SELECT compacted_revision >= revision FROM namespaces WHERE name = OLD.namespace) THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the history is append-only: only pruning deletes, and nothing changes it'; END IF;
-CREATE OR REPLACE VIEW live_uuids AS
+ALTER TABLE capsules ADD COLUMN IF NOT EXISTS created_revision BIGINT NOT NULL DEFAULT '0';
+ALTER TABLE capsules ALTER COLUMN created_revision DROP DEFAULT;
+ALTER TABLE grants ADD COLUMN IF NOT EXISTS generation BIGINT NOT NULL DEFAULT '0';
+ALTER TABLE grants ALTER COLUMN generation DROP DEFAULT;
+ALTER TABLE uplinks DROP CONSTRAINT IF EXISTS ck_uplinks_can_receive_boolean;
+ALTER TABLE uplinks ADD CONSTRAINT ck_uplinks_can_receive_boolean CHECK (can_receive IN (FALSE, TRUE));
+ALTER TABLE uplinks DROP CONSTRAINT IF EXISTS ck_uplinks_can_send_boolean;
+ALTER TABLE uplinks ADD CONSTRAINT ck_uplinks_can_send_boolean CHECK (can_send IN (FALSE, TRUE));
+ALTER TABLE uplinks DROP CONSTRAINT IF EXISTS ck_uplinks_can_approve_boolean;
+ALTER TABLE uplinks ADD CONSTRAINT ck_uplinks_can_approve_boolean CHECK (can_approve IN (FALSE, TRUE));
+ALTER TABLE uplinks DROP CONSTRAINT IF EXISTS ck_uplinks_can_elicit_boolean;
+ALTER TABLE uplinks ADD CONSTRAINT ck_uplinks_can_elicit_boolean CHECK (can_elicit IN (FALSE, TRUE));
+ALTER TABLE uplinks DROP CONSTRAINT IF EXISTS ck_uplinks_supports_rich_media_boolean;
+ALTER TABLE uplinks ADD CONSTRAINT ck_uplinks_supports_rich_media_boolean CHECK (supports_rich_media IN (FALSE, TRUE));
+ALTER TABLE uplinks DROP CONSTRAINT IF EXISTS ck_uplinks_supports_threads_boolean;
+ALTER TABLE uplinks ADD CONSTRAINT ck_uplinks_supports_threads_boolean CHECK (supports_threads IN (FALSE, TRUE));
+ALTER TABLE uplinks DROP CONSTRAINT IF EXISTS ck_uplinks_supports_buttons_boolean;
+ALTER TABLE uplinks ADD CONSTRAINT ck_uplinks_supports_buttons_boolean CHECK (supports_buttons IN (FALSE, TRUE));
+ALTER TABLE uplinks DROP CONSTRAINT IF EXISTS ck_uplinks_declared_boolean;
+ALTER TABLE uplinks ADD CONSTRAINT ck_uplinks_declared_boolean CHECK (declared IN (FALSE, TRUE));
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW live_uuids AS
     SELECT uuid_mappings.namespace, uuid_mappings.uuid, uuid_mappings.capsule_id,
         capsules.state, capsules.generation, uuid_mappings.lease_id, leases.expires_at,
         uuid_mappings.registered_at
@@ -281,9 +311,19 @@ CREATE OR REPLACE VIEW live_uuids AS
     LEFT JOIN leases ON leases.namespace = uuid_mappings.namespace
         AND leases.id = uuid_mappings.lease_id
     WHERE uuid_mappings.lease_id IS NULL OR leases.expires_at > UTC_TIMESTAMP(6);
-CREATE OR REPLACE VIEW capability_grants AS
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW capability_grants AS
     SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
         capsules.version, capsules.state, capsules.generation
     FROM grants
     JOIN capsules ON capsules.namespace = grants.namespace
         AND capsules.id = grants.capsule_id AND capsules.generation = grants.generation;
+UPDATE capsules SET created_revision = coalesce((
+        SELECT max(events.revision) FROM events
+        WHERE events.namespace = capsules.namespace AND events.kind = 'capsules'
+            AND events.subject = capsules.id AND events.old_row IS NULL), 0);
+UPDATE grants SET generation = coalesce((
+        SELECT capsules.generation FROM capsules
+        WHERE capsules.namespace = grants.namespace AND capsules.id = grants.capsule_id), 0);
+DROP INDEX IF EXISTS ix_grants_value ON grants;
+CREATE INDEX ix_grants_value ON grants (namespace, capability, value, generation);
+UPDATE capsule_registry_version SET version_num='v0002' WHERE capsule_registry_version.version_num = 'v0001';

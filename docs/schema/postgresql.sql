@@ -1,18 +1,8 @@
-CREATE TABLE events (
-    namespace VARCHAR(63) COLLATE "C" NOT NULL,
-    revision BIGINT NOT NULL,
-    position INTEGER NOT NULL,
-    action VARCHAR(64) COLLATE "C" NOT NULL,
-    kind VARCHAR(32) COLLATE "C" NOT NULL,
-    subject VARCHAR(128) COLLATE "C" NOT NULL,
-    capsule_id VARCHAR(128) COLLATE "C",
-    old_row TEXT,
-    new_row TEXT,
-    CONSTRAINT pk_events PRIMARY KEY (namespace, revision, position)
+CREATE TABLE IF NOT EXISTS capsule_registry_version (
+    version_num VARCHAR(32) COLLATE "C" NOT NULL,
+    CONSTRAINT capsule_registry_version_pkc PRIMARY KEY (version_num)
 );
-CREATE INDEX ix_events_capsule_id ON events (namespace, capsule_id, revision);
-CREATE INDEX ix_events_subject ON events (namespace, kind, subject, revision);
-CREATE TABLE namespaces (
+CREATE TABLE IF NOT EXISTS namespaces (
     name VARCHAR(63) COLLATE "C" NOT NULL,
     incarnation UUID NOT NULL,
     revision BIGINT NOT NULL,
@@ -21,32 +11,14 @@ CREATE TABLE namespaces (
     last_commit_at TIMESTAMP WITH TIME ZONE NOT NULL,
     CONSTRAINT pk_namespaces PRIMARY KEY (name)
 );
-CREATE TABLE schema_versions (
+CREATE TABLE IF NOT EXISTS schema_versions (
     version VARCHAR(32) COLLATE "C" NOT NULL,
     applied_at TIMESTAMP WITH TIME ZONE NOT NULL,
     library_version VARCHAR(64) COLLATE "C" NOT NULL,
     oldest_compatible VARCHAR(32) COLLATE "C" NOT NULL,
     CONSTRAINT pk_schema_versions PRIMARY KEY (version)
 );
-CREATE TABLE leases (
-    namespace VARCHAR(63) COLLATE "C" NOT NULL,
-    id UUID NOT NULL,
-    name VARCHAR(255) COLLATE "C" NOT NULL,
-    host VARCHAR(255) COLLATE "C" NOT NULL,
-    pid BIGINT NOT NULL,
-    actor VARCHAR(255) COLLATE "C" NOT NULL,
-    ttl_ms BIGINT NOT NULL,
-    opened_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    opened_revision BIGINT NOT NULL,
-    expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    boot_id VARCHAR(36) COLLATE "C",
-    expires_uptime_ms BIGINT,
-    expired_at TIMESTAMP WITH TIME ZONE,
-    CONSTRAINT pk_leases PRIMARY KEY (namespace, id),
-    CONSTRAINT fk_leases_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name)
-);
-CREATE INDEX ix_leases_expires_at ON leases (namespace, expires_at);
-CREATE TABLE manifests (
+CREATE TABLE IF NOT EXISTS manifests (
     namespace VARCHAR(63) COLLATE "C" NOT NULL,
     digest VARCHAR(64) COLLATE "C" NOT NULL,
     format VARCHAR(8) COLLATE "C" NOT NULL,
@@ -55,7 +27,7 @@ CREATE TABLE manifests (
     CONSTRAINT fk_manifests_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
     CONSTRAINT ck_manifests_format_known CHECK (format IN ('toml', 'json'))
 );
-CREATE TABLE revisions (
+CREATE TABLE IF NOT EXISTS revisions (
     namespace VARCHAR(63) COLLATE "C" NOT NULL,
     revision BIGINT NOT NULL,
     committed_at TIMESTAMP WITH TIME ZONE NOT NULL,
@@ -70,8 +42,19 @@ CREATE TABLE revisions (
     CONSTRAINT fk_revisions_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
     CONSTRAINT uq_revisions_request_id UNIQUE (request_id)
 );
-CREATE INDEX ix_revisions_committed_at ON revisions (namespace, committed_at);
-CREATE TABLE capsules (
+CREATE TABLE IF NOT EXISTS events (
+    namespace VARCHAR(63) COLLATE "C" NOT NULL,
+    revision BIGINT NOT NULL,
+    position INTEGER NOT NULL,
+    action VARCHAR(64) COLLATE "C" NOT NULL,
+    kind VARCHAR(32) COLLATE "C" NOT NULL,
+    subject VARCHAR(128) COLLATE "C" NOT NULL,
+    capsule_id VARCHAR(128) COLLATE "C",
+    old_row TEXT,
+    new_row TEXT,
+    CONSTRAINT pk_events PRIMARY KEY (namespace, revision, position)
+);
+CREATE TABLE IF NOT EXISTS capsules (
     namespace VARCHAR(63) COLLATE "C" NOT NULL,
     id VARCHAR(128) COLLATE "C" NOT NULL,
     version TEXT,
@@ -85,7 +68,6 @@ CREATE TABLE capsules (
     registered_revision BIGINT,
     position INTEGER,
     modified_revision BIGINT NOT NULL,
-    created_revision BIGINT NOT NULL,
     registered_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_capsules PRIMARY KEY (namespace, id),
     CONSTRAINT fk_capsules_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
@@ -93,62 +75,7 @@ CREATE TABLE capsules (
     CONSTRAINT ck_capsules_state_known CHECK (state IN ('unloaded', 'loading', 'ready', 'failed', 'unloading')),
     CONSTRAINT ck_capsules_reserved_or_registered CHECK ((registered_at IS NULL AND source_dir IS NULL AND state_reason IS NULL AND reported_tools IS NULL AND version IS NULL AND manifest IS NULL AND manifest_digest IS NULL AND state IS NULL AND generation IS NULL AND registered_revision IS NULL AND position IS NULL) OR (registered_at IS NOT NULL AND version IS NOT NULL AND manifest IS NOT NULL AND manifest_digest IS NOT NULL AND state IS NOT NULL AND generation IS NOT NULL AND registered_revision IS NOT NULL AND position IS NOT NULL))
 );
-CREATE INDEX ix_capsules_manifest_digest ON capsules (namespace, manifest_digest);
-CREATE INDEX ix_capsules_order ON capsules (namespace, registered_revision, position);
-CREATE INDEX ix_capsules_state ON capsules (namespace, state, registered_revision, position);
-CREATE TABLE grants (
-    namespace VARCHAR(63) COLLATE "C" NOT NULL,
-    capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
-    capability VARCHAR(32) COLLATE "C" NOT NULL,
-    position INTEGER NOT NULL,
-    value VARCHAR(512) COLLATE "C" NOT NULL,
-    generation BIGINT NOT NULL,
-    CONSTRAINT pk_grants PRIMARY KEY (namespace, capsule_id, capability, position),
-    CONSTRAINT fk_grants_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-);
-CREATE INDEX ix_grants_value ON grants (namespace, capability, value, generation);
-CREATE TABLE interceptors (
-    namespace VARCHAR(63) COLLATE "C" NOT NULL,
-    capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
-    position INTEGER NOT NULL,
-    event VARCHAR(512) COLLATE "C" NOT NULL,
-    action TEXT NOT NULL,
-    CONSTRAINT pk_interceptors PRIMARY KEY (namespace, capsule_id, position),
-    CONSTRAINT fk_interceptors_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-);
-CREATE INDEX ix_interceptors_event ON interceptors (namespace, event);
-CREATE TABLE provisions (
-    namespace VARCHAR(63) COLLATE "C" NOT NULL,
-    capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
-    position INTEGER NOT NULL,
-    kind VARCHAR(32) COLLATE "C" NOT NULL,
-    capability VARCHAR(1024) COLLATE "C" NOT NULL,
-    CONSTRAINT pk_provisions PRIMARY KEY (namespace, capsule_id, position),
-    CONSTRAINT fk_provisions_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-);
-CREATE INDEX ix_provisions_kind ON provisions (namespace, kind);
-CREATE TABLE requirements (
-    namespace VARCHAR(63) COLLATE "C" NOT NULL,
-    capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
-    position INTEGER NOT NULL,
-    kind VARCHAR(32) COLLATE "C" NOT NULL,
-    capability VARCHAR(1024) COLLATE "C" NOT NULL,
-    CONSTRAINT pk_requirements PRIMARY KEY (namespace, capsule_id, position),
-    CONSTRAINT fk_requirements_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-);
-CREATE INDEX ix_requirements_kind ON requirements (namespace, kind);
-CREATE TABLE tools (
-    namespace VARCHAR(63) COLLATE "C" NOT NULL,
-    capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
-    position INTEGER NOT NULL,
-    name VARCHAR(255) COLLATE "C" NOT NULL,
-    description TEXT NOT NULL,
-    input_schema JSON NOT NULL,
-    CONSTRAINT pk_tools PRIMARY KEY (namespace, capsule_id, position),
-    CONSTRAINT fk_tools_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-);
-CREATE INDEX ix_tools_name ON tools (namespace, name);
-CREATE TABLE uplinks (
+CREATE TABLE IF NOT EXISTS uplinks (
     namespace VARCHAR(63) COLLATE "C" NOT NULL,
     id UUID NOT NULL,
     capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
@@ -173,22 +100,26 @@ CREATE TABLE uplinks (
     CONSTRAINT pk_uplinks PRIMARY KEY (namespace, id),
     CONSTRAINT fk_uplinks_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE,
     CONSTRAINT ck_uplinks_source_kind_known CHECK (source_kind IN ('native', 'wasm', 'open_claw')),
-    CONSTRAINT ck_uplinks_profile_known CHECK (profile IN ('chat', 'interactive', 'notify', 'bridge')),
-    CONSTRAINT ck_uplinks_can_receive_boolean CHECK (can_receive IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_can_send_boolean CHECK (can_send IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_can_approve_boolean CHECK (can_approve IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_can_elicit_boolean CHECK (can_elicit IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_supports_rich_media_boolean CHECK (supports_rich_media IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_supports_threads_boolean CHECK (supports_threads IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_supports_buttons_boolean CHECK (supports_buttons IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_declared_boolean CHECK (declared IN (FALSE, TRUE))
+    CONSTRAINT ck_uplinks_profile_known CHECK (profile IN ('chat', 'interactive', 'notify', 'bridge'))
 );
-CREATE INDEX ix_uplinks_capability_mask ON uplinks (namespace, capability_mask);
-CREATE INDEX ix_uplinks_capsule_id ON uplinks (namespace, capsule_id, created_revision, position);
-CREATE INDEX ix_uplinks_order ON uplinks (namespace, created_revision, position);
-CREATE INDEX ix_uplinks_platform ON uplinks (namespace, platform, created_revision, position);
-CREATE INDEX ix_uplinks_profile ON uplinks (namespace, profile);
-CREATE TABLE uuid_mappings (
+CREATE TABLE IF NOT EXISTS leases (
+    namespace VARCHAR(63) COLLATE "C" NOT NULL,
+    id UUID NOT NULL,
+    name VARCHAR(255) COLLATE "C" NOT NULL,
+    host VARCHAR(255) COLLATE "C" NOT NULL,
+    pid BIGINT NOT NULL,
+    actor VARCHAR(255) COLLATE "C" NOT NULL,
+    ttl_ms BIGINT NOT NULL,
+    opened_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    opened_revision BIGINT NOT NULL,
+    expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    boot_id VARCHAR(36) COLLATE "C",
+    expires_uptime_ms BIGINT,
+    expired_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_leases PRIMARY KEY (namespace, id),
+    CONSTRAINT fk_leases_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name)
+);
+CREATE TABLE IF NOT EXISTS uuid_mappings (
     namespace VARCHAR(63) COLLATE "C" NOT NULL,
     uuid UUID NOT NULL,
     capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
@@ -200,8 +131,81 @@ CREATE TABLE uuid_mappings (
     CONSTRAINT fk_uuid_mappings_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE,
     CONSTRAINT fk_uuid_mappings_leases FOREIGN KEY(namespace, lease_id) REFERENCES leases (namespace, id) ON DELETE CASCADE
 );
-CREATE INDEX ix_uuid_mappings_capsule_id ON uuid_mappings (namespace, capsule_id, created_revision, position);
-CREATE INDEX ix_uuid_mappings_lease_id ON uuid_mappings (namespace, lease_id);
+CREATE TABLE IF NOT EXISTS tools (
+    namespace VARCHAR(63) COLLATE "C" NOT NULL,
+    capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
+    position INTEGER NOT NULL,
+    name VARCHAR(255) COLLATE "C" NOT NULL,
+    description TEXT NOT NULL,
+    input_schema JSON NOT NULL,
+    CONSTRAINT pk_tools PRIMARY KEY (namespace, capsule_id, position),
+    CONSTRAINT fk_tools_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS grants (
+    namespace VARCHAR(63) COLLATE "C" NOT NULL,
+    capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
+    capability VARCHAR(32) COLLATE "C" NOT NULL,
+    position INTEGER NOT NULL,
+    value VARCHAR(512) COLLATE "C" NOT NULL,
+    CONSTRAINT pk_grants PRIMARY KEY (namespace, capsule_id, capability, position),
+    CONSTRAINT fk_grants_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS interceptors (
+    namespace VARCHAR(63) COLLATE "C" NOT NULL,
+    capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
+    position INTEGER NOT NULL,
+    event VARCHAR(512) COLLATE "C" NOT NULL,
+    action TEXT NOT NULL,
+    CONSTRAINT pk_interceptors PRIMARY KEY (namespace, capsule_id, position),
+    CONSTRAINT fk_interceptors_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS provisions (
+    namespace VARCHAR(63) COLLATE "C" NOT NULL,
+    capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
+    position INTEGER NOT NULL,
+    kind VARCHAR(32) COLLATE "C" NOT NULL,
+    capability VARCHAR(1024) COLLATE "C" NOT NULL,
+    CONSTRAINT pk_provisions PRIMARY KEY (namespace, capsule_id, position),
+    CONSTRAINT fk_provisions_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS requirements (
+    namespace VARCHAR(63) COLLATE "C" NOT NULL,
+    capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
+    position INTEGER NOT NULL,
+    kind VARCHAR(32) COLLATE "C" NOT NULL,
+    capability VARCHAR(1024) COLLATE "C" NOT NULL,
+    CONSTRAINT pk_requirements PRIMARY KEY (namespace, capsule_id, position),
+    CONSTRAINT fk_requirements_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+);
+CREATE INDEX IF NOT EXISTS ix_capsules_manifest_digest ON capsules (namespace, manifest_digest);
+CREATE INDEX IF NOT EXISTS ix_capsules_order ON capsules (namespace, registered_revision, position);
+CREATE INDEX IF NOT EXISTS ix_capsules_state ON capsules (namespace, state, registered_revision, position);
+CREATE INDEX IF NOT EXISTS ix_events_capsule_id ON events (namespace, capsule_id, revision);
+CREATE INDEX IF NOT EXISTS ix_events_subject ON events (namespace, kind, subject, revision);
+CREATE INDEX IF NOT EXISTS ix_grants_value ON grants (namespace, capability, value);
+CREATE INDEX IF NOT EXISTS ix_interceptors_event ON interceptors (namespace, event);
+CREATE INDEX IF NOT EXISTS ix_leases_expires_at ON leases (namespace, expires_at);
+CREATE INDEX IF NOT EXISTS ix_provisions_kind ON provisions (namespace, kind);
+CREATE INDEX IF NOT EXISTS ix_requirements_kind ON requirements (namespace, kind);
+CREATE INDEX IF NOT EXISTS ix_revisions_committed_at ON revisions (namespace, committed_at);
+CREATE INDEX IF NOT EXISTS ix_tools_name ON tools (namespace, name);
+CREATE INDEX IF NOT EXISTS ix_uplinks_capability_mask ON uplinks (namespace, capability_mask);
+CREATE INDEX IF NOT EXISTS ix_uplinks_capsule_id ON uplinks (namespace, capsule_id, created_revision, position);
+CREATE INDEX IF NOT EXISTS ix_uplinks_order ON uplinks (namespace, created_revision, position);
+CREATE INDEX IF NOT EXISTS ix_uplinks_platform ON uplinks (namespace, platform, created_revision, position);
+CREATE INDEX IF NOT EXISTS ix_uplinks_profile ON uplinks (namespace, profile);
+CREATE INDEX IF NOT EXISTS ix_uuid_mappings_capsule_id ON uuid_mappings (namespace, capsule_id, created_revision, position);
+CREATE INDEX IF NOT EXISTS ix_uuid_mappings_lease_id ON uuid_mappings (namespace, lease_id);
+CREATE OR REPLACE VIEW live_uuids AS
+        SELECT uuid_mappings.namespace, uuid_mappings.uuid, uuid_mappings.capsule_id,
+            capsules.state, capsules.generation, uuid_mappings.lease_id, leases.expires_at,
+            uuid_mappings.registered_at
+        FROM uuid_mappings
+        JOIN capsules ON capsules.namespace = uuid_mappings.namespace
+            AND capsules.id = uuid_mappings.capsule_id
+        LEFT JOIN leases ON leases.namespace = uuid_mappings.namespace
+            AND leases.id = uuid_mappings.lease_id
+        WHERE uuid_mappings.lease_id IS NULL OR leases.expires_at > clock_timestamp();
 CREATE OR REPLACE VIEW registered_capsules AS
         SELECT capsules.namespace, capsules.id, capsules.version, capsules.state,
             capsules.state_reason, capsules.generation, capsules.registered_revision,
@@ -258,6 +262,12 @@ CREATE OR REPLACE VIEW capsule_history AS
         LEFT JOIN revisions AS ending ON ending.namespace = step.namespace
             AND ending.revision = step.until_revision
         WHERE step.generation IS NOT NULL;
+CREATE OR REPLACE VIEW capability_grants AS
+        SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
+            capsules.version, capsules.state, capsules.generation
+        FROM grants
+        JOIN capsules ON capsules.namespace = grants.namespace
+            AND capsules.id = grants.capsule_id;
 CREATE OR REPLACE VIEW tool_index AS
         SELECT tools.namespace, tools.name, tools.capsule_id, tools.description,
             tools.input_schema, capsules.version, capsules.state
@@ -265,19 +275,28 @@ CREATE OR REPLACE VIEW tool_index AS
         JOIN capsules ON capsules.namespace = tools.namespace
             AND capsules.id = tools.capsule_id;
 CREATE OR REPLACE FUNCTION capsule_registry_fence() RETURNS trigger AS $$
-BEGIN
-    IF TG_OP = 'DELETE' AND TG_LEVEL = 'ROW' THEN
-        IF TG_TABLE_NAME = 'manifests' THEN
-            IF (SELECT compacted_revision >= revision FROM namespaces WHERE name = OLD.namespace) THEN
-                RETURN OLD;
+        DECLARE
+            pruned bigint;
+            dropped boolean;
+        BEGIN
+            IF TG_OP = 'DELETE' AND TG_LEVEL = 'ROW' THEN
+                IF TG_TABLE_NAME = 'manifests' THEN
+                    EXECUTE format('SELECT compacted_revision >= revision FROM %I.namespaces WHERE name = $1', TG_TABLE_SCHEMA)
+                    INTO dropped USING OLD.namespace;
+                    IF dropped THEN
+                        RETURN OLD;
+                    END IF;
+                ELSE
+                    EXECUTE format('SELECT compacted_revision FROM %I.namespaces WHERE name = $1', TG_TABLE_SCHEMA)
+                    INTO pruned USING OLD.namespace;
+                    IF OLD.revision <= pruned THEN
+                        RETURN OLD;
+                    END IF;
+                END IF;
             END IF;
-        ELSIF OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) THEN
-            RETURN OLD;
-        END IF;
-    END IF;
-    RAISE EXCEPTION 'the history is append-only: only pruning deletes, and nothing changes it' USING ERRCODE = 'insufficient_privilege';
-END
-$$ LANGUAGE plpgsql;
+            RAISE EXCEPTION 'the history is append-only: only pruning deletes, and nothing changes it' USING ERRCODE = 'insufficient_privilege';
+        END
+        $$ LANGUAGE plpgsql;
 CREATE OR REPLACE TRIGGER events_unchanged BEFORE UPDATE ON events FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
 CREATE OR REPLACE TRIGGER revisions_unchanged BEFORE UPDATE ON revisions FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
 CREATE OR REPLACE TRIGGER manifests_unchanged BEFORE UPDATE ON manifests FOR EACH ROW EXECUTE FUNCTION capsule_registry_fence();
@@ -287,6 +306,26 @@ CREATE OR REPLACE TRIGGER manifests_kept BEFORE DELETE ON manifests FOR EACH ROW
 CREATE OR REPLACE TRIGGER events_not_emptied BEFORE TRUNCATE ON events EXECUTE FUNCTION capsule_registry_fence();
 CREATE OR REPLACE TRIGGER revisions_not_emptied BEFORE TRUNCATE ON revisions EXECUTE FUNCTION capsule_registry_fence();
 CREATE OR REPLACE TRIGGER manifests_not_emptied BEFORE TRUNCATE ON manifests EXECUTE FUNCTION capsule_registry_fence();
+ALTER TABLE capsules ADD COLUMN IF NOT EXISTS created_revision BIGINT DEFAULT '0' NOT NULL;
+ALTER TABLE capsules ALTER COLUMN created_revision DROP DEFAULT;
+ALTER TABLE grants ADD COLUMN IF NOT EXISTS generation BIGINT DEFAULT '0' NOT NULL;
+ALTER TABLE grants ALTER COLUMN generation DROP DEFAULT;
+ALTER TABLE uplinks DROP CONSTRAINT IF EXISTS ck_uplinks_can_receive_boolean;
+ALTER TABLE uplinks ADD CONSTRAINT ck_uplinks_can_receive_boolean CHECK (can_receive IN (FALSE, TRUE));
+ALTER TABLE uplinks DROP CONSTRAINT IF EXISTS ck_uplinks_can_send_boolean;
+ALTER TABLE uplinks ADD CONSTRAINT ck_uplinks_can_send_boolean CHECK (can_send IN (FALSE, TRUE));
+ALTER TABLE uplinks DROP CONSTRAINT IF EXISTS ck_uplinks_can_approve_boolean;
+ALTER TABLE uplinks ADD CONSTRAINT ck_uplinks_can_approve_boolean CHECK (can_approve IN (FALSE, TRUE));
+ALTER TABLE uplinks DROP CONSTRAINT IF EXISTS ck_uplinks_can_elicit_boolean;
+ALTER TABLE uplinks ADD CONSTRAINT ck_uplinks_can_elicit_boolean CHECK (can_elicit IN (FALSE, TRUE));
+ALTER TABLE uplinks DROP CONSTRAINT IF EXISTS ck_uplinks_supports_rich_media_boolean;
+ALTER TABLE uplinks ADD CONSTRAINT ck_uplinks_supports_rich_media_boolean CHECK (supports_rich_media IN (FALSE, TRUE));
+ALTER TABLE uplinks DROP CONSTRAINT IF EXISTS ck_uplinks_supports_threads_boolean;
+ALTER TABLE uplinks ADD CONSTRAINT ck_uplinks_supports_threads_boolean CHECK (supports_threads IN (FALSE, TRUE));
+ALTER TABLE uplinks DROP CONSTRAINT IF EXISTS ck_uplinks_supports_buttons_boolean;
+ALTER TABLE uplinks ADD CONSTRAINT ck_uplinks_supports_buttons_boolean CHECK (supports_buttons IN (FALSE, TRUE));
+ALTER TABLE uplinks DROP CONSTRAINT IF EXISTS ck_uplinks_declared_boolean;
+ALTER TABLE uplinks ADD CONSTRAINT ck_uplinks_declared_boolean CHECK (declared IN (FALSE, TRUE));
 CREATE OR REPLACE VIEW live_uuids AS
     SELECT uuid_mappings.namespace, uuid_mappings.uuid, uuid_mappings.capsule_id,
         capsules.state, capsules.generation, uuid_mappings.lease_id, leases.expires_at,
@@ -304,3 +343,13 @@ CREATE OR REPLACE VIEW capability_grants AS
     FROM grants
     JOIN capsules ON capsules.namespace = grants.namespace
         AND capsules.id = grants.capsule_id AND capsules.generation = grants.generation;
+UPDATE capsules SET created_revision = coalesce((
+        SELECT max(events.revision) FROM events
+        WHERE events.namespace = capsules.namespace AND events.kind = 'capsules'
+            AND events.subject = capsules.id AND events.old_row IS NULL), 0);
+UPDATE grants SET generation = coalesce((
+        SELECT capsules.generation FROM capsules
+        WHERE capsules.namespace = grants.namespace AND capsules.id = grants.capsule_id), 0);
+DROP INDEX IF EXISTS ix_grants_value;
+CREATE INDEX ix_grants_value ON grants (namespace, capability, value, generation);
+UPDATE capsule_registry_version SET version_num='v0002' WHERE capsule_registry_version.version_num = 'v0001';

@@ -1,231 +1,215 @@
-CREATE TABLE events (
-    namespace TEXT NOT NULL,
-    revision INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    action TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    capsule_id TEXT,
-    old_row TEXT,
-    new_row TEXT,
-    CONSTRAINT pk_events PRIMARY KEY (namespace, revision, position)
+CREATE TABLE capsule_registry_version (
+	version_num TEXT NOT NULL,
+	CONSTRAINT capsule_registry_version_pkc PRIMARY KEY (version_num)
+);
+CREATE TABLE "namespaces" (
+	name TEXT NOT NULL,
+	incarnation TEXT NOT NULL,
+	revision INTEGER NOT NULL,
+	head_hash TEXT NOT NULL,
+	compacted_revision INTEGER NOT NULL,
+	last_commit_at TEXT NOT NULL,
+	CONSTRAINT pk_namespaces PRIMARY KEY (name)
 )
- STRICT;
+ WITHOUT ROWID
+
+, STRICT;
+CREATE TABLE "schema_versions" (
+	version TEXT NOT NULL,
+	applied_at TEXT NOT NULL,
+	library_version TEXT NOT NULL,
+	oldest_compatible TEXT NOT NULL,
+	CONSTRAINT pk_schema_versions PRIMARY KEY (version)
+)
+ WITHOUT ROWID
+
+, STRICT;
+CREATE TABLE "manifests" (
+	namespace TEXT NOT NULL,
+	digest TEXT NOT NULL,
+	format TEXT NOT NULL,
+	text TEXT NOT NULL,
+	CONSTRAINT pk_manifests PRIMARY KEY (namespace, digest),
+	CONSTRAINT fk_manifests_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
+	CONSTRAINT ck_manifests_format_known CHECK (format IN ('toml', 'json'))
+) STRICT;
+CREATE TABLE "revisions" (
+	namespace TEXT NOT NULL,
+	revision INTEGER NOT NULL,
+	committed_at TEXT NOT NULL,
+	actor TEXT NOT NULL,
+	database_user TEXT,
+	reason TEXT,
+	request_id TEXT NOT NULL,
+	event_count INTEGER NOT NULL,
+	previous_hash TEXT NOT NULL,
+	hash TEXT NOT NULL,
+	CONSTRAINT pk_revisions PRIMARY KEY (namespace, revision),
+	CONSTRAINT fk_revisions_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
+	CONSTRAINT uq_revisions_request_id UNIQUE (request_id)
+) STRICT;
+CREATE INDEX ix_revisions_committed_at ON revisions (namespace, committed_at);
+CREATE TABLE "events" (
+	namespace TEXT NOT NULL,
+	revision INTEGER NOT NULL,
+	position INTEGER NOT NULL,
+	action TEXT NOT NULL,
+	kind TEXT NOT NULL,
+	subject TEXT NOT NULL,
+	capsule_id TEXT,
+	old_row TEXT,
+	new_row TEXT,
+	CONSTRAINT pk_events PRIMARY KEY (namespace, revision, position)
+) STRICT;
 CREATE INDEX ix_events_capsule_id ON events (namespace, capsule_id, revision);
 CREATE INDEX ix_events_subject ON events (namespace, kind, subject, revision);
-CREATE TABLE namespaces (
-    name TEXT NOT NULL,
-    incarnation TEXT NOT NULL,
-    revision INTEGER NOT NULL,
-    head_hash TEXT NOT NULL,
-    compacted_revision INTEGER NOT NULL,
-    last_commit_at TEXT NOT NULL,
-    CONSTRAINT pk_namespaces PRIMARY KEY (name)
-)
- WITHOUT ROWID,
- STRICT;
-CREATE TABLE schema_versions (
-    version TEXT NOT NULL,
-    applied_at TEXT NOT NULL,
-    library_version TEXT NOT NULL,
-    oldest_compatible TEXT NOT NULL,
-    CONSTRAINT pk_schema_versions PRIMARY KEY (version)
-)
- WITHOUT ROWID,
- STRICT;
-CREATE TABLE leases (
-    namespace TEXT NOT NULL,
-    id TEXT NOT NULL,
-    name TEXT NOT NULL,
-    host TEXT NOT NULL,
-    pid INTEGER NOT NULL,
-    actor TEXT NOT NULL,
-    ttl_ms INTEGER NOT NULL,
-    opened_at TEXT NOT NULL,
-    opened_revision INTEGER NOT NULL,
-    expires_at TEXT NOT NULL,
-    boot_id TEXT,
-    expires_uptime_ms INTEGER,
-    expired_at TEXT,
-    CONSTRAINT pk_leases PRIMARY KEY (namespace, id),
-    CONSTRAINT fk_leases_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name)
-)
- STRICT;
-CREATE INDEX ix_leases_expires_at ON leases (namespace, expires_at);
-CREATE TABLE manifests (
-    namespace TEXT NOT NULL,
-    digest TEXT NOT NULL,
-    format TEXT NOT NULL,
-    text TEXT NOT NULL,
-    CONSTRAINT pk_manifests PRIMARY KEY (namespace, digest),
-    CONSTRAINT fk_manifests_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
-    CONSTRAINT ck_manifests_format_known CHECK (format IN ('toml', 'json'))
-)
- STRICT;
-CREATE TABLE revisions (
-    namespace TEXT NOT NULL,
-    revision INTEGER NOT NULL,
-    committed_at TEXT NOT NULL,
-    actor TEXT NOT NULL,
-    database_user TEXT,
-    reason TEXT,
-    request_id TEXT NOT NULL,
-    event_count INTEGER NOT NULL,
-    previous_hash TEXT NOT NULL,
-    hash TEXT NOT NULL,
-    CONSTRAINT pk_revisions PRIMARY KEY (namespace, revision),
-    CONSTRAINT fk_revisions_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
-    CONSTRAINT uq_revisions_request_id UNIQUE (request_id)
-)
- STRICT;
-CREATE INDEX ix_revisions_committed_at ON revisions (namespace, committed_at);
-CREATE TABLE capsules (
-    namespace TEXT NOT NULL,
-    id TEXT NOT NULL,
-    version TEXT,
-    manifest TEXT,
-    manifest_digest TEXT,
-    reported_tools TEXT,
-    source_dir TEXT,
-    state TEXT,
-    state_reason TEXT,
-    generation INTEGER,
-    registered_revision INTEGER,
-    position INTEGER,
-    modified_revision INTEGER NOT NULL,
-    created_revision INTEGER NOT NULL,
-    registered_at TEXT,
-    CONSTRAINT pk_capsules PRIMARY KEY (namespace, id),
-    CONSTRAINT fk_capsules_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
-    CONSTRAINT fk_capsules_manifests FOREIGN KEY(namespace, manifest_digest) REFERENCES manifests (namespace, digest),
-    CONSTRAINT ck_capsules_state_known CHECK (state IN ('unloaded', 'loading', 'ready', 'failed', 'unloading')),
-    CONSTRAINT ck_capsules_reserved_or_registered CHECK ((registered_at IS NULL AND source_dir IS NULL AND state_reason IS NULL AND reported_tools IS NULL AND version IS NULL AND manifest IS NULL AND manifest_digest IS NULL AND state IS NULL AND generation IS NULL AND registered_revision IS NULL AND position IS NULL) OR (registered_at IS NOT NULL AND version IS NOT NULL AND manifest IS NOT NULL AND manifest_digest IS NOT NULL AND state IS NOT NULL AND generation IS NOT NULL AND registered_revision IS NOT NULL AND position IS NOT NULL))
-)
- STRICT;
+CREATE TABLE "capsules" (
+	namespace TEXT NOT NULL,
+	id TEXT NOT NULL,
+	version TEXT,
+	manifest TEXT,
+	manifest_digest TEXT,
+	reported_tools TEXT,
+	source_dir TEXT,
+	state TEXT,
+	state_reason TEXT,
+	generation INTEGER,
+	registered_revision INTEGER,
+	position INTEGER,
+	modified_revision INTEGER NOT NULL, created_revision INTEGER NOT NULL,
+	registered_at TEXT,
+	CONSTRAINT pk_capsules PRIMARY KEY (namespace, id),
+	CONSTRAINT fk_capsules_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
+	CONSTRAINT fk_capsules_manifests FOREIGN KEY(namespace, manifest_digest) REFERENCES manifests (namespace, digest),
+	CONSTRAINT ck_capsules_state_known CHECK (state IN ('unloaded', 'loading', 'ready', 'failed', 'unloading')),
+	CONSTRAINT ck_capsules_reserved_or_registered CHECK ((registered_at IS NULL AND source_dir IS NULL AND state_reason IS NULL AND reported_tools IS NULL AND version IS NULL AND manifest IS NULL AND manifest_digest IS NULL AND state IS NULL AND generation IS NULL AND registered_revision IS NULL AND position IS NULL) OR (registered_at IS NOT NULL AND version IS NOT NULL AND manifest IS NOT NULL AND manifest_digest IS NOT NULL AND state IS NOT NULL AND generation IS NOT NULL AND registered_revision IS NOT NULL AND position IS NOT NULL))
+) STRICT;
 CREATE INDEX ix_capsules_manifest_digest ON capsules (namespace, manifest_digest);
 CREATE INDEX ix_capsules_order ON capsules (namespace, registered_revision, position);
 CREATE INDEX ix_capsules_state ON capsules (namespace, state, registered_revision, position);
-CREATE TABLE grants (
-    namespace TEXT NOT NULL,
-    capsule_id TEXT NOT NULL,
-    capability TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    value TEXT NOT NULL,
-    generation INTEGER NOT NULL,
-    CONSTRAINT pk_grants PRIMARY KEY (namespace, capsule_id, capability, position),
-    CONSTRAINT fk_grants_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-)
- WITHOUT ROWID,
- STRICT;
-CREATE INDEX ix_grants_value ON grants (namespace, capability, value, generation);
-CREATE TABLE interceptors (
-    namespace TEXT NOT NULL,
-    capsule_id TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    event TEXT NOT NULL,
-    action TEXT NOT NULL,
-    CONSTRAINT pk_interceptors PRIMARY KEY (namespace, capsule_id, position),
-    CONSTRAINT fk_interceptors_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-)
- STRICT;
-CREATE INDEX ix_interceptors_event ON interceptors (namespace, event);
-CREATE TABLE provisions (
-    namespace TEXT NOT NULL,
-    capsule_id TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    kind TEXT NOT NULL,
-    capability TEXT NOT NULL,
-    CONSTRAINT pk_provisions PRIMARY KEY (namespace, capsule_id, position),
-    CONSTRAINT fk_provisions_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-)
- STRICT;
-CREATE INDEX ix_provisions_kind ON provisions (namespace, kind);
-CREATE TABLE requirements (
-    namespace TEXT NOT NULL,
-    capsule_id TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    kind TEXT NOT NULL,
-    capability TEXT NOT NULL,
-    CONSTRAINT pk_requirements PRIMARY KEY (namespace, capsule_id, position),
-    CONSTRAINT fk_requirements_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-)
- STRICT;
-CREATE INDEX ix_requirements_kind ON requirements (namespace, kind);
-CREATE TABLE tools (
-    namespace TEXT NOT NULL,
-    capsule_id TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    description TEXT NOT NULL,
-    input_schema TEXT NOT NULL,
-    CONSTRAINT pk_tools PRIMARY KEY (namespace, capsule_id, position),
-    CONSTRAINT fk_tools_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-)
- STRICT;
-CREATE INDEX ix_tools_name ON tools (namespace, name);
-CREATE TABLE uplinks (
-    namespace TEXT NOT NULL,
-    id TEXT NOT NULL,
-    capsule_id TEXT NOT NULL,
-    name TEXT NOT NULL,
-    platform TEXT NOT NULL,
-    source_kind TEXT NOT NULL,
-    source_capsule_id TEXT,
-    profile TEXT NOT NULL,
-    can_receive INTEGER NOT NULL,
-    can_send INTEGER NOT NULL,
-    can_approve INTEGER NOT NULL,
-    can_elicit INTEGER NOT NULL,
-    supports_rich_media INTEGER NOT NULL,
-    supports_threads INTEGER NOT NULL,
-    supports_buttons INTEGER NOT NULL,
-    capability_mask INTEGER GENERATED ALWAYS AS (CASE WHEN can_receive THEN 1 ELSE 0 END + CASE WHEN can_send THEN 2 ELSE 0 END + CASE WHEN can_approve THEN 4 ELSE 0 END + CASE WHEN can_elicit THEN 8 ELSE 0 END + CASE WHEN supports_rich_media THEN 16 ELSE 0 END + CASE WHEN supports_threads THEN 32 ELSE 0 END + CASE WHEN supports_buttons THEN 64 ELSE 0 END) STORED,
-    metadata TEXT NOT NULL,
-    declared INTEGER NOT NULL,
-    created_revision INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    registered_at TEXT NOT NULL,
-    CONSTRAINT pk_uplinks PRIMARY KEY (namespace, id),
-    CONSTRAINT fk_uplinks_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE,
-    CONSTRAINT ck_uplinks_source_kind_known CHECK (source_kind IN ('native', 'wasm', 'open_claw')),
-    CONSTRAINT ck_uplinks_profile_known CHECK (profile IN ('chat', 'interactive', 'notify', 'bridge')),
-    CONSTRAINT ck_uplinks_can_receive_boolean CHECK (can_receive IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_can_send_boolean CHECK (can_send IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_can_approve_boolean CHECK (can_approve IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_can_elicit_boolean CHECK (can_elicit IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_supports_rich_media_boolean CHECK (supports_rich_media IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_supports_threads_boolean CHECK (supports_threads IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_supports_buttons_boolean CHECK (supports_buttons IN (FALSE, TRUE)),
-    CONSTRAINT ck_uplinks_declared_boolean CHECK (declared IN (FALSE, TRUE))
-)
- STRICT;
+CREATE TABLE "uplinks" (
+	namespace TEXT NOT NULL,
+	id TEXT NOT NULL,
+	capsule_id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	platform TEXT NOT NULL,
+	source_kind TEXT NOT NULL,
+	source_capsule_id TEXT,
+	profile TEXT NOT NULL,
+	can_receive INTEGER NOT NULL,
+	can_send INTEGER NOT NULL,
+	can_approve INTEGER NOT NULL,
+	can_elicit INTEGER NOT NULL,
+	supports_rich_media INTEGER NOT NULL,
+	supports_threads INTEGER NOT NULL,
+	supports_buttons INTEGER NOT NULL,
+	capability_mask INTEGER GENERATED ALWAYS AS (CASE WHEN can_receive THEN 1 ELSE 0 END + CASE WHEN can_send THEN 2 ELSE 0 END + CASE WHEN can_approve THEN 4 ELSE 0 END + CASE WHEN can_elicit THEN 8 ELSE 0 END + CASE WHEN supports_rich_media THEN 16 ELSE 0 END + CASE WHEN supports_threads THEN 32 ELSE 0 END + CASE WHEN supports_buttons THEN 64 ELSE 0 END) STORED,
+	metadata TEXT NOT NULL,
+	declared INTEGER NOT NULL,
+	created_revision INTEGER NOT NULL,
+	position INTEGER NOT NULL,
+	registered_at TEXT NOT NULL,
+	CONSTRAINT pk_uplinks PRIMARY KEY (namespace, id),
+	CONSTRAINT fk_uplinks_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE,
+	CONSTRAINT ck_uplinks_source_kind_known CHECK (source_kind IN ('native', 'wasm', 'open_claw')),
+	CONSTRAINT ck_uplinks_profile_known CHECK (profile IN ('chat', 'interactive', 'notify', 'bridge')), CONSTRAINT ck_uplinks_can_receive_boolean CHECK (can_receive IN (FALSE, TRUE)), CONSTRAINT ck_uplinks_can_send_boolean CHECK (can_send IN (FALSE, TRUE)), CONSTRAINT ck_uplinks_can_approve_boolean CHECK (can_approve IN (FALSE, TRUE)), CONSTRAINT ck_uplinks_can_elicit_boolean CHECK (can_elicit IN (FALSE, TRUE)), CONSTRAINT ck_uplinks_supports_rich_media_boolean CHECK (supports_rich_media IN (FALSE, TRUE)), CONSTRAINT ck_uplinks_supports_threads_boolean CHECK (supports_threads IN (FALSE, TRUE)), CONSTRAINT ck_uplinks_supports_buttons_boolean CHECK (supports_buttons IN (FALSE, TRUE)), CONSTRAINT ck_uplinks_declared_boolean CHECK (declared IN (FALSE, TRUE))
+) STRICT;
 CREATE INDEX ix_uplinks_capability_mask ON uplinks (namespace, capability_mask);
 CREATE INDEX ix_uplinks_capsule_id ON uplinks (namespace, capsule_id, created_revision, position);
 CREATE INDEX ix_uplinks_order ON uplinks (namespace, created_revision, position);
 CREATE INDEX ix_uplinks_platform ON uplinks (namespace, platform, created_revision, position);
 CREATE INDEX ix_uplinks_profile ON uplinks (namespace, profile);
-CREATE TABLE uuid_mappings (
-    namespace TEXT NOT NULL,
-    uuid TEXT NOT NULL,
-    capsule_id TEXT NOT NULL,
-    lease_id TEXT,
-    registered_at TEXT NOT NULL,
-    created_revision INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    CONSTRAINT pk_uuid_mappings PRIMARY KEY (namespace, uuid),
-    CONSTRAINT fk_uuid_mappings_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE,
-    CONSTRAINT fk_uuid_mappings_leases FOREIGN KEY(namespace, lease_id) REFERENCES leases (namespace, id) ON DELETE CASCADE
-)
- STRICT;
+CREATE TABLE "leases" (
+	namespace TEXT NOT NULL,
+	id TEXT NOT NULL,
+	name TEXT NOT NULL,
+	host TEXT NOT NULL,
+	pid INTEGER NOT NULL,
+	actor TEXT NOT NULL,
+	ttl_ms INTEGER NOT NULL,
+	opened_at TEXT NOT NULL,
+	opened_revision INTEGER NOT NULL,
+	expires_at TEXT NOT NULL,
+	boot_id TEXT,
+	expires_uptime_ms INTEGER,
+	expired_at TEXT,
+	CONSTRAINT pk_leases PRIMARY KEY (namespace, id),
+	CONSTRAINT fk_leases_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name)
+) STRICT;
+CREATE INDEX ix_leases_expires_at ON leases (namespace, expires_at);
+CREATE TABLE "uuid_mappings" (
+	namespace TEXT NOT NULL,
+	uuid TEXT NOT NULL,
+	capsule_id TEXT NOT NULL,
+	lease_id TEXT,
+	registered_at TEXT NOT NULL,
+	created_revision INTEGER NOT NULL,
+	position INTEGER NOT NULL,
+	CONSTRAINT pk_uuid_mappings PRIMARY KEY (namespace, uuid),
+	CONSTRAINT fk_uuid_mappings_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE,
+	CONSTRAINT fk_uuid_mappings_leases FOREIGN KEY(namespace, lease_id) REFERENCES leases (namespace, id) ON DELETE CASCADE
+) STRICT;
 CREATE INDEX ix_uuid_mappings_capsule_id ON uuid_mappings (namespace, capsule_id, created_revision, position);
 CREATE INDEX ix_uuid_mappings_lease_id ON uuid_mappings (namespace, lease_id);
+CREATE TABLE "tools" (
+	namespace TEXT NOT NULL,
+	capsule_id TEXT NOT NULL,
+	position INTEGER NOT NULL,
+	name TEXT NOT NULL,
+	description TEXT NOT NULL,
+	input_schema TEXT NOT NULL,
+	CONSTRAINT pk_tools PRIMARY KEY (namespace, capsule_id, position),
+	CONSTRAINT fk_tools_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX ix_tools_name ON tools (namespace, name);
+CREATE TABLE "grants" (
+	namespace TEXT NOT NULL,
+	capsule_id TEXT NOT NULL,
+	capability TEXT NOT NULL,
+	position INTEGER NOT NULL,
+	value TEXT NOT NULL, generation INTEGER NOT NULL,
+	CONSTRAINT pk_grants PRIMARY KEY (namespace, capsule_id, capability, position),
+	CONSTRAINT fk_grants_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+)
+ WITHOUT ROWID
+
+, STRICT;
+CREATE TABLE "interceptors" (
+	namespace TEXT NOT NULL,
+	capsule_id TEXT NOT NULL,
+	position INTEGER NOT NULL,
+	event TEXT NOT NULL,
+	action TEXT NOT NULL,
+	CONSTRAINT pk_interceptors PRIMARY KEY (namespace, capsule_id, position),
+	CONSTRAINT fk_interceptors_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX ix_interceptors_event ON interceptors (namespace, event);
+CREATE TABLE "provisions" (
+	namespace TEXT NOT NULL,
+	capsule_id TEXT NOT NULL,
+	position INTEGER NOT NULL,
+	kind TEXT NOT NULL,
+	capability TEXT NOT NULL,
+	CONSTRAINT pk_provisions PRIMARY KEY (namespace, capsule_id, position),
+	CONSTRAINT fk_provisions_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX ix_provisions_kind ON provisions (namespace, kind);
+CREATE TABLE "requirements" (
+	namespace TEXT NOT NULL,
+	capsule_id TEXT NOT NULL,
+	position INTEGER NOT NULL,
+	kind TEXT NOT NULL,
+	capability TEXT NOT NULL,
+	CONSTRAINT pk_requirements PRIMARY KEY (namespace, capsule_id, position),
+	CONSTRAINT fk_requirements_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX ix_requirements_kind ON requirements (namespace, kind);
 CREATE TABLE own_commits (
     id INTEGER NOT NULL,
     count INTEGER NOT NULL,
     CONSTRAINT pk_own_commits PRIMARY KEY (id),
     CONSTRAINT ck_own_commits_one_row CHECK (id = 1)
-)
- STRICT;
+) STRICT;
 CREATE VIEW live_uuids AS
         SELECT uuid_mappings.namespace, uuid_mappings.uuid, uuid_mappings.capsule_id,
             capsules.state, capsules.generation, uuid_mappings.lease_id, leases.expires_at,
@@ -315,3 +299,4 @@ CREATE TRIGGER manifests_kept BEFORE DELETE ON manifests WHEN NOT (SELECT compac
 CREATE TRIGGER events_appended BEFORE INSERT ON events WHEN NEW.revision IS NOT (SELECT revision + 1 FROM namespaces WHERE name = NEW.namespace) OR EXISTS (SELECT 1 FROM events WHERE rowid = NEW.rowid) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
 CREATE TRIGGER revisions_appended BEFORE INSERT ON revisions WHEN NEW.revision IS NOT (SELECT revision + 1 FROM namespaces WHERE name = NEW.namespace) OR EXISTS (SELECT 1 FROM revisions WHERE rowid = NEW.rowid) OR EXISTS (SELECT 1 FROM revisions WHERE request_id = NEW.request_id) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
 CREATE TRIGGER manifests_appended BEFORE INSERT ON manifests WHEN EXISTS (SELECT 1 FROM manifests WHERE rowid = NEW.rowid) OR EXISTS (SELECT 1 FROM manifests WHERE namespace = NEW.namespace AND digest = NEW.digest) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE INDEX ix_grants_value ON grants (namespace, capability, value, generation);

@@ -7,7 +7,7 @@ MariaDB commits each at once and an upgrade may be killed.
 """
 
 import sqlalchemy as sa
-from alembic import op
+from alembic.operations import Operations
 from sqlalchemy.dialects import mysql, postgresql
 
 revision = "v0001"
@@ -17,6 +17,12 @@ depends_on = None
 #: The oldest schema version whose library can still run on this one.
 oldest_compatible = "v0001"
 
+#: Transactions and foreign keys, and keys of up to 3,072 bytes.
+INNODB = {
+    f"{dialect}_{option}": value
+    for dialect in ("mysql", "mariadb")
+    for option, value in (("engine", "InnoDB"), ("row_format", "DYNAMIC"))
+}
 MARIADB_TEXT = {"charset": "utf8mb4", "collation": "utf8mb4_nopad_bin"}
 
 
@@ -77,20 +83,26 @@ REGISTERED = (
 )
 
 
-def upgrade() -> None:
+def upgrade(op: Operations) -> None:
     """Create everything."""
-    history_tables()
-    registered_tables()
-    declared_tables()
+    history_tables(op)
+    registered_tables(op)
+    declared_tables(op)
     for name, table, columns in INDEXES:
         op.create_index(name, table, columns, if_not_exists=True)
-    for statement in statements(dialect_name()):
+    for statement in statements(dialect_name(op)):
         op.execute(statement.replace(":", r"\:"))
 
 
-def history_tables() -> None:
+def create_table(op: Operations, name: str, *items: sa.schema.SchemaItem, **options) -> None:
+    """Create a table; on MariaDB whatever the server's defaults are."""
+    op.create_table(name, *items, **INNODB, **options)
+
+
+def history_tables(op: Operations) -> None:
     """Create the append-only tables, and `namespaces`, whose head moves."""
-    op.create_table(
+    create_table(
+        op,
         "namespaces",
         sa.Column("name", short_text(63), nullable=False),
         sa.Column("incarnation", uuid(), nullable=False),
@@ -102,7 +114,8 @@ def history_tables() -> None:
         sqlite_with_rowid=False,
         if_not_exists=True,
     )
-    op.create_table(
+    create_table(
+        op,
         "schema_versions",
         sa.Column("version", short_text(32), nullable=False),
         sa.Column("applied_at", instant(), nullable=False),
@@ -112,7 +125,8 @@ def history_tables() -> None:
         sqlite_with_rowid=False,
         if_not_exists=True,
     )
-    op.create_table(
+    create_table(
+        op,
         "manifests",
         sa.Column("namespace", short_text(63), nullable=False),
         sa.Column("digest", short_text(64), nullable=False),
@@ -123,7 +137,8 @@ def history_tables() -> None:
         sa.CheckConstraint("format IN ('toml', 'json')", name=op.f("ck_manifests_format_known")),
         if_not_exists=True,
     )
-    op.create_table(
+    create_table(
+        op,
         "revisions",
         sa.Column("namespace", short_text(63), nullable=False),
         sa.Column("revision", sa.BigInteger, nullable=False),
@@ -140,7 +155,8 @@ def history_tables() -> None:
         sa.UniqueConstraint("request_id", name="uq_revisions_request_id"),
         if_not_exists=True,
     )
-    op.create_table(
+    create_table(
+        op,
         "events",
         sa.Column("namespace", short_text(63), nullable=False),
         sa.Column("revision", sa.BigInteger, nullable=False),
@@ -156,9 +172,10 @@ def history_tables() -> None:
     )
 
 
-def registered_tables() -> None:
+def registered_tables(op: Operations) -> None:
     """Create the tables of what is registered now."""
-    op.create_table(
+    create_table(
+        op,
         "capsules",
         sa.Column("namespace", short_text(63), nullable=False),
         sa.Column("id", short_text(128), nullable=False),
@@ -196,7 +213,8 @@ def registered_tables() -> None:
         ),
         if_not_exists=True,
     )
-    op.create_table(
+    create_table(
+        op,
         "uplinks",
         sa.Column("namespace", short_text(63), nullable=False),
         sa.Column("id", uuid(), nullable=False),
@@ -235,7 +253,8 @@ def registered_tables() -> None:
         ),
         if_not_exists=True,
     )
-    op.create_table(
+    create_table(
+        op,
         "leases",
         sa.Column("namespace", short_text(63), nullable=False),
         sa.Column("id", uuid(), nullable=False),
@@ -254,7 +273,8 @@ def registered_tables() -> None:
         sa.ForeignKeyConstraint(["namespace"], ["namespaces.name"], name="fk_leases_namespaces"),
         if_not_exists=True,
     )
-    op.create_table(
+    create_table(
+        op,
         "uuid_mappings",
         sa.Column("namespace", short_text(63), nullable=False),
         sa.Column("uuid", uuid(), nullable=False),
@@ -280,9 +300,10 @@ def registered_tables() -> None:
     )
 
 
-def declared_tables() -> None:
+def declared_tables(op: Operations) -> None:
     """Create the projections of the manifests."""
-    op.create_table(
+    create_table(
+        op,
         "tools",
         sa.Column("namespace", short_text(63), nullable=False),
         sa.Column("capsule_id", short_text(128), nullable=False),
@@ -296,7 +317,8 @@ def declared_tables() -> None:
         ),
         if_not_exists=True,
     )
-    op.create_table(
+    create_table(
+        op,
         "grants",
         sa.Column("namespace", short_text(63), nullable=False),
         sa.Column("capsule_id", short_text(128), nullable=False),
@@ -313,21 +335,24 @@ def declared_tables() -> None:
         if_not_exists=True,
     )
     derived_table(
+        op,
         "interceptors",
         sa.Column("event", short_text(512), nullable=False),
         sa.Column("action", long_text(), nullable=False),
     )
     for name in ("provisions", "requirements"):
         derived_table(
+            op,
             name,
             sa.Column("kind", short_text(32), nullable=False),
             sa.Column("capability", short_text(1024), nullable=False),
         )
 
 
-def derived_table(name: str, *columns: sa.Column) -> None:
+def derived_table(op: Operations, name: str, *columns: sa.Column) -> None:
     """Create a table with one row for each entry of a manifest."""
-    op.create_table(
+    create_table(
+        op,
         name,
         sa.Column("namespace", short_text(63), nullable=False),
         sa.Column("capsule_id", short_text(128), nullable=False),
@@ -507,7 +532,12 @@ def view_statements(dialect: str) -> list[str]:
         "generation": expressions["number"].format(**image, name="generation"),
         "registered_at": expressions["time"].format(**image, name="registered_at"),
     }
-    create = "CREATE VIEW IF NOT EXISTS" if dialect == "sqlite" else "CREATE OR REPLACE VIEW"
+    create = {
+        "sqlite": "CREATE VIEW IF NOT EXISTS",
+        "postgresql": "CREATE OR REPLACE VIEW",
+        # Whoever made it may be gone; who reads it needs the right to read its tables.
+        "mariadb": "CREATE OR REPLACE SQL SECURITY INVOKER VIEW",
+    }[dialect]
     return [f"{create} {name} AS{VIEWS[name].format(**values)}" for name in ORDER]
 
 
@@ -536,17 +566,30 @@ def sqlite_fences() -> list[str]:
 
 
 def postgresql_fences() -> list[str]:
-    """Return a function that raises, and triggers that call it."""
+    """
+    Return a function that raises, and triggers that call it.
+
+    It reads `namespaces` beside the table that it guards, whatever the search path of the session.
+    """
+    ask = """EXECUTE format('SELECT {} FROM %I.namespaces WHERE name = $1', TG_TABLE_SCHEMA)
+                    INTO {} USING OLD.namespace"""
     function = f"""
         CREATE OR REPLACE FUNCTION capsule_registry_fence() RETURNS trigger AS $$
+        DECLARE
+            pruned bigint;
+            dropped boolean;
         BEGIN
             IF TG_OP = 'DELETE' AND TG_LEVEL = 'ROW' THEN
                 IF TG_TABLE_NAME = 'manifests' THEN
-                    IF {IS_DROPPED} THEN
+                    {ask.format("compacted_revision >= revision", "dropped")};
+                    IF dropped THEN
                         RETURN OLD;
                     END IF;
-                ELSIF {IS_PRUNED} THEN
-                    RETURN OLD;
+                ELSE
+                    {ask.format("compacted_revision", "pruned")};
+                    IF OLD.revision <= pruned THEN
+                        RETURN OLD;
+                    END IF;
                 END IF;
             END IF;
             RAISE EXCEPTION '{MESSAGE}' USING ERRCODE = 'insufficient_privilege';
@@ -643,9 +686,9 @@ def statements(dialect: str) -> list[str]:
     return [*view_statements(dialect), *fence_statements(dialect), *log_of_changes]
 
 
-def downgrade() -> None:
+def downgrade(op: Operations) -> None:
     """Drop everything."""
-    dialect = dialect_name()
+    dialect = dialect_name(op)
     for name in reversed(ORDER):
         op.execute(f"DROP VIEW IF EXISTS {name}")
     if dialect == "sqlite":
@@ -660,7 +703,7 @@ def downgrade() -> None:
         op.execute("DROP FUNCTION IF EXISTS capsule_registry_fence()")
 
 
-def dialect_name() -> str:
+def dialect_name(op: Operations) -> str:
     """Return the name of the dialect, as in `EXPRESSIONS`."""
     name = op.get_context().dialect.name
     return "mariadb" if name == "mysql" else name

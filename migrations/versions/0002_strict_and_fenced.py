@@ -10,7 +10,7 @@ were filed under.
 import re
 
 import sqlalchemy as sa
-from alembic import op
+from alembic.operations import Operations
 
 revision = "v0002"
 down_revision = "v0001"
@@ -52,7 +52,7 @@ JOINS = {
         "AND capsules.generation = grants.generation",
     ),
 }
-LIVE_UUIDS = """CREATE OR REPLACE VIEW live_uuids AS
+LIVE_UUIDS = """CREATE OR REPLACE{security} VIEW live_uuids AS
     SELECT uuid_mappings.namespace, uuid_mappings.uuid, uuid_mappings.capsule_id,
         capsules.state, capsules.generation, uuid_mappings.lease_id, leases.expires_at,
         uuid_mappings.registered_at
@@ -63,7 +63,7 @@ LIVE_UUIDS = """CREATE OR REPLACE VIEW live_uuids AS
     LEFT JOIN leases ON leases.namespace = uuid_mappings.namespace
         AND leases.id = uuid_mappings.lease_id
     WHERE uuid_mappings.lease_id IS NULL OR leases.expires_at > {now}"""
-CAPABILITY_GRANTS = """CREATE OR REPLACE VIEW capability_grants AS
+CAPABILITY_GRANTS = """CREATE OR REPLACE{security} VIEW capability_grants AS
     SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
         capsules.version, capsules.state, capsules.generation
     FROM grants
@@ -71,12 +71,12 @@ CAPABILITY_GRANTS = """CREATE OR REPLACE VIEW capability_grants AS
         AND capsules.id = grants.capsule_id AND capsules.generation = grants.generation"""
 
 
-def upgrade() -> None:
+def upgrade(op: Operations) -> None:
     """Add the columns and the checks; on SQLite rebuild everything."""
     if op.get_context().dialect.name == "sqlite":
-        rebuild()
+        rebuild(op)
     else:
-        alter()
+        alter(op)
     op.execute(CREATED)
     op.execute(GENERATION)
     op.drop_index("ix_grants_value", "grants", if_exists=True)
@@ -84,7 +84,7 @@ def upgrade() -> None:
     op.create_index("ix_grants_value", "grants", columns)
 
 
-def alter() -> None:
+def alter(op: Operations) -> None:
     """Add the columns and the checks, on a server."""
     for table, name in (("capsules", "created_revision"), ("grants", "generation")):
         column = sa.Column(name, sa.BigInteger, nullable=False, server_default="0")
@@ -102,19 +102,23 @@ def alter() -> None:
 
 def views(dialect: str) -> list[str]:
     """Return the statements that make the views on a server."""
-    now = "clock_timestamp()" if dialect == "postgresql" else "UTC_TIMESTAMP(6)"
-    return [LIVE_UUIDS.format(now=now), CAPABILITY_GRANTS]
+    is_postgresql = dialect == "postgresql"
+    values = {
+        "now": "clock_timestamp()" if is_postgresql else "UTC_TIMESTAMP(6)",
+        "security": "" if is_postgresql else " SQL SECURITY INVOKER",
+    }
+    return [view.format(**values) for view in (LIVE_UUIDS, CAPABILITY_GRANTS)]
 
 
-def rebuild() -> None:
+def rebuild(op: Operations) -> None:
     """Make each table of SQLite anew from its own statement, with the views and triggers."""
-    remade = [*map(joined, texts("view"))]
-    fences = [text for text in texts("trigger") if "cache_log" not in text]
-    for kind, name in drops("trigger") + drops("view"):
+    remade = [*map(joined, texts(op, "view"))]
+    fences = [text for text in texts(op, "trigger") if "cache_log" not in text]
+    for kind, name in drops(op, "trigger") + drops(op, "view"):
         op.execute(f"DROP {kind} {name}")
     op.execute("DROP TABLE cache_log")
     for name in TABLES:
-        rebuild_table(name)
+        rebuild_table(op, name)
     op.execute(OWN_COMMITS)
     op.execute("INSERT INTO own_commits (id, count) VALUES (1, 0)")
     for statement in (*remade, *fences, *FENCES):
@@ -190,7 +194,7 @@ def joined(view: str) -> str:
     return view
 
 
-def texts(kind: str, table: str | None = None) -> list[str]:
+def texts(op: Operations, kind: str, table: str | None = None) -> list[str]:
     """Return the statements that made the objects of a *kind*, in order of creation."""
     query = sa.text(
         "SELECT sql FROM sqlite_master WHERE type = :kind AND sql IS NOT NULL"
@@ -199,15 +203,15 @@ def texts(kind: str, table: str | None = None) -> list[str]:
     return [*op.get_bind().scalars(query, {"kind": kind, "tbl": table})]
 
 
-def drops(kind: str) -> list[tuple[str, str]]:
+def drops(op: Operations, kind: str) -> list[tuple[str, str]]:
     """Return the kind and the name of each object of a *kind*, the last made first."""
     query = sa.text("SELECT type, name FROM sqlite_master WHERE type = :kind ORDER BY rowid DESC")
     return [(found.type, found.name) for found in op.get_bind().execute(query, {"kind": kind})]
 
 
-def rebuild_table(name: str) -> None:
+def rebuild_table(op: Operations, name: str) -> None:
     """Make the table of that *name* anew, strict, and bring its rows and indexes over."""
-    [old], indexes = texts("table", name), texts("index", name)
+    [old], indexes = texts(op, "table", name), texts(op, "index", name)
     copied = op.get_bind().scalars(sa.text(f"SELECT name FROM pragma_table_info('{name}')")).all()
     columns = ", ".join(f'"{column}"' for column in copied)
     added = {"capsules": "created_revision", "grants": "generation"}.get(name)
@@ -231,7 +235,7 @@ def strict(name: str, old: str) -> str:
     return f"{text}, STRICT" if text.rstrip().endswith("WITHOUT ROWID") else f"{text} STRICT"
 
 
-def downgrade() -> None:
+def downgrade(op: Operations) -> None:
     """Undo what `alter` did; a file is brought back from the copy that the upgrade made."""
     if op.get_context().dialect.name == "sqlite":
         raise NotImplementedError("restore the copy that was made before the upgrade")

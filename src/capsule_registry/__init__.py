@@ -56,6 +56,7 @@ _NAMES_BY_MODULE = {
     "models.uplink": "UplinkCapabilities UplinkDescriptor UplinkSource",
     "operations.admin": "NamespaceStatus RegistryAdmin SchemaStatus",
     "permissions.checks": "Decision DecisionReason Why",
+    "schema.ownership": "owns_table",
 }
 _MODULE_BY_NAME = {
     name: module for module, names in _NAMES_BY_MODULE.items() for name in names.split()

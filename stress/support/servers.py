@@ -133,6 +133,10 @@ class Mariadb(Server):
     shutdown = signal.SIGTERM
     crash = signal.SIGKILL
 
+    def __init__(self, *options: str) -> None:
+        self.options = options
+        super().__init__()
+
     @property
     def url(self) -> str:
         return f"mariadb://root@127.0.0.1:{self.port}/test"
@@ -140,7 +144,8 @@ class Mariadb(Server):
     def install(self) -> None:
         data = f"--datadir={self.directory / 'data'}"
         options = ["--auth-root-authentication-method=normal", "--skip-name-resolve"]
-        self.run([found("mariadb-install-db"), "--no-defaults", data, *options])
+        of_pages = [option for option in self.options if "page-size" in option]
+        self.run([found("mariadb-install-db"), "--no-defaults", data, *options, *of_pages])
 
     def command(self) -> Sequence[str]:
         return [
@@ -151,6 +156,7 @@ class Mariadb(Server):
             f"--port={self.port}",
             "--bind-address=127.0.0.1",
             "--skip-name-resolve",
+            *self.options,
         ]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -69,31 +67,3 @@ def test_namespaces_are_listed_created_and_dropped(backend: Backend, url: str) -
     assert 3 == run(url, "namespaces", "drop", "other").exit_code
     for table in ("capsules", "uplinks", "uuid_mappings", "events", "revisions", "manifests"):
         assert [] == [row for row in backend.table(url, table) if row["namespace"] == "other"]
-
-
-def test_the_sql_of_an_upgrade_makes_the_schema(sqlite: SqliteBackend) -> None:
-    """`db upgrade --sql` changes nothing, and its output creates a schema that opens."""
-    backend = sqlite
-    source, target = backend.empty_url(), backend.empty_url()
-    result = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "capsule_registry",
-            "--database",
-            "sqlite://",
-            "db",
-            "upgrade",
-            "--sql",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert not Path(source.removeprefix("sqlite:///")).exists()
-    for statement in result.stdout.split(";\n"):
-        backend.rows(target, statement)
-
-    with CapsuleRegistry.open(target, migrate=False) as registry:
-        registry.register(make_manifest())
-        assert ["alpha"] == registry.list()

@@ -5,23 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 
 from capsule_registry import CapsuleRegistry, RegistryAdmin, SchemaVersionError
 from capsule_registry.cli.main import capsule_registry
 from capsule_registry.database.database import Database
-from capsule_registry.schema.upgrade import migrating, migrations_directory
+from capsule_registry.schema.migrations import migrations_directory, run_migrations
+from capsule_registry.schema.upgrade import migrating
 from capsule_registry.schema.version import OLDEST_SUPPORTED, SCHEMA_VERSION
 from support.backends import shape
 from support.factories import TELEGRAM, make_manifest
 from support.histories import assert_chain_holds
 from support.processes import Child, at_once
-from support.schemas import URLS, file_of, statements
+from support.schemas import NAMES, file_of, statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ NUMBER = int(SCHEMA_VERSION.removeprefix("v"))
 NEXT = f"v{NUMBER + 1:04d}"
 
 
-@pytest.mark.parametrize("name", URLS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_tables_are_those_that_were_reviewed(name: str) -> None:
     """They match docs/schema, which `python tests/support/schemas.py` writes."""
     assert file_of(name).read_text() == statements(name)
@@ -111,13 +111,12 @@ def next_release(tmp_path: Path) -> Path:
     (directory / "versions" / f"{NEXT}_next.py").write_text(
         f'''"""What a later release adds."""
 import sqlalchemy as sa
-from alembic import op
 
 revision, down_revision = "{NEXT}", "{SCHEMA_VERSION}"
 oldest_compatible = "{SCHEMA_VERSION}"
 
 
-def upgrade():
+def upgrade(op):
     again = op.get_bind().dialect.name != "sqlite"  # Where a step may have been done already.
     op.add_column("capsules", sa.Column("note", sa.Text), if_not_exists=again or None)
     op.create_table("notes", sa.Column("id", sa.Integer, primary_key=True), if_not_exists=True)
@@ -127,15 +126,8 @@ def upgrade():
 
 
 def upgrade_to(version: str, url: str, directory: Path) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(directory))
-    database = Database.open(url)
-    try:
-        with migrating(database) as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, version)
-    finally:
-        database.close()
+    with closing(Database.open(url)) as database, migrating(database) as connection:
+        run_migrations(connection, version, directory)
 
 
 def test_the_schemas_of_before_are_used_as_they_are(backend: Backend) -> None:

@@ -25,8 +25,8 @@ from capsule_registry.canonical_json import canonical_json
 from capsule_registry.database.address import read_address
 from capsule_registry.database.database import Database
 from capsule_registry.database.dialects.types import time_text
+from capsule_registry.schema.migrations import migrations_directory
 from capsule_registry.schema.tables import metadata
-from capsule_registry.schema.upgrade import migrations_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

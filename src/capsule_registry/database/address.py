@@ -44,6 +44,10 @@ _SHORTEST: Final = 3
 _CONTROLS: Final = {"Cc", "Zl", "Zp"}
 
 
+#: Names that need no quotes in a search path.
+_SCHEMA: Final = re.compile("[a-z_][a-z0-9_]{0,62}")
+
+
 class Host(NamedTuple):
     """One of several hosts in a URL."""
 
@@ -70,19 +74,24 @@ class Address:
     file: Path | None
     #: The hosts in `host=`, if there are several.
     hosts: tuple[Host, ...] = ()
+    #: The schema of `schema=`, if the URL has that.
+    schema: str | None = None
 
     def __str__(self) -> str:
-        """Return the address without user, password and options, so that it may be shown."""
+        """Return the address without user, password and most options, so that it may be shown."""
         if self.dialect.is_file:
             return f"{self.dialect.name}://" + (f"/{self.file}" if self.file else "")
+        schema = {"schema": self.schema} if self.schema else {}
         if self.hosts:
             names = ",".join(map(str, self.hosts))
-            return f"{self.url.drivername}:///{self.url.database or ''}?host={names}"
+            options = "&".join(f"{key}={value}" for key, value in {"host": names, **schema}.items())
+            return f"{self.url.drivername}:///{self.url.database or ''}?{options}"
         place = URL.create(
             self.url.drivername,
             host=self.url.host,
             port=self.url.port,
             database=self.url.database,
+            query=schema,
         )
         return place.render_as_string()
 
@@ -174,12 +183,27 @@ def _file_address(file: Path | None) -> Address:
 
 
 def _server_address(url: URL, dialect: Dialect) -> Address:
-    whole, hosts = url.set(drivername=f"{dialect.name}+{dialect.driver}"), _hosts_of(url)
+    whole, schema = _of_schema(url.set(drivername=f"{dialect.name}+{dialect.driver}"), dialect)
+    hosts = _hosts_of(url)
     if len(hosts) > 1:
-        return Address(_spread(whole, dialect), dialect, None, hosts)
+        return Address(_spread(whole, dialect), dialect, None, hosts, schema)
     if hosts:
         whole = whole.difference_update_query(["host"]).set(host=hosts[0].name, port=hosts[0].port)
-    return Address(whole, dialect, None)
+    return Address(whole, dialect, None, schema=schema)
+
+
+def _of_schema(url: URL, dialect: Dialect) -> tuple[URL, str | None]:
+    """Return *url* as the driver takes it, and the schema that it named, if any."""
+    schema = url.query.get("schema")
+    if schema is None:
+        return url, None
+    if dialect.in_schema is None:
+        reason = "there are no schemas in a database here: leave schema= out, and name a database"
+        raise InvalidDatabaseError(f"{url.drivername}://…", reason)
+    if not isinstance(schema, str) or not _SCHEMA.fullmatch(schema):
+        reason = "schema= takes one name of lower-case letters, digits and _, at most 63 characters"
+        raise InvalidDatabaseError(f"{url.drivername}://…?schema=", reason)
+    return dialect.in_schema(url.difference_update_query(["schema"]), schema), schema
 
 
 def _hosts_of(url: URL) -> tuple[Host, ...]:

@@ -42,8 +42,8 @@ class Sessions:
             *(address.dialect.read_only_settings if read_only else ()),
         )
         self._may_be_behind = may_be_behind
-        #: The schema in which the first connection found the tables.
-        self._schema: str | None = None
+        #: The schema of the tables, by the URL or else as the first connection found it.
+        self._schema = address.schema
 
     def prepare(self, conn: Connection) -> None:
         """
@@ -104,12 +104,10 @@ class Sessions:
         self._require_schema(found)
 
     def _require_schema(self, found: RowMapping) -> None:
-        schema = found["schema"]
-        if schema is None:
-            self._refuse("no schema is selected in which the tables could be")
-        if self._schema not in (None, schema):
-            self._refuse(f"a connection leads to the schema {schema}, the first to {self._schema}")
-        self._schema = schema
+        schema: str | None = found["schema"]
+        if None not in (schema, self._schema) and schema != self._schema:
+            self._refuse(f"a connection leads to the schema {schema}, and not {self._schema}")
+        self._schema = self._schema or schema
 
     def _refuse(self, reason: str) -> None:
         raise InvalidDatabaseError(str(self._address), reason)

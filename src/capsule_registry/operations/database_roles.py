@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import inspect
-
 from capsule_registry.entities.derived_rows import DERIVED
 from capsule_registry.errors import InvalidDatabaseError, InvalidTextError
 from capsule_registry.models.storable import storable_text
+from capsule_registry.schema.ownership import VIEWS
 from capsule_registry.schema.tables import (
     capsules,
     events,
@@ -60,29 +59,48 @@ def grant_statements(
     """
     if database.dialect.is_file:
         raise InvalidDatabaseError(str(database.address), "a file has no roles: use its modes")
-    names = [*metadata.tables, VERSION_TABLE, *inspect(conn).get_view_names()]
+    grants = _Grants(database, database.dialect.schema_found(conn))
+    names = [*metadata.tables, VERSION_TABLE, *VIEWS]
     present = sorted(name for name in names if name not in _HISTORY)
     for role in readers:
-        yield from _granting(database, "SELECT", present, role)
+        yield from grants.use(role)
+        yield from grants.on("SELECT", present, role)
     for role in (*auditors, *writers):
-        yield from _granting(database, "SELECT", sorted(names), role)
+        yield from grants.use(role)
+        yield from grants.on("SELECT", sorted(names), role)
     for role in writers:
         for rights, tables in _WRITER.items():
-            yield from _granting(database, rights, [table.name for table in tables], role)
+            yield from grants.on(rights, [table.name for table in tables], role)
 
 
-def _granting(database: Database, rights: str, names: Iterable[str], role: str) -> Iterator[str]:
-    mark = database.engine.dialect.identifier_preparer.initial_quote
+class _Grants:
+    """The statements of one database, whose tables are in *schema* if it has several."""
 
-    def quote(name: str) -> str:
-        return f"{mark}{name.replace(mark, 2 * mark)}{mark}"
+    def __init__(self, database: Database, schema: str | None) -> None:
+        self._singly = database.dialect.grants_singly
+        self._mark = database.engine.dialect.identifier_preparer.initial_quote
+        self._schema = schema
 
-    name = storable_text("role", role)
-    parts = name.split("@") if database.dialect.grants_singly else [name]
-    if not all(parts) or len(parts) > _MAX_PARTS:
-        raise InvalidTextError("role", "grammar", f"{role!r} is no role")
-    grantee = "@".join(map(quote, parts))
-    if database.dialect.grants_singly:
-        yield from (f"GRANT {rights} ON {quote(name)} TO {grantee};" for name in names)
-    else:
-        yield f"GRANT {rights} ON {', '.join(map(quote, names))} TO {grantee};"
+    def use(self, role: str) -> Iterator[str]:
+        """Yield what a role needs to see anything in the schema."""
+        if self._schema:
+            yield f"GRANT USAGE ON SCHEMA {self._quote(self._schema)} TO {self._grantee(role)};"
+
+    def on(self, rights: str, names: Iterable[str], role: str) -> Iterator[str]:
+        """Yield what gives a role *rights* on tables and views."""
+        tables = [self._table(name) for name in names]
+        for some in tables if self._singly else [", ".join(tables)]:
+            yield f"GRANT {rights} ON {some} TO {self._grantee(role)};"
+
+    def _table(self, name: str) -> str:
+        return ".".join(map(self._quote, filter(None, (self._schema, name))))
+
+    def _grantee(self, role: str) -> str:
+        name = storable_text("role", role)
+        parts = name.split("@") if self._singly else [name]
+        if not all(parts) or len(parts) > _MAX_PARTS:
+            raise InvalidTextError("role", "grammar", f"{role!r} is no role")
+        return "@".join(map(self._quote, parts))
+
+    def _quote(self, name: str) -> str:
+        return f"{self._mark}{name.replace(self._mark, 2 * self._mark)}{self._mark}"

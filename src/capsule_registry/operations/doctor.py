@@ -26,9 +26,7 @@ def diagnose(database: Database, conn: Connection) -> Iterator[Finding]:
     """Yield the findings on *database*, read over *conn*, a connection of the pool for writes."""
     yield Finding("database", str(database.address))
     yield from _libraries(database)
-    for probe in database.dialect.probes:
-        value = str(conn.exec_driver_sql(probe.statement).scalar())
-        yield Finding(probe.name, value, probe.problem(value))
+    yield from (probe.find(conn) for probe in database.dialect.probes)
     yield from _isolation(database, conn)
     yield from database.dialect.details(conn, database.address.file)
     yield Finding("pool", database.engine.pool.status())
@@ -52,10 +50,15 @@ def _schema(database: Database, conn: Connection) -> Iterator[Finding]:
     found = find_schema(conn)
     remedy = f"needs {SCHEMA_VERSION}: {found.remedy(database)}"
     yield Finding("schema version", found.version or "none", None if found.is_usable else remedy)
+    if found.is_older:
+        yield from database.dialect.upgrade_needs(conn)
     if not found.is_usable:
         return
     orphans = count_orphans(conn)
     yield Finding("foreign keys", f"{orphans} broken", "rows lack parents" if orphans else None)
+    lost = database.dialect.lost_triggers(conn, metadata.tables)
+    remedy = "whoever made them is gone, and they fail: run `db upgrade` as the owner of the tables"
+    yield Finding("triggers", f"{len(lost)} lost", remedy if lost else None)
     for found_namespace in namespaces.list_all(conn):
         state = (
             f"revision {found_namespace['revision']}, {found_namespace['capsule_count']} capsules"

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain, count
-from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect
+from sqlalchemy.schema import CreateSchema
 
 from capsule_registry.database.dialects.dialect import LOCK_TIMEOUT_SECONDS
 from capsule_registry.database.dialects.sqlite import copy_database
 from capsule_registry.database.retries import RETRY_SECONDS, Backoff
 from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableError
+from capsule_registry.schema.migrations import run_migrations, upgrade_statements
 from capsule_registry.schema.tables import metadata
 from capsule_registry.schema.version import SCHEMA_VERSION, VERSION_TABLE, find_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Connection
 
     from capsule_registry.database.database import Database
-
-#: Alembic keeps its context in module globals, so one thread may use it at a time.
-_alembic_lock: Final = Lock()
 
 
 def prepare(database: Database, *, migrate: bool | None) -> None:
@@ -51,11 +50,14 @@ def upgrade(database: Database) -> Path | None:
     A SQLite file that has any tables is copied first. Any number of processes may call this at
     once: one upgrades, and the others wait and find it done.
 
+    Triggers of the registry that fail since whoever made them is gone become the user's own.
+
     Returns:
         The path of the copy, if one was made.
 
     Raises:
         SchemaVersionError: The schema is too new, or older than v0001; nothing was changed.
+        InvalidDatabaseError: A setting of the server is in the way; nothing was changed.
     """
     database.look(partial(_refuse_foreign, database=database))
     backoff = Backoff(RETRY_SECONDS)
@@ -69,14 +71,17 @@ def upgrade(database: Database) -> Path | None:
 
 
 def _upgrade_once(database: Database) -> Path | None:
-    with _alembic_lock, migrating(database) as conn:
+    with migrating(database) as conn:
         found = find_schema(conn)
         if not found.is_older:
             found.require_usable(database)
+            database.dialect.adopt_triggers(conn, metadata.tables)
             return None
+        _create_schema(conn, database.address.schema)
+        _require_upgradable(conn, database)
         _refuse_foreign_tables(conn, database)
         copy = _copy_before_upgrade(database, conn)
-        _run_alembic("upgrade", SCHEMA_VERSION, connection=conn)
+        run_migrations(conn)
     return copy
 
 
@@ -96,7 +101,12 @@ def migrating(database: Database) -> Iterator[Connection]:
     ):
         _run_alone(conn, dialect.stop_foreign_keys)
         try:
-            with _cluster_locked(database, conn), conn.begin(), _schema_locked(database, conn):
+            with (
+                _cluster_locked(database, conn),
+                conn.begin(),
+                _schema_locked(database, conn),
+                dialect.schema_settings(conn),
+            ):
                 yield conn
                 _refuse_orphans(database, conn)
         finally:
@@ -153,6 +163,20 @@ def _refuse_foreign(conn: Connection, database: Database) -> None:
     _refuse_foreign_tables(conn, database)
 
 
+def _create_schema(conn: Connection, name: str | None) -> None:
+    """Create the schema *name*; who may not create one may use one that exists."""
+    if name is not None and not inspect(conn).has_schema(name):
+        conn.execute(CreateSchema(name, if_not_exists=True))
+
+
+def _require_upgradable(conn: Connection, database: Database) -> None:
+    """Refuse before anything is changed what would be left half made."""
+    for found in database.dialect.upgrade_needs(conn):
+        if found.problem:
+            reason = f"{found.name} is {found.value}: {found.problem}"
+            raise InvalidDatabaseError(str(database.address), reason)
+
+
 def _refuse_foreign_tables(conn: Connection, database: Database) -> None:
     """Refuse a database in which tables of another program have our names."""
     names = set(inspect(conn).get_table_names())
@@ -163,9 +187,10 @@ def _refuse_foreign_tables(conn: Connection, database: Database) -> None:
 
 
 def upgrade_sql(database: Database) -> None:
-    """Print the SQL that creates this library's schema in an empty database."""
-    with _alembic_lock:
-        _run_alembic("upgrade", SCHEMA_VERSION, dialect_name=database.engine.dialect.name, sql=True)
+    """Print a script for the database's own shell that creates the schema in an empty database."""
+    statements = upgrade_statements(database.engine.dialect.name)
+    for line in database.dialect.script(statements, database.address.schema):
+        sys.stdout.write(f"{line}\n\n")
 
 
 def _copy_before_upgrade(database: Database, conn: Connection) -> Path | None:
@@ -178,21 +203,3 @@ def _copy_before_upgrade(database: Database, conn: Connection) -> Path | None:
     copy = next(path for path in chain([file.with_name(name)], numbered) if not path.exists())
     database.read(partial(copy_database, target=copy, like=file))
     return copy
-
-
-def _run_alembic(command: str, target: str, *, sql: bool = False, **attributes: Any) -> None:  # noqa: ANN401 - handed to env.py
-    # Importing Alembic takes half a second, and only this function needs it.
-    from alembic import command as alembic_command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-
-    config = Config()
-    config.set_main_option("script_location", str(migrations_directory()).replace("%", "%%"))
-    config.attributes.update(attributes)
-    getattr(alembic_command, command)(config, target, sql=sql)
-
-
-def migrations_directory() -> Path:
-    """Return the directory of the migrations: in the package, or beside `src` in a checkout."""
-    package = Path(__file__).parents[1]
-    packaged = package / "migrations"
-    return packaged if packaged.is_dir() else package.parents[1] / "migrations"

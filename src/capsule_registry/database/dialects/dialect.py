@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from capsule_registry.canonical_json import canonical_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -42,6 +42,11 @@ class Probe:
     #: Empty if the value is only shown.
     wanted: frozenset[str] = field(default_factory=frozenset)
     remedy: str = ""
+
+    def find(self, conn: Connection) -> Finding:
+        """Return the value that *conn* reads, and what is wrong with it."""
+        value = str(conn.exec_driver_sql(self.statement).scalar())
+        return Finding(self.name, value, self.problem(value))
 
     def problem(self, value: str) -> str | None:
         """Return what is wrong with *value*, or `None`."""
@@ -78,6 +83,13 @@ class Shell:
     arguments: tuple[str, ...]
     #: Holds passwords, since others can read the arguments of a process.
     environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def one_transaction(statements: Iterable[str], schema: str | None) -> Iterator[str]:  # noqa: ARG001 - of the interface
+    """Yield *statements* as a script that is one transaction."""
+    yield "BEGIN;"
+    yield from (f"{statement};" for statement in statements)
+    yield "COMMIT;"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -157,6 +169,21 @@ class Dialect:
     stop_foreign_keys: str | None = None
     start_foreign_keys: str | None = None
     find_orphans: str | None = None
+    #: Sets what changes of the schema depend on, and sets it back.
+    schema_settings: Callable[[Connection], AbstractContextManager[None]] = lambda _: nullcontext()
+    #: Checks what an upgrade needs of the server and the user, given a connection.
+    upgrade_needs: Callable[[Connection], Iterator[Finding]] = lambda _: iter(())
+    #: Returns the triggers on tables that fail since whoever made them is gone; and makes them
+    #: triggers of the connection's user.
+    lost_triggers: Callable[[Connection, Iterable[str]], list[str]] = lambda _, __: []
+    adopt_triggers: Callable[[Connection, Iterable[str]], None] = lambda _, __: None
+    #: Makes statements that change the schema, in the one named if any, a script for the
+    #: database's own shell.
+    script: Callable[[Iterable[str], str | None], Iterator[str]] = one_transaction
+    #: Where a database has several schemas: returns a URL whose connections create and find tables
+    #: in the schema named, and the schema that a connection finds the registry in.
+    in_schema: Callable[[URL, str], URL] | None = None
+    schema_found: Callable[[Connection], str | None] = lambda _: None
 
     # Operators
     #: Returns the database's own read-only shell for a URL.

@@ -16,8 +16,18 @@ from capsule_registry.database.dialects.dialect import (
     Session,
     Shell,
 )
+from capsule_registry.database.dialects.mariadb_schema import (
+    BINLOG_FORMAT,
+    adopt_triggers,
+    lost_triggers,
+    schema_settings,
+    script,
+    upgrade_needs,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from sqlalchemy import Insert, Table
     from sqlalchemy.engine import URL
     from sqlalchemy.exc import DBAPIError
@@ -89,6 +99,7 @@ _PROBES: Final = (
         frozenset({"off", "synchronous"}),
         "set sync_binlog = 1: a replica can have what this server lost",
     ),
+    BINLOG_FORMAT,
     Probe("foreign_key_checks", "SELECT @@foreign_key_checks", _ONE),
     Probe(
         "strict",
@@ -178,9 +189,15 @@ def _shell(url: URL) -> Shell:
 #: the URL may each say otherwise. `TRADITIONAL`: text is never truncated silently.
 _SETTINGS: Final = (
     "SET NAMES utf8mb4",
+    # The modes that SQLAlchemy found when it first connected, and writes statements for, stay.
+    (
+        "SET SESSION sql_mode = CONCAT('TRADITIONAL',"
+        " IF(FIND_IN_SET('ANSI_QUOTES', @@sql_mode), ',ANSI_QUOTES', ''),"
+        " IF(FIND_IN_SET('NO_BACKSLASH_ESCAPES', @@sql_mode), ',NO_BACKSLASH_ESCAPES', ''))"
+    ),
     (
         "SET SESSION foreign_key_checks = 1, unique_checks = 1, check_constraint_checks = 1,"
-        " sql_mode = 'TRADITIONAL', sql_auto_is_null = 0, sql_safe_updates = 0,"
+        " sql_auto_is_null = 0, sql_safe_updates = 0,"
         " sql_select_limit = 18446744073709551615, completion_type = 0, timestamp = DEFAULT,"
         " time_zone = '+00:00',"
         f" lock_wait_timeout = LEAST(@@lock_wait_timeout, {LOCK_TIMEOUT_SECONDS}),"
@@ -231,6 +248,10 @@ def _limit_statements(seconds: float | None) -> str:
     return f"SET SESSION max_statement_time = {limit}"
 
 
+def _script(statements: Iterable[str], schema: str | None) -> Iterator[str]:  # noqa: ARG001 - a database has no schemas
+    return script(_SETTINGS, statements)
+
+
 MARIADB: Final = Dialect(
     name="mariadb",
     driver="pymysql",
@@ -259,6 +280,11 @@ MARIADB: Final = Dialect(
     ),
     unlock_schema="SELECT RELEASE_LOCK(CONCAT('capsule-registry ', DATABASE()))",
     lock_cluster=galera.schema_locked,
+    script=_script,
+    schema_settings=schema_settings,
+    upgrade_needs=upgrade_needs,
+    lost_triggers=lost_triggers,
+    adopt_triggers=adopt_triggers,
     shell=_shell,
     backup_tool="mariadb-dump",
     grants_singly=True,

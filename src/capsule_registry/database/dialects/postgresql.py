@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from sqlalchemy import text
 from sqlalchemy.exc import DataError
 
 from capsule_registry.database.dialects.bulk_insert import insert_with_one_statement
@@ -22,10 +23,13 @@ from capsule_registry.database.dialects.dialect import (
     Probe,
     Session,
     Shell,
+    one_transaction,
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import Insert, Table
+    from collections.abc import Iterable, Iterator
+
+    from sqlalchemy import Connection, Insert, Table
     from sqlalchemy.engine import URL
     from sqlalchemy.exc import DBAPIError
 
@@ -57,6 +61,22 @@ _NONE: Final = frozenset({"0"})
 _YES: Final = frozenset({"yes"})
 _LOSES: Final = "commits that were acknowledged can be lost: set it on the server"
 
+_ENCODING: Final = Probe(
+    "encoding", "SHOW server_encoding", frozenset({"UTF8"}), "some texts cannot be held"
+)
+_CURRENT_SCHEMA: Final = (
+    "SELECT coalesce(current_schema(), 'none of ' || current_setting('search_path'))"
+)
+_UPGRADE_NEEDS: Final = (
+    _ENCODING,
+    Probe(
+        "search_path",
+        "SELECT CASE WHEN current_schema() IS NULL THEN current_setting('search_path')"
+        " ELSE 'found' END",
+        frozenset({"found"}),
+        "no schema of it exists: create one, or say ?schema=NAME, which an upgrade creates",
+    ),
+)
 _PROBES: Final = (
     Probe("server", "SHOW server_version"),
     Probe(
@@ -75,7 +95,8 @@ _PROBES: Final = (
         frozenset({"on", "local", "remote_write", "remote_apply"}),
         _LOSES,
     ),
-    Probe("encoding", "SHOW server_encoding", frozenset({"UTF8"}), "some texts cannot be held"),
+    _ENCODING,
+    Probe("schema", _CURRENT_SCHEMA),
     Probe("session_replication_role", "SHOW session_replication_role", frozenset({"origin"})),
     Probe(
         "columns of another collation than C",
@@ -154,6 +175,10 @@ _REPLAYS: Final = """
     SELECT pg_is_in_recovery(), EXISTS (
         SELECT 1 FROM pg_catalog.pg_subscription_rel WHERE srrelid = to_regclass('namespaces'))"""
 _WHAT_TO_DO: Final = "which may be behind: give it as replica_url"
+_schema_of_tables = text(
+    "SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+    " WHERE pg_class.oid = to_regclass('namespaces')"
+)
 
 
 def fault(error: DBAPIError) -> Fault | None:
@@ -196,6 +221,23 @@ def _limit_statements(seconds: float | None) -> str:
     if seconds is None:
         return "RESET statement_timeout"
     return f"SET statement_timeout = {max(1, int(seconds * 1000))}"
+
+
+def _in_schema(url: URL, schema: str) -> URL:
+    """Return *url* with the search path *schema*, which poolers and standbys get as well."""
+    given = url.query.get("options", "")
+    options = " ".join([*([given] if isinstance(given, str) else given), f"-csearch_path={schema}"])
+    return url.update_query_dict({"options": options.strip()})
+
+
+def _script(statements: Iterable[str], schema: str | None) -> Iterator[str]:
+    entered = (f"CREATE SCHEMA IF NOT EXISTS {schema}", f"SET LOCAL search_path TO {schema}")
+    return one_transaction((*(entered if schema else ()), *statements), schema)
+
+
+def _schema_found(conn: Connection) -> str | None:
+    found: str | None = conn.scalar(_schema_of_tables)
+    return found
 
 
 def _insert_if_missing(table: Table) -> Insert:
@@ -244,7 +286,11 @@ POSTGRESQL: Final = Dialect(
     run_one=_run_one,
     # The key is the word "capsules" in ASCII.
     lock_schema="SELECT pg_advisory_xact_lock(7161128523689387379)",
+    script=_script,
+    in_schema=_in_schema,
+    schema_found=_schema_found,
     shell=_shell,
     backup_tool="pg_dump",
     probes=_PROBES,
+    upgrade_needs=lambda conn: (probe.find(conn) for probe in _UPGRADE_NEEDS),
 )

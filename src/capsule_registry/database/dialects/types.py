@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 #: Options of every table: on SQLite, where any column else takes values of any type.
 STRICT: Final[dict[str, Any]] = {"sqlite_strict": True}
+#: Options of a table of which any default of the server's would be wrong.
+STORED: Final[dict[str, Any]] = {"mysql_engine": "InnoDB", "mariadb_engine": "InnoDB"}
 #: Options of a table of small rows looked up by primary key: on SQLite WITHOUT ROWID.
 KEYED: Final[dict[str, Any]] = {"sqlite_with_rowid": False, **STRICT}
 #: Integers by the names that a strict table of SQLite knows.
