@@ -9,7 +9,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-_OBJECTS: Final = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT GLOB 'sqlite_*' ORDER BY rowid"
+_OBJECTS: Final = (
+    "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT GLOB 'sqlite_*'"
+    " ORDER BY rowid"
+)
 _TABLES: Final = (
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*'"
     " ORDER BY rowid"
