@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Connection, Insert, Table
-    from sqlalchemy.engine import URL
     from sqlalchemy.exc import DBAPIError
 
     from capsule_registry.database.dialects.bulk_insert import BulkInsert
@@ -61,11 +60,20 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Shell:
-    """A program with its arguments and additional environment variables."""
+    """A program with its arguments, and what it answers if it only reads."""
 
     arguments: tuple[str, ...]
-    #: Holds passwords, since others can read the arguments of a process.
-    environment: Mapping[str, str] = field(default_factory=dict)
+    #: Additional arguments that make it answer, and the end of the answer.
+    question: tuple[str, ...]
+    answer: str
+    #: Variables to set, or to remove if `None`. Others can read the arguments of a process, so
+    #: nothing of a URL but the path of a file is among them.
+    environment: Mapping[str, str | None] = field(default_factory=dict)
+
+    def environment_in(self, outer: Mapping[str, str]) -> dict[str, str]:
+        """Return the program's environment, given that of the caller."""
+        merged = {**outer, **self.environment}
+        return {name: value for name, value in merged.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -124,8 +132,10 @@ class Dialect:
     insert_if_missing: Callable[[Table], Insert]
     #: Inserts rows into several tables at once; without it, each table takes a statement.
     bulk_insert: BulkInsert | None = None
-    #: Runs exactly one statement on a driver cursor.
-    run_one: Callable[[Any, str], object] = lambda cursor, statement: cursor.execute(statement)
+    #: Runs exactly one statement on a driver connection outside of any transaction, so that it
+    #: cannot write, and returns a cursor with the rows; the third argument is the address shown in
+    #: an error. Whatever the session holds afterwards is the caller's to drop.
+    query: Callable[[Any, str, str], Any]
 
     # The schema
     #: Statements that lock and unlock the schema against concurrent changes.
@@ -142,8 +152,9 @@ class Dialect:
     find_orphans: str | None = None
 
     # Operators
-    #: Returns the database's own read-only shell for a URL.
-    shell: Callable[[URL], Shell]
+    #: Returns the database's own shell on the server and with the options of a connection,
+    #: read-only; it may write files for it into a directory.
+    shell: Callable[[Connection, Path], Shell]
     #: The tool that `backup` refers to where it cannot copy the database itself.
     backup_tool: str | None = None
     #: Privileges are granted on one table at a time, to users of a host.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from capsule_registry.database.dialects import galera
@@ -13,12 +14,12 @@ from capsule_registry.database.dialects.dialect import (
     Dialect,
     Fault,
     Probe,
-    Shell,
 )
+from capsule_registry.database.dialects.mariadb_query import query
+from capsule_registry.database.dialects.mariadb_shell import shell
 
 if TYPE_CHECKING:
     from sqlalchemy import Insert, Table
-    from sqlalchemy.engine import URL
     from sqlalchemy.exc import DBAPIError
 
 #: SERVER_STATUS_IN_TRANS. Source: MariaDB, "OK_Packet".
@@ -160,18 +161,13 @@ def _insert_if_missing(table: Table) -> Insert:
     return mysql.insert(table).on_duplicate_key_update({key.name: key})
 
 
-def _shell(url: URL) -> Shell:
-    given = {
-        "host": url.host,
-        "port": url.port,
-        "user": url.username,
-        "database": url.database,
-        "init-command": "SET SESSION TRANSACTION READ ONLY",
-    }
-    arguments = (f"--{name}={value}" for name, value in given.items() if value is not None)
-    password = {"MYSQL_PWD": str(url.password)} if url.password else {}
-    return Shell(("mariadb", *arguments), password)
-
+_SETTINGS: Final = (
+    f"SET innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, {LOCK_TIMEOUT_SECONDS})",
+    "SET time_zone = '+00:00'",
+    # Overrides the server's own mode: text is never truncated silently.
+    "SET sql_mode = 'TRADITIONAL'",
+)
+_READ_ONLY: Final = "SET SESSION TRANSACTION READ ONLY"
 
 MARIADB: Final = Dialect(
     name="mariadb",
@@ -181,25 +177,21 @@ MARIADB: Final = Dialect(
     snapshot_options=REPEATABLE_READ,
     is_in_transaction=_is_in_transaction,
     engine_options={**SERVER_OPTIONS, "pool_reset_on_return": None},
-    settings=(
-        f"SET innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, {LOCK_TIMEOUT_SECONDS})",
-        "SET time_zone = '+00:00'",
-        # Overrides the server's own mode: text is never truncated silently.
-        "SET sql_mode = 'TRADITIONAL'",
-    ),
-    read_only_settings=("SET SESSION TRANSACTION READ ONLY",),
+    settings=_SETTINGS,
+    read_only_settings=(_READ_ONLY,),
     greet=galera.greet,
     outdated=galera.outdated,
     limits_of_hosts={"connect_timeout": "3", "read_timeout": "10", "write_timeout": "10"},
     # Below the driver's `read_timeout`: waiting for a lock must not look like a lost server.
     settings_of_hosts=("SET innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, 5)",),
     insert_if_missing=_insert_if_missing,
+    query=query,
     lock_schema=(
         f"SELECT GET_LOCK(CONCAT('capsule-registry ', DATABASE()), {LOCK_TIMEOUT_SECONDS})"
     ),
     unlock_schema="SELECT RELEASE_LOCK(CONCAT('capsule-registry ', DATABASE()))",
     lock_cluster=galera.schema_locked,
-    shell=_shell,
+    shell=partial(shell, settings=(*_SETTINGS, _READ_ONLY)),
     backup_tool="mariadb-dump",
     grants_singly=True,
     probes=_PROBES,

@@ -21,12 +21,12 @@ from capsule_registry.database.dialects.dialect import (
     Dialect,
     Fault,
     Probe,
-    Shell,
 )
+from capsule_registry.database.dialects.postgresql_query import query
+from capsule_registry.database.dialects.postgresql_shell import shell
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Insert, Table
-    from sqlalchemy.engine import URL
     from sqlalchemy.exc import DBAPIError
 
 #: SQLSTATEs, and below them their classes. Source: PostgreSQL 15, appendix A.
@@ -174,18 +174,6 @@ def _insert_if_missing(table: Table) -> Insert:
     return postgresql.insert(table).on_conflict_do_nothing()
 
 
-def _run_one(cursor: Any, statement: str) -> object:  # noqa: ANN401 - the driver's own
-    """Run *statement* as a prepared one: the simple protocol would accept several."""
-    return cursor.execute(statement, prepare=True)
-
-
-def _shell(url: URL) -> Shell:
-    place = url.set(drivername="postgresql", password=None)
-    password = {"PGPASSWORD": str(url.password)} if url.password else {}
-    options = {"PGOPTIONS": "-c default_transaction_read_only=on"}
-    return Shell(("psql", place.render_as_string()), {**options, **password})
-
-
 POSTGRESQL: Final = Dialect(
     name="postgresql",
     driver="psycopg",
@@ -210,10 +198,10 @@ POSTGRESQL: Final = Dialect(
     },
     insert_if_missing=_insert_if_missing,
     bulk_insert=insert_with_one_statement,
-    run_one=_run_one,
+    query=query,
     # The key is the word "capsules" in ASCII.
     lock_schema="SELECT pg_advisory_xact_lock(7161128523689387379)",
-    shell=_shell,
+    shell=shell,
     backup_tool="pg_dump",
     probes=_PROBES,
 )

@@ -21,6 +21,7 @@ from capsule_registry.database.dialects.sqlite_library import (
     journal_mode,
     sqlite_module,
 )
+from capsule_registry.database.dialects.sqlite_query import query
 from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableError
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Connection, Insert, Table
-    from sqlalchemy.engine import URL
     from sqlalchemy.exc import DBAPIError
 
 #: A larger log means that some reader keeps it from being reset.
@@ -241,8 +241,12 @@ def _insert_if_missing(table: Table) -> Insert:
     return sqlite.insert(table).on_conflict_do_nothing()
 
 
-def _shell(url: URL) -> Shell:
-    return Shell(("sqlite3", "-readonly", url.database or ":memory:"))
+def _shell(conn: Connection, directory: Path) -> Shell:  # noqa: ARG001 - it needs no file
+    """Return sqlite3 in its safe mode, without the user's own start-up file."""
+    file = conn.engine.url.database or ":memory:"
+    place = file if file == ":memory:" else os.path.abspath(file)  # noqa: PTH100 - it may be a link
+    start = ("-init", os.devnull, "-safe", "-readonly")
+    return Shell(("sqlite3", *start, place), question=(".databases",), answer="r/o")
 
 
 def _details(conn: Connection, file: Path | None) -> Iterator[Finding]:
@@ -281,6 +285,7 @@ SQLITE: Final = Dialect(
     begin_write="BEGIN IMMEDIATE",
     begin_snapshot="BEGIN",
     insert_if_missing=_insert_if_missing,
+    query=query,
     stop_foreign_keys="PRAGMA foreign_keys = 0",
     start_foreign_keys="PRAGMA foreign_keys = 1",
     find_orphans="PRAGMA foreign_key_check",
