@@ -63,7 +63,7 @@ def backup(target: Target, file: Path) -> None:
 @pass_target
 def accept_restore(target: Target) -> None:
     """Say that the database was brought back from a backup: every namespace is begun anew."""
-    with target.administrate() as admin:
+    with target.administrate(create=False) as admin:
         admin.accept_restore(actor=target.actor, reason=target.reason)
         for found in admin.namespaces():
             click.echo(escape(f"{found.name}: incarnation {found.incarnation}"))
@@ -187,7 +187,7 @@ def create(target: Target, name: str) -> None:
 @pass_target
 def drop(target: Target, name: str, *, force: bool) -> None:
     """Delete the namespace NAME with all its history, and print the last anchor of it."""
-    with target.administrate() as admin:
+    with target.administrate(create=False) as admin:
         last = admin.drop_namespace(name, force=force)
     click.echo(escape(f"dropped {name}: revision {last.revision}, hash {last.head_hash}"))
 

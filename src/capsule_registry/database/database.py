@@ -296,6 +296,8 @@ class Database:
 
     def _unconnected(self, error: Exception) -> Exception:
         """Return the error for a failed connection, or *error* itself if its code says more."""
+        if isinstance(error, CapsuleRegistryError):
+            return error
         if not isinstance(error, DBAPIError):
             return InvalidDatabaseError(str(self.address), str(error))
         fault = self.dialect.fault(error)

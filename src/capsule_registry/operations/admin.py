@@ -21,7 +21,7 @@ from capsule_registry.lookups.file_lookups import lookups_on
 from capsule_registry.operations.database_roles import grant_statements
 from capsule_registry.operations.doctor import diagnose
 from capsule_registry.operations.sql import opened_shell, run_query
-from capsule_registry.schema.upgrade import upgrade, upgrade_sql
+from capsule_registry.schema.upgrade import prepare, upgrade, upgrade_sql
 from capsule_registry.schema.version import SCHEMA_VERSION, find_schema
 from capsule_registry.unit_of_work import namespaces
 from capsule_registry.unit_of_work.runner import default_actor, require_recordable
@@ -70,18 +70,21 @@ class RegistryAdmin:
         cls,
         url: str | None = None,
         *,
+        create: bool = True,
         read_only: bool = False,
         allow_network_file_system: bool = False,
     ) -> Self:
         """
         Open the database at *url* (see `CapsuleRegistry.open`) without checking its schema.
 
+        A missing file is created if *create* and not *read_only*.
+
         Raises:
             InvalidDatabaseError, PermissionDeniedError, RegistryUnavailableError: As there.
         """
         database = Database.open(
             url,
-            create=not read_only,
+            create=create and not read_only,
             read_only=read_only,
             allow_network_file_system=allow_network_file_system,
             may_be_behind=True,
@@ -132,9 +135,11 @@ class RegistryAdmin:
 
         Raises:
             InvalidTextError: *name* is not 1 to 63 characters of `a-z`, `0-9` and `-`.
+            SchemaVersionError: This library cannot run on the schema; on a server, also none.
         """
-        self._require_schema()
+        to_namespace(name)
         require_recordable(actor, None)
+        prepare(self._database, migrate=None)
 
         def create(conn: Connection) -> None:
             unit = namespaces.create(conn, to_namespace(name), self._clock, self._database.dialect)
@@ -154,8 +159,8 @@ class RegistryAdmin:
             NamespaceNotFoundError: There is no namespace of that name.
             NamespaceInUseError: Capsules are registered in it, and *force* is not set.
         """
-        self._require_schema()
         to_namespace(name)
+        prepare(self._database, migrate=None)
         last: NamespaceStatus | None = None
 
         def drop(conn: Connection) -> NamespaceStatus:
@@ -228,8 +233,8 @@ class RegistryAdmin:
         Each history records it. Watches and views opened before end with `IncarnationChangedError`
         instead of taking other changes for those they know.
         """
-        self._require_schema()
         require_recordable(actor, reason)
+        prepare(self._database, migrate=None)
         for name in [found.name for found in self.namespaces()]:
 
             def renew(conn: Connection, name: str = name) -> None:

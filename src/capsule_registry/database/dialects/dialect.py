@@ -126,6 +126,9 @@ class Dialect:
     limits_of_hosts: Mapping[str, str] = field(default_factory=dict)
     settings_of_hosts: tuple[str, ...] = ()
 
+    #: The options of a URL that are no secret, and may be shown to its user.
+    shown_options: frozenset[str] = frozenset({"host", "port", "user", "connect_timeout"})
+
     # Statements
     #: Returns a statement that inserts a row unless its key exists, and that waits for a concurrent
     #: insert of the same key.

@@ -184,6 +184,14 @@ MARIADB: Final = Dialect(
     limits_of_hosts={"connect_timeout": "3", "read_timeout": "10", "write_timeout": "10"},
     # Below the driver's `read_timeout`: waiting for a lock must not look like a lost server.
     settings_of_hosts=("SET innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, 5)",),
+    shown_options=frozenset(
+        (
+            *("host", "port", "user", "unix_socket", "read_default_file", "read_default_group"),
+            *("ssl_ca", "ssl_capath", "ssl_cert", "ssl_key", "ssl_cipher", "ssl_disabled"),
+            *("ssl_check_hostname", "ssl_verify_cert", "ssl_verify_identity", "charset"),
+            *("connect_timeout", "read_timeout", "write_timeout"),
+        )
+    ),
     insert_if_missing=_insert_if_missing,
     query=query,
     lock_schema=(

@@ -196,6 +196,13 @@ POSTGRESQL: Final = Dialect(
         "keepalives_count": "2",
         "tcp_user_timeout": "10000",
     },
+    shown_options=frozenset(
+        (
+            *("host", "hostaddr", "port", "user", "service", "passfile", "options"),
+            *("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "channel_binding"),
+            *("connect_timeout", "target_session_attrs", "gssencmode", "application_name"),
+        )
+    ),
     insert_if_missing=_insert_if_missing,
     bulk_insert=insert_with_one_statement,
     query=query,
