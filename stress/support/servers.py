@@ -134,7 +134,7 @@ class Mariadb(Server):
     crash = signal.SIGKILL
 
     def __init__(self, *options: str) -> None:
-        self.options = options
+        self.settings = options
         super().__init__()
 
     @property
@@ -144,7 +144,7 @@ class Mariadb(Server):
     def install(self) -> None:
         data = f"--datadir={self.directory / 'data'}"
         options = ["--auth-root-authentication-method=normal", "--skip-name-resolve"]
-        of_pages = [option for option in self.options if "page-size" in option]
+        of_pages = [option for option in self.settings if "page-size" in option]
         self.run([found("mariadb-install-db"), "--no-defaults", data, *options, *of_pages])
 
     def command(self) -> Sequence[str]:
@@ -156,7 +156,7 @@ class Mariadb(Server):
             f"--port={self.port}",
             "--bind-address=127.0.0.1",
             "--skip-name-resolve",
-            *self.options,
+            *self.settings,
         ]
 
 

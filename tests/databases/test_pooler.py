@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from capsule_registry import (
     CapsuleRegistry,
     CapsuleRegistryError,
+    InvalidTextError,
     PermissionDeniedError,
     RegistryAdmin,
 )
@@ -155,3 +156,14 @@ def test_the_schema_can_be_upgraded_through_it(pooled: str) -> None:
             admin.upgrade()
         assert admin.status().is_usable
         assert ["default"] == [found.name for found in admin.namespaces()]
+
+
+def test_a_query_through_it_cannot_write(pooled: str) -> None:
+    """It is one statement, though nothing is prepared in a shared session."""
+    with CapsuleRegistry.open(pooled) as registry:
+        registry.register(make_manifest())
+        with RegistryAdmin.open(pooled, read_only=True) as admin:
+            assert [("alpha",)] == admin.query("SELECT id FROM capsules")[1]
+            with pytest.raises(InvalidTextError):
+                admin.query("SELECT 1; COMMIT; DELETE FROM capsules")
+        assert ["alpha"] == registry.list()

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from capsule_registry import (
     CapsuleRegistry,
     InvalidDatabaseError,
-    InvalidTextError,
     PermissionDeniedError,
     RegistryAdmin,
 )
@@ -20,7 +19,7 @@ from support.factories import TELEGRAM, make_manifest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.backends import Backend, ServerBackend, SqliteBackend
+    from support.backends import ServerBackend, SqliteBackend
 
 
 @pytest.fixture
@@ -98,50 +97,3 @@ def test_a_file_has_no_roles(sqlite: SqliteBackend) -> None:
         pytest.raises(InvalidDatabaseError, match="modes"),
     ):
         admin.grants(readers=["r"])
-
-
-def test_a_query_of_ones_own_only_reads(
-    registry: CapsuleRegistry, backend: Backend, url: str
-) -> None:
-    """It returns column names and rows; statements that would write are refused and not run."""
-    registry.register(make_manifest())
-    with RegistryAdmin.open(url, read_only=True) as admin:
-        assert (["id", "n"], [("alpha", 1)]) == admin.query(
-            "SELECT id, 1 AS n FROM capsules WHERE id LIKE 'al%'"
-        )
-        for statement in (
-            "DELETE FROM capsules",
-            "UPDATE capsules SET state = 'failed'",
-            "INSERT INTO schema_versions SELECT * FROM schema_versions",
-            "DROP TABLE uplinks",
-            "CREATE TABLE mine (x INTEGER)",
-            "PRAGMA journal_mode = delete",
-            "BEGIN NOT ATOMIC START TRANSACTION READ WRITE; DELETE FROM capsules; COMMIT; END",
-            "SELEC",
-            "",
-        ):
-            with pytest.raises(PermissionDeniedError):
-                admin.query(statement)
-        for statement in (
-            "SELECT 1; DELETE FROM capsules",
-            "SELECT FROM",
-            "SELECT x FROM y",
-            "SELECT '\0'",
-        ):
-            with pytest.raises(InvalidTextError):
-                admin.query(statement)
-    assert ["alpha"] == registry.list()
-    assert registry.history.verify().ok
-
-
-def test_the_shell_of_the_database_reads_only(backend: Backend, url: str) -> None:
-    """Its arguments name the database but not the password."""
-    shown = sa.make_url(url).set(password="canary") if backend.is_server else url  # noqa: S106 - it is looked for
-    text = shown if isinstance(shown, str) else shown.render_as_string(hide_password=False)
-    with RegistryAdmin.open(text, read_only=True) as admin:
-        shell = admin.shell()
-
-    assert shell.arguments[0] in ("sqlite3", "psql", "mariadb")
-    assert any(str(sa.make_url(url).database) in argument for argument in shell.arguments)
-    assert "canary" not in " ".join(shell.arguments)
-    assert backend.is_server == ("canary" in shell.environment.values())

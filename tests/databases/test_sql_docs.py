@@ -16,10 +16,9 @@ import pytest
 import sqlalchemy as sa
 
 from capsule_registry import CapsuleRegistry, RegistryAdmin
-from capsule_registry.database.address import read_address
 from capsule_registry.database.database import Database
 from capsule_registry.schema.tables import file_metadata, leases, metadata
-from support.backends import NAMES
+from support.backends import NAMES, first_url
 from support.factories import TELEGRAM, make_manifest, make_uplink
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ def lease() -> dict[str, Any]:
 
 def client(url: str) -> tuple[list[str], dict[str, str]]:
     """Return the command of the client that prints bare rows, and its environment."""
-    place = read_address(url).first_url
+    place = first_url(url)
     match place.get_backend_name():
         case "sqlite":
             return ["sqlite3", "-batch", "-bail", "-readonly", str(place.database)], {}

@@ -209,11 +209,21 @@ class SqliteBackend(Backend):
         )
 
 
+def first_url(url: str | sa.URL) -> sa.URL:
+    """Return the URL of the first of several hosts alone."""
+    whole = sa.make_url(url)
+    address = read_address(whole.render_as_string(hide_password=False))
+    if not address.hosts:
+        return address.url
+    alone = address.url.difference_update_query(["host", *address.dialect.limits_of_hosts])
+    return alone.set(host=address.hosts[0].name, port=address.hosts[0].port)
+
+
 def engine_on(url: str | sa.URL, **options: Any) -> sa.Engine:
     """Return an engine on the first host of *url*; with several hosts, causal reads are on."""
     whole = sa.make_url(url)
     if "host" in whole.query:
-        whole = read_address(whole.render_as_string(hide_password=False)).first_url
+        whole = first_url(whole)
         options |= {"connect_args": {"init_command": "SET SESSION wsrep_sync_wait = 7"}}
     if whole.get_backend_name() == "sqlite":
         # Another SQLite library in this process would drop the locks of the registry's.

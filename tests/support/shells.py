@@ -6,7 +6,7 @@ import re
 import subprocess
 from typing import TYPE_CHECKING
 
-from capsule_registry.database.address import read_address
+from support.backends import first_url
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def run_script(url: str, script: str) -> str:
     """Return what the database's own shell says to *script*; the first error is one of the test."""
-    whole = read_address(url).first_url
+    whole = first_url(url)
     backend = whole.get_backend_name()
     if backend == "sqlite":
         command = ["sqlite3", "-bail", str(whole.database)]

@@ -59,7 +59,7 @@ _BY_MODULE: Final = {
         "doctor": (
             "Show what was read back of the database and its settings; exit 1 if anything is wrong."
         ),
-        "sql": "Open the database's own shell, or run one QUERY; neither can write.",
+        "sql": ("Run one QUERY, which cannot write, or open the database's own shell, read-only."),
         "namespaces": "List, create and drop the registries in the database.",
     },
     "history": {

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import click
 from capsule_registry.api import json_shapes
 from capsule_registry.cli.exit_codes import PARTLY_FAILED, UNUSABLE_SCHEMA
 from capsule_registry.cli.output import escape, format_option, print_rows
+from capsule_registry.cli.shell import ending_cleanly, run_to_its_end
 from capsule_registry.cli.target import Target, pass_target
 
 
@@ -64,7 +63,7 @@ def backup(target: Target, file: Path) -> None:
 @pass_target
 def accept_restore(target: Target) -> None:
     """Say that the database was brought back from a backup: every namespace is begun anew."""
-    with target.administrate() as admin:
+    with target.administrate(create=False) as admin:
         admin.accept_restore(actor=target.actor, reason=target.reason)
         for found in admin.namespaces():
             click.echo(escape(f"{found.name}: incarnation {found.incarnation}"))
@@ -89,22 +88,31 @@ def grants(
 @click.command
 @click.argument("query", required=False)
 @format_option
-@pass_target
-def sql(target: Target, query: str | None, output_format: str) -> None:
-    """Open the database's own shell, or run one QUERY; neither can write."""
+@click.pass_context
+def sql(ctx: click.Context, query: str | None, output_format: str) -> None:
+    """Run one QUERY, which cannot write, or open the database's own shell, read-only."""
+    target: Target = ctx.obj
+    if query is None:
+        ctx.exit(_run_shell(target))
     with target.administrate(read_only=True) as admin:
-        if query is None:
-            shell = admin.shell()
-        else:
-            found, values = admin.query(query)
-            names = _numbered(found)
-            rows = [dict(zip(names, map(_plain, row), strict=True)) for row in values]
-            print_rows(rows, names, output_format)
-            return
-    program = shell.arguments[0]
-    if shutil.which(program) is None:
-        raise click.ClickException(f"the program {program} is not installed: give a QUERY instead")
-    os.execvpe(program, shell.arguments, {**os.environ, **shell.environment})  # noqa: S606 - that is asked for
+        found, values = admin.query(query)
+    names = _numbered(found)
+    rows = [dict(zip(names, map(_plain, row), strict=True)) for row in values]
+    print_rows(rows, names, output_format)
+
+
+def _run_shell(target: Target) -> int:
+    """Run the database's own shell, and return its exit code."""
+    try:
+        with (
+            ending_cleanly(),
+            target.administrate(read_only=True) as admin,
+            admin.shell() as shell,
+        ):
+            return run_to_its_end(shell)
+    except FileNotFoundError as error:
+        reason = f"the program {error.filename} is not installed: give a QUERY instead"
+        raise click.ClickException(reason) from error
 
 
 def _numbered(names: list[str]) -> list[str]:
@@ -179,7 +187,7 @@ def create(target: Target, name: str) -> None:
 @pass_target
 def drop(target: Target, name: str, *, force: bool) -> None:
     """Delete the namespace NAME with all its history, and print the last anchor of it."""
-    with target.administrate() as admin:
+    with target.administrate(create=False) as admin:
         last = admin.drop_namespace(name, force=force)
     click.echo(escape(f"dropped {name}: revision {last.revision}, hash {last.head_hash}"))
 

@@ -73,10 +73,11 @@ class Target:
             allow_network_file_system=self.allow_network_file_system,
         )
 
-    def administrate(self, *, read_only: bool = False) -> RegistryAdmin:
+    def administrate(self, *, create: bool = True, read_only: bool = False) -> RegistryAdmin:
         """Open the database for administration."""
         return library.RegistryAdmin.open(
             self.database,
+            create=create,
             read_only=read_only,
             allow_network_file_system=self.allow_network_file_system,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy.engine import URL
@@ -107,13 +108,25 @@ class Address:
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "…", text)
         return text
 
-    @property
-    def first_url(self) -> URL:
-        """The URL of the first host alone, for programs that support only one."""
-        if not self.hosts:
-            return self.url
-        alone = self.url.difference_update_query(["host", *self.dialect.limits_of_hosts])
-        return alone.set(host=self.hosts[0].name, port=self.hosts[0].port)
+    def command(self, words: str) -> str:
+        """
+        Return the line that runs the command *words* on this database as this user.
+
+        It says which parts of the URL it does not show, since they may be secret.
+        """
+        given = dict(self.url.query)
+        if self.hosts:
+            given["host"] = ",".join(map(str, self.hosts))
+            for name, value in self.dialect.limits_of_hosts.items():
+                if given.get(name) == value:
+                    del given[name]
+        query = {name: given[name] for name in given if name in self.dialect.shown_options}
+        hidden = sorted({*given} - {*query} | ({"password"} if self.url.password else set()))
+        place = {name: getattr(self.url, name) for name in ("username", "host", "port", "database")}
+        url = URL.create(self.dialect.name, **place, query=query)
+        shown = str(self) if self.dialect.is_file else url.render_as_string()
+        line = f"`capsule-registry --database {quote(shown)} {words}`"
+        return f"{line} (and add to the URL its {', '.join(hidden)})" if hidden else line
 
 
 def default_file() -> Path:

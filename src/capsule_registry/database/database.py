@@ -392,6 +392,8 @@ class Database:
 
     def _unconnected(self, error: Exception) -> Exception:
         """Return the error for a failed connection, or *error* itself if its code says more."""
+        if isinstance(error, CapsuleRegistryError):
+            return error
         if not isinstance(error, DBAPIError):
             return InvalidDatabaseError(str(self.address), self.address.redacted(str(error)))
         fault = self.dialect.fault(error)

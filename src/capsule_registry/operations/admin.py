@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
-
-from sqlalchemy.exc import DBAPIError
+from typing import TYPE_CHECKING, Any, Self
 
 from capsule_registry.clocks import Clock
 from capsule_registry.database.database import Database
@@ -16,17 +13,15 @@ from capsule_registry.database.dialects.dialect import Finding
 from capsule_registry.database.dialects.sqlite import copy_database
 from capsule_registry.errors import (
     InvalidDatabaseError,
-    InvalidTextError,
     NamespaceInUseError,
     NamespaceNotFoundError,
-    PermissionDeniedError,
 )
 from capsule_registry.identifiers import to_namespace
 from capsule_registry.lookups.file_lookups import lookups_on
-from capsule_registry.models.storable import storable_text
 from capsule_registry.operations.database_roles import grant_statements
 from capsule_registry.operations.doctor import diagnose
-from capsule_registry.schema.upgrade import upgrade, upgrade_sql
+from capsule_registry.operations.sql import opened_shell, run_query
+from capsule_registry.schema.upgrade import prepare, upgrade, upgrade_sql
 from capsule_registry.schema.version import SCHEMA_VERSION, find_schema
 from capsule_registry.unit_of_work import namespaces
 from capsule_registry.unit_of_work.runner import default_actor, recordable
@@ -34,15 +29,13 @@ from capsule_registry.unit_of_work.unit import close_unit, open_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
     from os import PathLike
     from uuid import UUID
 
     from sqlalchemy import Connection
 
     from capsule_registry.database.dialects.dialect import Shell
-
-#: The read-only connection is the guard; this refuses statements that could lift it.
-_READING: Final = ("SELECT", "WITH", "VALUES", "TABLE", "SHOW", "EXPLAIN", "DESCRIBE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +70,21 @@ class RegistryAdmin:
         cls,
         url: str | None = None,
         *,
+        create: bool = True,
         read_only: bool = False,
         allow_network_file_system: bool = False,
     ) -> Self:
         """
         Open the database at *url* (see `CapsuleRegistry.open`) without checking its schema.
 
+        A missing file is created if *create* and not *read_only*.
+
         Raises:
             InvalidDatabaseError, PermissionDeniedError, RegistryUnavailableError: As there.
         """
         database = Database.open(
             url,
-            create=not read_only,
+            create=create and not read_only,
             read_only=read_only,
             allow_network_file_system=allow_network_file_system,
             may_be_behind=True,
@@ -139,10 +135,11 @@ class RegistryAdmin:
 
         Raises:
             InvalidTextError: *name* is not 1 to 63 characters of `a-z`, `0-9` and `-`.
+            SchemaVersionError: This library cannot run on the schema; on a server, also none.
         """
-        self._require_schema()
-        by, _ = recordable(actor, None)
         wanted = to_namespace(name)
+        by, _ = recordable(actor, None)
+        prepare(self._database, migrate=None)
 
         def create(conn: Connection) -> None:
             unit = namespaces.create(conn, wanted, self._clock, self._database.dialect)
@@ -162,8 +159,8 @@ class RegistryAdmin:
             NamespaceNotFoundError: There is no namespace of that name.
             NamespaceInUseError: Capsules are registered in it, and *force* is not set.
         """
-        self._require_schema()
         name = to_namespace(name)
+        prepare(self._database, migrate=None)
         last: NamespaceStatus | None = None
 
         def drop(conn: Connection) -> NamespaceStatus:
@@ -204,23 +201,30 @@ class RegistryAdmin:
                 )
             ]
 
-    def shell(self) -> Shell:
-        """Return the database's own shell as a command, read-only, on the first host."""
-        return self._database.dialect.shell(self._database.address.first_url)
+    def shell(self) -> AbstractContextManager[Shell]:
+        """
+        Return a context manager that yields the database's own shell as a command.
+
+        It is on the server, and with the options, of the connection that the other methods use.
+        It was run once and has said that it only reads; what that is worth is in
+        `docs/databases.md`. The files that it needs are removed at the end.
+
+        Raises:
+            InvalidDatabaseError: The shell cannot be given an option of the URL.
+            PermissionDeniedError: The shell would not only read, or does not start.
+            FileNotFoundError: The shell is not installed.
+        """
+        return opened_shell(self._database)
 
     def query(self, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         """
-        Return the column names and the rows of one SQL *statement*.
-
-        Open the database with *read_only*, so that it refuses writes itself.
+        Return the column names and the rows of one SQL *statement*, which cannot write.
 
         Raises:
             PermissionDeniedError: The statement would write, or is not of a kind that reads.
             InvalidTextError: The database does not understand the statement.
         """
-        database = self._database
-        with database.translating(), database.connected(database.engine) as conn:
-            return _run_query(database, conn, statement)
+        return run_query(self._database, statement)
 
     def accept_restore(self, *, actor: str | None = None, reason: str | None = None) -> None:
         """
@@ -229,8 +233,8 @@ class RegistryAdmin:
         Each history records it. Watches and views opened before end with `IncarnationChangedError`
         instead of taking other changes for those they know.
         """
-        self._require_schema()
         by, why = recordable(actor, reason)
+        prepare(self._database, migrate=None)
         for name in [found.name for found in self.namespaces()]:
 
             def renew(conn: Connection, name: str = name) -> None:
@@ -262,29 +266,3 @@ class RegistryAdmin:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _run_query(
-    database: Database, conn: Connection, statement: str
-) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Return the column names of *statement*, and its rows as the driver returns them."""
-    statement = storable_text("SQL", statement)
-    first = re.match(r"[\s(]*(\w*)", statement)
-    if first is None or first[1].upper() not in _READING:
-        reason = f"a query begins with {', '.join(_READING)}"
-        raise PermissionDeniedError(str(database.address), reason)
-    driver: Any = database.engine.dialect.dbapi
-    cursor: Any = conn.connection.cursor()
-    try:
-        database.dialect.run_one(cursor, statement)
-        names = [column[0] for column in cursor.description or ()]
-        return names, [tuple(row) for row in cursor.fetchall()] if names else []
-    except (driver.Error, driver.Warning) as error:
-        wrapped = DBAPIError(statement, None, error)
-        if database.dialect.fault(wrapped) in (None, "corrupt", "unparsed"):
-            reason = str(error.args[-1] if error.args else error).partition("\n")[0]
-            raise InvalidTextError("SQL", "refused", reason) from error
-        raise wrapped from error
-    finally:
-        cursor.close()
-        conn.connection.rollback()

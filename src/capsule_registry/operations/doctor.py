@@ -11,7 +11,7 @@ from sqlalchemy import ForeignKeyConstraint, and_, exists, func, select
 from capsule_registry._version import __version__
 from capsule_registry.database.dialects.dialect import Finding
 from capsule_registry.schema.tables import metadata
-from capsule_registry.schema.version import SCHEMA_VERSION, find_schema
+from capsule_registry.schema.version import find_schema
 from capsule_registry.unit_of_work import namespaces
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ def _isolation(database: Database, conn: Connection) -> Iterator[Finding]:
 
 def _schema(database: Database, conn: Connection) -> Iterator[Finding]:
     found = find_schema(conn)
-    remedy = f"needs {SCHEMA_VERSION}: {found.remedy(database)}"
-    yield Finding("schema version", found.version or "none", None if found.is_usable else remedy)
+    refusal = found.refusal(database)
+    yield Finding("schema version", found.version or "none", str(refusal) if refusal else None)
     if found.is_older:
         yield from database.dialect.upgrade_needs(conn)
-    if not found.is_usable:
+    if refusal:
         return
     orphans = count_orphans(conn)
     yield Finding("foreign keys", f"{orphans} broken", "rows lack parents" if orphans else None)

@@ -27,6 +27,8 @@ _BRING_OVER: Final = (
     "it was made by a checkout from before version v0001: write it to a file with the `export` "
     "command of that checkout, and `import` that into a new database"
 )
+_INSTALL: Final = "install a newer capsule-registry"
+_RECORDS_DIFFER: Final = "its records of the version differ, so restore it from a backup"
 
 #: Alembic's version table.
 VERSION_TABLE: Final = "capsule_registry_version"
@@ -69,16 +71,21 @@ class FoundSchema:
 
     def require_usable(self, database: Database) -> None:
         """Raise `SchemaVersionError`, which says what to do, if this library cannot run on it."""
-        if not self.is_usable:
-            raise SchemaVersionError(self.version, SCHEMA_VERSION, self.remedy(database))
+        if refusal := self.refusal(database):
+            raise refusal
 
-    def remedy(self, database: Database) -> str:
-        """Return what to do about a schema that this library cannot run on."""
-        if self.version is not None and self.version > SCHEMA_VERSION:
-            return "install a newer capsule-registry"
-        if self.version is not None and self.version < _FIRST:
-            return _BRING_OVER
-        return f"run `capsule-registry --database {database.address} db upgrade`"
+    def refusal(self, database: Database) -> SchemaVersionError | None:
+        """Return why this library cannot run on it, and what to do; `None` if it can."""
+        if self.is_usable:
+            return None
+        return SchemaVersionError(self.version, SCHEMA_VERSION, self._remedy(database))
+
+    def _remedy(self, database: Database) -> str:
+        if self.is_older:
+            return f"run {database.address.command('db upgrade')}"
+        if self.version == SCHEMA_VERSION:
+            return _RECORDS_DIFFER
+        return _BRING_OVER if str(self.version) < _FIRST else _INSTALL
 
 
 @lru_cache(maxsize=8)  # Every unit calls it, with the same arguments.

@@ -78,11 +78,20 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Shell:
-    """A program with its arguments and additional environment variables."""
+    """A program with its arguments, and what it answers if it only reads."""
 
     arguments: tuple[str, ...]
-    #: Holds passwords, since others can read the arguments of a process.
-    environment: Mapping[str, str] = field(default_factory=dict)
+    #: Additional arguments that make it answer, and the end of the answer.
+    question: tuple[str, ...]
+    answer: str
+    #: Variables to set, or to remove if `None`. Others can read the arguments of a process, so
+    #: nothing of a URL but the path of a file is among them.
+    environment: Mapping[str, str | None] = field(default_factory=dict)
+
+    def environment_in(self, outer: Mapping[str, str]) -> dict[str, str]:
+        """Return the program's environment, given that of the caller."""
+        merged = {**outer, **self.environment}
+        return {name: value for name, value in merged.items() if value is not None}
 
 
 def one_transaction(statements: Iterable[str], schema: str | None) -> Iterator[str]:  # noqa: ARG001 - of the interface
@@ -147,14 +156,19 @@ class Dialect:
     limits_of_hosts: Mapping[str, str] = field(default_factory=dict)
     settings_of_hosts: tuple[str, ...] = ()
 
+    #: The options of a URL that are no secret, and may be shown to its user.
+    shown_options: frozenset[str] = frozenset({"host", "port", "user", "connect_timeout"})
+
     # Statements
     #: Returns a statement that inserts a row unless its key exists, and that waits for a concurrent
     #: insert of the same key.
     insert_if_missing: Callable[[Table], Insert]
     #: Inserts rows into several tables at once; without it, each table takes a statement.
     bulk_insert: BulkInsert | None = None
-    #: Runs exactly one statement on a driver cursor.
-    run_one: Callable[[Any, str], object] = lambda cursor, statement: cursor.execute(statement)
+    #: Runs exactly one statement on a driver connection outside of any transaction, so that it
+    #: cannot write, and returns a cursor with the rows; the third argument is the address shown in
+    #: an error. Whatever the session holds afterwards is the caller's to drop.
+    query: Callable[[Any, str, str], Any]
 
     # The schema
     #: Statements that lock and unlock the schema against concurrent changes.
@@ -186,8 +200,9 @@ class Dialect:
     schema_found: Callable[[Connection], str | None] = lambda _: None
 
     # Operators
-    #: Returns the database's own read-only shell for a URL.
-    shell: Callable[[URL], Shell]
+    #: Returns the database's own shell on the server and with the options of a connection,
+    #: read-only; it may write files for it into a directory.
+    shell: Callable[[Connection, Path], Shell]
     #: The tool that `backup` refers to where it cannot copy the database itself.
     backup_tool: str | None = None
     #: Privileges are granted on one table at a time, to users of a host.

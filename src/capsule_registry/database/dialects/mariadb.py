@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from capsule_registry.database.dialects import galera
@@ -14,8 +15,8 @@ from capsule_registry.database.dialects.dialect import (
     Fault,
     Probe,
     Session,
-    Shell,
 )
+from capsule_registry.database.dialects.mariadb_query import query
 from capsule_registry.database.dialects.mariadb_schema import (
     BINLOG_FORMAT,
     adopt_triggers,
@@ -24,12 +25,12 @@ from capsule_registry.database.dialects.mariadb_schema import (
     script,
     upgrade_needs,
 )
+from capsule_registry.database.dialects.mariadb_shell import shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from sqlalchemy import Insert, Table
-    from sqlalchemy.engine import URL
     from sqlalchemy.exc import DBAPIError
 
 #: SERVER_STATUS_IN_TRANS. Source: MariaDB, "OK_Packet".
@@ -172,18 +173,7 @@ def _insert_if_missing(table: Table) -> Insert:
     return mysql.insert(table).on_duplicate_key_update({key.name: key})
 
 
-def _shell(url: URL) -> Shell:
-    given = {
-        "host": url.host,
-        "port": url.port,
-        "user": url.username,
-        "database": url.database,
-        "init-command": "SET SESSION TRANSACTION READ ONLY",
-    }
-    arguments = (f"--{name}={value}" for name, value in given.items() if value is not None)
-    password = {"MYSQL_PWD": str(url.password)} if url.password else {}
-    return Shell(("mariadb", *arguments), password)
-
+_READ_ONLY: Final = "SET SESSION TRANSACTION READ ONLY"
 
 #: What else decides what is stored, found and waited for; a server, a user, a file of options and
 #: the URL may each say otherwise. `TRADITIONAL`: text is never truncated silently.
@@ -261,7 +251,7 @@ MARIADB: Final = Dialect(
     is_in_transaction=_is_in_transaction,
     engine_options={**SERVER_OPTIONS, "pool_reset_on_return": None},
     session=_SESSION,
-    read_only_settings=("SET SESSION TRANSACTION READ ONLY",),
+    read_only_settings=(_READ_ONLY,),
     greet=galera.greet,
     outdated=_outdated,
     commits_by_itself=lambda connection: bool(connection.get_autocommit()),
@@ -274,7 +264,16 @@ MARIADB: Final = Dialect(
             " lock_wait_timeout = LEAST(@@lock_wait_timeout, 5)"
         ),
     ),
+    shown_options=frozenset(
+        (
+            *("host", "port", "user", "unix_socket", "read_default_file", "read_default_group"),
+            *("ssl_ca", "ssl_capath", "ssl_cert", "ssl_key", "ssl_cipher", "ssl_disabled"),
+            *("ssl_check_hostname", "ssl_verify_cert", "ssl_verify_identity", "charset"),
+            *("connect_timeout", "read_timeout", "write_timeout"),
+        )
+    ),
     insert_if_missing=_insert_if_missing,
+    query=query,
     lock_schema=(
         f"SELECT GET_LOCK(CONCAT('capsule-registry ', DATABASE()), {LOCK_TIMEOUT_SECONDS})"
     ),
@@ -285,7 +284,7 @@ MARIADB: Final = Dialect(
     upgrade_needs=upgrade_needs,
     lost_triggers=lost_triggers,
     adopt_triggers=adopt_triggers,
-    shell=_shell,
+    shell=partial(shell, settings=(*_SETTINGS, _READ_ONLY)),
     backup_tool="mariadb-dump",
     grants_singly=True,
     probes=_PROBES,

@@ -22,9 +22,10 @@ from capsule_registry.database.dialects.dialect import (
     Fault,
     Probe,
     Session,
-    Shell,
     one_transaction,
 )
+from capsule_registry.database.dialects.postgresql_query import query
+from capsule_registry.database.dialects.postgresql_shell import shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -246,18 +247,6 @@ def _insert_if_missing(table: Table) -> Insert:
     return postgresql.insert(table).on_conflict_do_nothing()
 
 
-def _run_one(cursor: Any, statement: str) -> object:  # noqa: ANN401 - the driver's own
-    """Run *statement* as a prepared one: the simple protocol would accept several."""
-    return cursor.execute(statement, prepare=True)
-
-
-def _shell(url: URL) -> Shell:
-    place = url.set(drivername="postgresql", password=None)
-    password = {"PGPASSWORD": str(url.password)} if url.password else {}
-    options = {"PGOPTIONS": "-c default_transaction_read_only=on"}
-    return Shell(("psql", place.render_as_string()), {**options, **password})
-
-
 POSTGRESQL: Final = Dialect(
     name="postgresql",
     driver="psycopg",
@@ -281,15 +270,22 @@ POSTGRESQL: Final = Dialect(
         "keepalives_count": "2",
         "tcp_user_timeout": "10000",
     },
+    shown_options=frozenset(
+        (
+            *("host", "hostaddr", "port", "user", "service", "passfile", "options"),
+            *("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "channel_binding"),
+            *("connect_timeout", "target_session_attrs", "gssencmode", "application_name"),
+        )
+    ),
     insert_if_missing=_insert_if_missing,
     bulk_insert=insert_with_one_statement,
-    run_one=_run_one,
+    query=query,
     # The key is the word "capsules" in ASCII.
     lock_schema="SELECT pg_advisory_xact_lock(7161128523689387379)",
     script=_script,
     in_schema=_in_schema,
     schema_found=_schema_found,
-    shell=_shell,
+    shell=shell,
     backup_tool="pg_dump",
     probes=_PROBES,
     upgrade_needs=lambda conn: (probe.find(conn) for probe in _UPGRADE_NEEDS),

@@ -29,6 +29,7 @@ from capsule_registry.database.dialects.sqlite_library import (
     sqlite_module,
     synchronous,
 )
+from capsule_registry.database.dialects.sqlite_query import query
 from capsule_registry.database.dialects.sqlite_sidecars import (
     create_like,
     create_private,
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Connection, Insert, Table
-    from sqlalchemy.engine import URL
     from sqlalchemy.exc import DBAPIError
     from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -377,8 +377,12 @@ def _insert_if_missing(table: Table) -> Insert:
     return sqlite.insert(table).on_conflict_do_nothing()
 
 
-def _shell(url: URL) -> Shell:
-    return Shell(("sqlite3", "-readonly", url.database or ":memory:"))
+def _shell(conn: Connection, directory: Path) -> Shell:  # noqa: ARG001 - it needs no file
+    """Return sqlite3 in its safe mode, without the user's own start-up file."""
+    file = conn.engine.url.database or ":memory:"
+    place = file if file == ":memory:" else os.path.abspath(file)  # noqa: PTH100 - it may be a link
+    start = ("-init", os.devnull, "-safe", "-readonly")
+    return Shell(("sqlite3", *start, place), question=(".databases",), answer="r/o")
 
 
 def _details(conn: Connection, file: Path | None) -> Iterator[Finding]:
@@ -425,6 +429,7 @@ SQLITE: Final = Dialect(
     begin_snapshot="BEGIN",
     marking_commit=counting_commit,
     insert_if_missing=_insert_if_missing,
+    query=query,
     stop_foreign_keys="PRAGMA foreign_keys = 0",
     start_foreign_keys="PRAGMA foreign_keys = 1",
     find_orphans="PRAGMA foreign_key_check",
