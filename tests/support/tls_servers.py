@@ -34,6 +34,7 @@ class TlsServer(Server):
         command = [found("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes"]
         subprocess.run([*command, *names, *files], check=True, capture_output=True)
         self.directory.chmod(0o755)  # The certificate is read by whoever runs the tests.
+        self.certificate.chmod(0o644)
         self.key.chmod(0o600)
         if os.getuid() == 0:
             shutil.chown(self.key, self.user, self.user)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def _run_shell(target: Target) -> int:
             target.administrate(read_only=True) as admin,
             admin.shell() as shell,
         ):
-            return run_to_its_end(shell)
+            return run_to_its_end(shell.arguments, shell.environment_in(os.environ))
     except FileNotFoundError as error:
         reason = f"the program {error.filename} is not installed: give a QUERY instead"
         raise click.ClickException(reason) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,10 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from types import FrameType
-
-    from capsule_registry.database.dialects.dialect import Shell
 
 #: A program that a signal ended has this exit code plus the signal's number.
 _ENDED_BY_SIGNAL: Final = 128
@@ -34,12 +31,11 @@ def ending_cleanly() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def run_to_its_end(shell: Shell) -> int:
-    """Run *shell* on this terminal, whose signals are for it alone; return its exit code."""
+def run_to_its_end(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a program on this terminal, whose signals are for it alone; return its exit code."""
     earlier = {number: signal.signal(number, _ignore) for number in (signal.SIGINT, signal.SIGQUIT)}
     try:
-        environment = shell.environment_in(os.environ)
-        with subprocess.Popen(shell.arguments, env=environment) as process:  # noqa: S603 - that is asked for
+        with subprocess.Popen(arguments, env=environment) as process:  # noqa: S603 - that is asked for
             try:
                 code = process.wait()
             except SystemExit:
