@@ -21,7 +21,7 @@ from sqlalchemy import bindparam, select
 
 from capsule_registry import clocks
 from capsule_registry.clocks import Clock
-from capsule_registry.database.dialects import sqlite, sqlite_library
+from capsule_registry.database.dialects import sqlite_connections, sqlite_library
 from capsule_registry.database.dialects.expressions import DatabaseNow, DatabaseUser
 from capsule_registry.database.dialects.known import FILES, dialect_named
 from capsule_registry.database.dialects.sqlite_write_queue import WriteQueue
@@ -83,7 +83,7 @@ def _read_head() -> Query:
 
 
 def _ignore_foreign_keys() -> None:
-    sqlite._SETTINGS["foreign_keys"] = 0  # noqa: SLF001 - that is the guard
+    sqlite_connections._SETTINGS["foreign_keys"] = 0  # noqa: SLF001 - that is the guard
     statements = ("SET session_replication_role = replica", "SET foreign_key_checks = 0")
     for dialect, statement in zip(_servers(), statements, strict=True):
         _change(dialect.session, statements=(statement,), wanted={})

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from capsule_registry import CapsuleRegistry, SchemaVersionError
+from capsule_registry.schema.version import SCHEMA_VERSION
 from support.commands import invoke, run, run_json
 from support.factories import make_manifest
 
@@ -69,7 +70,7 @@ def test_what_may_be_secret_is_named_and_not_shown(server: ServerBackend) -> Non
 def test_doctor_and_the_verbs_say_the_same_of_a_schema(backend: Backend, url: str) -> None:
     """Of a newer one, and of one whose two records of its version differ."""
     newer = "INSERT INTO schema_versions (version, applied_at, library_version, oldest_compatible)"
-    row = "SELECT 'v9999', applied_at, library_version, 'v9998' FROM schema_versions"
+    row = "SELECT 'v9999', max(applied_at), '9', 'v9998' FROM schema_versions"
     stamp = "UPDATE capsule_registry_version SET version_num ="
     try:
         for statements, words in (
@@ -85,7 +86,7 @@ def test_doctor_and_the_verbs_say_the_same_of_a_schema(backend: Backend, url: st
             assert refusal(url) in run(url, "namespaces", "create", "x").stderr
     finally:
         backend.rows(url, "DELETE FROM schema_versions WHERE version = 'v9999'")
-        backend.rows(url, f"{stamp} 'v0001'")
+        backend.rows(url, f"{stamp} '{SCHEMA_VERSION}'")
 
 
 def rows_of_doctor(url: str) -> list[dict[str, str | None]]:

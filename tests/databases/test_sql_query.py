@@ -53,7 +53,7 @@ WRITING = [
 #: What a read-only connection or transaction of the database itself lets through.
 PASSING: dict[str, list[str]] = {
     "sqlite": [
-        "SELECT * FROM pragma_optimize",
+        "SELECT * FROM pragma_optimize(1)",
         "SELECT * FROM pragma_wal_autocheckpoint, pragma_locking_mode",
         "SELECT load_extension(NULL)",
     ],

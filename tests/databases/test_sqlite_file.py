@@ -345,7 +345,9 @@ def test_a_locked_database_is_unavailable(
     registry: CapsuleRegistry, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If a lock outlasts a writer's patience, the error is one worth retrying."""
-    monkeypatch.setattr("capsule_registry.database.dialects.sqlite.BUSY_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(
+        "capsule_registry.database.dialects.sqlite_connections.BUSY_TIMEOUT_SECONDS", 0.2
+    )
     monkeypatch.setattr("capsule_registry.database.retries.RETRY_SECONDS", 0.5)
     holder = sqlite_module.connect(url.removeprefix("sqlite:///"), isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")

@@ -79,8 +79,6 @@ def restored(url: str) -> None:
         (DIARY, opened_without_migrating, SchemaVersionError),
         (DIARY, opened_to_read, SchemaVersionError),
         (DIARY, listed, SchemaVersionError),
-        (DIARY, given_a_namespace, SchemaVersionError),
-        (DIARY, restored, SchemaVersionError),
         (NEWER, opened, SchemaVersionError),
         (NEWER, opened_to_read, SchemaVersionError),
         (NEWER, upgraded, SchemaVersionError),

@@ -11,7 +11,7 @@ import pytest
 
 from capsule_registry import CapsuleRegistry, PermissionDeniedError, sqlite_module
 from capsule_registry.database.database import Database
-from capsule_registry.database.dialects import sqlite, sqlite_identity
+from capsule_registry.database.dialects import sqlite_connections, sqlite_identity
 from capsule_registry.database.dialects.sqlite_identity import FileIdentity
 from capsule_registry.database.dialects.sqlite_wal_index import UntrustedIndexError
 from capsule_registry.identifiers import known_id
@@ -94,7 +94,7 @@ def test_a_file_that_cannot_be_looked_at_is_a_typed_error(
 ) -> None:
     """Whatever the operating system refuses on the way to the first lookup names the file."""
     with CapsuleRegistry.open(url) as registry:
-        monkeypatch.setattr(sqlite, "inode", refuse_to_look)
+        monkeypatch.setattr(sqlite_connections, "inode", refuse_to_look)
         with pytest.raises(PermissionDeniedError, match="registry"):
             registry.find_by_uuid(SESSION)
         monkeypatch.undo()

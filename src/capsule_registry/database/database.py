@@ -15,7 +15,7 @@ from sqlalchemy.exc import (
 )
 
 from capsule_registry.database.address import Address, address_of_engine, read_address
-from capsule_registry.database.dialects.sqlite import (
+from capsule_registry.database.dialects.sqlite_connections import (
     BUSY_TIMEOUT_SECONDS,
     IDENTITY,
     FileConnector,

@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
-from capsule_registry.database.dialects.sqlite import connect_to_look, file_options
+from capsule_registry.database.dialects.sqlite_connections import connect_to_look, file_options
 from capsule_registry.database.dialects.sqlite_library import sqlite_module
 from capsule_registry.database.dialects.sqlite_still import require_current
 from capsule_registry.database.driver_errors import UnconnectedError, fault_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
     from capsule_registry.database.address import Address
-    from capsule_registry.database.dialects.sqlite import FileConnector
+    from capsule_registry.database.dialects.sqlite_connections import FileConnector
 
 #: Without a transaction, the driver's rollback would be a wasted round trip.
 _AUTOCOMMIT: Final = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from capsule_registry.clocks import Clock
     from capsule_registry.database.database import Database
-    from capsule_registry.database.dialects.sqlite import FileConnector
+    from capsule_registry.database.dialects.sqlite_connections import FileConnector
     from capsule_registry.database.dialects.sqlite_identity import FileIdentity
     from capsule_registry.models.records import RegisteredCapsule
     from capsule_registry.permissions.checks import Decision, Standing

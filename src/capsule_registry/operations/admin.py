@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from capsule_registry.clocks import Clock
 from capsule_registry.database.database import Database
 from capsule_registry.database.dialects.dialect import Finding
-from capsule_registry.database.dialects.sqlite import copy_database
+from capsule_registry.database.dialects.sqlite_connections import copy_database
 from capsule_registry.errors import (
     InvalidDatabaseError,
     NamespaceInUseError,

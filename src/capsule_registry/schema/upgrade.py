@@ -12,7 +12,7 @@ from sqlalchemy import inspect
 from sqlalchemy.schema import CreateSchema
 
 from capsule_registry.database.dialects.dialect import LOCK_TIMEOUT_SECONDS
-from capsule_registry.database.dialects.sqlite import copy_database
+from capsule_registry.database.dialects.sqlite_connections import copy_database
 from capsule_registry.database.retries import RETRY_SECONDS, Backoff
 from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableError
 from capsule_registry.schema.migrations import run_migrations, upgrade_statements
