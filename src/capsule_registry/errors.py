@@ -21,6 +21,7 @@ Every error that the registry raises on purpose.
     │  └─ ForkedTransactionError(), RegistryClosedError()
     ├─ RegistryUnavailableError(database, reason)   the only one worth retrying
     │  └─ OutcomeUnknownError(database, reason)      the change may have been committed
+    ├─ UnexpectedDatabaseError(database, code, reason)   a bug: not worth retrying
     ├─ DependencyCycleError(names, fallback), SchemaVersionError(found, required, command)
     └─ HistoryCorruptError(subject, reason), PermissionDeniedError(database, reason)
 
@@ -149,7 +150,7 @@ class InvalidCapsuleIdError(InvalidInputError):
 
 
 class InvalidDatabaseError(InvalidInputError):
-    """The database address cannot be used, or what it names is not a database."""
+    """The address cannot be used, or what it names is no database that can hold a registry."""
 
     database: str
     reason: str
@@ -281,6 +282,15 @@ class RegistryUnavailableError(CapsuleRegistryError):
 
 class OutcomeUnknownError(RegistryUnavailableError):
     """A COMMIT was not answered, and its outcome was not known by the deadline."""
+
+
+class UnexpectedDatabaseError(CapsuleRegistryError):
+    """The database refused a statement for a reason that the registry does not know: a bug."""
+
+    database: str
+    code: str | None
+    reason: str
+    template = "Unexpected: {database}: {reason} [{code}]"
 
 
 class HistoryCorruptError(CapsuleRegistryError):

@@ -18,6 +18,7 @@ UNUSABLE_SCHEMA: Final = 6
 UNAVAILABLE: Final = 7
 HISTORY_CORRUPT: Final = 8
 NOT_PERMITTED: Final = 9
+UNEXPECTED: Final = 10
 
 #: The exit code of each branch of errors; the first match counts.
 _OF_ERRORS: Final = (
@@ -31,6 +32,7 @@ _OF_ERRORS: Final = (
     ("RegistryUnavailableError", UNAVAILABLE),
     ("HistoryCorruptError", HISTORY_CORRUPT),
     ("PermissionDeniedError", NOT_PERMITTED),
+    ("UnexpectedDatabaseError", UNEXPECTED),
 )
 #: The exit codes of file system errors that no error of the library stands for.
 _OF_OS_ERRORS: Final[dict[type[OSError], int]] = {
