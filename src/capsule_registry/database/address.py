@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -68,10 +69,19 @@ class Address:
 
 
 def default_file() -> Path:
-    """Return the path of the database that is used by default."""
+    """
+    Return the path of the database that is used by default.
+
+    Raises:
+        InvalidDatabaseError: The user has no home directory for it.
+    """
     import platformdirs  # noqa: PLC0415 - only the default needs it
 
-    return platformdirs.user_data_path("capsule-registry") / "registry.db"
+    with suppress(RuntimeError):  # Or the path that it returns begins with `~`.
+        file = platformdirs.user_data_path("capsule-registry") / "registry.db"
+        if file.is_absolute():
+            return file
+    raise InvalidDatabaseError("by default", "the user has no home: name the database, or set HOME")
 
 
 def read_address(url: str | None) -> Address:

@@ -14,7 +14,11 @@ from sqlalchemy import inspect
 from capsule_registry.database.dialects.dialect import LOCK_TIMEOUT_SECONDS
 from capsule_registry.database.dialects.sqlite import copy_database
 from capsule_registry.database.retries import RETRY_SECONDS, Backoff
-from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableError
+from capsule_registry.errors import (
+    InvalidDatabaseError,
+    RegistryUnavailableError,
+    SchemaVersionError,
+)
 from capsule_registry.schema.tables import metadata
 from capsule_registry.schema.version import SCHEMA_VERSION, VERSION_TABLE, find_schema
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
     from capsule_registry.database.database import Database
 
+_UNPACK: Final = "install capsule-registry unpacked, since no migration runs from an archive"
 #: Alembic keeps its context in module globals, so one thread may use it at a time.
 _alembic_lock: Final = Lock()
 
@@ -176,8 +181,12 @@ def _run_alembic(command: str, target: str, *, sql: bool = False, **attributes: 
     from alembic import command as alembic_command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
+    directory = migrations_directory()
+    if not directory.is_dir():
+        raise SchemaVersionError(None, SCHEMA_VERSION, _UNPACK)
     config = Config()
-    config.set_main_option("script_location", str(migrations_directory()).replace("%", "%%"))
+    config.set_main_option("script_location", str(directory).replace("%", "%%"))
+    config.set_main_option("sourceless", "true")  # Also finds what is installed compiled only.
     config.attributes.update(attributes)
     getattr(alembic_command, command)(config, target, sql=sql)
 
