@@ -32,8 +32,8 @@ _NAMES_BY_MODULE = {
         NamespaceInUseError NamespaceNotFoundError NotFoundError OutcomeUnknownError
         PermissionDeniedError RegistryClosedError RegistryUnavailableError
         RevisionCompactedError RevisionError SchemaVersionError StaleGenerationError
-        TransactionDoomedError TransactionInProgressError UplinkAlreadyRegisteredError
-        UplinkNotFoundError UsageError UuidHeldError
+        TransactionDoomedError TransactionInProgressError UnexpectedDatabaseError
+        UplinkAlreadyRegisteredError UplinkNotFoundError UsageError UuidHeldError
     """,
     "history.replay": "Discrepancy",
     "history.revisions": "Event Revision",

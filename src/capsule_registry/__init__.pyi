@@ -47,6 +47,7 @@ from capsule_registry.errors import SchemaVersionError as SchemaVersionError
 from capsule_registry.errors import StaleGenerationError as StaleGenerationError
 from capsule_registry.errors import TransactionDoomedError as TransactionDoomedError
 from capsule_registry.errors import TransactionInProgressError as TransactionInProgressError
+from capsule_registry.errors import UnexpectedDatabaseError as UnexpectedDatabaseError
 from capsule_registry.errors import UplinkAlreadyRegisteredError as UplinkAlreadyRegisteredError
 from capsule_registry.errors import UplinkNotFoundError as UplinkNotFoundError
 from capsule_registry.errors import UsageError as UsageError

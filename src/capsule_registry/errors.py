@@ -22,6 +22,7 @@ Every error that the registry raises on purpose.
     ├─ RegistryUnavailableError(database, reason)   the only one worth retrying
     │  ├─ OutcomeUnknownError(database, reason)      the change may have been committed
     │  └─ DatabaseReplacedError(database, reason)    the file was replaced while it was open
+    ├─ UnexpectedDatabaseError(database, code, reason)   a bug: not worth retrying
     ├─ DependencyCycleError(names, fallback), SchemaVersionError(found, required, command)
     └─ HistoryCorruptError(subject, reason), PermissionDeniedError(database, reason)
 
@@ -150,7 +151,7 @@ class InvalidCapsuleIdError(InvalidInputError):
 
 
 class InvalidDatabaseError(InvalidInputError):
-    """The database address cannot be used, or what it names is not a database."""
+    """The address cannot be used, or what it names is no database that can hold a registry."""
 
     database: str
     reason: str
@@ -286,6 +287,15 @@ class OutcomeUnknownError(RegistryUnavailableError):
 
 class DatabaseReplacedError(RegistryUnavailableError):
     """The database file was deleted, moved or replaced while it was open; open it anew."""
+
+
+class UnexpectedDatabaseError(CapsuleRegistryError):
+    """The database refused a statement for a reason that the registry does not know: a bug."""
+
+    database: str
+    code: str | None
+    reason: str
+    template = "Unexpected: {database}: {reason} [{code}]"
 
 
 class HistoryCorruptError(CapsuleRegistryError):

@@ -19,10 +19,9 @@ from capsule_registry import (
 from capsule_registry.cli.exit_codes import of_error
 from support.backends import engine_on
 from support.factories import TELEGRAM, make_manifest
+from support.injection import Injection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from support.backends import Backend, ServerBackend, SqliteBackend
 
 DML = "SELECT, INSERT, UPDATE, DELETE"
@@ -31,36 +30,6 @@ DML = "SELECT, INSERT, UPDATE, DELETE"
 def shown(error: CapsuleRegistryError) -> str:
     """Return all text that an error could give away."""
     return f"{error} {error!r} {error.args} {error.__cause__}"
-
-
-class Injection:
-    """Raises an error in place of one statement of the writing pool, or of its COMMIT."""
-
-    def __init__(self, registry: CapsuleRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.count = 0
-        self._at: int | None = None
-        self._error: Exception | None = None
-        dialect = registry._database.engine.dialect
-        for name in ("do_execute", "do_execute_no_params", "do_executemany", "do_commit"):
-            monkeypatch.setattr(dialect, name, self._counting(getattr(dialect, name)))
-
-    def arm(self, error: Exception, at: int) -> None:
-        """Raise *error* once, at step number *at* from now on."""
-        self.count, self._at, self._error = 0, at, error
-
-    @property
-    def is_spent(self) -> bool:
-        return self._error is None
-
-    def _counting(self, original: Callable[..., None]) -> Callable[..., None]:
-        def step(*args: Any, **options: Any) -> None:
-            self.count += 1
-            if self._error is not None and self.count - 1 == self._at:
-                error, self._error = self._error, None
-                raise error
-            original(*args, **options)
-
-        return step
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sqlite3
 import warnings
 from abc import ABC, abstractmethod
 from contextlib import closing
@@ -78,12 +79,18 @@ class Backend(ABC):
     def error(self, code: Any) -> Exception:
         """Return the driver's error with that code."""
 
+    @abstractmethod
+    def codes(self) -> set[Any]:
+        """Return every code that the driver's own lists have, and those seen beside them."""
+
     #: Findings that `doctor` has here beyond those of every database.
     read_back: ClassVar[set[str]]
     #: The statement that makes a connection ignore foreign keys.
     forget_keys: ClassVar[str]
     #: Codes worth a retry, and those of a full disk.
     passing: ClassVar[tuple[Any, ...]]
+    #: Codes of a connection that is lost: a unit goes on with another one.
+    lost: ClassVar[tuple[Any, ...]] = ()
     full: ClassVar[tuple[Any, ...]]
 
     def is_sound(self, url: str) -> bool:
@@ -195,8 +202,18 @@ class SqliteBackend(Backend):
 
     triggers = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
     forget_keys = "PRAGMA foreign_keys = 0"
-    passing = (5, 261, 517)
+    passing = (5, 261, 517, 773, 6, 262, 518)
     full = (13,)
+
+    def codes(self) -> set[int]:
+        values = vars(sqlite3)
+        primary = "ERROR INTERNAL PERM ABORT BUSY LOCKED NOMEM READONLY INTERRUPT IOERR CORRUPT"
+        rest = "NOTFOUND FULL CANTOPEN PROTOCOL EMPTY SCHEMA TOOBIG CONSTRAINT MISMATCH MISUSE"
+        last = "NOLFS AUTH FORMAT RANGE NOTADB NOTICE WARNING"
+        names = f"{primary} {rest} {last}".split()
+        kinds = tuple(f"SQLITE_{name}_" for name in names)
+        listed = {value for name, value in values.items() if name.startswith(kinds)}
+        return listed | {values[f"SQLITE_{name}"] for name in names}
 
     def error(self, code: int) -> Exception:
         error: Any = capsule_registry.sqlite_module.OperationalError("injected")
@@ -339,7 +356,18 @@ class PostgresqlBackend(ServerBackend):
     )
     forget_keys = "SET session_replication_role = replica"
     passing = ("40001", "40P01", "55P03")
+    lost = (
+        *("08000", "08001", "08003", "08004", "08006", "08007", "08P01", "40003"),
+        *("57000", "57P01", "57P02", "57P03", "57P04", "57P05"),
+    )
     full = ("53100",)
+
+    def codes(self) -> set[str]:
+        import psycopg
+
+        classes = vars(psycopg.errors).values()
+        codes = (getattr(one, "sqlstate", None) for one in classes)
+        return {code for code in codes if isinstance(code, str)}
 
     def error(self, code: str) -> Exception:
         import psycopg
@@ -422,12 +450,20 @@ class MariadbBackend(ServerBackend):
     forget_keys = "SET foreign_key_checks = 0"
     trips_of_a_read = 2  # A ROLLBACK on return to the pool.
     passing = (1020, 1047, 1205, 1213)
+    lost = (1053, 1152, 1158, 1159, 1160, 1161, 1180, 1184, 1927, 2006, 2013, 2055)
     full = (1021, 1114)
 
-    def error(self, code: int) -> Exception:
-        from pymysql.err import OperationalError
+    def codes(self) -> set[int]:
+        from pymysql.constants import CR, ER
 
-        error: Exception = OperationalError(code, "injected")
+        listed = {**vars(ER), **vars(CR)}
+        seen = {1449, 1665, 1709, 1836, 1877, 1932, 4151}
+        return seen | {value for name, value in listed.items() if name.isupper()}
+
+    def error(self, code: int) -> Exception:
+        from pymysql.err import OperationalError, error_map
+
+        error: Exception = error_map.get(code, OperationalError)(code, "injected")
         return error
 
     def _create_user(self, connection: sa.Connection, user: str, rights: str) -> None:

@@ -18,6 +18,8 @@ UNUSABLE_SCHEMA: Final = 6
 UNAVAILABLE: Final = 7
 HISTORY_CORRUPT: Final = 8
 NOT_PERMITTED: Final = 9
+UNEXPECTED: Final = 10
+UNWRITTEN: Final = 11
 
 #: The exit code of each branch of errors; the first match counts.
 _OF_ERRORS: Final = (
@@ -31,6 +33,7 @@ _OF_ERRORS: Final = (
     ("RegistryUnavailableError", UNAVAILABLE),
     ("HistoryCorruptError", HISTORY_CORRUPT),
     ("PermissionDeniedError", NOT_PERMITTED),
+    ("UnexpectedDatabaseError", UNEXPECTED),
 )
 #: The exit codes of file system errors that no error of the library stands for.
 _OF_OS_ERRORS: Final[dict[type[OSError], int]] = {
@@ -51,5 +54,7 @@ def of_error(error: CapsuleRegistryError) -> int:
 
 
 def of_os_error(error: OSError) -> int:
-    """Return the exit code of a file system *error*."""
+    """Return the exit code of a file system *error*; one that names no file is of the output."""
+    if error.filename is None:
+        return UNWRITTEN
     return _OF_OS_ERRORS.get(type(error), UNAVAILABLE)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 import click
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LONGEST_SENTENCE: Final = 1000
+_UNWRITTEN: Final = "the output cannot be written, and what was changed until then stays changed"
 
 #: The summary of each command, by module and name.
 _BY_MODULE: Final = {
@@ -144,22 +146,34 @@ class _Group(click.Group):
         except click.Abort:
             code = _fail("interrupted", exit_codes.PARTLY_FAILED)
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = exit_codes.PARTLY_FAILED
         except OSError as error:
             code = _fail(_os_sentence(error), exit_codes.of_os_error(error))
+        for stream in (sys.stdout, sys.stderr):
+            if _is_stuck(stream):  # Python would try again as it ends, and change the exit code.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(sentence: str, code: int) -> int:
     shown = escape(sentence)
     more = "…" if len(shown) > _LONGEST_SENTENCE else ""
-    click.echo(f"capsule-registry: {shown[:_LONGEST_SENTENCE]}{more}", err=True)
+    with suppress(OSError):  # The exit code says it too.
+        click.echo(f"capsule-registry: {shown[:_LONGEST_SENTENCE]}{more}", err=True)
     return code
 
 
+def _is_stuck(stream: TextIO) -> bool:
+    """Return whether *stream* holds something that cannot be written."""
+    try:
+        stream.flush()
+    except OSError:
+        return True
+    return False
+
+
 def _os_sentence(error: OSError) -> str:
-    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    return f"{error.filename or _UNWRITTEN}: {error.strerror}"
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -214,13 +228,20 @@ def capsule_registry(  # noqa: PLR0913 - one for each option
     Keep capsules, their uplinks and session UUIDs in a SQL database.
 
     Exit codes: 0 done, 1 partly failed, 2 usage, 3 not found, 4 conflict, 5 invalid input,
-    6 schema, 7 unavailable, 8 history corrupt, 9 not permitted.
+    6 schema, 7 unavailable, 8 history corrupt, 9 not permitted, 10 unexpected,
+    11 the output could not be written, while what was changed stays changed.
     """
     ctx.obj = Target(database, namespace, actor, reason, allow_network_file_system)
 
 
 def main() -> None:
     """Run the command."""
-    if sys.stdout is None:  # Closed by the parent process.
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - as long as the process lives
+    _replace_closed_streams()
     capsule_registry(prog_name="capsule-registry")
+
+
+def _replace_closed_streams() -> None:
+    """Open the null device for what the parent closed, lest a database gets that descriptor."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - until the end

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -130,10 +132,19 @@ class Address:
 
 
 def default_file() -> Path:
-    """Return the path of the database that is used by default."""
+    """
+    Return the path of the database that is used by default.
+
+    Raises:
+        InvalidDatabaseError: The user has no home directory for it.
+    """
     import platformdirs  # noqa: PLC0415 - only the default needs it
 
-    return platformdirs.user_data_path("capsule-registry") / "registry.db"
+    with suppress(RuntimeError):  # Or the path that it returns begins with `~`.
+        file = platformdirs.user_data_path("capsule-registry") / "registry.db"
+        if file.is_absolute():
+            return file
+    raise InvalidDatabaseError("by default", "the user has no home: name the database, or set HOME")
 
 
 def read_address(url: str | None) -> Address:

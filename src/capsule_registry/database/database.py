@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from sqlalchemy.exc import (
     DBAPIError,
     InvalidRequestError,
-    ProgrammingError,
     SQLAlchemyError,
 )
 
@@ -32,6 +31,7 @@ from capsule_registry.database.driver_errors import (
     raise_translated,
     redact,
     translating,
+    wrapping,
 )
 from capsule_registry.database.engines import (
     looking_engine,
@@ -40,6 +40,12 @@ from capsule_registry.database.engines import (
     reading_by,
 )
 from capsule_registry.database.forking import Activity, abandoned, watch
+from capsule_registry.database.refused_options import (
+    MISUNDERSTOOD,
+    misunderstood,
+    options_named,
+    refusal,
+)
 from capsule_registry.database.retries import run_with_retries
 from capsule_registry.database.sessions import Sessions
 from capsule_registry.errors import (
@@ -141,7 +147,7 @@ class Database:
         reader = reading_by(engine, address)
         database = cls(engine, reader, address, read_only=read_only, owns_engines=False)
         try:
-            with database.translating(), database.connected(engine) as conn:
+            with database.translating(), database.connected(engine) as conn, wrapping(conn):
                 database._sessions.require_transaction(conn)
         except BaseException:
             database.close()
@@ -197,9 +203,16 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """Yield a connection whose statements all see the state that its first one saw."""
-        with self.translating(), self.connected(self.reader) as conn:
-            transaction = conn.execution_options(**self.dialect.snapshot_options).begin()
+        """Yield a connection whose statements all see the same state."""
+        with self.translating(), self.begun(self._in_snapshot) as conn:
+            yield conn
+
+    @contextmanager
+    def _in_snapshot(self) -> Iterator[Connection]:
+        with self.connected(self.reader) as conn:
+            with wrapping(conn):
+                conn.execution_options(**self.dialect.snapshot_options)
+            transaction = conn.begin()
             process = os.getpid()
             try:
                 _begin(conn, self.dialect.begin_snapshot)
@@ -207,6 +220,23 @@ class Database:
             finally:
                 if os.getpid() == process:
                     transaction.rollback()
+
+    @contextmanager
+    def begun(self, begin: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
+        """
+        Yield what *begin* does, for a body that cannot be run again.
+
+        If its connection is lost in beginning, since the server has closed it while it was idle, it
+        is begun once more, on another.
+        """
+        with ExitStack() as stack:
+            try:
+                entered = stack.enter_context(begin())
+            except DBAPIError as error:
+                if self.dialect.fault(error) != "lost":
+                    raise
+                entered = stack.enter_context(begin())
+            yield entered
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """
@@ -368,7 +398,7 @@ class Database:
         failure: Exception | None = None
         try:
             conn = engine.connect()
-        except (DBAPIError, InvalidRequestError, TypeError, ValueError) as error:
+        except (DBAPIError, InvalidRequestError, *MISUNDERSTOOD) as error:
             failure = self._unconnected(error)
             if failure is error:
                 redact(error, self.address)
@@ -395,13 +425,18 @@ class Database:
         if isinstance(error, CapsuleRegistryError):
             return error
         if not isinstance(error, DBAPIError):
-            return InvalidDatabaseError(str(self.address), self.address.redacted(str(error)))
+            return misunderstood(self.address, error)
+        said = first_line(error)
+        shown = self.address.redacted(said)
+        if self.dialect.refuses_an_option(error) and (
+            names := options_named(said, self.address.url.query)
+        ):
+            return InvalidDatabaseError(str(self.address), refusal(names))
         fault = self.dialect.fault(error)
-        if fault not in (None, "unavailable"):
-            return error
-        wrong = fault is None and isinstance(error, ProgrammingError)
-        kind = InvalidDatabaseError if wrong else UnconnectedError
-        return kind(str(self.address), self.address.redacted(first_line(error)))
+        has_no_code = fault == "unexpected" and self.dialect.code(error) is None
+        if fault == "unavailable" or has_no_code:
+            return UnconnectedError(str(self.address), shown)
+        return error
 
     def before_fork(self) -> None:
         """Wait for running calls, and close connections to a file."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from capsule_registry.database.dialects.known import dialect_named
@@ -16,12 +16,13 @@ from capsule_registry.errors import (
     OutcomeUnknownError,
     PermissionDeniedError,
     RegistryUnavailableError,
+    UnexpectedDatabaseError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from capsule_registry.database.address import Address
     from capsule_registry.database.dialects.dialect import Fault
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 _ERRORS: Final[dict[Fault, type[CapsuleRegistryError]]] = {
     "busy": RegistryUnavailableError,
     "corrupt": HistoryCorruptError,
+    "invalid": InvalidDatabaseError,
     "lost": RegistryUnavailableError,
-    "not_a_database": InvalidDatabaseError,
     "permission": PermissionDeniedError,
     "unavailable": RegistryUnavailableError,
     "unparsed": RegistryUnavailableError,
@@ -46,42 +47,48 @@ class UnconnectedError(RegistryUnavailableError):
 
 
 #: The exceptions that `raise_translated` translates.
-FAILURES: Final = (DBAPIError, PoolTimeoutError, UnconnectedError, UnknownOutcomeError)
+FAILURES: Final = (
+    *(DBAPIError, PendingRollbackError, PoolTimeoutError, UnconnectedError, UnknownOutcomeError),
+)
 
 
 def raise_translated(error: Exception, address: Address) -> NoReturn:
-    """Raise the library's error for *error*, one of `FAILURES`; a bug is raised unchanged."""
+    """Raise the library's error for *error*, one of `FAILURES`."""
     match error:
         case PoolTimeoutError():
             reason = "no connection became free in time"
+            raise RegistryUnavailableError(str(address), reason) from error
+        case PendingRollbackError():
+            reason = "the connection was lost earlier in this transaction"
             raise RegistryUnavailableError(str(address), reason) from error
         case UnconnectedError():
             raise RegistryUnavailableError(str(address), error.reason) from error.__cause__
         case UnknownOutcomeError():
             reason = "the connection broke at COMMIT, and it is not known whether it took place"
             raise OutcomeUnknownError(str(address), reason) from error
-        case DBAPIError() if (failure := translated(error, address)) is not error:
-            raise failure from error
+        case DBAPIError():
+            raise translated(error, address) from error
         case _:
             raise error
 
 
 @contextmanager
 def translating(address: Address) -> Iterator[None]:
-    """Translate failures of the database at *address*; let bugs through."""
+    """Translate failures of the database at *address*."""
     try:
         yield
     except FAILURES as error:
         raise_translated(error, address)
 
 
-def translated(error: DBAPIError, address: Address) -> Exception:
-    """Return the library's error for *error*, or *error* itself if it is a bug."""
-    fault = address.dialect.fault(error)
-    if fault is None:
-        return error
+def translated(error: DBAPIError, address: Address) -> CapsuleRegistryError:
+    """Return the library's error for *error*: whatever no table knows is unexpected."""
+    fault, code = address.dialect.fault(error), address.dialect.code(error)
     redact(error, address)
-    return _ERRORS[fault](str(address), first_line(error))
+    reason = first_line(error)
+    if fault == "unexpected":
+        return UnexpectedDatabaseError(str(address), code, reason)
+    return _ERRORS[fault](str(address), reason)
 
 
 def redact(error: Exception, address: Address) -> None:
@@ -99,9 +106,20 @@ def first_line(error: DBAPIError) -> str:
 
 
 def fault_of(error: DBAPIError, name: str) -> Fault | None:
-    """Return the kind of *error* on the SQLAlchemy dialect *name*; `None` for a bug."""
+    """Return the kind of *error* on the SQLAlchemy dialect *name*; `None` if that is not ours."""
     dialect = dialect_named(name)
     return None if dialect is None else dialect.fault(error)
+
+
+@contextmanager
+def wrapping(conn: Connection) -> Iterator[None]:
+    """Raise as `DBAPIError` what SQLAlchemy lets through: errors in setting an isolation level."""
+    try:
+        yield
+    except conn.dialect.loaded_dbapi.Error as error:
+        wrapped = wrap(error, conn.engine, conn.connection)
+        conn.invalidate(error)
+        raise wrapped from error
 
 
 def wrap(error: Any, engine: Engine, connection: object = None) -> DBAPIError:  # noqa: ANN401 - the driver's own

@@ -7,7 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import create_engine, event
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from capsule_registry.database.dialects.sqlite_connections import connect_to_look, file_options
@@ -15,6 +15,7 @@ from capsule_registry.database.dialects.sqlite_library import sqlite_module
 from capsule_registry.database.dialects.sqlite_still import require_current
 from capsule_registry.database.driver_errors import UnconnectedError, fault_of
 from capsule_registry.database.hosts import Hosts
+from capsule_registry.database.refused_options import MISUNDERSTOOD, misunderstood
 from capsule_registry.errors import InvalidDatabaseError
 
 if TYPE_CHECKING:
@@ -97,6 +98,10 @@ def _make_engine(address: Address, options: Mapping[str, Any]) -> Engine:
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         reason = f"install capsule-registry[{address.dialect.name}] ({error})"
         raise InvalidDatabaseError(str(address), reason) from error
+    except (ArgumentError, *MISUNDERSTOOD) as error:
+        if not address.url.query:  # The caller's own engine options, then.
+            raise
+        raise misunderstood(address, error) from error
     event.listen(engine, "handle_error", _give_up_lost)
     if is_in_transaction := address.dialect.is_in_transaction:
         event.listen(engine, "reset", _resetter(is_in_transaction))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, Table
 from sqlalchemy.schema import CreateTable
@@ -19,8 +19,11 @@ from capsule_registry.database.database import Database
 from capsule_registry.database.dialects.known import FILES, dialect_named
 from capsule_registry.database.dialects.sqlite_dump import dump
 from capsule_registry.database.dialects.types import STORED, ShortText
+from capsule_registry.errors import SchemaVersionError
 from capsule_registry.schema.tables import schema_versions
 from capsule_registry.schema.version import SCHEMA_VERSION, VERSION_TABLE
+
+_UNPACK: Final = "install capsule-registry unpacked, since no migration runs from an archive"
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
@@ -112,7 +115,10 @@ def _options(scripts: ScriptDirectory, target: str) -> dict[str, Any]:
 def _scripts(directory: Path | None = None) -> ScriptDirectory:
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - as above
 
-    return ScriptDirectory(str(directory or migrations_directory()))
+    found = directory or migrations_directory()
+    if not found.is_dir():
+        raise SchemaVersionError(None, SCHEMA_VERSION, _UNPACK)
+    return ScriptDirectory(str(found), sourceless=True)  # Also what is installed compiled only.
 
 
 def record_version(ctx: Any, step: Any, **_: object) -> None:  # noqa: ANN401 - Alembic's own

@@ -155,9 +155,7 @@ class UnitRunner:
         is_done = False
         with self.database.translating():
             try:
-                with self.database.writing() as conn:
-                    unit = self._open(conn)
-                    self._require_usable(unit.schema)
+                with self.database.begun(self._begun) as unit:
                     yield unit
                     written = close_unit(
                         unit,
@@ -172,6 +170,13 @@ class UnitRunner:
                     unit.roll_back()
         if unit is not None:
             self._committed(unit, written)
+
+    @contextmanager
+    def _begun(self) -> Iterator[Unit]:
+        with self.database.writing() as conn:
+            unit = self._open(conn)
+            self._require_usable(unit.schema)
+            yield unit
 
     def _took_place(self, unit: Unit, error: UnknownOutcomeError) -> bool:
         """Return `True` if *unit* committed after all; raise if it did not."""

@@ -26,10 +26,12 @@ REPEATABLE_READ: Final = {"isolation_level": "REPEATABLE READ"}
 SERVER_OPTIONS: Final = {"isolation_level": READ_COMMITTED, "json_serializer": canonical_json}
 
 #: The kind of a driver error. `busy` is transient: the whole unit is retried. `lost` is a broken
-#: connection. `unparsed` is a bug of ours, except on a cluster node, where another node's write may
-#: have interrupted the statement while it read a trigger: there the unit is retried elsewhere.
+#: connection. `invalid` is a database, a setting or an option under which no registry can be kept.
+#: `unparsed` is a bug of ours, except on a cluster node, where another node's write may have
+#: interrupted the statement while it read a trigger: there the unit is retried elsewhere.
+#: `unexpected` is every other error: a bug, never retried.
 Fault = Literal[
-    "busy", "corrupt", "lost", "not_a_database", "permission", "unavailable", "unparsed"
+    "busy", "corrupt", "invalid", "lost", "permission", "unavailable", "unexpected", "unparsed"
 ]
 
 
@@ -110,8 +112,11 @@ class Dialect:
     driver: str
     #: Returns the version of the driver, given its module; on SQLite that of the SQLite library.
     driver_version: Callable[[Any], str] = lambda module: str(module.__version__)
-    #: Returns the kind of an error; `None` for a bug of ours.
-    fault: Callable[[DBAPIError], Fault | None]
+    #: Returns the kind of an error, and the database's or the driver's own code for it.
+    fault: Callable[[DBAPIError], Fault]
+    code: Callable[[DBAPIError], str | None]
+    #: Returns whether an error at connecting may be due to an option of the URL.
+    refuses_an_option: Callable[[DBAPIError], bool] = lambda _: False
     #: The isolation level of every transaction, which is read back.
     isolation: str
     #: The database is a local file or in memory, not a server.

@@ -36,41 +36,103 @@ if TYPE_CHECKING:
 #: SERVER_STATUS_IN_TRANS. Source: MariaDB, "OK_Packet".
 _IN_TRANSACTION: Final = 1
 
-#: Error numbers, those of a cluster included. Source: MariaDB error codes.
+_NO_DATABASE: Final = 1046  # ER_NO_DB_ERROR
+#: Error numbers, those of a cluster included; those that are missing are bugs. Source: MariaDB
+#: error codes; from 2000 on, those of the client.
 _FAULTS: Final[dict[int, Fault]] = {
     1020: "busy",  # ER_CHECKREAD: the row has changed
     1021: "unavailable",  # ER_DISK_FULL
+    1023: "unavailable",  # ER_ERROR_ON_CLOSE
+    1024: "unavailable",  # ER_ERROR_ON_READ
+    1026: "unavailable",  # ER_ERROR_ON_WRITE
     1030: "unavailable",  # ER_GET_ERRNO: an error of the storage engine
+    1034: "corrupt",  # ER_NOT_KEYFILE: an index is broken
+    1036: "permission",  # ER_OPEN_AS_READONLY
+    1037: "unavailable",  # ER_OUTOFMEMORY
+    1038: "unavailable",  # ER_OUT_OF_SORTMEMORY
     1040: "unavailable",  # ER_CON_COUNT_ERROR
+    1041: "unavailable",  # ER_OUT_OF_RESOURCES
     1044: "permission",  # ER_DBACCESS_DENIED_ERROR
     1045: "permission",  # ER_ACCESS_DENIED_ERROR
+    _NO_DATABASE: "invalid",
     1048: "corrupt",  # ER_BAD_NULL_ERROR
     1049: "unavailable",  # ER_BAD_DB_ERROR
+    1050: "invalid",  # ER_TABLE_EXISTS_ERROR: another program's, where ours is to be created
     1053: "lost",  # ER_SERVER_SHUTDOWN
     1054: "corrupt",  # ER_BAD_FIELD_ERROR
     1062: "corrupt",  # ER_DUP_ENTRY: conflicts are checked beforehand, under the lock
     1064: "unparsed",  # ER_PARSE_ERROR
+    1071: "invalid",  # ER_TOO_LONG_KEY: the row format of the tables is COMPACT
     1114: "unavailable",  # ER_RECORD_FILE_FULL
+    1115: "invalid",  # ER_UNKNOWN_CHARACTER_SET: an option of the URL
+    1129: "unavailable",  # ER_HOST_IS_BLOCKED
+    1130: "permission",  # ER_HOST_NOT_PRIVILEGED
+    1135: "unavailable",  # ER_CANT_CREATE_THREAD
+    1141: "permission",  # ER_NONEXISTING_GRANT
     1142: "permission",  # ER_TABLEACCESS_DENIED_ERROR
     1143: "permission",  # ER_COLUMNACCESS_DENIED_ERROR
     1146: "corrupt",  # ER_NO_SUCH_TABLE
+    1147: "permission",  # ER_NONEXISTING_TABLE_GRANT
+    1152: "lost",  # ER_ABORTING_CONNECTION
+    1158: "lost",  # ER_NET_READ_ERROR
+    1159: "lost",  # ER_NET_READ_INTERRUPTED
+    1160: "lost",  # ER_NET_ERROR_ON_WRITE
+    1161: "lost",  # ER_NET_WRITE_INTERRUPTED
+    1184: "lost",  # ER_NEW_ABORTING_CONNECTION
+    1193: "invalid",  # ER_UNKNOWN_SYSTEM_VARIABLE: an option of the URL
+    1194: "corrupt",  # ER_CRASHED_ON_USAGE
+    1195: "corrupt",  # ER_CRASHED_ON_REPAIR
+    1203: "unavailable",  # ER_TOO_MANY_USER_CONNECTIONS
     1205: "busy",  # ER_LOCK_WAIT_TIMEOUT
+    1206: "unavailable",  # ER_LOCK_TABLE_FULL
     1213: "busy",  # ER_LOCK_DEADLOCK
+    1223: "unavailable",  # ER_CANT_UPDATE_WITH_READLOCK
+    1226: "unavailable",  # ER_USER_LIMIT_REACHED
     1227: "permission",  # ER_SPECIFIC_ACCESS_DENIED_ERROR
+    1231: "invalid",  # ER_WRONG_VALUE_FOR_VAR: an option of the URL
+    1264: "corrupt",  # ER_WARN_DATA_OUT_OF_RANGE
+    1265: "corrupt",  # WARN_DATA_TRUNCATED
+    1273: "invalid",  # ER_UNKNOWN_COLLATION: an option of the URL
     1290: "permission",  # ER_OPTION_PREVENTS_STATEMENT: the server is read only
+    1292: "corrupt",  # ER_TRUNCATED_WRONG_VALUE
     1317: "unavailable",  # ER_QUERY_INTERRUPTED
+    1356: "corrupt",  # ER_VIEW_INVALID
+    1366: "invalid",  # ER_TRUNCATED_WRONG_VALUE_FOR_FIELD: a character set cannot hold a text
     1370: "permission",  # ER_PROCACCESS_DENIED_ERROR
+    1406: "corrupt",  # ER_DATA_TOO_LONG
+    1412: "unavailable",  # ER_TABLE_DEF_CHANGED: the schema was changed during a snapshot
+    1419: "permission",  # ER_BINLOG_CREATE_ROUTINE_NEED_SUPER
+    1449: "permission",  # ER_NO_SUCH_USER: the definer of a view or a trigger is gone
     1451: "corrupt",  # ER_ROW_IS_REFERENCED_2
     1452: "corrupt",  # ER_NO_REFERENCED_ROW_2
+    1665: "invalid",  # ER_BINLOG_STMT_MODE_AND_ROW_ENGINE: binlog_format is STATEMENT
     1698: "permission",  # ER_ACCESS_DENIED_NO_PASSWORD_ERROR
+    1709: "invalid",  # ER_INDEX_COLUMN_TOO_LONG: the row format of the tables is COMPACT
+    1712: "corrupt",  # ER_INDEX_CORRUPT
     1792: "permission",  # ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
+    1820: "permission",  # ER_MUST_CHANGE_PASSWORD
+    1836: "permission",  # ER_READ_ONLY_MODE
+    1862: "permission",  # ER_MUST_CHANGE_PASSWORD_LOGIN
+    1877: "corrupt",  # ER_TABLE_CORRUPT
     1927: "lost",  # ER_CONNECTION_KILLED
+    1932: "corrupt",  # ER_NO_SUCH_TABLE_IN_ENGINE
     1969: "unavailable",  # ER_STATEMENT_TIMEOUT
+    2000: "unavailable",  # CR_UNKNOWN_ERROR
+    2001: "unavailable",  # CR_SOCKET_CREATE_ERROR
     2002: "unavailable",  # CR_CONNECTION_ERROR
     2003: "unavailable",  # CR_CONN_HOST_ERROR
+    2004: "unavailable",  # CR_IPSOCK_ERROR
+    2005: "unavailable",  # CR_UNKNOWN_HOST
     2006: "lost",  # CR_SERVER_GONE_ERROR
+    2012: "unavailable",  # CR_SERVER_HANDSHAKE_ERR
     2013: "lost",  # CR_SERVER_LOST
+    2026: "unavailable",  # CR_SSL_CONNECTION_ERROR
+    2055: "lost",  # CR_SERVER_LOST_EXTENDED
+    2059: "permission",  # CR_AUTH_PLUGIN_CANNOT_LOAD
+    2061: "permission",  # CR_AUTH_PLUGIN_ERR
+    3024: "unavailable",  # ER_QUERY_TIMEOUT
     4025: "corrupt",  # ER_CONSTRAINT_FAILED
+    4151: "permission",  # ER_ACCOUNT_HAS_BEEN_LOCKED
     **galera.FAULTS,
 }
 
@@ -153,17 +215,35 @@ _PROBES: Final = (
 )
 
 
-def fault(error: DBAPIError) -> Fault | None:
+def fault(error: DBAPIError) -> Fault:
     """Return the kind of *error* by its number."""
+    number = _number(error)
+    if not number:
+        return "lost" if error.connection_invalidated else "unexpected"
+    return _FAULTS.get(number, "unexpected")
+
+
+def _number(error: DBAPIError) -> int | None:
     number = next(iter(getattr(error.orig, "args", ())), None)
-    if not isinstance(number, int) or number == 0:
-        return "lost" if error.connection_invalidated else None
-    return _FAULTS.get(number)
+    return number if isinstance(number, int) else None
+
+
+def _code(error: DBAPIError) -> str | None:
+    return None if (number := _number(error)) is None else str(number)
 
 
 def _is_in_transaction(connection: Any) -> bool:  # noqa: ANN401 - the driver's own
     """Return whether the server last reported an open transaction; errors leave that unchanged."""
     return bool(connection.server_status & _IN_TRANSACTION)
+
+
+def _greet(connection: Any) -> bool:  # noqa: ANN401 - the driver's own
+    """Prepare *connection*; raise `pymysql.OperationalError` if it has no database."""
+    if not connection.db:
+        from pymysql import OperationalError  # noqa: PLC0415 - only what is in use is loaded
+
+        raise OperationalError(_NO_DATABASE, "name a database in the URL: mariadb://HOST/DATABASE")
+    return galera.greet(connection)
 
 
 def _insert_if_missing(table: Table) -> Insert:
@@ -246,13 +326,15 @@ MARIADB: Final = Dialect(
     name="mariadb",
     driver="pymysql",
     fault=fault,
+    code=_code,
+    refuses_an_option=lambda error: fault(error) in ("invalid", "unexpected", "unparsed"),
     isolation=READ_COMMITTED,
     snapshot_options=REPEATABLE_READ,
     is_in_transaction=_is_in_transaction,
     engine_options={**SERVER_OPTIONS, "pool_reset_on_return": None},
     session=_SESSION,
     read_only_settings=(_READ_ONLY,),
-    greet=galera.greet,
+    greet=_greet,
     outdated=_outdated,
     commits_by_itself=lambda connection: bool(connection.get_autocommit()),
     limit_statements=_limit_statements,

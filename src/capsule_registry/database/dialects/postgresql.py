@@ -7,6 +7,7 @@ in which a prepared statement of some name may be another program's.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
@@ -34,25 +35,43 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
     from sqlalchemy.exc import DBAPIError
 
-#: SQLSTATEs, and below them their classes. Source: PostgreSQL 15, appendix A.
+#: SQLSTATEs, and below them their classes; those that are missing are bugs. Source: PostgreSQL 17,
+#: appendix A.
 _FAULTS: Final[dict[str, Fault]] = {
+    "22021": "invalid",  # character_not_in_repertoire: the encoding of the database is not UTF8
+    "22P05": "invalid",  # untranslatable_character: likewise
     "25006": "permission",  # read_only_sql_transaction
+    "25P03": "unavailable",  # idle_in_transaction_session_timeout: would pass again
+    "25P04": "unavailable",  # transaction_timeout: likewise
     "40001": "busy",  # serialization_failure
+    "40002": "corrupt",  # transaction_integrity_constraint_violation
+    "40003": "lost",  # statement_completion_unknown
     "40P01": "busy",  # deadlock_detected
     "42501": "permission",  # insufficient_privilege
     "42703": "corrupt",  # undefined_column
     "42804": "corrupt",  # datatype_mismatch: the type of a column was changed
     "42883": "corrupt",  # undefined_function: likewise, where two columns are compared
     "42P01": "corrupt",  # undefined_table
+    "42P07": "invalid",  # duplicate_table: another program's, where ours is to be created
+    "42710": "invalid",  # duplicate_object: likewise
+    "42723": "invalid",  # duplicate_function: likewise
+    "55P02": "invalid",  # cant_change_runtime_param: an option of the URL
     "55P03": "busy",  # lock_not_available
     "57014": "unavailable",  # query_canceled: a statement timeout
     "08": "lost",  # connection exceptions
+    "22": "corrupt",  # data exceptions: what can be stored is checked beforehand
     "23": "corrupt",  # integrity constraints: conflicts are checked beforehand, under the lock
+    "27": "corrupt",  # triggered data change violation: another program's trigger
     "28": "permission",  # invalid authorization
     "3D": "unavailable",  # invalid catalog name
+    "3F": "unavailable",  # invalid schema name: the first one of the search path is missing
+    "44": "corrupt",  # WITH CHECK OPTION violation: likewise, a view
     "53": "unavailable",  # insufficient resources
+    "55": "unavailable",  # object not in prerequisite state: a database that takes no connections
     "57": "lost",  # operator intervention
     "58": "unavailable",  # system error
+    "72": "unavailable",  # snapshot failure: it has become too old
+    "F0": "unavailable",  # configuration file error
     "XX": "corrupt",  # internal error
 }
 
@@ -180,16 +199,29 @@ _schema_of_tables = text(
     "SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
     " WHERE pg_class.oid = to_regclass('namespaces')"
 )
+#: What libpq and the server say of options, before there is any SQLSTATE.
+_REFUSES_AN_OPTION: Final = re.compile(
+    r"\b(?:invalid|unrecognized|bad value)\b|could not parse network address|definition of service"
+)
 
 
-def fault(error: DBAPIError) -> Fault | None:
+def fault(error: DBAPIError) -> Fault:
     """Return the kind of *error* by its SQLSTATE."""
-    state = getattr(error.orig, "sqlstate", None)
+    state = _code(error)
     if state is None:
         # Raised by the driver itself: a value that Python cannot represent, such as `infinity`.
         is_unreadable = isinstance(error, DataError)
-        return "lost" if error.connection_invalidated else "corrupt" if is_unreadable else None
-    return _FAULTS.get(state, _FAULTS.get(state[:2]))
+        is_lost = error.connection_invalidated
+        return "lost" if is_lost else "corrupt" if is_unreadable else "unexpected"
+    return _FAULTS.get(state) or _FAULTS.get(state[:2], "unexpected")
+
+
+def _code(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
+
+
+def _refuses_an_option(error: DBAPIError) -> bool:
+    return _code(error) is None and _REFUSES_AN_OPTION.search(str(error.orig)) is not None
 
 
 def _greet(connection: Any) -> bool:  # noqa: ANN401 - the driver's own
@@ -251,8 +283,12 @@ POSTGRESQL: Final = Dialect(
     name="postgresql",
     driver="psycopg",
     fault=fault,
+    code=_code,
+    refuses_an_option=_refuses_an_option,
     isolation=READ_COMMITTED,
     snapshot_options=REPEATABLE_READ,
+    # The driver begins with the first statement, which shows whether the server is still there.
+    begin_snapshot="SELECT 1",
     switches_autocommit_freely=True,
     engine_options=SERVER_OPTIONS,
     session=_SESSION,

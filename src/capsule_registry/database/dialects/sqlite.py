@@ -34,20 +34,26 @@ if TYPE_CHECKING:
 #: A larger log means that some reader keeps it from being reset.
 _LARGEST_LOG: Final = 256 * 2**20
 
-#: Primary result codes. Source: https://sqlite.org/rescode.html.
+#: Primary result codes; those that are missing are bugs. Source: https://sqlite.org/rescode.html.
 _FAULTS: Final[dict[int, Fault]] = {
     1: "corrupt",  # SQLITE_ERROR: a table or a column is missing
     3: "permission",  # SQLITE_PERM
     5: "busy",  # SQLITE_BUSY
     6: "busy",  # SQLITE_LOCKED
+    7: "unavailable",  # SQLITE_NOMEM
     8: "permission",  # SQLITE_READONLY
+    9: "unavailable",  # SQLITE_INTERRUPT
     10: "unavailable",  # SQLITE_IOERR
     11: "corrupt",  # SQLITE_CORRUPT
     13: "unavailable",  # SQLITE_FULL
     14: "unavailable",  # SQLITE_CANTOPEN
+    15: "unavailable",  # SQLITE_PROTOCOL: too many are opening the log at once
+    17: "unavailable",  # SQLITE_SCHEMA: it kept changing while the statement was prepared
     19: "corrupt",  # SQLITE_CONSTRAINT: conflicts are checked beforehand, under the lock
+    20: "corrupt",  # SQLITE_MISMATCH
+    22: "unavailable",  # SQLITE_NOLFS
     23: "permission",  # SQLITE_AUTH
-    26: "not_a_database",  # SQLITE_NOTADB
+    26: "invalid",  # SQLITE_NOTADB
 }
 
 
@@ -65,12 +71,20 @@ OWN_COMMITS: Final = select(_own_commits.c.count).scalar_subquery()
 _COUNT_COMMIT: Final = "UPDATE own_commits SET count = count + 1 WHERE id = 1"
 
 
-def fault(error: DBAPIError) -> Fault | None:
+def fault(error: DBAPIError) -> Fault:
     """Return the kind of *error* by its primary result code."""
-    code = getattr(error.orig, "sqlite_errorcode", None)
+    code = _result_code(error)
     if code is None:  # Raised by the module itself, which can fail to read only invalid UTF-8.
-        return "corrupt" if isinstance(error, OperationalError) else None
-    return _FAULTS.get(code & 0xFF)
+        return "corrupt" if isinstance(error, OperationalError) else "unexpected"
+    return _FAULTS.get(code & 0xFF, "unexpected")
+
+
+def _result_code(error: DBAPIError) -> int | None:
+    return getattr(error.orig, "sqlite_errorcode", None)
+
+
+def _code(error: DBAPIError) -> str | None:
+    return None if (code := _result_code(error)) is None else str(code)
 
 
 @contextmanager
@@ -133,6 +147,7 @@ SQLITE: Final = Dialect(
     driver="pysqlite",
     driver_version=lambda module: str(module.sqlite_version),
     fault=fault,
+    code=_code,
     isolation="SERIALIZABLE",
     is_file=True,
     upgrades_itself=True,
