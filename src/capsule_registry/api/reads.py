@@ -27,7 +27,7 @@ from capsule_registry.models.uplink import (
     to_profile,
 )
 from capsule_registry.permissions import checks, grants
-from capsule_registry.permissions.checks import DEADLINE, Decision, DecisionReason
+from capsule_registry.permissions.checks import DEADLINE, Decided, Decision, DecisionReason
 from capsule_registry.permissions.fault_log import CHECK_FAULTS
 from capsule_registry.plain_values import plain_text
 
@@ -146,8 +146,7 @@ class Reads(ABC):
         return self._read(capsules.is_registered, text)
 
     def __bool__(self) -> bool:
-        """Return true, even for an empty registry."""
-        return True
+        return True  # Even if it is empty.
 
     def is_empty(self) -> bool:
         """Return whether no capsule is registered; uplinks and UUIDs do not count."""
@@ -309,13 +308,7 @@ class Reads(ABC):
         """Return whether the sender of a message may do something; raises as `check` does."""
         return self.check(uuid, capability, value, timeout=timeout).allowed
 
-    def _decide(
-        self,
-        uuid: object,
-        capability: object,
-        value: object,
-        seconds: float,  # noqa: ARG002 - here the caller's own connection is read
-    ) -> Decision | Exception:
+    def _decide(self, uuid: object, capability: object, value: object, _: float) -> Decided:
         """Return the decision, however late, or the fault that denies."""
         return self._read(checks.check, uuid, capability, value)
 

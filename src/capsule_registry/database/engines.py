@@ -92,6 +92,7 @@ def reading_by(engine: Engine, address: Address) -> Engine:
 
 
 def _make_engine(address: Address, options: Mapping[str, Any]) -> Engine:
+    failure: InvalidDatabaseError | None = None
     try:
         with _loading:
             engine = create_engine(address.url, **options)
@@ -101,7 +102,9 @@ def _make_engine(address: Address, options: Mapping[str, Any]) -> Engine:
     except (ArgumentError, *MISUNDERSTOOD) as error:
         if not address.url.query:  # The caller's own engine options, then.
             raise
-        raise misunderstood(address, error) from error
+        failure = misunderstood(address, error)
+    if failure is not None:  # Not chained: the driver's error has the value of the option.
+        raise failure
     event.listen(engine, "handle_error", _give_up_lost)
     if is_in_transaction := address.dialect.is_in_transaction:
         event.listen(engine, "reset", _resetter(is_in_transaction))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from capsule_registry.lookups.lookups import Lookups
     from capsule_registry.lookups.memory import Entries
     from capsule_registry.models.records import RegisteredCapsule
-    from capsule_registry.permissions.checks import Decision, Standing
+    from capsule_registry.permissions.checks import Decided, Decision, Standing
 
 #: Marks a missing entry, as opposed to an entry saying that nothing is registered.
 _MISSING: Final[Any] = object()
@@ -125,9 +125,7 @@ class FastPath:
         seconds = _DEADLINE_SECONDS if timeout is DEADLINE else timeout.total_seconds()
         return remembered[2].why is _GRANTED and time.monotonic() - began <= seconds
 
-    def _decide(
-        self, uuid: object, capability: object, value: object, seconds: float
-    ) -> Decision | Exception:
+    def _decide(self, uuid: object, capability: object, value: object, seconds: float) -> Decided:
         remembered = self._remembered(uuid, capability, value)
         if remembered is not None:
             return decision(*remembered)

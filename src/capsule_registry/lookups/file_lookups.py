@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from capsule_registry.database.dialects.sqlite_connections import FileConnector
     from capsule_registry.database.dialects.sqlite_identity import FileIdentity
     from capsule_registry.models.records import RegisteredCapsule
-    from capsule_registry.permissions.checks import Decision, Standing
+    from capsule_registry.permissions.checks import Decided, Standing
     from capsule_registry.unit_of_work.prepared_statements import PreparedScope
 
 T = TypeVar("T")
@@ -140,13 +140,11 @@ class FileLookups(Lookups):
 
         return self.look_up(work)
 
-    def check(
-        self, uuid: object, capability: object, value: object, seconds: float
-    ) -> Decision | Exception:
+    def check(self, uuid: object, capability: object, value: object, seconds: float) -> Decided:
         """Decide whether the sender is allowed; see `checks.check`."""
         asked, known = checks.asked_uuid(uuid), checks.known_capability(capability)
 
-        def work(scope: PreparedScope) -> Decision | Exception:
+        def work(scope: PreparedScope) -> Decided:
             entries = self._refresh(scope)
             if entries is not NOTHING:
                 capsule_id, standing = self._standing(scope, entries, asked)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from capsule_registry.database.database import Database
     from capsule_registry.identifiers import CapsuleId
     from capsule_registry.models.records import RegisteredCapsule
-    from capsule_registry.permissions.checks import Decision
+    from capsule_registry.permissions.checks import Decided
 
 T = TypeVar("T")
 
@@ -72,9 +72,7 @@ class Lookups(ABC):
         record = self.look_up(partial(capsules.get, capsule_id=capsule_id))
         return None if record is None else attach(record)
 
-    def check(
-        self, uuid: object, capability: object, value: object, seconds: float
-    ) -> Decision | Exception:
+    def check(self, uuid: object, capability: object, value: object, seconds: float) -> Decided:
         """Decide within so many *seconds* whether the sender is allowed; see `checks.check`."""
         work = partial(checks.check, uuid=uuid, capability=capability, value=value)
         return self.look_up(work, seconds)

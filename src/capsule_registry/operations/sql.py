@@ -78,7 +78,7 @@ def _rows(
         return names, [tuple(row) for row in cursor.fetchall()] if names else []
     except (driver.Error, driver.Warning) as error:
         wrapped = DBAPIError(statement, None, error)
-        if database.dialect.fault(wrapped) in (None, "corrupt", "unparsed"):
+        if database.dialect.fault(wrapped) in ("corrupt", "invalid", "unexpected", "unparsed"):
             reason = str(error.args[-1] if error.args else error).partition("\n")[0]
             raise InvalidTextError("SQL", "refused", reason) from error
         raise wrapped from error

@@ -80,6 +80,8 @@ class Decision(BaseModel):
     revision: int | None = None
 
 
+#: A decision, or the fault that denies.
+Decided = Decision | Exception
 #: The default timeout: an answer that takes longer denies.
 DEADLINE: Final = timedelta(seconds=2)
 
@@ -188,9 +190,7 @@ class Verdict(NamedTuple):
 UNKNOWN: Final = Verdict(DecisionReason.UNKNOWN_UUID)
 
 
-def check(
-    scope: LookupScope, uuid: object, capability: object, value: object
-) -> Decision | Exception:
+def check(scope: LookupScope, uuid: object, capability: object, value: object) -> Decided:
     """
     Decide a check; invalid arguments deny.
 
