@@ -329,3 +329,63 @@ def test_a_lease_that_lasts_too_long_shows(
     )
 
     assert ["leases 00000000-0000-0000-0000-000000000001"] * 2 == problems(registry)
+
+
+FORGED = [
+    "UPDATE events SET subject = 'evil' WHERE revision = 3",
+    "UPDATE events SET action = 'capsule.forged' WHERE revision = 2",
+    "UPDATE events SET old_row = new_row WHERE revision = 2 AND position = 0",
+    "UPDATE revisions SET actor = 'somebody else' WHERE revision = 3",
+    "DELETE FROM events WHERE revision = 3 AND position = 0",
+    INSERTED,
+]
+
+
+@pytest.mark.parametrize("forge", FORGED)
+def test_pruning_does_not_launder_what_was_changed(
+    registry: CapsuleRegistry, backend: Backend, url: str, forge: str
+) -> None:
+    """What is deleted, and what is kept, is replayed up to the honest anchor before anything is."""
+    fill(registry)
+    anchor = registry.history.anchor()
+    registry.register(make_manifest("later"))
+    backend.tamper(url, forge)
+    before = backend.table(url, "events"), backend.table(url, "revisions")
+
+    with pytest.raises(HistoryCorruptError, match="nothing was pruned"):
+        registry.history.prune(anchor)
+    assert before == (backend.table(url, "events"), backend.table(url, "revisions"))
+    assert not registry.history.verify().ok
+
+
+def test_pruning_again_does_not_launder_what_was_kept(
+    registry: CapsuleRegistry, backend: Backend, url: str
+) -> None:
+    """Events that an earlier pruning kept are held against its record."""
+    fill(registry)
+    registry.history.prune(registry.history.anchor())
+    anchor = registry.history.anchor()
+    backend.tamper(url, "UPDATE events SET new_row = REPLACE(new_row, 'full', 'fool')")
+
+    with pytest.raises(HistoryCorruptError, match="what was kept of it was changed"):
+        registry.history.prune(anchor)
+    assert not registry.history.verify().ok
+
+
+def test_what_is_changed_between_the_look_and_the_pruning_is_seen(
+    registry: CapsuleRegistry, backend: Backend, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The unit that deletes replays again, under the lock."""
+    fill(registry)
+    anchor = registry.history.anchor()
+    look = history.anchored_hashes
+
+    def look_and_be_overtaken(*arguments: Any) -> dict[int, str]:
+        hashes = look(*arguments)
+        backend.tamper(url, FORGED[1])
+        return hashes
+
+    monkeypatch.setattr(history, "anchored_hashes", look_and_be_overtaken)
+    with pytest.raises(HistoryCorruptError, match="nothing was pruned"):
+        registry.history.prune(anchor)
+    assert 0 == backend.table(url, "namespaces")[0]["compacted_revision"]

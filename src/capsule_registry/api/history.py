@@ -13,7 +13,7 @@ from capsule_registry.errors import (
     RevisionCompactedError,
 )
 from capsule_registry.history import revisions
-from capsule_registry.history.pruning import REVISIONS_PER_UNIT, hash_of, prune
+from capsule_registry.history.pruning import anchored_hashes, hash_of, prune
 from capsule_registry.history.verification import Verification, verify
 from capsule_registry.history.watch import Watch
 from capsule_registry.identifiers import CapsuleId, to_uuid
@@ -179,17 +179,17 @@ class History:
         pruning. Manifest texts are kept. Many revisions take several transactions.
 
         Raises:
-            HistoryCorruptError: The history up to there is not the one that was anchored; nothing
-                was deleted.
+            HistoryCorruptError: The history up to there is not the one that was anchored, or
+                something in it was changed; nothing was deleted.
             FutureRevisionError: *through* is beyond the head.
             RevisionCompactedError: *through* was pruned already.
         """
         self._read(_require_anchored, through)
-        gone = 0
-        while (done := self._read(namespaces.head).compacted_revision) < through.revision:
-            next_one = min(done + REVISIONS_PER_UNIT, through.revision)
-            gone += self._runner.run(prune, reason, actor, through, next_one)
-        return gone
+        runner = self._runner
+        with runner.database.snapshot() as conn:
+            scope = Scope(conn, runner.namespace, runner.clock)
+            hashes = anchored_hashes(scope, through)
+        return sum(runner.run(prune, reason, actor, *one) for one in hashes.items())
 
     def export(self, *, after: int | None = None) -> Iterator[str]:
         """

@@ -250,8 +250,6 @@ class Reads(ABC):
         """Return all uplinks."""
         return self._read(uplinks.descriptors)
 
-    # Permissions
-
     def check(
         self,
         uuid: UUID | str,

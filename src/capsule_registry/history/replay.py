@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from capsule_registry.history.pruning import EVENTS_THROUGH, PRUNED
+from sqlalchemy import bindparam, select
+
 from capsule_registry.schema.row_images import UNREADABLE
-from capsule_registry.schema.tables import capsules, namespaces
+from capsule_registry.schema.tables import capsules, events, namespaces
 from capsule_registry.unit_of_work.hash_chain import (
     GENESIS_HASH,
     event_line,
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 
     from capsule_registry.unit_of_work.queries import Row, Scope
 
+#: The kind of the events that record prunings.
+PRUNED: Final = "history"
+#: The events up to a revision, in order; after a pruning, those that were kept.
+EVENTS_THROUGH: Final = (
+    select(events)
+    .where(events.c.namespace == bindparam("namespace"), events.c.revision <= bindparam("through"))
+    .order_by(events.c.revision, events.c.position)
+)
 _NIL: Final = UUID(int=0)
 _DIGEST: Final = re.compile(r'"manifest_digest":"([0-9a-f]{64})"')
 
@@ -123,12 +132,18 @@ class Replay:
             self._verify_kept(said, compacted, hash_before)
 
     def _verify_kept(self, said: dict[str, Any], compacted: int, hash_before: str) -> None:
+        if not compacted and said["through"] == 0:
+            return
+        if self.require_kept(said, compacted) != hash_before:
+            self.report("pruned history", "does not lead to what follows it")
+
+    def require_kept(self, said: dict[str, Any], compacted: int) -> str:
+        """Check what was kept against the record *said* of its pruning; return its last hash."""
         if (through := said["through"]) != compacted:
             self.report("head", f"says pruned through {compacted}, history {through}")
-        elif compacted and (said.get("kept_count"), said.get("kept_digest")) != self.kept:
+        elif (said.get("kept_count"), said.get("kept_digest")) != self.kept:
             self.report("pruned history", "what was kept of it was changed")
-        elif compacted and said.get("hash") != hash_before:
-            self.report("pruned history", "does not lead to what follows it")
+        return str(said.get("hash"))
 
 
 def json_object(image: str) -> dict[str, Any]:
