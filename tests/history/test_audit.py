@@ -378,14 +378,13 @@ def test_what_is_changed_between_the_look_and_the_pruning_is_seen(
     """The unit that deletes replays again, under the lock."""
     fill(registry)
     anchor = registry.history.anchor()
-    look = history.anchored_hashes
+    run = registry._runner.run
 
-    def look_and_be_overtaken(*arguments: Any) -> dict[int, str]:
-        hashes = look(*arguments)
+    def be_overtaken(*arguments: Any) -> int:
         backend.tamper(url, FORGED[1])
-        return hashes
+        return run(*arguments)
 
-    monkeypatch.setattr(history, "anchored_hashes", look_and_be_overtaken)
+    monkeypatch.setattr(registry._runner, "run", be_overtaken)
     with pytest.raises(HistoryCorruptError, match="nothing was pruned"):
         registry.history.prune(anchor)
     assert 0 == backend.table(url, "namespaces")[0]["compacted_revision"]
