@@ -14,6 +14,7 @@ Guards of the library that a stress command can take out, to show that it would 
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import bindparam, select
@@ -95,7 +96,7 @@ def _read_own_clock() -> None:
 
 
 def _take_no_turns() -> None:
-    WriteQueue.take = lambda *_: -1  # type: ignore[method-assign]
+    WriteQueue.take = lambda *_: BytesIO()  # type: ignore[assignment, method-assign]
 
 
 def _servers() -> list[Dialect]:

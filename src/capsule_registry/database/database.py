@@ -15,27 +15,22 @@ from sqlalchemy.exc import (
 
 from capsule_registry.database.address import Address, read_address
 from capsule_registry.database.dialects.known import FILE_ENGINE
-from capsule_registry.database.dialects.sqlite import BUSY_TIMEOUT_SECONDS
+from capsule_registry.database.dialects.sqlite import BUSY_TIMEOUT_SECONDS, copy_database
 from capsule_registry.database.dialects.sqlite_file import create_file, refuse_network_file_system
-from capsule_registry.database.dialects.sqlite_write_queue import Turns
 from capsule_registry.database.driver_errors import (
     FAILURES,
     UnconnectedError,
     UnknownOutcomeError,
-    first_line,
     raise_translated,
     translating,
     wrapping,
 )
 from capsule_registry.database.engines import make_engines, reading_by, refuse_unsafe
 from capsule_registry.database.forking import Activity, abandoned, watch
-from capsule_registry.database.refused_options import (
-    MISUNDERSTOOD,
-    misunderstood,
-    options_named,
-    refusal,
-)
+from capsule_registry.database.refused_options import MISUNDERSTOOD, unconnected
 from capsule_registry.database.retries import run_with_retries
+from capsule_registry.database.steady_pool import mark_idle
+from capsule_registry.database.turns import Turns
 from capsule_registry.errors import (
     CapsuleRegistryError,
     InvalidDatabaseError,
@@ -45,8 +40,11 @@ from capsule_registry.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from sqlalchemy import Connection, Engine, Transaction
+
+    from capsule_registry.database.turns import Turn
 
 T = TypeVar("T")
 
@@ -72,6 +70,8 @@ class Database:
         self.address = address
         self.dialect = address.dialect
         self.read_only = read_only
+        #: A database in memory goes with its connection.
+        self._can_throw_away = address.file is not None or not self.dialect.is_file
         self.closed = False
         #: Checks each new connection before its first use; its errors reach the caller.
         self.connection_check: Callable[[Connection], None] | None = None
@@ -148,6 +148,15 @@ class Database:
         except FAILURES as error:
             raise_translated(error, self.address)
 
+    def copy_to(self, target: Path) -> None:
+        """Copy the database, which is a file or in memory, to the new file *target*."""
+
+        def copy(conn: Connection) -> None:
+            with wrapping(conn):
+                copy_database(conn, target)
+
+        self.read(copy)
+
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """Yield a connection whose statements all see the same state."""
@@ -219,7 +228,9 @@ class Database:
             return None
         try:
             with self.reader.connect() as conn:
-                return work(conn)
+                answer = work(conn)
+                mark_idle(conn)
+                return answer
         except (SQLAlchemyError, CapsuleRegistryError):
             return None
 
@@ -234,7 +245,8 @@ class Database:
         """
         if self.read_only:
             raise PermissionDeniedError(str(self.address), "it was opened to be read only")
-        with self.taking_turns(), self._in_transaction() as conn:
+        with self.taking_turns() as turn, self._in_transaction() as conn:
+            turn.connection = conn
             yield conn
 
     def _beside(self) -> AbstractContextManager[Connection]:
@@ -269,34 +281,49 @@ class Database:
         return translating(self.address)
 
     @contextmanager
-    def taking_turns(self) -> Iterator[None]:
+    def taking_turns(self) -> Iterator[Turn]:
         """Hold the turn to write among threads, and on a file among processes (see `Turns`)."""
-        activity = self._activity
-        call = activity.begin()
+        call = self._activity.begin()
         try:
-            with self._turns.turn(BUSY_TIMEOUT_SECONDS):
-                yield
+            turn = self._turns.take(BUSY_TIMEOUT_SECONDS)
+            try:
+                yield turn
+            finally:
+                turn.end()
         finally:
-            activity.end(call)
+            call.is_over = True
 
     @contextmanager
     def connected(self, engine: Engine) -> Iterator[Connection]:
-        """Yield a connection of *engine*, and close it at the end; see `connect`."""
+        """
+        Yield a connection of *engine*, and close it at the end; see `connect`.
+
+        After an exception that is not the database's or ours, it is thrown away: that may have come
+        from a signal handler, at any moment.
+        """
         if self.closed:
             raise RegistryClosedError
-        activity, process = self._activity, os.getpid()
-        call = activity.begin()
+        process = os.getpid()
+        call = self._activity.begin()
         try:
             conn = self.connect(engine)
             try:
                 yield conn
+                mark_idle(conn)
+            except (DBAPIError, CapsuleRegistryError):
+                mark_idle(conn)
+                raise
+            except BaseException:
+                if os.getpid() == process and self._can_throw_away:
+                    conn.invalidate()
+                raise
             finally:
                 if os.getpid() == process:
                     conn.close()
                 else:
                     abandoned.append(conn)
         finally:
-            activity.end(call)
+            call.is_over = True
 
     def connect(self, engine: Engine) -> Connection:
         """
@@ -311,7 +338,7 @@ class Database:
         try:
             conn = engine.connect()
         except (DBAPIError, InvalidRequestError, *MISUNDERSTOOD) as error:
-            failure = self._unconnected(error)
+            failure = unconnected(error, self.address)
             if failure is error:
                 raise
             raise failure from error
@@ -324,23 +351,6 @@ class Database:
                 raise
             conn.info[_CHECKED] = True
         return conn
-
-    def _unconnected(self, error: Exception) -> Exception:
-        """Return the error for a failed connection, or *error* itself if its code says more."""
-        if isinstance(error, CapsuleRegistryError):
-            return error
-        if not isinstance(error, DBAPIError):
-            return misunderstood(self.address, error)
-        said = first_line(error)
-        if self.dialect.refuses_an_option(error) and (
-            names := options_named(said, self.address.url.query)
-        ):
-            return InvalidDatabaseError(str(self.address), refusal(names))
-        fault = self.dialect.fault(error)
-        has_no_code = fault == "unexpected" and self.dialect.code(error) is None
-        if fault == "unavailable" or has_no_code:
-            return UnconnectedError(str(self.address), said)
-        return error
 
     def before_fork(self) -> None:
         """Wait for running calls, and close connections to a file."""

@@ -13,6 +13,7 @@ from capsule_registry.database.dialects.sqlite import file_options
 from capsule_registry.database.driver_errors import fault_of
 from capsule_registry.database.hosts import Hosts
 from capsule_registry.database.refused_options import MISUNDERSTOOD, misunderstood
+from capsule_registry.database.steady_pool import MemoryPool, SteadyPool
 from capsule_registry.errors import InvalidDatabaseError
 
 if TYPE_CHECKING:
@@ -45,8 +46,14 @@ def make_engines(
     Raises:
         InvalidDatabaseError: The driver is not installed.
     """
-    options: dict[str, Any] = {"hide_parameters": True, **address.dialect.engine_options}
+    options: dict[str, Any] = {
+        "hide_parameters": True,
+        "poolclass": SteadyPool,
+        **address.dialect.engine_options,
+    }
     if address.dialect.is_file:
+        if address.file is None:
+            options["poolclass"] = MemoryPool
         options |= {**file_options(address.file, read_only=read_only), **wanted}
         engine = _make_engine(address, options)
         return engine, engine
@@ -105,9 +112,15 @@ def _make_engine(address: Address, options: Mapping[str, Any]) -> Engine:
 
 
 def _give_up_lost(context: ExceptionContext) -> None:
-    """Mark a connection as disconnected where only `Dialect.fault` knows that it is lost."""
+    """
+    Mark a connection as disconnected where only `Dialect.fault` knows that it is lost.
+
+    So is one whose statement was interrupted by another exception: its answer is on the way.
+    """
     error = context.sqlalchemy_exception
-    if isinstance(error, DBAPIError) and fault_of(error, context.dialect.name) == "lost":
+    if not isinstance(context.original_exception, context.dialect.loaded_dbapi.Error):
+        context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
+    elif isinstance(error, DBAPIError) and fault_of(error, context.dialect.name) == "lost":
         context.is_disconnect = True
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from threading import Lock
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import inspect
 
 from capsule_registry.database.dialects.dialect import LOCK_TIMEOUT_SECONDS
-from capsule_registry.database.dialects.sqlite import copy_database
 from capsule_registry.database.retries import RETRY_SECONDS, Backoff
 from capsule_registry.errors import (
     InvalidDatabaseError,
@@ -172,7 +170,7 @@ def _copy_before_upgrade(database: Database, conn: Connection) -> Path | None:
     name = f"{file.name}.before-{SCHEMA_VERSION}"
     numbered = (file.with_name(f"{name}.{number}") for number in count(1))
     copy = next(path for path in chain([file.with_name(name)], numbered) if not path.exists())
-    database.read(partial(copy_database, target=copy))
+    database.copy_to(copy)
     return copy
 
 

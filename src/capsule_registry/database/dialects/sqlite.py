@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Integer, column, literal_column, select, table
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.pool import QueuePool
 
 from capsule_registry.database.dialects.dialect import Dialect, Fault, Finding, Probe, Shell
-from capsule_registry.database.dialects.sqlite_file import log_size, named_errors, require_file
+from capsule_registry.database.dialects.sqlite_file import (
+    log_size,
+    named_errors,
+    opened,
+    require_file,
+)
 from capsule_registry.database.dialects.sqlite_library import (
     has_wal_reset_race,
     journal_mode,
@@ -201,7 +205,7 @@ def copy_database(conn: Connection, target: Path) -> None:
     Raises:
         FileExistsError: *target* exists.
     """
-    os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+    opened(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW).close()
     copy = sqlite_module.connect(target)
     try:
         conn.connection.driver_connection.backup(copy)  # type: ignore[union-attr]
@@ -242,10 +246,11 @@ def _set_journal_mode(connection: Any, shown: str) -> None:  # noqa: ANN401 - se
 
 def file_options(path: Path | None, *, read_only: bool) -> dict[str, Any]:
     """Return the engine options for the file at *path*, or for an in-memory database."""
-    options = {"module": sqlite_module, "poolclass": QueuePool}
+    options = {"module": sqlite_module}
     if path is None:
         # The database lives as long as its one connection, which threads share in turn.
-        return {**options, "creator": connect_memory, "pool_size": 1, "max_overflow": 0}
+        memory = connect_memory()
+        return {**options, "creator": lambda: memory, "pool_size": 1, "max_overflow": 0}
     return {**options, "creator": partial(connector(read_only=read_only), path)}
 
 

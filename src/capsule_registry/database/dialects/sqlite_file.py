@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -55,7 +56,17 @@ def create_file(path: Path, *, with_directory: bool = False) -> None:
         if with_directory:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileExistsError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+            opened(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW).close()
+
+
+def opened(path: Path, flags: int) -> FileIO:
+    """
+    Open the file at *path*, for its owner only if it is created.
+
+    In one step: an exception between opening and wrapping would leave a descriptor behind.
+    """
+    (file,) = map(FileIO, map(os.open, (path,), (flags,), (0o600,)), ("r+",))
+    return file
 
 
 def require_file(path: Path) -> None:

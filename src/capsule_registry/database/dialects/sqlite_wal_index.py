@@ -18,7 +18,9 @@ import os
 import platform
 import struct
 import sys
+from collections import deque
 from dataclasses import dataclass
+from operator import itemgetter
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 _SIZE: Final = 48
 #: Slices the header out of the mapped memory.
 HEADER: Final = slice(_SIZE)
+_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 #: The format number in the header; there has been no other.
 _FORMAT: Final = 3_007_000
 #: The platforms whose memory ordering this was tested with.
@@ -38,6 +41,8 @@ _PLATFORMS: Final = {("linux", "x86_64")}
 Inode = tuple[int, int]
 
 _kept: dict[Inode | None, tuple[int, mmap.mmap]] = {}
+#: Descriptors whose file could not be mapped, or not yet: an exception may come in between.
+_unmapped: list[int] = []
 _lock = Lock()
 
 
@@ -93,10 +98,9 @@ class WalIndex:
 def let_go() -> None:
     """Close the descriptors of files that SQLite has removed: nobody uses those any more."""
     with _lock:
-        for key, (descriptor, _) in [*_kept.items()]:
-            if not os.fstat(descriptor).st_nlink:
-                os.close(descriptor)
-                del _kept[key]
+        gone = [key for key, (one, _) in _kept.items() if not os.fstat(one).st_nlink]
+        # Each in one step, so that no descriptor is left open, or closed twice.
+        deque(map(os.close, map(itemgetter(0), map(_kept.pop, gone))), maxlen=0)
 
 
 def _shm(file: Path) -> str:
@@ -114,11 +118,22 @@ def inode(path: str | Path | int) -> Inode | None:
 
 def _map(file: Path, key: Inode | None) -> mmap.mmap:
     with _lock:
-        if key not in _kept:
-            descriptor = os.open(_shm(file), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            opened = inode(descriptor)
-            memory = mmap.mmap(descriptor, _SIZE, mmap.MAP_SHARED, mmap.PROT_READ)
-            _kept[opened] = (descriptor, memory)
-            if opened != key:
+        if key not in _kept and key not in map(_keep, [*_unmapped]):
+            _unmapped.extend(map(os.open, (_shm(file),), (_FLAGS,)))
+            if _keep(_unmapped[-1]) != key:
                 raise ValueError("its WAL index was replaced while it was opened")
         return _kept[key][1]
+
+
+def _keep(descriptor: int) -> Inode | None:
+    """
+    Map the file of *descriptor*, which is unmapped, and keep both; return its inode.
+
+    In one step: a map that is dropped closes its own descriptor of the file.
+    """
+    found = inode(descriptor)
+    sizes, flags, access = (_SIZE,), (mmap.MAP_SHARED,), (mmap.PROT_READ,)
+    maps = map(mmap.mmap, (descriptor,), sizes, flags, access)
+    _kept.update(zip((found,), zip((descriptor,), maps, strict=True), strict=True))
+    _unmapped.remove(descriptor)
+    return found
