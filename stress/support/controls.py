@@ -9,6 +9,7 @@ Guards of the library that a stress command can take out, to show that it would 
 | `queue` | processes that write to one SQLite file do not take turns |
 | `expiry` | an expired lease holds until it is reaped |
 | `hold` | a write does not check that its lease is still held |
+| `turn` | a turn to write that was lost, or left behind, is not taken back |
 | `clock` | on a server, the time is that of the client's host |
 """
 
@@ -25,6 +26,7 @@ from capsule_registry.database.dialects import sqlite
 from capsule_registry.database.dialects.expressions import DatabaseNow, DatabaseUser
 from capsule_registry.database.dialects.known import FILES, dialect_named
 from capsule_registry.database.dialects.sqlite_write_queue import WriteQueue
+from capsule_registry.database.turns import Turns
 from capsule_registry.entities import leases
 from capsule_registry.schema.tables import namespaces
 from capsule_registry.schema.version import schema_columns
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from capsule_registry.clocks import Moment
     from capsule_registry.database.dialects.dialect import Dialect
 
-GUARDS: Final = ("transaction", "lock", "foreign-keys", "queue", "expiry", "hold", "clock")
+GUARDS: Final = ("transaction", "lock", "foreign-keys", "queue", "expiry", "hold", "turn", "clock")
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +63,8 @@ def take_out(guard: str | None) -> None:
             leases.is_live = lambda lease, moment: lease["expires_at"] is not None  # noqa: ARG005 - as `is_live`
         case "hold":
             leases.hold = lambda unit, lease_id: None  # noqa: ARG005 - as `hold`
+        case "turn":
+            Turns._recover = lambda self: None  # type: ignore[method-assign]  # noqa: ARG005, SLF001 - that is the guard
         case "clock":
             _read_own_clock()
 

@@ -245,8 +245,7 @@ class Database:
         """
         if self.read_only:
             raise PermissionDeniedError(str(self.address), "it was opened to be read only")
-        with self.taking_turns() as turn, self._in_transaction() as conn:
-            turn.connection = conn
+        with self.taking_turns() as turn, self._in_transaction(turn) as conn:
             yield conn
 
     def _beside(self) -> AbstractContextManager[Connection]:
@@ -255,15 +254,17 @@ class Database:
         return self.writing() if alone else self._in_transaction()
 
     @contextmanager
-    def _in_transaction(self) -> Iterator[Connection]:
+    def _in_transaction(self, turn: Turn | None = None) -> Iterator[Connection]:
         with self.connected(self.engine) as conn:
+            if turn is not None:
+                turn.connection = conn.connection
             transaction = conn.begin()
             process = os.getpid()
             try:
                 _begin(conn, self.dialect.begin_write)
                 yield conn
                 self._commit(transaction)
-            except BaseException:
+            except (DBAPIError, CapsuleRegistryError):
                 if os.getpid() == process:
                     transaction.rollback()
                 raise
@@ -307,21 +308,19 @@ class Database:
         call = self._activity.begin()
         try:
             conn = self.connect(engine)
+            pooled = conn.connection
             try:
                 yield conn
-                mark_idle(conn)
+                _give_back(conn, process)
             except (DBAPIError, CapsuleRegistryError):
-                mark_idle(conn)
+                _give_back(conn, process)
                 raise
             except BaseException:
-                if os.getpid() == process and self._can_throw_away:
-                    conn.invalidate()
-                raise
-            finally:
-                if os.getpid() == process:
-                    conn.close()
-                else:
+                if os.getpid() != process:
                     abandoned.append(conn)
+                elif pooled.is_valid:
+                    (pooled.invalidate if self._can_throw_away else pooled.close)()
+                raise
         finally:
             call.is_over = True
 
@@ -383,6 +382,15 @@ class Database:
             message = f"unclosed registry on {self.address}"
             warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
             self.close()
+
+
+def _give_back(conn: Connection, process: int) -> None:
+    """Return *conn* to its pool, unless it is of another *process*."""
+    if os.getpid() != process:
+        abandoned.append(conn)
+    else:
+        mark_idle(conn)
+        conn.close()
 
 
 def _begin(conn: Connection, statement: str | None) -> None:

@@ -111,17 +111,20 @@ def _make_engine(address: Address, options: Mapping[str, Any]) -> Engine:
     return engine
 
 
-def _give_up_lost(context: ExceptionContext) -> None:
+def _give_up_lost(context: ExceptionContext) -> BaseException | None:
     """
     Mark a connection as disconnected where only `Dialect.fault` knows that it is lost.
 
-    So is one whose statement was interrupted by another exception: its answer is on the way.
+    So is one whose statement was interrupted by another exception, since its answer may be on the
+    way; return that exception, to be raised as it is.
     """
-    error = context.sqlalchemy_exception
-    if not isinstance(context.original_exception, context.dialect.loaded_dbapi.Error):
+    error, original = context.sqlalchemy_exception, context.original_exception
+    if not isinstance(original, context.dialect.loaded_dbapi.Error):
         context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
-    elif isinstance(error, DBAPIError) and fault_of(error, context.dialect.name) == "lost":
+        return original
+    if isinstance(error, DBAPIError) and fault_of(error, context.dialect.name) == "lost":
         context.is_disconnect = True
+    return None
 
 
 def _resetter(is_in_transaction: Callable[[Any], bool]) -> Callable[[Any, object, object], None]:

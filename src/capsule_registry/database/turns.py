@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
 
-    from sqlalchemy import Connection
+    from sqlalchemy import PoolProxiedConnection
 
 #: How often a waiting thread looks whether the permit is lost.
 _LOOK_SECONDS: Final = 0.05
@@ -31,47 +31,37 @@ _LOOK_SECONDS: Final = 0.05
 class _Permit:
     """The right to write."""
 
-    __slots__ = ("__weakref__", "holder")
-
-    def __init__(self) -> None:
-        self.holder: ref[Turn] | None = None
+    __slots__ = ("__weakref__",)
 
 
 class Turn:
-    """A turn to write, and all that its holder must release."""
+    """A turn to write, or the wait for it, and all that must be released at its end."""
 
     def __init__(self, permits: SimpleQueue[_Permit]) -> None:
         self._permits = permits
         self._thread = get_ident()
-        #: The permit, which only one can take out.
-        self._held: list[_Permit] = []
+        #: The permit, once it has come; only one can take it out again.
+        self.held: list[_Permit] = []
         self.file: FileIO | None = None
-        #: The connection in a transaction, if there is one yet.
-        self.connection: Connection | None = None
+        #: The connection in a transaction, once there is one.
+        self.connection: PoolProxiedConnection | None = None
 
-    @property
     def is_left_behind(self) -> bool:
-        """Whether this thread has it, though it asks for another."""
-        return bool(self._held) and self._thread == get_ident()
-
-    def hold(self, permit: _Permit) -> None:
-        """Take over *permit*."""
-        permit.holder = ref(self)
-        self._held.append(permit)
+        """Return whether it has the permit, though its thread asks for another turn."""
+        return bool(self.held) and self._thread == get_ident()
 
     def end(self) -> None:
-        """Release everything. Idempotent, and safe to repeat if it was interrupted."""
+        """
+        Release everything. Idempotent, and safe to repeat if it was interrupted.
+
+        A connection that is still open then was not given back, and is thrown away.
+        """
+        if self.connection is not None and self.connection.is_valid:
+            self.connection.invalidate()
         if self.file is not None:
             self.file.close()
-        if self._held:
-            self._permits.put(self._held.pop())
-
-    def take_back(self) -> None:
-        """End the turn of a holder that was interrupted, and its transaction."""
-        conn = self.connection
-        if conn is not None and not (conn.closed or conn.invalidated):
-            conn.invalidate()
-        self.end()
+        if self.held:
+            self._permits.put(self.held.pop())
 
 
 class Turns:
@@ -88,8 +78,12 @@ class Turns:
     def __init__(self, file: Path | None, shown: str) -> None:
         self._shown = shown
         self._queue = WriteQueue(file) if file else None
+        self._start()
+
+    def _start(self) -> None:
         self._renewing = Lock()
         self._permits: SimpleQueue[_Permit] = SimpleQueue()
+        self._known: set[ref[Turn]] = set()
         self._renew()
 
     def _renew(self) -> None:
@@ -105,8 +99,9 @@ class Turns:
             RegistryUnavailableError: It did not come within *timeout* seconds; says who holds it.
         """
         turn = Turn(self._permits)
+        self._known.add(ref(turn, self._known.discard))
         try:
-            turn.hold(self._next_permit(timeout))
+            self._wait_for_permit(turn, timeout)
             if self._queue is not None:
                 turn.file = self._queue.take(timeout, self._shown)
         except BaseException:
@@ -114,33 +109,31 @@ class Turns:
             raise
         return turn
 
-    def _next_permit(self, timeout: float) -> _Permit:
+    def _wait_for_permit(self, turn: Turn, timeout: float) -> None:
         deadline = time.monotonic() + timeout
         while True:
             self._recover()
             try:
-                return self._permits.get(timeout=min(_LOOK_SECONDS, timeout))
+                # Not in a variable, which a traceback would keep.
+                turn.held.append(self._permits.get(timeout=min(_LOOK_SECONDS, timeout)))
             except Empty:
                 if time.monotonic() > deadline:
                     reason = "another thread of this process keeps it locked"
                     raise RegistryUnavailableError(self._shown, reason) from None
+            else:
+                return
 
     def _recover(self) -> None:
         """Bring the permit back if it is lost, or if this thread has left its turn behind."""
-        permit = self._permit()
-        if permit is None:
-            with self._renewing:
-                if self._permit() is None:
-                    self._renew()
-            return
-        known = permit.holder
-        del permit
-        if known is not None and (holder := known()) is not None and holder.is_left_behind:
-            holder.take_back()
+        for known in [*self._known]:
+            if (turn := known()) is not None and turn.is_left_behind():
+                turn.end()
+        with self._renewing:
+            if self._permit() is None:
+                self._renew()
 
     def forget(self) -> None:
         """Reset in a forked child, where nobody waits."""
-        self._renewing, self._permits = Lock(), SimpleQueue()
-        self._renew()
+        self._start()
         if self._queue:
             self._queue.forget()
