@@ -125,7 +125,7 @@ def test_killed_writers_lose_nothing(backend: Backend, guard: str | None, expect
 @pytest.mark.stress
 @pytest.mark.parametrize(("guard", "expected"), [(None, 0), ("turn", 1)])
 def test_interruptions_lose_nothing(backend: Backend, guard: str | None, expected: int) -> None:
-    """After any exception from a signal handler the next write and read succeed, nothing is held."""
+    """After any exception from a signal handler the next write and read succeed at once."""
     control = ["--without", guard] if guard else []
     few = ["--interruptions", "5000" if guard else "300"]
     code, output = run("interrupts.py", "--database", backend.empty_url(), *few, *control)
