@@ -9,6 +9,7 @@ thread that asks for the turn while it has it was interrupted in giving it back.
 
 from __future__ import annotations
 
+import os
 import time
 from queue import Empty, SimpleQueue
 from threading import Lock, get_ident
@@ -39,7 +40,7 @@ class Turn:
 
     def __init__(self, permits: SimpleQueue[_Permit]) -> None:
         self._permits = permits
-        self._thread = get_ident()
+        self._thread, self._process = get_ident(), os.getpid()
         #: The permit, once it has come; only one can take it out again.
         self.held: list[_Permit] = []
         self.file: FileIO | None = None
@@ -54,10 +55,12 @@ class Turn:
         """
         Release everything. Idempotent, and safe to repeat if it was interrupted.
 
-        A connection that is still open then was not given back, and is thrown away.
+        A connection that is still open then was not given back, and is thrown away; but not in a
+        forked child, since it is the parent's.
         """
-        if self.connection is not None and self.connection.is_valid:
-            self.connection.invalidate()
+        conn = self.connection
+        if conn is not None and conn.is_valid and os.getpid() == self._process:
+            conn.invalidate()
         if self.file is not None:
             self.file.close()
         if self.held:
