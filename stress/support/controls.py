@@ -9,12 +9,14 @@ Guards of the library that a stress command can take out, to show that it would 
 | `queue` | processes that write to one SQLite file do not take turns |
 | `expiry` | an expired lease holds until it is reaped |
 | `hold` | a write does not check that its lease is still held |
+| `turn` | a turn to write that was lost, or left behind, is not taken back |
 | `clock` | on a server, the time is that of the client's host |
 | `extra` | with a rollback journal, its deletion is not synchronised |
 """
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import bindparam, select
@@ -25,6 +27,7 @@ from capsule_registry.database.dialects import sqlite_connections, sqlite_librar
 from capsule_registry.database.dialects.expressions import DatabaseNow, DatabaseUser
 from capsule_registry.database.dialects.known import FILES, dialect_named
 from capsule_registry.database.dialects.sqlite_write_queue import WriteQueue
+from capsule_registry.database.turns import Turns
 from capsule_registry.entities import leases
 from capsule_registry.schema.tables import namespaces
 from capsule_registry.schema.version import schema_columns
@@ -38,7 +41,9 @@ if TYPE_CHECKING:
     from capsule_registry.clocks import Moment
     from capsule_registry.database.dialects.dialect import Dialect, Session
 
-GUARDS: Final = ("transaction", "lock", "foreign-keys", "queue", "expiry", "hold", "clock", "extra")
+GUARDS: Final = (
+    *("transaction", "lock", "foreign-keys", "queue", "expiry", "hold", "turn", "clock", "extra"),
+)
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +66,8 @@ def take_out(guard: str | None) -> None:
             leases.is_live = lambda lease, moment: lease["expires_at"] is not None  # noqa: ARG005 - as `is_live`
         case "hold":
             leases.hold = lambda unit, lease_id: None  # noqa: ARG005 - as `hold`
+        case "turn":
+            Turns._recover = lambda self: None  # type: ignore[method-assign]  # noqa: ARG005, SLF001 - that is the guard
         case "clock":
             _read_own_clock()
         case "extra":
@@ -99,7 +106,7 @@ def _read_own_clock() -> None:
 
 
 def _take_no_turns() -> None:
-    WriteQueue.take = lambda *_: -1  # type: ignore[method-assign]
+    WriteQueue.take = lambda *_: BytesIO()  # type: ignore[assignment, method-assign]
 
 
 def _servers() -> list[Dialect]:

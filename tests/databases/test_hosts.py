@@ -125,7 +125,7 @@ def test_a_host_that_fails_again_and_again_is_asked_all_the_same(
 ) -> None:
     """A freshly made connection is used even if others fail meanwhile."""
     with CapsuleRegistry.open(url) as registry:
-        with registry._database.reader.connect() as connection:
+        with registry._database.connected(registry._database.reader) as connection:
             connection.info["capsule_registry.origin"].host.failed_at = float("inf")
 
         assert [[], [], []] == [registry.list() for _ in range(3)]

@@ -132,7 +132,7 @@ def test_a_read_of_one_statement_is_one_round_trip(server: ServerBackend, url: s
         with registry:
             registry.get("alpha")
             registry.list()
-            with registry._database.reader.connect() as connection:
+            with registry._database.connected(registry._database.reader) as connection:
                 pooled = connection.connection.driver_connection
             kept = getattr(registry._lookups, "_idle", [None])[0]
             looked = kept.conn.connection.dbapi_connection if kept else pooled
@@ -262,7 +262,7 @@ def test_the_connection_of_lookups_is_kept_and_goes_with_the_registry(
         third: Any = kept()
         assert (True, False) == (first is second, second is third)
         registry.close()
-        assert [] == registry._lookups._idle  # type: ignore[attr-defined]
+        assert registry._lookups._idle[0].conn is None  # type: ignore[attr-defined]
         assert third.closed if hasattr(third, "closed") else not third.open
         with pytest.raises(RegistryClosedError):
             registry.find_by_uuid(uuid4())
@@ -290,7 +290,7 @@ def test_a_connection_that_is_cut_without_a_word_is_made_again(
         lookups: Any = registry._lookups
         cut(lookups._idle[0].conn.connection.dbapi_connection)
         assert "alpha" == registry.find_by_uuid(session)
-        with registry._database.engine.connect() as connection:
+        with registry._database.connected(registry._database.engine) as connection:
             driver = connection.connection.driver_connection
         cut(driver)
         assert 3 == registry.register(make_manifest("beta")).generation

@@ -380,7 +380,7 @@ def test_what_is_changed_between_the_look_and_the_pruning_is_seen(
     anchor = registry.history.anchor()
     run = registry._runner.run
 
-    def be_overtaken(*arguments: Any) -> int:
+    def be_overtaken(*arguments: Any) -> Any:
         backend.tamper(url, FORGED[1])
         return run(*arguments)
 

@@ -90,7 +90,7 @@ def test_a_file_that_cannot_grow_is_unavailable(sqlite: SqliteBackend) -> None:
     """SQLite's own error for a full disk: existing data stays, and freeing space helps."""
     with CapsuleRegistry.open(sqlite.new_url()) as registry:
         registry.register(make_manifest("before"))
-        with registry._database.engine.connect() as connection:
+        with registry._database.connected(registry._database.engine) as connection:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
             connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(RegistryUnavailableError, match="full"):

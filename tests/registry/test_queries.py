@@ -201,7 +201,8 @@ def steps_to_unregister(registry: CapsuleRegistry, bystanders: int) -> int:
             transaction.register_uplink("bystander", make_uplink())
     registry.register(make_manifest("leaving", uplink=[TELEGRAM]), uuids=[uuid4()])
     hundreds: list[None] = []
-    with registry._database.engine.connect() as connection:
+    database = registry._database
+    with database.connected(database.engine) as connection:
         driver: Any = connection.connection.driver_connection
         driver.set_progress_handler(lambda: hundreds.append(None), 100)
     registry.unregister("leaving")

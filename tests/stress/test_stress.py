@@ -148,6 +148,18 @@ def test_power_cuts_lose_nothing(journal: str, guard: str | None, expected: int)
 
 
 @pytest.mark.stress
+@pytest.mark.parametrize(("guard", "expected"), [(None, 0), ("turn", 1)])
+def test_interruptions_lose_nothing(backend: Backend, guard: str | None, expected: int) -> None:
+    """After any exception from a signal handler the next write and read succeed at once."""
+    control = ["--without", guard] if guard else []
+    few = ["--interruptions", "5000" if guard else "300"]
+    code, output = run("interrupts.py", "--database", backend.empty_url(), *few, *control)
+
+    assert expected == code, output
+    assert bool(guard) != ("none lost" in output)
+
+
+@pytest.mark.stress
 def test_writers_of_one_file_take_turns(sqlite: SqliteBackend) -> None:
     """Eight write for three seconds: no caller gets an error, and none starves."""
     sizes = ["--processes", "8", "--seconds", "3"]

@@ -272,8 +272,8 @@ class CapsuleRegistry(FastPath, Writes):
         """Open a `Transaction` on *unit*; until it ends, refuse this thread the registry itself."""
         transaction = Transaction(unit, self._database, self._new_uuid, self._objects)
         thread = threading.get_ident()
-        self._inside.add(thread)
         try:
+            self._inside.add(thread)
             yield transaction
             transaction.end()
         except BaseException:

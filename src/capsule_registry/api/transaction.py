@@ -67,16 +67,25 @@ class Transaction(Writes):
             raise RegistryClosedError
         if self._error is not None:
             raise TransactionDoomedError(repr(self._error))
-        if not self._busy.acquire(blocking=False):
-            raise TransactionInProgressError
+        is_alone = False
         try:
+            is_alone = self._busy.acquire(blocking=False)
+            self._require(is_alone)
             with self._database.translating():
                 return work(self._unit, *args, **kwargs)
-        except BaseException as error:
+        except TransactionInProgressError:
+            raise
+        except BaseException as error:  # Also one that came just after the lock was taken.
             self._error = error
             raise
         finally:
-            self._busy.release()
+            if is_alone:
+                self._busy.release()
+
+    @staticmethod
+    def _require(is_alone: bool) -> None:  # noqa: FBT001 - all that it is about
+        if not is_alone:
+            raise TransactionInProgressError
 
     def _attached(self, record: RegisteredCapsule) -> RegisteredCapsule:
         return self._objects.attach(record, self._unit)

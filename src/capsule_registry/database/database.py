@@ -18,16 +18,15 @@ from capsule_registry.database.dialects.sqlite_connections import (
     BUSY_TIMEOUT_SECONDS,
     IDENTITY,
     FileConnector,
+    copy_database,
 )
 from capsule_registry.database.dialects.sqlite_file import create_file, refuse_network_file_system
 from capsule_registry.database.dialects.sqlite_still import is_current
 from capsule_registry.database.dialects.sqlite_wal_index import let_go
-from capsule_registry.database.dialects.sqlite_write_queue import Turns
 from capsule_registry.database.driver_errors import (
     FAILURES,
     UnconnectedError,
     UnknownOutcomeError,
-    first_line,
     raise_translated,
     redact,
     translating,
@@ -40,17 +39,13 @@ from capsule_registry.database.engines import (
     reading_by,
 )
 from capsule_registry.database.forking import Activity, abandoned, watch
-from capsule_registry.database.refused_options import (
-    MISUNDERSTOOD,
-    misunderstood,
-    options_named,
-    refusal,
-)
+from capsule_registry.database.refused_options import MISUNDERSTOOD, unconnected
 from capsule_registry.database.retries import run_with_retries
 from capsule_registry.database.sessions import Sessions
+from capsule_registry.database.steady_pool import mark_idle
+from capsule_registry.database.turns import Turns
 from capsule_registry.errors import (
     CapsuleRegistryError,
-    InvalidDatabaseError,
     PermissionDeniedError,
     RegistryClosedError,
     RegistryUnavailableError,
@@ -58,8 +53,11 @@ from capsule_registry.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from sqlalchemy import Connection, Engine, Transaction
+
+    from capsule_registry.database.turns import Turn
 
 T = TypeVar("T")
 
@@ -94,6 +92,8 @@ class Database:
         #: Makes the connections to the file, if it is one.
         self.files = files
         self.read_only = read_only
+        #: A database in memory goes with its connection.
+        self._can_throw_away = address.file is not None or not self.dialect.is_file
         self.closed = False
         #: Checks each new connection before its first use; its errors reach the caller.
         self.connection_check: Callable[[Connection], None] | None = None
@@ -201,6 +201,15 @@ class Database:
                         return found
         raise RegistryUnavailableError(str(self.address), "it keeps changing")
 
+    def copy_to(self, target: Path, like: Path | None = None) -> None:
+        """Copy the database, a file or in memory, to the new file *target*; see `copy_database`."""
+
+        def copy(conn: Connection) -> None:
+            with wrapping(conn):
+                copy_database(conn, target, like)
+
+        self.read(copy)
+
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """Yield a connection whose statements all see the same state."""
@@ -272,7 +281,9 @@ class Database:
             return None
         try:
             with self.reader.connect() as conn:
-                return work(conn)
+                answer = work(conn)
+                mark_idle(conn)
+                return answer
         except (SQLAlchemyError, CapsuleRegistryError):
             return None
 
@@ -289,7 +300,7 @@ class Database:
             raise PermissionDeniedError(str(self.address), "it was opened to be read only")
         if self.files is not None:
             self.files.require_same()
-        with self.taking_turns(), self._in_transaction() as conn:
+        with self.taking_turns() as turn, self._in_transaction(turn) as conn:
             yield conn
 
     def _beside(self) -> AbstractContextManager[Connection]:
@@ -298,10 +309,12 @@ class Database:
         return self.writing() if alone else self._in_transaction()
 
     @contextmanager
-    def _in_transaction(self) -> Iterator[Connection]:
+    def _in_transaction(self, turn: Turn | None = None) -> Iterator[Connection]:
         with self.connected(self.engine) as conn:
             if not self.owns_engines:  # Others use its connections too.
                 self._sessions.prepare(conn)
+            if turn is not None:
+                turn.connection = conn.connection
             transaction = conn.begin()
             process = os.getpid()
             try:
@@ -310,7 +323,7 @@ class Database:
                 with self.dialect.marking_commit(conn):
                     yield conn
                 self._commit(transaction)
-            except BaseException:
+            except (DBAPIError, CapsuleRegistryError):
                 if os.getpid() == process:
                     transaction.rollback()
                 raise
@@ -340,46 +353,57 @@ class Database:
         return translating(self.address)
 
     @contextmanager
-    def taking_turns(self) -> Iterator[None]:
+    def taking_turns(self) -> Iterator[Turn]:
         """Hold the turn to write among threads, and on a file among processes (see `Turns`)."""
-        activity = self._activity
-        call = activity.begin()
+        call = self._activity.begin()
         try:
-            with self._turns.turn(BUSY_TIMEOUT_SECONDS):
-                yield
+            turn = self._turns.take(BUSY_TIMEOUT_SECONDS)
+            try:
+                yield turn
+            finally:
+                turn.end()
         finally:
-            activity.end(call)
+            call.is_over = True
 
     @contextmanager
     def connected(self, engine: Engine) -> Iterator[Connection]:
-        """Yield a connection of *engine*, and close it at the end; see `connect`."""
+        """
+        Yield a connection of *engine*, and close it at the end; see `connect`.
+
+        After an exception that is not the database's or ours, it is thrown away: that may have come
+        from a signal handler, at any moment.
+        """
         if self.closed:
             raise RegistryClosedError
-        activity, process = self._activity, os.getpid()
-        call = activity.begin()
+        process = os.getpid()
+        call = self._activity.begin()
         try:
             conn = self.connect(engine)
+            pooled = conn.connection
             try:
                 self._require_file(conn)
                 yield conn
-            finally:
-                if os.getpid() == process:
-                    conn.close()
-                else:
+                _give_back(conn, process)
+            except (DBAPIError, CapsuleRegistryError):
+                _give_back(conn, process)
+                raise
+            except BaseException:
+                if os.getpid() != process:
                     abandoned.append(conn)
+                elif pooled.is_valid:
+                    (pooled.invalidate if self._can_throw_away else pooled.close)()
+                raise
         finally:
-            activity.end(call)
+            call.is_over = True
 
     @contextmanager
     def reading(self, seconds: float | None) -> Iterator[Connection]:
         """Yield a connection for reads, each statement of which may take so many *seconds*."""
         with self.connected(self.reader) as conn:
             self._sessions.limit(conn, seconds)
-            try:
-                yield conn
-            finally:
-                if not self.owns_engines and not conn.invalidated:
-                    self._sessions.limit(conn, None)
+            yield conn
+            if not self.owns_engines:
+                self._sessions.limit(conn, None)
 
     def limit(self, conn: Connection, seconds: float) -> None:
         """Limit how long each statement of *conn* may take, for as long as it is open."""
@@ -399,7 +423,7 @@ class Database:
         try:
             conn = engine.connect()
         except (DBAPIError, InvalidRequestError, *MISUNDERSTOOD) as error:
-            failure = self._unconnected(error)
+            failure = unconnected(error, self.address)
             if failure is error:
                 redact(error, self.address)
                 raise
@@ -419,24 +443,6 @@ class Database:
             conn.close()
             raise
         return conn
-
-    def _unconnected(self, error: Exception) -> Exception:
-        """Return the error for a failed connection, or *error* itself if its code says more."""
-        if isinstance(error, CapsuleRegistryError):
-            return error
-        if not isinstance(error, DBAPIError):
-            return misunderstood(self.address, error)
-        said = first_line(error)
-        shown = self.address.redacted(said)
-        if self.dialect.refuses_an_option(error) and (
-            names := options_named(said, self.address.url.query)
-        ):
-            return InvalidDatabaseError(str(self.address), refusal(names))
-        fault = self.dialect.fault(error)
-        has_no_code = fault == "unexpected" and self.dialect.code(error) is None
-        if fault == "unavailable" or has_no_code:
-            return UnconnectedError(str(self.address), shown)
-        return error
 
     def before_fork(self) -> None:
         """Wait for running calls, and close connections to a file."""
@@ -472,6 +478,15 @@ class Database:
             message = f"unclosed registry on {self.address}"
             warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
             self.close()
+
+
+def _give_back(conn: Connection, process: int) -> None:
+    """Return *conn* to its pool, unless it is of another *process*."""
+    if os.getpid() != process:
+        abandoned.append(conn)
+    else:
+        mark_idle(conn)
+        conn.close()
 
 
 def _begin(conn: Connection, statement: str | None) -> None:

@@ -33,6 +33,9 @@ class DriverCursor:
             self._dialect.do_execute(self.of_driver, statement, parameters)
         except self._error as error:
             raise self._failed(error) from error
+        except BaseException as error:
+            self._conn.invalidate(error)
+            raise
 
     def executemany(self, statement: str, parameters: Sequence[Any]) -> None:
         """Run *statement* once for each of *parameters*."""
@@ -40,6 +43,9 @@ class DriverCursor:
             self._dialect.do_executemany(self.of_driver, statement, parameters)
         except self._error as error:
             raise self._failed(error) from error
+        except BaseException as error:
+            self._conn.invalidate(error)
+            raise
 
     def copy(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         """Write *rows* to the COPY *statement*."""
@@ -49,6 +55,9 @@ class DriverCursor:
                     copying.write_row(row)
         except self._error as error:
             raise self._failed(error) from error
+        except BaseException as error:
+            self._conn.invalidate(error)
+            raise
 
     def raw(self) -> Self:
         """Return a cursor that takes statements in the server's format, with `$1` parameters."""
@@ -61,6 +70,9 @@ class DriverCursor:
             return self.of_driver.fetchall()  # type: ignore[no-any-return]
         except self._error as error:
             raise self._failed(error) from error
+        except BaseException as error:
+            self._conn.invalidate(error)
+            raise
 
     @property
     def rowcount(self) -> int:

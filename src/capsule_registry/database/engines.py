@@ -16,6 +16,7 @@ from capsule_registry.database.dialects.sqlite_still import require_current
 from capsule_registry.database.driver_errors import UnconnectedError, fault_of
 from capsule_registry.database.hosts import Hosts
 from capsule_registry.database.refused_options import MISUNDERSTOOD, misunderstood
+from capsule_registry.database.steady_pool import MemoryPool, SteadyPool
 from capsule_registry.errors import InvalidDatabaseError
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def make_file_engine(
     address: Address, files: FileConnector | None, wanted: Mapping[str, Any]
 ) -> Engine:
     """Return the engine of a file, connected to by *files*, or of a database in memory."""
-    engine = _make_engine(address, {**_options(address), **file_options(files), **wanted})
+    options = _options(address) | ({} if files else {"poolclass": MemoryPool})
+    engine = _make_engine(address, {**options, **file_options(files), **wanted})
     event.listen(engine, "close", _forget)
     event.listen(engine, "checkout", require_current)
     return engine
@@ -81,7 +83,7 @@ def looking_engine(address: Address, file: Path) -> Engine:
 
 
 def _options(address: Address) -> dict[str, Any]:
-    return {"hide_parameters": True, **address.dialect.engine_options}
+    return {"hide_parameters": True, "poolclass": SteadyPool, **address.dialect.engine_options}
 
 
 def reading_by(engine: Engine, address: Address) -> Engine:
@@ -111,11 +113,20 @@ def _make_engine(address: Address, options: Mapping[str, Any]) -> Engine:
     return engine
 
 
-def _give_up_lost(context: ExceptionContext) -> None:
-    """Mark a connection as disconnected where only `Dialect.fault` knows that it is lost."""
-    error = context.sqlalchemy_exception
+def _give_up_lost(context: ExceptionContext) -> BaseException | None:
+    """
+    Mark a connection as disconnected where only `Dialect.fault` knows that it is lost.
+
+    So is one whose statement was interrupted by another exception, since its answer may be on the
+    way; return that exception, to be raised as it is.
+    """
+    error, original = context.sqlalchemy_exception, context.original_exception
+    if not isinstance(original, context.dialect.loaded_dbapi.Error):
+        context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
+        return original
     if isinstance(error, DBAPIError) and fault_of(error, context.dialect.name) == "lost":
         context.is_disconnect = True
+    return None
 
 
 def _resetter(is_in_transaction: Callable[[Any], bool]) -> Callable[[Any, object, object], None]:

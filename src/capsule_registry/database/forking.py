@@ -10,12 +10,15 @@ drops them without closing them.
 from __future__ import annotations
 
 import os
-from threading import Condition, get_ident
+import time
+from threading import Lock, get_ident
 from typing import Final, Protocol
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 #: How long a fork waits for other threads' calls.
 _PATIENCE_SECONDS: Final = 30.0
+#: How often a fork looks whether they have ended, and they whether it is over.
+_PAUSE_SECONDS: Final = 0.0005
 
 
 class Forkable(Protocol):
@@ -34,51 +37,63 @@ _open_databases: WeakSet[Forkable] = WeakSet()
 abandoned: list[object] = []
 
 
-class Activity:
-    """The running calls on one database, by thread."""
+class Call:
+    """A running call: it is over when it says so, or when the frame that held it is gone."""
+
+    __slots__ = ("__weakref__", "is_over", "thread")
 
     def __init__(self) -> None:
-        self._changed = Condition()
-        self._calls: dict[int, int] = {}
+        self.thread = get_ident()
+        self.is_over = False
+
+
+class Activity:
+    """
+    The running calls on one database.
+
+    An exception may come between any two steps, from a signal handler. So a call is known by a weak
+    reference, which cannot be left behind, and the lock is one that `with` takes in a single step.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._calls: set[ref[Call]] = set()
         self._is_stopped = False
-        self._process = os.getpid()
 
-    def begin(self) -> int:
-        """Register a call and return its thread; first wait for a fork in progress."""
-        thread = get_ident()
-        with self._changed:
-            while self._is_stopped and thread not in self._calls:
-                self._changed.wait()
-            self._calls[thread] = self._calls.get(thread, 0) + 1
-        return thread
+    def begin(self) -> Call:
+        """Register a call, which ends by its `is_over`; first wait for a fork in progress."""
+        call = Call()
+        while not self._admits(call):
+            time.sleep(_PAUSE_SECONDS)
+        return call
 
-    def end(self, thread: int) -> None:
-        """End a call of *thread*, from any thread; a no-op in a child forked since it began."""
-        if os.getpid() != self._process:
-            return
-        with self._changed:
-            self._calls[thread] -= 1
-            if not self._calls[thread]:
-                del self._calls[thread]
-            self._changed.notify_all()
+    def _admits(self, call: Call) -> bool:
+        with self._lock:
+            if self._is_stopped and call.thread not in self._threads():
+                return False
+            self._calls.add(ref(call, self._calls.discard))
+            return True
+
+    def _threads(self) -> set[int]:
+        calls = (known() for known in [*self._calls])
+        return {call.thread for call in calls if call is not None and not call.is_over}
 
     @property
     def is_any(self) -> bool:
         """Whether a call is running."""
-        return bool(self._calls)
+        return bool(self._threads())
 
     def stop(self) -> None:
         """Block new calls of other threads, and wait up to 30 s for their running ones."""
-        with self._changed:
+        with self._lock:
             self._is_stopped = True
-            mine = {get_ident()}
-            self._changed.wait_for(lambda: not self._calls.keys() - mine, _PATIENCE_SECONDS)
+        deadline, mine = time.monotonic() + _PATIENCE_SECONDS, {get_ident()}
+        while self._threads() - mine and time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS)
 
     def resume(self) -> None:
         """Allow calls again."""
-        with self._changed:
-            self._is_stopped = False
-            self._changed.notify_all()
+        self._is_stopped = False
 
 
 def watch(database: Forkable) -> None:

@@ -1,11 +1,14 @@
-"""Which options of a URL a driver or a server has refused; their values are not shown."""
+"""Why no connection could be made: which options were refused, without showing their values."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
 
-from capsule_registry.errors import InvalidDatabaseError
+from sqlalchemy.exc import DBAPIError
+
+from capsule_registry.database.driver_errors import UnconnectedError, first_line
+from capsule_registry.errors import CapsuleRegistryError, InvalidDatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +34,23 @@ def options_named(said: str, query: Mapping[str, str | Sequence[str]]) -> list[s
 
 def _has_word(said: str, word: str) -> bool:
     return bool(word) and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", said) is not None
+
+
+def unconnected(error: Exception, address: Address) -> Exception:
+    """Return the error for a failed connection, or *error* itself if its code says more."""
+    if isinstance(error, CapsuleRegistryError):
+        return error
+    if not isinstance(error, DBAPIError):
+        return misunderstood(address, error)
+    dialect, said = address.dialect, first_line(error)
+    names = options_named(said, address.url.query)
+    if names and dialect.refuses_an_option(error):
+        return InvalidDatabaseError(str(address), refusal(names))
+    fault = dialect.fault(error)
+    has_no_code = fault == "unexpected" and dialect.code(error) is None
+    if fault == "unavailable" or has_no_code:
+        return UnconnectedError(str(address), said)
+    return error
 
 
 def misunderstood(address: Address, error: Exception) -> InvalidDatabaseError:

@@ -7,9 +7,10 @@ Statements are compiled once and run on the driver's own connection, one round t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import ref
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -97,10 +98,20 @@ class PooledLookups(Lookups):
         return self._database.read(lambda conn: work(self._scope_on(DriverCursor(conn))), seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    conn: Connection
-    scope: PreparedScope
+class _Place:
+    """The place of the one connection that is kept, which it has if it is open."""
+
+    __slots__ = ("__weakref__", "conn", "scope")
+
+    def __init__(self) -> None:
+        self.conn: Connection | None = None
+        self.scope: PreparedScope | None = None
+
+    def give_up(self) -> None:
+        """Close the connection, if there is one."""
+        conn, self.conn, self.scope = self.conn, None, None
+        if conn is not None:
+            conn.close()
 
 
 class ServerLookups(PooledLookups):
@@ -112,9 +123,10 @@ class ServerLookups(PooledLookups):
 
     def __init__(self, database: Database, namespace: str, clock: Clock) -> None:
         super().__init__(database, namespace, clock)
-        #: The idle connection, or `None` if one can be opened; empty while it is in use.
-        self._idle: list[_Kept | None] = [None]
-        self._of_parent: list[_Kept | None] = []
+        #: The place, if it is not in use.
+        self._idle: list[_Place] = []
+        self._of_parent: list[_Place] = []
+        self._add_place()
         forking.watch(self)
 
     def look_up(self, work: Callable[[PreparedScope], T], seconds: float | None = None) -> T:
@@ -124,32 +136,31 @@ class ServerLookups(PooledLookups):
         The connection keeps the limit of the last check; what has none and is cut off by that is
         retried as well.
         """
-        kept = self._take()
-        if kept is None:
-            return super().look_up(work, seconds)
         database = self._database
+        place = self._take()
+        if place is None:
+            return super().look_up(work, seconds)
         with database.translating():
             try:
-                if seconds is not None:
-                    database.limit(kept.conn, seconds)
-                answer = work(kept.scope)
+                if (scope := self._scope_of(place)) is not None:
+                    if seconds is not None and place.conn is not None:
+                        database.limit(place.conn, seconds)
+                    return work(scope)
             except BaseException as error:
-                self._give_up(kept)
+                place.give_up()
                 again = ("lost", "unavailable") if seconds is None else ("lost",)
                 if not isinstance(error, DBAPIError) or database.dialect.fault(error) not in again:
                     raise
-            else:
-                self._idle.append(kept)
+            finally:
+                self._idle.append(place)
                 if database.closed:  # While the answer was on its way.
                     self.close()
-                return answer
         return super().look_up(work, seconds)
 
     def close(self) -> None:
         """Close the connection. Idempotent; a running lookup closes it at its end."""
-        while self._idle:
-            if kept := self._idle.pop():
-                kept.conn.close()
+        for place in [*self._idle]:
+            place.give_up()
 
     def before_fork(self) -> None:
         """Do nothing: the connection stays the parent's."""
@@ -157,34 +168,33 @@ class ServerLookups(PooledLookups):
     def after_fork(self, *, in_child: bool) -> None:
         """Go on; in the child with a connection of its own."""
         if in_child:
-            self._of_parent, self._idle = self._idle, [None]
+            self._of_parent, self._idle = self._idle, []
+            self._add_place()
 
-    def _take(self) -> _Kept | None:
-        database = self._database
+    def _add_place(self) -> None:
+        place = _Place()
+        self._place = ref(place)
+        self._idle.append(place)
+
+    def _take(self) -> _Place | None:
+        """Return the place, or `None` if another thread uses it."""
         try:
-            kept = self._idle.pop()
+            return self._idle.pop()
         except IndexError:
+            if self._place() is None:  # An exception came after it was taken.
+                self._add_place()
             return None
-        if database.closed:
-            self._give_up(kept)
-            return None
-        return kept or self._open()
 
-    def _open(self) -> _Kept | None:
+    def _scope_of(self, place: _Place) -> PreparedScope | None:
+        """Return the scope on the connection in *place*, or `None` if there can be none."""
         database = self._database
-        try:
-            conn = database.connect(database.reader)
-            try:
-                conn.detach()
-                return _Kept(conn, self._scope_on(DriverCursor(conn)))
-            except BaseException:
-                conn.close()
-                raise
-        except (SQLAlchemyError, CapsuleRegistryError, database.engine.dialect.loaded_dbapi.Error):
-            self._idle.append(None)
-            return None  # The pool will raise the reason.
-
-    def _give_up(self, kept: _Kept | None) -> None:
-        if kept is not None:
-            kept.conn.close()
-        self._idle.append(None)
+        if place.scope is None and not database.closed:
+            failures = (SQLAlchemyError, CapsuleRegistryError)
+            with suppress(*failures, database.engine.dialect.loaded_dbapi.Error):
+                # The pool will raise the reason.
+                place.conn = database.connect(database.reader)
+                place.conn.detach()
+                place.scope = self._scope_on(DriverCursor(place.conn))
+                return place.scope
+            place.give_up()
+        return place.scope

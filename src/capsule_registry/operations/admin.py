@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from capsule_registry.clocks import Clock
 from capsule_registry.database.database import Database
 from capsule_registry.database.dialects.dialect import Finding
-from capsule_registry.database.dialects.sqlite_connections import copy_database
 from capsule_registry.errors import (
     InvalidDatabaseError,
     NamespaceInUseError,
@@ -122,7 +120,7 @@ class RegistryAdmin:
         if tool := self._database.dialect.backup_tool:
             reason = f"use the server's own tool ({tool})"
             raise InvalidDatabaseError(str(self._database.address), reason)
-        self._database.read(partial(copy_database, target=Path(target)))
+        self._database.copy_to(Path(target))
 
     def namespaces(self) -> list[NamespaceStatus]:
         """Return the namespaces, sorted by name."""

@@ -12,7 +12,6 @@ from sqlalchemy import inspect
 from sqlalchemy.schema import CreateSchema
 
 from capsule_registry.database.dialects.dialect import LOCK_TIMEOUT_SECONDS
-from capsule_registry.database.dialects.sqlite_connections import copy_database
 from capsule_registry.database.retries import RETRY_SECONDS, Backoff
 from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableError
 from capsule_registry.schema.migrations import run_migrations, upgrade_statements
@@ -201,5 +200,5 @@ def _copy_before_upgrade(database: Database, conn: Connection) -> Path | None:
     name = f"{file.name}.before-{SCHEMA_VERSION}"
     numbered = (file.with_name(f"{name}.{number}") for number in count(1))
     copy = next(path for path in chain([file.with_name(name)], numbered) if not path.exists())
-    database.read(partial(copy_database, target=copy, like=file))
+    database.copy_to(copy, like=file)
     return copy

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy.pool import QueuePool
-
 from capsule_registry.database.dialects.sqlite_file import (
     keep_names,
     log_size,
@@ -297,10 +295,11 @@ def _identity_of(connection: Any, path: Path, opened: Inode | None) -> FileIdent
 
 def file_options(files: FileConnector | None) -> dict[str, Any]:
     """Return the engine options for the file of *files*, or for an in-memory database."""
-    options = {"module": sqlite_module, "poolclass": QueuePool}
+    options = {"module": sqlite_module}
     if files is None:
         # The database lives as long as its one connection, which threads share in turn.
-        return {**options, "creator": connect_memory, "pool_size": 1, "max_overflow": 0}
+        memory = connect_memory()
+        return {**options, "creator": lambda: memory, "pool_size": 1, "max_overflow": 0}
 
     def create(record: ConnectionPoolEntry) -> Any:  # noqa: ANN401 - see above
         connection, record.info[IDENTITY] = files.connect()

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -133,6 +134,16 @@ def _opened(directory: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def opened(path: Path, flags: int) -> FileIO:
+    """
+    Open the file at *path*, for its owner only if it is created.
+
+    In one step: an exception between opening and wrapping would leave a descriptor behind.
+    """
+    (file,) = map(FileIO, map(os.open, (path,), (flags,), (0o600,)), ("r+",))
+    return file
 
 
 def require_file(path: Path) -> None:

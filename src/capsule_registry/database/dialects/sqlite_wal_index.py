@@ -18,6 +18,8 @@ import os
 import platform
 import struct
 import sys
+from collections import deque
+from operator import itemgetter
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +36,7 @@ _SALTS: Final = slice(32, 40)
 #: How many frames of the log have been copied to the database, and how many are about to be.
 _COPIED: Final = slice(96, 100)
 _ATTEMPTED: Final = slice(128, 132)
+_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 #: The format number in the header; there has been no other.
 _FORMAT: Final = 3_007_000
 #: The platforms whose memory ordering this was tested with.
@@ -43,6 +46,8 @@ _PLATFORMS: Final = {("linux", "x86_64")}
 Inode = tuple[int, int]
 
 _kept: dict[Inode | None, tuple[int, mmap.mmap]] = {}
+#: Descriptors whose file could not be mapped, or not yet: an exception may come in between.
+_unmapped: list[int] = []
 _lock = Lock()
 
 
@@ -90,10 +95,9 @@ def is_checkpointing(found: bytes) -> bool:
 def let_go() -> None:
     """Close the descriptors of files that SQLite has removed: nobody uses those any more."""
     with _lock:
-        for key, (descriptor, _) in [*_kept.items()]:
-            if not os.fstat(descriptor).st_nlink:
-                os.close(descriptor)
-                del _kept[key]
+        gone = [key for key, (one, _) in _kept.items() if not os.fstat(one).st_nlink]
+        # Each in one step, so that no descriptor is left open, or closed twice.
+        deque(map(os.close, map(itemgetter(0), map(_kept.pop, gone))), maxlen=0)
 
 
 def inode(path: str | Path | int) -> Inode | None:
@@ -107,11 +111,22 @@ def inode(path: str | Path | int) -> Inode | None:
 
 def _map(file: Path, key: Inode | None) -> mmap.mmap:
     with _lock:
-        if key not in _kept:
-            descriptor = os.open(f"{file}-shm", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            opened = inode(descriptor)
-            memory = mmap.mmap(descriptor, _SIZE, mmap.MAP_SHARED, mmap.PROT_READ)
-            _kept[opened] = (descriptor, memory)
-            if opened != key:
+        if key not in _kept and key not in map(_keep, [*_unmapped]):
+            _unmapped.extend(map(os.open, (f"{file}-shm",), (_FLAGS,)))
+            if _keep(_unmapped[-1]) != key:
                 raise ValueError("its WAL index was replaced while it was opened")
         return _kept[key][1]
+
+
+def _keep(descriptor: int) -> Inode | None:
+    """
+    Map the file of *descriptor*, which is unmapped, and keep both; return its inode.
+
+    In one step: a map that is dropped closes its own descriptor of the file.
+    """
+    found = inode(descriptor)
+    sizes, flags, access = (_SIZE,), (mmap.MAP_SHARED,), (mmap.PROT_READ,)
+    maps = map(mmap.mmap, (descriptor,), sizes, flags, access)
+    _kept.update(zip((found,), zip((descriptor,), maps, strict=True), strict=True))
+    _unmapped.remove(descriptor)
+    return found

@@ -1,0 +1,115 @@
+"""Exceptions from a signal handler: what they interrupt is thrown away, and nothing stays taken."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from capsule_registry import CapsuleRegistry, RegistryUnavailableError
+from capsule_registry.database.turns import Turns
+from support.factories import make_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.backends import Backend
+
+#: Statements that take two seconds or more.
+SLOW = {
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9000000)"
+    " SELECT count(*) FROM n",
+    "postgresql": "SELECT pg_sleep(2)",
+    "mariadb": "SELECT SLEEP(2)",
+}
+
+
+class Alarm(Exception):  # noqa: N818 - it is no error
+    """What the handler raises."""
+
+
+@contextmanager
+def alarm_in(seconds: float) -> Iterator[None]:
+    """Raise `Alarm` in the block after so many *seconds*."""
+
+    def ring(*_: object) -> None:
+        raise Alarm
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("kind", ["read", "write"])
+def test_an_interrupted_statement_costs_its_connection_alone(
+    registry: CapsuleRegistry, backend: Backend, kind: str
+) -> None:
+    """The caller gets the exception, and every later read and write is answered."""
+    registry.register(make_manifest(), uuids=[session := uuid4()])
+    run: Any = getattr(registry._database, kind)
+    for _ in range(3):
+        with pytest.raises(Alarm), alarm_in(0.1):
+            run(lambda conn: conn.exec_driver_sql(SLOW[backend.name]).all())
+        assert ["alpha"] == registry.list()
+        assert "alpha" == registry.find_by_uuid(session)
+        registry.register_uuid(uuid4(), "alpha")
+
+
+def test_a_swallowed_interruption_poisons_no_connection(
+    registry: CapsuleRegistry, backend: Backend
+) -> None:
+    """A snapshot whose body goes on after one gives errors of ours, and later reads are right."""
+    with pytest.raises(RegistryUnavailableError), registry.snapshot() as view:
+        conn = view._scope.conn  # type: ignore[union-attr]
+        with pytest.raises(Alarm), alarm_in(0.1):
+            conn.exec_driver_sql(SLOW[backend.name]).all()
+        view.list()
+
+    assert [] == registry.list()
+
+
+def test_a_turn_that_was_lost_comes_back() -> None:
+    """Its holder is gone without a word: the next one has it at once."""
+    turns = Turns(None, "here")
+    turns.take(1)
+
+    assert turns.take(1).held
+
+
+def test_a_turn_that_was_left_behind_comes_back() -> None:
+    """A thread that has it and asks again was interrupted in giving it back; its end comes late."""
+    turns = Turns(None, "here")
+    left = turns.take(1)
+    again = turns.take(1)
+    left.end()
+
+    assert again.held
+    with pytest.raises(RegistryUnavailableError, match="another thread"):
+        _in_thread(lambda: turns.take(0.1))
+    again.end()
+    assert _in_thread(lambda: turns.take(0.1)).held
+
+
+def _in_thread(work: Any) -> Any:
+    found: list[Any] = []
+
+    def run() -> None:
+        try:
+            found.append(work())
+        except RegistryUnavailableError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
