@@ -33,6 +33,7 @@ _QUEUE_PAUSE_SECONDS: Final = 0.005
 #: The files that the next writer, and the one whose turn it is, keep locked.
 _NEXT: Final = "-next"
 _TURN: Final = "-turn"
+_FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class WriteQueue:
@@ -73,9 +74,11 @@ class WriteQueue:
     def _opened(self, ending: str) -> FileIO:
         path = beside(self._file, ending)
         with named_errors(path):
-            if not path.exists():
-                os.close(open_beside(self._file, ending))
-            file = opened(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                file = opened(path, _FLAGS)
+            except (FileNotFoundError, PermissionError):
+                os.close(open_beside(self._file, ending))  # Created, or refused with what to do.
+                file = opened(path, _FLAGS)
         self._open.add(ref(file, self._open.discard))
         return file
 
