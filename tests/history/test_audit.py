@@ -99,8 +99,8 @@ def test_what_the_registry_wrote_is_well(registry: CapsuleRegistry) -> None:
         ("UPDATE events SET new_row = '[]' WHERE kind = 'uplinks'", "uplinks", "cannot be read"),
         (UNUSED, "manifests", "the history needs it"),
         ("UPDATE manifests SET format = 'toml'", "manifests", "not that of its text"),
-        (STRAY.format(0), "events", "1 rows lie outside"),
-        (STRAY.format(99), "events", "1 rows lie outside"),
+        (STRAY.format(0), "events", "of them in the history"),
+        (STRAY.format(99), "events", "of them in the history"),
     ],
 )
 def test_an_edit_behind_its_back_shows(

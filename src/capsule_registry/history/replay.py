@@ -62,6 +62,8 @@ class Replay:
     discrepancies: list[Discrepancy] = field(default_factory=list)
     #: The count and digest of the events that a pruning kept.
     kept: tuple[int, str] = (0, sha256_of_lines([]))
+    #: By id: the revision whose event made a capsule's row, and whether none before it was pruned.
+    created: dict[str, tuple[int, bool]] = field(default_factory=dict)
     #: The digests of all manifests that any row has had.
     digests: set[str] = field(default_factory=set)
 
@@ -84,7 +86,7 @@ class Replay:
         with self.reading("pruned history"):
             for event in scope.execute(EVENTS_THROUGH, parameters).mappings().all():
                 lines.append(event_line(event))
-                self._apply(event)
+                self._apply(event, is_first=False)
         self.revision = compacted
         self.kept = (len(lines), sha256_of_lines(lines))
 
@@ -113,8 +115,17 @@ class Replay:
         if sha256_of_lines(hash_lines(self.incarnation, revision, found)) != revision["hash"]:
             self.report(where, "was changed: its hash is another")
 
-    def _apply(self, event: Row) -> None:
+    def may_be_created(self, capsule_id: str, revision: object) -> bool:
+        """Return whether the row of a capsule may have been made by *revision*."""
+        created, is_first = self.created.get(capsule_id, (0, True))
+        return revision == created or (
+            not is_first and isinstance(revision, int) and 0 <= revision <= created
+        )
+
+    def _apply(self, event: Row, *, is_first: bool = True) -> None:
         key = (event["kind"], event["subject"])
+        if key[0] == capsules.name and key not in self.state:
+            self.created[key[1]] = event["revision"], is_first
         if event["new_row"] is None:
             self.state.pop(key, None)
             return

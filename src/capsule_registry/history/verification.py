@@ -14,7 +14,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, exists, func, select
 
 from capsule_registry.canonical_json import canonical_json
 from capsule_registry.entities.derived_rows import DERIVED, derive
@@ -25,11 +25,13 @@ from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.models.new_capsule import tools_of_json
 from capsule_registry.models.uplink import capability_mask
 from capsule_registry.schema.row_images import SUBJECTS, row_image
+from capsule_registry.schema.stored_forms import enforces_types, misstored, with_stored
 from capsule_registry.schema.tables import (
     capsules,
     events,
     leases,
     manifests,
+    metadata,
     uplinks,
     uuid_mappings,
 )
@@ -39,29 +41,19 @@ from capsule_registry.unit_of_work import namespaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime
 
-    from sqlalchemy import Select, Table
+    from sqlalchemy import Table
 
+    from capsule_registry.clocks import Moment
     from capsule_registry.models.records import Anchor
     from capsule_registry.unit_of_work.namespaces import Head
     from capsule_registry.unit_of_work.queries import Row, Scope
 
+_OF_CAPSULE: Final = (manifests.c.namespace == capsules.c.namespace) & (
+    manifests.c.digest == capsules.c.manifest_digest
+)
 #: The most rows per fetch.
 _FETCHED_AT_ONCE: Final = 500
-_capsules = (
-    select(
-        capsules,
-        manifests.c.format.label("manifest_format"),
-        manifests.c.text.label("manifest_text"),
-    )
-    .outerjoin(
-        manifests,
-        (manifests.c.namespace == capsules.c.namespace)
-        & (manifests.c.digest == capsules.c.manifest_digest),
-    )
-    .where(capsules.c.namespace == bindparam("namespace"))
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +65,8 @@ class Verification:
     revision_count: int
     event_count: int
     discrepancies: tuple[Discrepancy, ...]
+    #: The other namespaces of the database, which were not looked at.
+    others: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -94,14 +88,16 @@ def verify(scope: Scope, anchor: Anchor | None, progress: Callable[[int], object
     with replay.reading("the history, or what is left of it"):
         _follow(scope, head, replay, anchor, progress)
     _verify_head(replay, head)
-    _report_strays(scope, replay, head)
-    _compare_live_rows(scope, replay, max(scope.moment().time, head.last_commit_at))
+    _report_strays(scope, replay)
+    others = _others(scope, replay)
+    _compare_live_rows(scope, replay, scope.moment().not_before(head.last_commit_at))
     return Verification(
         replay.revision,
         replay.hash,
         replay.revision_count,
         replay.event_count,
         tuple(replay.discrepancies),
+        others,
     )
 
 
@@ -150,63 +146,98 @@ def _verify_head(replay: Replay, head: Head) -> None:
         replay.report("head", "has an incarnation that the history knows nothing of")
 
 
-def _report_strays(scope: Scope, replay: Replay, head: Head) -> None:
-    """Report rows outside the history's range, which the replay does not reach."""
-    for table, first in ((events, 1), (revisions_table, head.compacted_revision + 1)):
-        for outside in (table.c.revision < first, table.c.revision > head.revision):
-            found = select(func.count()).where(table.c.namespace == scope.namespace, outside)
+def _report_strays(scope: Scope, replay: Replay) -> None:
+    """Report rows that the replay does not reach: outside the history's range, or in between."""
+    for table, reached in (
+        (events, replay.kept[0] + replay.event_count),
+        (revisions_table, replay.revision_count),
+    ):
+        count = scope.scalar(select(func.count()).where(table.c.namespace == scope.namespace))
+        if count != reached:
+            replay.report(table.name, f"has {count} rows, {reached} of them in the history")
+
+
+def _others(scope: Scope, replay: Replay) -> tuple[str, ...]:
+    """Return the other namespaces, and report rows that belong to none."""
+    names = scope.execute(select(namespaces_table.c.name)).scalars().all()
+    for name in names:
+        if not isinstance(name, str):
+            replay.report("namespaces", f"the name {name!r} is no text")
+    for table in metadata.sorted_tables:
+        if "namespace" in table.c:
+            is_known = exists().where(namespaces_table.c.name == table.c.namespace)
+            found = select(func.count()).select_from(table).where(~is_known)
             if count := scope.scalar(found):
-                replay.report(table.name, f"{count} rows lie outside of the history")
+                replay.report(table.name, f"{count} rows belong to no namespace")
+    return tuple(sorted(str(name) for name in names if name != scope.namespace))
 
 
-def _compare_live_rows(scope: Scope, replay: Replay, now: datetime) -> None:
+def _compare_live_rows(scope: Scope, replay: Replay, now: Moment) -> None:
     """Report to *replay* every row, derived ones included, that differs from its state."""
     expected: Counter[str] = Counter()
     each = partial(_each, scope, replay)
-    each(_capsules, capsules, partial(_verify_capsule, replay, expected))
-    for table_of_rows in (uplinks, uuid_mappings, leases):
-        each(_of(table_of_rows), table_of_rows, partial(_verify_row, replay, table_of_rows, now))
-    each(_of(manifests), manifests, partial(_verify_manifest, replay))
+    each(capsules, partial(_verify_capsule, replay, expected))
+    each(uplinks, partial(_verify_uplink, replay))
+    each(uuid_mappings, partial(_compare_row, replay, uuid_mappings))
+    each(leases, partial(_verify_lease, replay, now))
+    each(manifests, partial(_verify_manifest, replay))
     for table in DERIVED:
-        each(_of(table), table, partial(_verify_derived, replay, expected, table))
+        each(table, partial(_verify_derived, replay, expected, table))
     _report_missing(scope, replay, expected)
 
 
-def _of(table: Table) -> Select[Any]:
-    return select(table).where(table.c.namespace == bindparam("namespace"))
-
-
-def _each(
-    scope: Scope,
-    replay: Replay,
-    statement: Select[Any],
-    table: Table,
-    check: Callable[[Row], None],
-) -> None:
+def _each(scope: Scope, replay: Replay, table: Table, check: Callable[[Row], None]) -> None:
+    """Check each row of *table*: the form in which it is stored, and by *check*."""
+    dialect = scope.conn.dialect
+    is_typed = enforces_types(dialect.name)
+    statement = with_stored(table, is_typed=is_typed)
+    if table is capsules:
+        statement = statement.add_columns(
+            manifests.c.format.label("manifest_format"), manifests.c.text.label("manifest_text")
+        ).outerjoin(manifests, _OF_CAPSULE)
     key = next(column.name for column in table.primary_key if column.name != "namespace")
     streamed = scope.conn.execution_options(yield_per=_FETCHED_AT_ONCE)
-    parameters = {"namespace": scope.namespace}
     with (
         replay.reading(f"{table.name}, what is left of it"),
-        streamed.execute(statement, parameters) as found,
+        streamed.execute(
+            statement.where(table.c.namespace == bindparam("namespace")),
+            {"namespace": scope.namespace},
+        ) as found,
     ):
         for row in found.mappings():
             with replay.reading(f"{table.name} {row[key]}"):
+                for name in misstored(table, row, dialect, is_typed=is_typed):
+                    replay.report(f"{table.name} {row[key]}", f"{name} is stored in another form")
                 check(row)
 
 
 def _verify_capsule(replay: Replay, expected: Counter[str], row: Row) -> None:
     _compare_row(replay, capsules, row)
+    if not replay.may_be_created(row["id"], row["created_revision"]):
+        where = f"capsules {row['id']}"
+        replay.report(where, f"created_revision is {row['created_revision']}, by no event")
     if row["registered_at"] is not None:
         expected.update(_derived_lines(replay, row))
 
 
-def _verify_row(replay: Replay, table: Table, now: datetime, row: Row) -> None:
-    _compare_row(replay, table, row)
-    if table is uplinks and row["capability_mask"] != capability_mask(row):
+def _verify_uplink(replay: Replay, row: Row) -> None:
+    _compare_row(replay, uplinks, row)
+    if row["capability_mask"] != capability_mask(row):
         replay.report(f"uplinks {row['id']}", "capability_mask is not what the flags say")
-    if table is leases and row["expires_at"] > now + timedelta(milliseconds=row["ttl_ms"]):
-        replay.report(f"leases {row['id']}", f"lasts until {row['expires_at']}: too long")
+
+
+def _verify_lease(replay: Replay, now: Moment, row: Row) -> None:
+    """Renewals are not in the history, so only what no renewal could have done is noticed."""
+    _compare_row(replay, leases, row)
+    where = f"leases {row['id']}"
+    if row["expires_at"] > now.time + timedelta(milliseconds=row["ttl_ms"]):
+        replay.report(where, f"lasts until {row['expires_at']}: too long")
+    if now.boot_id is not None and row["boot_id"] is None:
+        replay.report(where, "boot_id is missing, without which its uptime does not count")
+    uptime = now.uptime_ms
+    is_of_this_boot = uptime is not None and row["boot_id"] == now.boot_id
+    if is_of_this_boot and row["expires_uptime_ms"] > uptime + row["ttl_ms"]:
+        replay.report(where, f"lasts until {row['expires_uptime_ms']} ms of uptime: too long")
 
 
 def _verify_manifest(replay: Replay, row: Row) -> None:

@@ -104,6 +104,10 @@ class Flag(TypeDecorator[bool]):
             case _:
                 return dialect.type_descriptor(Boolean())
 
+    def process_bind_param(self, value: bool | None, dialect: SqlAlchemyDialect) -> Any:  # noqa: ANN401, FBT001 - what the driver takes
+        """Return the value for the driver."""
+        return value if value is None or dialect.name == "postgresql" else int(value)
+
     def process_result_value(self, value: Any, dialect: SqlAlchemyDialect) -> bool | None:  # noqa: ANN401, ARG002 - what the driver gives
         """Return the boolean."""
         if value is not None and not (isinstance(value, int) and value in (0, 1)):
