@@ -63,7 +63,10 @@ SHELLS = {
 PREPARED = {"no home": NOBODY, "an archive": ELSEWHERE, "no sources": ELSEWHERE}
 ENVIRONMENTS = (*SHELLS, *PREPARED)
 #: Where nothing can be said.
-SILENT = ("no standard error", "no standard streams", "nothing but full outputs")
+SILENT = (
+    *("no standard output", "no standard error", "no standard streams"),
+    "nothing but full outputs",
+)
 #: More arguments of commands which would not end, or want to be told twice.
 MORE = {
     "audit prune": ("--yes",),
@@ -160,8 +163,9 @@ def test_every_command_anywhere(environment: str, sqlite: SqliteBackend, tmp_pat
     write_capsule(tmp_path, "capsule")
     path = installed(environment, tmp_path)
     calls = [arguments(name, command, tmp_path) for name, command in commands()]
-    # On that database, and on the user's own, which is made, or it is said why not.
-    calls = [["--database", url, *words] for words in calls] + calls
+    calls = [["--database", url, *words] for words in calls]
+    # The user's own database is made, or it is said why not.
+    calls += [["list"], ["register-uuid", "alpha"]]
     with ThreadPoolExecutor(2) as threads:
         running = [
             threads.submit(call, environment, words, tmp_path / str(number), path)
