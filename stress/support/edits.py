@@ -13,10 +13,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from sqlalchemy import Boolean
-
 from capsule_registry import sqlite_module
-from capsule_registry.database.dialects.types import CanonicalJson, CanonicalUuid, UtcDateTime
+from capsule_registry.database.dialects.types import (
+    CanonicalJson,
+    CanonicalUuid,
+    Flag,
+    UtcDateTime,
+)
 from capsule_registry.schema.tables import metadata
 from capsule_registry.unit_of_work.hash_chain import hash_lines, sha256_of_lines
 
@@ -59,6 +62,7 @@ def store(file: Path, before: Contents, contents: Contents) -> None:
     """Write back the tables that differ from *before*."""
     with closing(sqlite_module.connect(file)) as conn, conn:
         conn.execute("PRAGMA ignore_check_constraints = 1")
+        _loosen(conn)
         for (trigger,) in conn.execute(
             "SELECT name FROM sqlite_master WHERE type = 'trigger'"
         ).fetchall():
@@ -71,6 +75,18 @@ def store(file: Path, before: Contents, contents: Contents) -> None:
                 f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({values})",  # noqa: S608 - our own names
                 contents[name],
             )
+
+
+def _loosen(conn: Any) -> None:
+    """Make the columns take values of any type."""
+    conn.execute("PRAGMA writable_schema = 1")
+    for ending in (", STRICT", " STRICT"):
+        conn.execute(
+            "UPDATE sqlite_master SET sql = substr(sql, 1, length(sql) - length(:ending))"
+            " WHERE type = 'table' AND sql LIKE '%' || :ending",
+            {"ending": ending},
+        )
+    conn.execute("PRAGMA writable_schema = RESET")
 
 
 def _pick(contents: Contents, chance: random.Random, names: Names) -> tuple[str, Row]:
@@ -97,7 +113,7 @@ def change_value(contents: Contents, chance: random.Random, names: Names = _ALL)
     value = row[column]
     others = [chance.choice(contents[name])[column], None]
     match value:
-        case int() if isinstance(_TABLES[name].c[column].type, Boolean):
+        case int() if isinstance(_TABLES[name].c[column].type, Flag):
             others = [1 - value]
         case int():
             others += [value - 1, value + 1]
@@ -169,7 +185,8 @@ def spell_otherwise(contents: Contents, chance: random.Random) -> str:
         case UtcDateTime() if row[column]:
             row[column] = row[column].replace(*chance.choice([("T", " "), ("Z", "+00:00")]))
         case CanonicalJson() if row[column]:
-            row[column] = row[column].replace("true", "1", 1)
+            twice = row[column].replace("{", '{"name":"evil",', 1)
+            row[column] = chance.choice([row[column].replace(":", ": ", 1), twice])
     return f"{name}.{column}"
 
 
@@ -177,10 +194,8 @@ def retype(contents: Contents, chance: random.Random) -> str:
     """Set one column to a value of another type, which SQLite allows."""
     name, row = _pick(contents, chance, _ALL)
     column = chance.choice(_COLUMNS[name])
-    if isinstance(_TABLES[name].c[column].type, Boolean):
-        return retype(contents, chance)  # Any number is read as true or false.
     value = row[column]
-    others = [0.5, "x"] if isinstance(value, int) else [str(value).encode()]
+    others = [0.5, "x", -1, b"1"] if isinstance(value, int) else [str(value).encode()]
     row[column] = chance.choice(others)
     return f"{name}.{column}"
 

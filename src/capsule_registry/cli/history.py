@@ -193,6 +193,8 @@ def verify(ctx: click.Context, anchor_file: Any, output_format: str) -> None:  #
         print_rows(rows, ("where", "problem"), output_format)
     summary = f"{found.revision_count} revisions, {found.event_count} events"
     click.echo(f"{'well' if found.ok else 'NOT well'}: {summary}", err=True)
+    if found.others:
+        click.echo(f"not looked at: the namespaces {', '.join(found.others)}", err=True)
     if not found.ok:
         ctx.exit(HISTORY_CORRUPT)
 
