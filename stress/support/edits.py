@@ -77,7 +77,7 @@ def store(file: Path, before: Contents, contents: Contents) -> None:
             )
 
 
-def _loosen(conn: Any) -> None:
+def _loosen(conn: Any) -> None:  # noqa: ANN401 - the module is chosen at run time
     """Make the columns take values of any type."""
     conn.execute("PRAGMA writable_schema = 1")
     for ending in (", STRICT", " STRICT"):
