@@ -52,7 +52,7 @@ EVERYWHERE = [
 #: Edits of JSON where it is kept as a text.
 OF_TEXTS = [
     (f"UPDATE capsules SET manifest = {TWICE.format('manifest')}", "capsules"),
-    ("UPDATE uplinks SET metadata = '{ }'", "uplinks"),
+    ('UPDATE uplinks SET metadata = \'{"a":1,"a":1}\'', "uplinks"),
     (f"UPDATE tools SET input_schema = {TWICE.format('input_schema')}", "tools"),
 ]
 

@@ -54,7 +54,7 @@ class Sessions:
         """
         if self._session is None:
             return
-        driver: Any = conn.connection.driver_connection
+        driver: Any = conn.connection.dbapi_connection
         dialect = self._address.dialect
         if HAS_SESSION not in conn.info:  # A connection of the caller's engine.
             conn.info[HAS_SESSION] = dialect.greet(driver)
@@ -72,7 +72,7 @@ class Sessions:
         Raises:
             InvalidDatabaseError: It is not.
         """
-        if self._address.dialect.commits_by_itself(conn.connection.driver_connection):
+        if self._address.dialect.commits_by_itself(conn.connection.dbapi_connection):
             self._refuse("its connections commit each statement by itself (AUTOCOMMIT)")
         found, wanted = conn.get_isolation_level(), self._address.dialect.isolation
         if found != wanted:
@@ -91,7 +91,7 @@ class Sessions:
     def _set(conn: Connection, statements: Iterable[str]) -> None:
         for statement in statements:
             conn.exec_driver_sql(statement)
-        driver: Any = conn.connection.driver_connection
+        driver: Any = conn.connection.dbapi_connection
         driver.commit()  # PostgreSQL would undo it with a transaction that is rolled back.
         conn.rollback()
 

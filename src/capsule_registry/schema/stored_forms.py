@@ -8,13 +8,13 @@ types of their columns, but for JSON; a SQLite file does only as long as its tab
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Integer, Text, cast, select, type_coerce
 from sqlalchemy.types import NULLTYPE
 
-from capsule_registry.canonical_json import canonical_json
 from capsule_registry.database.dialects.known import dialect_named
 from capsule_registry.database.dialects.types import CanonicalJson, Flag
 
@@ -56,15 +56,30 @@ def misstored(
     table: Table, row: Mapping[Any, Any], dialect: SqlAlchemyDialect, *, is_typed: bool
 ) -> Iterator[str]:
     """Yield the columns of *row*, by `with_stored`, that are not stored as the library stores."""
+    is_well = _has_no_key_twice if is_typed else _is_as_written
     for column in _loose(table, is_typed=is_typed):
-        stored, value = row[_STORED.format(column.name)], row[column.name]
-        written = None if stored is None else _writer(column, dialect, is_typed)(value)
-        if (
-            type(written) is not type(stored)
-            or written != stored
-            or (stored is not None and not isinstance(stored, _type_of(column)))
-        ):
+        stored = row[_STORED.format(column.name)]
+        if stored is not None and not is_well(column, stored, row[column.name], dialect):
             yield column.name
+
+
+def _has_no_key_twice(_: object, stored: str, value: object, __: object) -> bool:
+    """Return whether the JSON *stored*, whose layout is the engine's, says one thing to all."""
+    return bool(json.loads(stored, object_pairs_hook=_only_once) == value)
+
+
+def _only_once(pairs: Sequence[tuple[str, Any]]) -> object:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else None
+
+
+def _is_as_written(
+    column: Column[Any], stored: object, value: object, dialect: SqlAlchemyDialect
+) -> bool:
+    written = _writer(column, dialect)(value)
+    return (
+        type(written) is type(stored) and written == stored and isinstance(stored, _type_of(column))
+    )
 
 
 def _type_of(column: Column[Any]) -> type:
@@ -82,11 +97,5 @@ def _loose(table: Table, *, is_typed: bool) -> Sequence[Column[Any]]:
 
 
 @cache
-def _writer(
-    column: Column[Any],
-    dialect: SqlAlchemyDialect,
-    is_typed: bool,  # noqa: FBT001 - cached by place
-) -> Callable[[Any], Any]:
-    if is_typed:
-        return canonical_json
+def _writer(column: Column[Any], dialect: SqlAlchemyDialect) -> Callable[[Any], Any]:
     return column.type.dialect_impl(dialect).bind_processor(dialect) or (lambda value: value)
