@@ -280,6 +280,7 @@ CREATE OR REPLACE TRIGGER manifests_unchanged BEFORE UPDATE ON manifests FOR EAC
 CREATE OR REPLACE TRIGGER events_kept BEFORE DELETE ON events FOR EACH ROW IF NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the history is append-only: only pruning deletes, and nothing changes it'; END IF;
 CREATE OR REPLACE TRIGGER revisions_kept BEFORE DELETE ON revisions FOR EACH ROW IF NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the history is append-only: only pruning deletes, and nothing changes it'; END IF;
 CREATE OR REPLACE TRIGGER manifests_kept BEFORE DELETE ON manifests FOR EACH ROW IF NOT (SELECT compacted_revision >= revision FROM namespaces WHERE name = OLD.namespace) THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the history is append-only: only pruning deletes, and nothing changes it'; END IF;
+DELETE FROM schema_versions WHERE schema_versions.version = 'v0001';
 ALTER TABLE capsules ADD COLUMN IF NOT EXISTS created_revision BIGINT NOT NULL DEFAULT '0';
 ALTER TABLE capsules ALTER COLUMN created_revision DROP DEFAULT;
 ALTER TABLE grants ADD COLUMN IF NOT EXISTS generation BIGINT NOT NULL DEFAULT '0';
@@ -326,4 +327,5 @@ UPDATE grants SET generation = coalesce((
         WHERE capsules.namespace = grants.namespace AND capsules.id = grants.capsule_id), 0);
 DROP INDEX IF EXISTS ix_grants_value ON grants;
 CREATE INDEX ix_grants_value ON grants (namespace, capability, value, generation);
-UPDATE capsule_registry_version SET version_num='v0002' WHERE capsule_registry_version.version_num = 'v0001';
+DELETE FROM schema_versions WHERE schema_versions.version = 'v0002';
+DELETE FROM capsule_registry_version;

@@ -306,6 +306,7 @@ CREATE OR REPLACE TRIGGER manifests_kept BEFORE DELETE ON manifests FOR EACH ROW
 CREATE OR REPLACE TRIGGER events_not_emptied BEFORE TRUNCATE ON events EXECUTE FUNCTION capsule_registry_fence();
 CREATE OR REPLACE TRIGGER revisions_not_emptied BEFORE TRUNCATE ON revisions EXECUTE FUNCTION capsule_registry_fence();
 CREATE OR REPLACE TRIGGER manifests_not_emptied BEFORE TRUNCATE ON manifests EXECUTE FUNCTION capsule_registry_fence();
+DELETE FROM schema_versions WHERE schema_versions.version = 'v0001';
 ALTER TABLE capsules ADD COLUMN IF NOT EXISTS created_revision BIGINT DEFAULT '0' NOT NULL;
 ALTER TABLE capsules ALTER COLUMN created_revision DROP DEFAULT;
 ALTER TABLE grants ADD COLUMN IF NOT EXISTS generation BIGINT DEFAULT '0' NOT NULL;
@@ -352,4 +353,5 @@ UPDATE grants SET generation = coalesce((
         WHERE capsules.namespace = grants.namespace AND capsules.id = grants.capsule_id), 0);
 DROP INDEX IF EXISTS ix_grants_value;
 CREATE INDEX ix_grants_value ON grants (namespace, capability, value, generation);
-UPDATE capsule_registry_version SET version_num='v0002' WHERE capsule_registry_version.version_num = 'v0001';
+DELETE FROM schema_versions WHERE schema_versions.version = 'v0002';
+DELETE FROM capsule_registry_version;

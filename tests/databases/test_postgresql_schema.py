@@ -150,7 +150,7 @@ def test_a_script_makes_the_schema_too(postgresql: ServerBackend, plain: str) ->
 def test_a_connection_outside_the_schema_is_refused(plain: str) -> None:
     """Whatever overrides the search path, the registry is not looked for elsewhere."""
     overridden = {"connect_args": {"options": "-csearch_path=public"}}
-    with pytest.raises(InvalidDatabaseError, match="search_path is public"):
+    with pytest.raises(InvalidDatabaseError, match="leads to the schema public"):
         CapsuleRegistry.open(f"{plain}?schema=capsules", engine_options=overridden)
 
 
@@ -166,14 +166,14 @@ def test_a_search_path_of_no_schema_says_so(postgresql: ServerBackend, plain: st
 
 def test_a_schema_is_named_in_messages(plain: str) -> None:
     """What to run includes it."""
-    with pytest.raises(SchemaVersionError, match=r"\?schema=capsules"):
+    with pytest.raises(SchemaVersionError, match="search_path%3Dcapsules"):
         CapsuleRegistry.open(f"{plain}?schema=capsules")
 
 
 @pytest.mark.parametrize("name", ["Capsules", "a,b", "a%20b", "a&schema=b", "x" * 64])
 def test_odd_names_of_schemas_are_refused(plain: str, name: str) -> None:
     """The URL is refused as a whole."""
-    with pytest.raises(InvalidDatabaseError, match="schema="):
+    with pytest.raises(InvalidDatabaseError, match="schema"):
         CapsuleRegistry.open(f"{plain}?schema={name}")
 
 

@@ -153,7 +153,7 @@ def test_a_read_only_connection_can_write_nothing(server: ServerBackend, url: st
     with CapsuleRegistry.open(url, read_only=True) as reader:
         for engine in (reader._database.engine, reader._database.reader):
             with (
-                engine.connect() as connection,
+                reader._database.connected(engine) as connection,
                 pytest.raises(sa.exc.DBAPIError, match=r"(?i)read"),
             ):
                 connection.exec_driver_sql("DELETE FROM capsules")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from capsule_registry.database.driver_errors import wrap
 from capsule_registry.database.hosts import HAS_SESSION
 from capsule_registry.errors import InvalidDatabaseError
 
@@ -89,11 +90,15 @@ class Sessions:
 
     @staticmethod
     def _set(conn: Connection, statements: Iterable[str]) -> None:
-        for statement in statements:
-            conn.exec_driver_sql(statement)
+        # On the driver: SQLAlchemy would drop a connection that is kept, and lost, without closing.
         driver: Any = conn.connection.dbapi_connection
-        driver.commit()  # PostgreSQL would undo it with a transaction that is rolled back.
-        conn.rollback()
+        try:
+            with driver.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
+            driver.commit()  # PostgreSQL would undo it with a transaction that is rolled back.
+        except conn.dialect.loaded_dbapi.Error as error:
+            raise wrap(error, conn.engine) from error
 
     def _read_back(self, conn: Connection, session: Session) -> None:
         found = conn.exec_driver_sql(session.query).mappings().one()

@@ -76,9 +76,11 @@ def upgrade_statements(dialect_name: str) -> list[str]:
     )
     context.impl.execute(_version_table())
     context.run_migrations(op=Operations(context))
-    return [
-        text for text in printed if not text.startswith(("--", f"CREATE TABLE {VERSION_TABLE}"))
-    ]
+    # A script that was cut short can be run again: it says the version once, when all is done.
+    stamps = tuple(f"{verb} {VERSION_TABLE}" for verb in ("CREATE TABLE", "INSERT INTO", "UPDATE"))
+    made = [text for text in printed if not text.startswith(("--", *stamps))]
+    stamp = f"INSERT INTO {VERSION_TABLE} (version_num) VALUES ('{SCHEMA_VERSION}')"  # noqa: S608 - our own names
+    return [*made, f"DELETE FROM {VERSION_TABLE}", stamp]  # noqa: S608 - as above
 
 
 def _dumped() -> list[str]:
@@ -125,6 +127,8 @@ def record_version(ctx: Any, step: Any, **_: object) -> None:  # noqa: ANN401 - 
     """Update `schema_versions` in the transaction of each step; a hook of Alembic's."""
     applied = step.up_revision
     if step.is_upgrade:
+        # A step that was cut short may have recorded it already.
+        ctx.execute(schema_versions.delete().where(schema_versions.c.version == applied.revision))
         ctx.execute(
             schema_versions.insert().values(
                 version=applied.revision,
