@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from capsule_registry.database.driver_errors import fault_of, wrap
@@ -79,6 +80,15 @@ class DriverCursor:
         """How many rows the last statement changed."""
         return int(self.of_driver.rowcount)
 
+    def _invalidate(self, error: Exception) -> None:
+        """Give the connection up; SQLAlchemy would not close one that belongs to no pool."""
+        pooled = self._conn.connection
+        alone = pooled.dbapi_connection if pooled.is_detached else None
+        self._conn.invalidate(error)
+        if alone is not None:
+            with suppress(self._error):
+                alone.close()
+
     def _failed(self, error: Exception) -> DBAPIError:
         wrapped = wrap(error, self._conn.engine, self._conn.connection)
         # Otherwise the garbage collector would reset the unfinished statement at any time: on
@@ -87,7 +97,7 @@ class DriverCursor:
         if fault_of(wrapped, self._dialect.name) in ("lost", "unparsed"):
             note_failure(self._conn.info)
         if wrapped.connection_invalidated:
-            self._conn.invalidate(error)
+            self._invalidate(error)
         else:
             self.of_driver = self._conn.connection.cursor()
         return wrapped
