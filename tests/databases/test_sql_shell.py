@@ -112,8 +112,9 @@ def test_a_password_in_the_query_string_and_tls_reach_no_process_list(
 ) -> None:
     """Arguments name a file at most, which only its owner may read, and which is removed."""
     secret = {"user": USER, "password": PASSWORD, **own.options}
-    place = own.root.set(username=None, host="127.0.0.1", port=own.port, database=DATABASE)
-    url = place.set(query=secret).render_as_string(hide_password=False)
+    place = {"host": "127.0.0.1", "port": own.port, "database": DATABASE}
+    whole = sa.URL.create(own.root.drivername, **place, query=secret)
+    url = whole.render_as_string(hide_password=False)
     with RegistryAdmin.open(url, read_only=True) as admin, admin.shell() as shell:
         words = " ".join(shell.arguments)
         assert [] == [text for text in (PASSWORD, USER, DATABASE, "ssl") if text in words]
