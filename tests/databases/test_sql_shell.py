@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
@@ -112,7 +112,7 @@ def test_a_password_in_the_query_string_and_tls_reach_no_process_list(
 ) -> None:
     """Arguments name a file at most, which only its owner may read, and which is removed."""
     secret = {"user": USER, "password": PASSWORD, **own.options}
-    place = {"host": "127.0.0.1", "port": own.port, "database": DATABASE}
+    place: dict[str, Any] = {"host": "127.0.0.1", "port": own.port, "database": DATABASE}
     whole = sa.URL.create(own.root.drivername, **place, query=secret)
     url = whole.render_as_string(hide_password=False)
     with RegistryAdmin.open(url, read_only=True) as admin, admin.shell() as shell:
