@@ -153,6 +153,8 @@ class Mariadb(Server):
             "--no-defaults",
             f"--datadir={self.directory / 'data'}",
             f"--socket={self.directory / 'socket'}",
+            # A server that starts deletes what others have in a directory that they share.
+            f"--tmpdir={self.directory}",
             f"--port={self.port}",
             "--bind-address=127.0.0.1",
             "--skip-name-resolve",
