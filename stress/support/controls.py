@@ -27,6 +27,7 @@ from capsule_registry.database.dialects import sqlite_connections, sqlite_librar
 from capsule_registry.database.dialects.expressions import DatabaseNow, DatabaseUser
 from capsule_registry.database.dialects.known import FILES, dialect_named
 from capsule_registry.database.dialects.sqlite_write_queue import WriteQueue
+from capsule_registry.database.sessions import Sessions
 from capsule_registry.database.turns import Turns
 from capsule_registry.entities import leases
 from capsule_registry.schema.tables import namespaces
@@ -79,8 +80,8 @@ def _commit_each_statement() -> None:
     _change(FILES, begin_write=None)
     for dialect in _servers():
         options = {**dialect.engine_options, "isolation_level": "AUTOCOMMIT"}
-        _change(dialect, engine_options=options, isolation="AUTOCOMMIT")
-        _change(dialect, commits_by_itself=lambda _: False)
+        _change(dialect, engine_options=options)
+    Sessions.require_transaction = lambda *_: None  # type: ignore[method-assign]
 
 
 def _read_head() -> Query:
