@@ -48,6 +48,7 @@ def ways(registry: CapsuleRegistry) -> dict[str, Callable[[], object]]:
     """Return calls of every kind of verb."""
     return {
         "find_by_uuid": lambda: registry.find_by_uuid(uuid4()),
+        "check": lambda: registry.check(uuid4(), "ipc_publish", "a"),
         "is_allowed": lambda: registry.is_allowed(uuid4(), "ipc_publish", "a"),
         "get": lambda: registry.get("alpha"),
         "list": registry.list,
@@ -210,6 +211,23 @@ def test_a_server_that_is_behind_is_refused(server: ServerBackend, url: str) -> 
             admin.accept_restore()
         assert [] == refused(registry)  # Also the control.
         assert ["alpha", "beta"] == registry.list()
+
+
+@pytest.mark.parametrize("way", ["check", "is_allowed", "find_by_uuid", "get", "history"])
+def test_what_an_answer_shows_is_not_unlearnt(server: ServerBackend, url: str, way: str) -> None:
+    """A server that lacks the revision by which a lookup was answered is refused from then on."""
+    with CapsuleRegistry.open(url) as registry, CapsuleRegistry.open(url) as another:
+        for call in ways(registry).values():  # Each connection is there, and has looked.
+            call()
+        registry.unregister("beta")
+        server.break_connections(url)
+        assert [] == refused(registry)
+        another.register_uuid(uuid4(), "alpha")
+        ways(registry)[way]()
+        cut_tail(another, server, url)
+        server.break_connections(url)
+
+        assert [*ways(registry)] == refused(registry)
 
 
 def test_a_server_with_another_history_is_refused(server: ServerBackend, url: str) -> None:

@@ -15,6 +15,7 @@ from capsule_registry import (
     CapsuleRegistry,
     DecisionReason,
     InvalidDatabaseError,
+    RegistryAdmin,
     RegistryUnavailableError,
     UplinkDescriptor,
 )
@@ -208,3 +209,17 @@ def test_a_replica_decides_nothing(replica: Mariadb, filled: str, server: Server
         CapsuleRegistry.open(replica.url)
     with CapsuleRegistry.open(filled, replica_url=replica.url):
         pass
+
+
+@pytest.mark.stress
+def test_nothing_is_changed_on_a_replica(replica: Mariadb) -> None:
+    """Even a user whom `read_only` does not stop is refused by each verb that would write."""
+    with RegistryAdmin.open(replica.url) as admin:
+        for write in (
+            lambda: admin.create_namespace("other"),
+            lambda: admin.drop_namespace("default"),
+            admin.accept_restore,
+        ):
+            with pytest.raises(InvalidDatabaseError, match="nothing can be changed here"):
+                write()
+        assert [("default", 1)] == [(found.name, found.revision) for found in admin.namespaces()]

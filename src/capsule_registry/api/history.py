@@ -169,6 +169,7 @@ class History:
         """
         runner = self._runner
         with runner.database.snapshot() as conn:
+            # Whatever head is found: a tail that was cut is reported, not refused.
             return verify(Scope(conn, runner.namespace, runner.clock), anchor, progress)
 
     def prune(self, through: Anchor, *, reason: str | None = None, actor: str | None = None) -> int:
@@ -187,8 +188,7 @@ class History:
         self._read(_require_anchored, through)
         runner = self._runner
         with runner.database.snapshot() as conn:
-            scope = Scope(conn, runner.namespace, runner.clock)
-            hashes = anchored_hashes(scope, through)
+            hashes = anchored_hashes(runner.scope(conn), through)
         return sum(runner.run(prune, reason, actor, *one) for one in hashes.items())
 
     def export(self, *, after: int | None = None) -> Iterator[str]:

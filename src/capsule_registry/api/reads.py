@@ -277,6 +277,7 @@ class Reads(ABC):
 
         Raises:
             RegistryUnavailableError: The database cannot be reached; nothing is allowed then.
+            IncarnationChangedError: The server is behind what this registry has seen.
             NamespaceNotFoundError: The namespace was dropped.
         """
         began, seconds = time.monotonic(), timeout.total_seconds()

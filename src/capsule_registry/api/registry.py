@@ -67,7 +67,7 @@ class CapsuleRegistry(FastPath, Writes):
         self._standby = None if replica_url is None else runner.on_standby(replica_url)
         self._new_uuid = uuid7 if new_uuid is None else lambda: to_uuid(new_uuid())
         self._objects = RegisteredObjects()
-        self._lookups = lookups_on(runner.database, runner.namespace, runner.clock)
+        self._lookups = lookups_on(runner.database, runner.seen, runner.clock)
         self._held: WeakSet[OpenLease] = WeakSet()
         self._inside = set()
 
@@ -144,7 +144,7 @@ class CapsuleRegistry(FastPath, Writes):
         """
         self._refuse_inside_transaction()
         with self._database.snapshot() as conn:
-            head = namespaces.head(Scope(conn, self.namespace, self._clock))
+            head = namespaces.head(self._runner.scope(conn))
             now = self._clock.moment(head.now).not_before(head.last_commit_at)
             scope = Scope(conn, self.namespace, StoppedClock(now))
             view = Snapshot(scope, head.revision, self._database, self._objects)
@@ -288,16 +288,14 @@ class CapsuleRegistry(FastPath, Writes):
         self, work: Callable[Concatenate[Scope, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         self._refuse_inside_transaction()
-        return self._database.read(
-            lambda conn: work(Scope(conn, self.namespace, self._clock), *args, **kwargs)
-        )
+        return self._database.read(lambda conn: work(self._runner.scope(conn), *args, **kwargs))
 
     def _read_at_one_moment(
         self, work: Callable[Concatenate[Scope, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         self._refuse_inside_transaction()
         with self._database.snapshot() as conn:
-            return work(Scope(conn, self.namespace, self._clock), *args, **kwargs)
+            return work(self._runner.scope(conn), *args, **kwargs)
 
     def _write(
         self, work: Callable[Concatenate[Unit, P], T], *args: P.args, **kwargs: P.kwargs
@@ -310,9 +308,7 @@ class CapsuleRegistry(FastPath, Writes):
     ) -> T:
         """Run *work* in a write transaction that makes no revision."""
         self._refuse_inside_transaction()
-        return self._database.amend(
-            lambda conn: work(Scope(conn, self.namespace, self._clock), *args, **kwargs)
-        )
+        return self._database.amend(lambda conn: work(self._runner.scope(conn), *args, **kwargs))
 
     def _refuse_inside_transaction(self) -> None:
         if threading.get_ident() in self._inside:
@@ -343,7 +339,7 @@ class CapsuleRegistry(FastPath, Writes):
         """Show counts and the first ten ids, or `not available` if no connection is idle."""
 
         def counts(conn: Connection) -> str:
-            scope = Scope(conn, self.namespace, self._clock)
+            scope = self._runner.scope(conn)
             ids = capsules.ids(scope, most=10)
             return (
                 f"capsule_count={capsules.count(scope)}, capsule_ids={[*map(str, ids)]}, "

@@ -276,7 +276,7 @@ class Database(Connections):
             process = os.getpid()
             try:
                 _begin(conn, self.dialect.begin_write)
-                self._require_transaction(conn)
+                self.require_transaction(conn)
                 with self.dialect.marking_commit(conn):
                     yield conn
                 self._commit(transaction)
@@ -286,8 +286,13 @@ class Database(Connections):
                 raise
             self._require_file(conn)  # Else what was written may be in a file without a name.
 
-    def _require_transaction(self, conn: Connection) -> None:
-        """Check a connection of ours once, and one of the caller's engine in each transaction."""
+    def require_transaction(self, conn: Connection) -> None:
+        """
+        Require that *conn*, which has begun, may write in one transaction; ours is checked once.
+
+        Raises:
+            InvalidDatabaseError: It may not (see `Sessions.require_transaction`).
+        """
         if not self.owns_engines or _IN_TRANSACTIONS not in conn.info:
             self._sessions.require_transaction(conn)
             conn.info[_IN_TRANSACTIONS] = True

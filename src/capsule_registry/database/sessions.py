@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: The key in a connection's `info` of the limit, in seconds, on each of its statements.
 _LIMIT: Final = "capsule_registry.limit"
+#: Likewise of why the server may be behind; `None` if it is not.
+_BEHIND: Final = "capsule_registry.behind"
 
 
 class Sessions:
@@ -61,6 +63,8 @@ class Sessions:
             conn.info[HAS_SESSION] = dialect.greet(driver)
             if not self._may_be_behind and (reason := dialect.outdated(driver)):
                 self._refuse(reason)
+        if self._may_be_behind:
+            conn.info[_BEHIND] = dialect.outdated(driver)
         if conn.info[HAS_SESSION]:
             self._set(conn, (*self._session.statements, *self._more))
         self._read_back(conn, self._session)
@@ -68,11 +72,13 @@ class Sessions:
 
     def require_transaction(self, conn: Connection) -> None:
         """
-        Require that what *conn* does is one transaction, isolated as the dialect says.
+        Require that *conn* may write: in one transaction, isolated as the dialect says.
 
         Raises:
-            InvalidDatabaseError: It is not.
+            InvalidDatabaseError: It may not, or what it is on only follows another server.
         """
+        if reason := conn.info.get(_BEHIND):
+            self._refuse(f"nothing can be changed here: {reason}")
         if self._address.dialect.commits_by_itself(conn.connection.dbapi_connection):
             self._refuse("its connections commit each statement by itself (AUTOCOMMIT)")
         found, wanted = conn.get_isolation_level(), self._address.dialect.isolation

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
-from sqlalchemy import and_, select
+from sqlalchemy import and_, bindparam, select
 
 from capsule_registry.errors import CapsuleNotFoundError, HistoryCorruptError
 from capsule_registry.identifiers import CapsuleId, known_id
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.models.records import CapsuleState, CapsuleSummary, RegisteredCapsule
-from capsule_registry.schema.tables import capsules, manifests
+from capsule_registry.schema.tables import capsules, manifests, namespaces
+from capsule_registry.unit_of_work.high_water_mark import HEAD
 from capsule_registry.unit_of_work.queries import ORDER, Query, counting, matching, page, query
 
 if TYPE_CHECKING:
@@ -21,19 +22,17 @@ if TYPE_CHECKING:
 
 #: No limit: more rows than there can be.
 _ALL: Final = 2**31 - 1
-_WITH_MANIFEST = (
-    select(
-        capsules,
-        manifests.c.format.label("manifest_format"),
-        manifests.c.text.label("manifest_text"),
-    )
-    .join(
-        manifests,
-        and_(
-            manifests.c.namespace == capsules.c.namespace,
-            manifests.c.digest == capsules.c.manifest_digest,
-        ),
-    )
+_OF_CAPSULE: Final = and_(
+    manifests.c.namespace == capsules.c.namespace, manifests.c.digest == capsules.c.manifest_digest
+)
+_WHOLE: Final = (
+    capsules,
+    manifests.c.format.label("manifest_format"),
+    manifests.c.text.label("manifest_text"),
+)
+_WITH_MANIFEST: Final = (
+    select(*_WHOLE)
+    .join(manifests, _OF_CAPSULE)
     .order_by(*(capsules.c[name] for name in ORDER[capsules.name]))
 )
 _SUMMARY: Final = tuple(CapsuleSummary.model_fields)
@@ -46,6 +45,25 @@ def _whole(*by: str, among: tuple[str, ...] = ()) -> Query:
 
 _all = _whole()
 _by_id = _whole("id")
+#: The capsule of an id; null if none is registered.
+_beside_head = Query(
+    capsules,
+    ("id",),
+    select(*HEAD, *_WHOLE)
+    .select_from(namespaces)
+    .outerjoin(
+        capsules,
+        and_(
+            capsules.c.namespace == namespaces.c.name,
+            capsules.c.id == bindparam("id"),
+            capsules.c.registered_revision.is_not(None),
+        ),
+    )
+    .outerjoin(manifests, _OF_CAPSULE)
+    .where(namespaces.c.name == bindparam("namespace")),
+    with_manifest=True,
+    with_head=True,
+)
 _among = _whole(among=("id",))
 _outlines = query(capsules, columns=("id", "manifest_digest", "source_dir"))
 _pages: Final = {
@@ -61,8 +79,8 @@ _count = counting(capsules)
 
 def get(scope: LookupScope, capsule_id: str) -> RegisteredCapsule | None:
     """Return the registered capsule of that id, or `None`."""
-    row = scope.row(_by_id, id=capsule_id)
-    return None if row is None else restored(row)
+    row = scope.row(_beside_head, id=capsule_id)
+    return None if row is None or row["id"] is None else restored(row)
 
 
 def find_row(scope: LookupScope, capsule_id: str) -> Row | None:

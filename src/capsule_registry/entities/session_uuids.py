@@ -15,6 +15,7 @@ from capsule_registry.identifiers import CapsuleId, known_id
 from capsule_registry.models.records import RegisteredUuid
 from capsule_registry.schema.tables import capsules, namespaces, uuid_mappings
 from capsule_registry.schema.tables import leases as leases_table
+from capsule_registry.unit_of_work.high_water_mark import HEAD
 from capsule_registry.unit_of_work.prepared_statements import batches
 from capsule_registry.unit_of_work.queries import ORDER, Query, matching, put_in_order, query
 
@@ -52,15 +53,21 @@ def _filed_in_order(*by: str) -> Query:
     return Query(uuid_mappings, by, statement)
 
 
-#: The owner of a UUID; the head is joined only if there is a lease.
+#: The row of a UUID, beside its namespace.
+OF_UUID: Final = and_(
+    uuid_mappings.c.namespace == namespaces.c.name, uuid_mappings.c.uuid == bindparam("uuid")
+)
+#: The owner of a UUID; null if it has none.
 _owner = Query(
     uuid_mappings,
     ("uuid",),
-    select(uuid_mappings.c.capsule_id, uuid_mappings.c.lease_id, *leases.ENDS)
-    .join(capsules, OF_OWNER)
+    select(*HEAD, capsules.c.id.label("capsule_id"), uuid_mappings.c.lease_id, *leases.ENDS)
+    .select_from(namespaces)
+    .outerjoin(uuid_mappings, OF_UUID)
+    .outerjoin(capsules, OF_OWNER)
     .outerjoin(leases_table, leases.OF_UUID)
-    .outerjoin(namespaces, namespaces.c.name == leases_table.c.namespace)
-    .where(matching(uuid_mappings, ("uuid",))),
+    .where(namespaces.c.name == bindparam("namespace")),
+    with_head=True,
 )
 #: The owner of a UUID that belongs to no lease.
 WITHOUT_LEASE: Final = Query(
@@ -76,13 +83,7 @@ _with_capsule = Query(
     (),
     select(uuid_mappings, *leases.ENDINGS, capsules.c.id.label("present_id"))
     .select_from(namespaces)
-    .outerjoin(
-        uuid_mappings,
-        and_(
-            uuid_mappings.c.namespace == namespaces.c.name,
-            uuid_mappings.c.uuid == bindparam("uuid"),
-        ),
-    )
+    .outerjoin(uuid_mappings, OF_UUID)
     .outerjoin(leases_table, leases.OF_UUID)
     .outerjoin(
         capsules,
@@ -112,7 +113,7 @@ class Owner(NamedTuple):
 def owner(scope: LookupScope, uuid: UUID) -> Owner | None:
     """Return the owner of *uuid*, whether or not that capsule is registered."""
     row = scope.row(_owner, uuid=uuid)
-    if row is None:
+    if row is None or row["capsule_id"] is None:
         return None
     capsule_id = known_id(row["capsule_id"])
     if row["lease_id"] is None:

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from capsule_registry.database.dialects.sqlite_identity import FileIdentity
     from capsule_registry.models.records import RegisteredCapsule
     from capsule_registry.permissions.checks import Decided, Standing
+    from capsule_registry.unit_of_work.high_water_mark import HighWaterMark
     from capsule_registry.unit_of_work.prepared_statements import PreparedScope
 
 T = TypeVar("T")
@@ -61,9 +62,9 @@ class FileLookups(Lookups):
     """Lookups on a connection of their own that stays open, with a cache of what was read."""
 
     def __init__(
-        self, database: Database, namespace: str, clock: Clock, files: FileConnector
+        self, database: Database, seen: HighWaterMark, clock: Clock, files: FileConnector
     ) -> None:
-        super().__init__(database, namespace, clock)
+        super().__init__(database, seen, clock)
         self._files = files
         self._lock = Lock()
         self._connection: Any = None
@@ -268,12 +269,12 @@ class FileLookups(Lookups):
             let_go()
 
 
-def lookups_on(database: Database, namespace: str, clock: Clock) -> Lookups:
-    """Return the lookups for *database*."""
+def lookups_on(database: Database, seen: HighWaterMark, clock: Clock) -> Lookups:
+    """Return the lookups for *database*, in the namespace of *seen*."""
     files = database.files
     # Who may not write it may have to read a copy, which the pool keeps current.
     if files is not None and (may_write(files.path) or not database.read_only):
-        return FileLookups(database, namespace, clock, files)
+        return FileLookups(database, seen, clock, files)
     # A database in memory has one connection, and a caller's engine sets its own limit.
     is_shared = database.dialect.is_file or not database.owns_engines
-    return (PooledLookups if is_shared else ServerLookups)(database, namespace, clock)
+    return (PooledLookups if is_shared else ServerLookups)(database, seen, clock)

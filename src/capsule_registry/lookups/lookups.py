@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from capsule_registry.identifiers import CapsuleId
     from capsule_registry.models.records import RegisteredCapsule
     from capsule_registry.permissions.checks import Decided
+    from capsule_registry.unit_of_work.high_water_mark import HighWaterMark
 
 T = TypeVar("T")
 
@@ -43,9 +44,10 @@ class Lookups(ABC):
     #: The cache; replaced as a whole.
     entries: Entries = NOTHING
 
-    def __init__(self, database: Database, namespace: str, clock: Clock) -> None:
+    def __init__(self, database: Database, seen: HighWaterMark, clock: Clock) -> None:
         self._database = database
-        self._namespace = namespace
+        self._seen = seen
+        self._namespace = seen.namespace
         self._clock = clock
         self._statements = PreparedStatements(database.reader.dialect)
 
@@ -82,7 +84,7 @@ class Lookups(ABC):
         """Release what is held. Idempotent."""
 
     def _scope_on(self, cursor: Any) -> PreparedScope:  # noqa: ANN401 - the driver's own
-        return PreparedScope(cursor, self._statements, self._namespace, self._clock)
+        return PreparedScope(cursor, self._statements, self._namespace, self._clock, self._seen)
 
 
 class PooledLookups(Lookups):
@@ -121,8 +123,8 @@ class ServerLookups(PooledLookups):
     A server's answers are not cached: finding out whether one still holds is to ask again.
     """
 
-    def __init__(self, database: Database, namespace: str, clock: Clock) -> None:
-        super().__init__(database, namespace, clock)
+    def __init__(self, database: Database, seen: HighWaterMark, clock: Clock) -> None:
+        super().__init__(database, seen, clock)
         #: The place, if it is not in use.
         self._idle: list[_Place] = []
         self._of_parent: list[_Place] = []

@@ -22,6 +22,7 @@ from capsule_registry.operations.sql import opened_shell, run_query
 from capsule_registry.schema.upgrade import prepare, upgrade, upgrade_sql
 from capsule_registry.schema.version import SCHEMA_VERSION, find_schema
 from capsule_registry.unit_of_work import namespaces
+from capsule_registry.unit_of_work.high_water_mark import HighWaterMark
 from capsule_registry.unit_of_work.runner import default_actor, recordable
 from capsule_registry.unit_of_work.unit import close_unit, open_unit
 
@@ -75,6 +76,7 @@ class RegistryAdmin:
         """
         Open the database at *url* (see `CapsuleRegistry.open`) without checking its schema.
 
+        It may be a standby, on which the methods that change anything raise `InvalidDatabaseError`.
         A missing file is created if *create* and not *read_only*.
 
         Raises:
@@ -249,7 +251,7 @@ class RegistryAdmin:
         database = self._database
         with database.translating(), database.connected(database.engine) as conn:
             found = [*diagnose(database, conn)]
-        lookups = lookups_on(database, "default", self._clock)
+        lookups = lookups_on(database, HighWaterMark("default"), self._clock)
         try:
             return [*found, Finding("lookups", lookups.way)]
         finally:

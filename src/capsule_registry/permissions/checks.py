@@ -28,6 +28,7 @@ from capsule_registry.permissions.rules import RULES, covering, is_understood
 from capsule_registry.plain_values import plain_text
 from capsule_registry.schema.tables import capsules, grants, namespaces, uuid_mappings
 from capsule_registry.schema.tables import leases as leases_table
+from capsule_registry.unit_of_work.high_water_mark import HEAD
 from capsule_registry.unit_of_work.queries import Query, query
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ _standing_of: Final = Query(
     uuid_mappings,
     ("uuid",),
     select(
-        namespaces.c.revision,
+        *HEAD,
         capsules.c.id.label("capsule_id"),
         uuid_mappings.c.lease_id,
         *leases.ENDS,
@@ -132,13 +133,7 @@ _standing_of: Final = Query(
         capsules.c.state,
         grants.c.value,
     )
-    .outerjoin(
-        uuid_mappings,
-        and_(
-            uuid_mappings.c.namespace == namespaces.c.name,
-            uuid_mappings.c.uuid == bindparam("uuid"),
-        ),
-    )
+    .outerjoin(uuid_mappings, session_uuids.OF_UUID)
     .outerjoin(leases_table, leases.OF_UUID)
     .outerjoin(capsules, session_uuids.OF_OWNER)
     .outerjoin(
@@ -148,6 +143,7 @@ _standing_of: Final = Query(
     .where(namespaces.c.name == bindparam("namespace"))
     .order_by(grants.c.position),
     in_parts=_standing_in_parts,
+    with_head=True,
 )
 
 

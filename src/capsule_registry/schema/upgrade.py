@@ -106,6 +106,7 @@ def migrating(database: Database) -> Iterator[Connection]:
                 _schema_locked(database, conn),
                 dialect.schema_settings(conn),
             ):
+                database.require_transaction(conn)
                 yield conn
                 _refuse_orphans(database, conn)
         finally:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.exc import DBAPIError
 
 from capsule_registry.database.driver_errors import fault_of
-from capsule_registry.errors import IncarnationChangedError
+from capsule_registry.errors import HistoryCorruptError, IncarnationChangedError
 from capsule_registry.schema.tables import namespaces, revisions
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-_head = select(namespaces.c.revision, namespaces.c.incarnation, namespaces.c.head_hash).where(
-    namespaces.c.name == bindparam("namespace")
-)
+#: The columns that tell a head, in the rows of a query `with_head`.
+HEAD: Final = (namespaces.c.revision, namespaces.c.incarnation, namespaces.c.head_hash)
+_head = select(*HEAD).where(namespaces.c.name == bindparam("namespace"))
 _hash = select(revisions.c.hash).where(
     revisions.c.namespace == bindparam("namespace"), revisions.c.revision == bindparam("revision")
 )
@@ -103,7 +103,7 @@ class HighWaterMark:
     """The latest head seen of one namespace."""
 
     def __init__(self, namespace: str) -> None:
-        self._namespace = namespace
+        self.namespace = namespace
         self._lock = Lock()
         self.last = Position(0, None, None)
 
@@ -122,5 +122,19 @@ class HighWaterMark:
             IncarnationChangedError: It is behind the latest one, or belongs to another history.
         """
         last = self.last  # Before the query: other threads may note later heads meanwhile.
-        if (found := look_again(conn, self._namespace, last)) is not None:
+        if (found := look_again(conn, self.namespace, last)) is not None:
+            self.note(found)
+
+    def take(self, found: Position, last: Position) -> None:
+        """
+        Keep the head *found* by a statement before which *last* was the latest one.
+
+        Raises:
+            IncarnationChangedError: It is behind that, or belongs to another history.
+            HistoryCorruptError: Its revision is no number.
+        """
+        if not isinstance(found.revision, int):
+            raise HistoryCorruptError(f"namespace {self.namespace}", "its revision is no number")
+        if found != last:
+            last.require_not_behind(found)
             self.note(found)

@@ -25,6 +25,7 @@ from capsule_registry.schema.tables import (
     revisions,
 )
 from capsule_registry.unit_of_work.hash_chain import GENESIS_HASH
+from capsule_registry.unit_of_work.high_water_mark import Position
 from capsule_registry.unit_of_work.unit import open_unit, require_numbers
 
 if TYPE_CHECKING:
@@ -144,12 +145,17 @@ def head(scope: Scope) -> Head:
     Raises:
         NamespaceNotFoundError: The namespace was dropped.
         HistoryCorruptError: The row was not written by the registry.
+        IncarnationChangedError: It is behind the latest head seen.
     """
+    last = scope.seen and scope.seen.last
     row = scope.execute(_head, {"namespace": scope.namespace}).mappings().one_or_none()
     if row is None:
         raise NamespaceNotFoundError(scope.namespace)
     require_numbers(scope.namespace, {**row})
-    return Head(**row)
+    found = Head(**row)
+    if scope.seen and last:
+        scope.seen.take(Position(found.revision, found.incarnation, found.hash), last)
+    return found
 
 
 def list_all(conn: Connection) -> list[dict[str, Any]]:

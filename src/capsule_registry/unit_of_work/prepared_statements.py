@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import Executable, SelectBase, bindparam, insert
 
+from capsule_registry.unit_of_work.high_water_mark import HEAD, Position
 from capsule_registry.unit_of_work.queries import LookupScope
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
     from capsule_registry.clocks import Clock
+    from capsule_registry.unit_of_work.high_water_mark import HighWaterMark
     from capsule_registry.unit_of_work.queries import Query, Row
 
     _Processor = Callable[[Any], Any] | None
@@ -198,11 +200,21 @@ class PreparedScope(LookupScope):
     statements: PreparedStatements
     namespace: str
     clock: Clock
+    seen: HighWaterMark | None = None
 
     def rows(self, query: Query, **values: Any) -> Sequence[Row]:  # noqa: ANN401 - bound values
-        """Return the rows that *query* finds for *values*, in its order."""
+        """
+        Return the rows that *query* finds for *values*, in its order.
+
+        Raises:
+            IncarnationChangedError: Their head is behind the latest one seen.
+        """
+        last = self.seen and self.seen.last
         prepared, found = self.fetch(query, values)
-        return [_Row(prepared.columns, row) for row in found]
+        rows = [_Row(prepared.columns, row) for row in found]
+        if self.seen and last and query.with_head and rows:
+            self.seen.take(Position(*(rows[0][column.name] for column in HEAD)), last)
+        return rows
 
     def fetch(
         self, query: Query, values: dict[str, Any]

@@ -8,7 +8,7 @@ tables by the query's statement, or from the history as of some revision.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import (
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, CursorResult, Executable
 
     from capsule_registry.clocks import Clock, Moment
+    from capsule_registry.unit_of_work.high_water_mark import HighWaterMark
 
     Row = Mapping[Any, Any]
 
@@ -67,6 +68,8 @@ class Query:
     is_page: bool = False
     #: Rows of capsules include the format and text of their manifests.
     with_manifest: bool = False
+    #: There is always a row, and each includes the head of the namespace.
+    with_head: bool = False
     #: Returns the same rows by simpler queries, for scopes that cannot run the statement's joins.
     in_parts: Callable[..., Sequence[Row]] | None = None
 
@@ -167,6 +170,8 @@ class LookupScope(ABC):
     __slots__ = ()
     namespace: str
     clock: Clock
+    #: Refuses answers from behind the latest head seen; `None` for scopes that may be behind.
+    seen: HighWaterMark | None
 
     @abstractmethod
     def rows(self, query: Query, **values: Any) -> Sequence[Row]:  # noqa: ANN401 - bound values
@@ -185,6 +190,7 @@ class Scope(LookupScope):
     conn: Connection
     namespace: str
     clock: Clock
+    seen: HighWaterMark | None = field(default=None, kw_only=True)
 
     def rows(self, query: Query, **values: Any) -> Sequence[Row]:  # noqa: ANN401 - bound values
         """Return the rows that *query* finds for *values*, in its order."""

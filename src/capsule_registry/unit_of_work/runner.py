@@ -67,7 +67,7 @@ class UnitRunner:
             NamespaceNotFoundError: It is missing, and the database was opened read-only.
         """
         database = self.database
-        if not database.read(lambda conn: namespaces.exists(self._scope(conn))):
+        if not database.read(lambda conn: namespaces.exists(self.scope(conn))):
             if database.read_only:
                 raise NamespaceNotFoundError(self.namespace)
             database.write(self._create_namespace)
@@ -75,8 +75,9 @@ class UnitRunner:
             database.connection_check = self.seen.look
             database.read(lambda _: None)  # Checking a connection out runs the check.
 
-    def _scope(self, conn: Connection) -> Scope:
-        return Scope(conn, self.namespace, self.clock)
+    def scope(self, conn: Connection) -> Scope:
+        """Return the scope of reads on *conn*, which notes each head that it sees."""
+        return Scope(conn, self.namespace, self.clock, seen=self.seen)
 
     def _create_namespace(self, conn: Connection) -> None:
         unit = namespaces.create(conn, self.namespace, self.clock, self.database.dialect)
