@@ -243,6 +243,39 @@ class CapsuleRegistry(FastPath, Writes):
         ):
             yield transaction
 
+    @contextmanager
+    def joining(
+        self, connection: Connection, *, reason: str | None = None, actor: str | None = None
+    ) -> Iterator[Transaction]:
+        """
+        Open a transaction with the registry's methods inside the one that *connection* has begun.
+
+        On a server, so that rows of the host's own and the registry's change together. The revision
+        is written when the block ends, but counts, and is seen, once the host commits; if the host
+        rolls back, there is none. After an error in the block what it did is undone, and the host
+        may go on. From the block until the host's transaction ends other writers of the namespace
+        wait, this thread's too; so join late.
+
+        Args:
+            connection: Of SQLAlchemy, on this registry's database, at READ COMMITTED. Its session
+                is left as it is, so it must be as the registry needs it.
+            reason: Recorded with the revision.
+            actor: Recorded instead of the registry's own.
+
+        Raises:
+            InvalidDatabaseError: *connection* leads elsewhere, has begun no transaction or one of
+                two phases, commits each statement, has another isolation, or a setting is not as
+                needed; or the database is a file.
+            TransactionDoomedError: At the end, if an error inside was swallowed.
+            TransactionInProgressError: This thread has one of the registry's open already.
+        """
+        self._refuse_inside_transaction()
+        with (
+            self._runner.joined(connection, reason=reason, actor=actor) as unit,
+            self._joined(unit) as transaction,
+        ):
+            yield transaction
+
     def run(
         self,
         work: Callable[[Transaction], T],

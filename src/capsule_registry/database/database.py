@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from sqlalchemy.exc import (
-    DBAPIError,
-    SQLAlchemyError,
-)
+from sqlalchemy import Connection, TwoPhaseTransaction
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from capsule_registry.database.address import address_of_engine, read_address
 from capsule_registry.database.connections import Connections
@@ -36,7 +35,9 @@ from capsule_registry.database.retries import run_with_retries
 from capsule_registry.database.steady_pool import mark_idle
 from capsule_registry.errors import (
     CapsuleRegistryError,
+    InvalidDatabaseError,
     PermissionDeniedError,
+    RegistryClosedError,
     RegistryUnavailableError,
 )
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from sqlalchemy import Connection, Engine, Transaction
+    from sqlalchemy import Engine, Transaction
 
     from capsule_registry.database.turns import Turn
 
@@ -286,6 +287,54 @@ class Database(Connections):
                 raise
             self._require_file(conn)  # Else what was written may be in a file without a name.
 
+    @contextmanager
+    def joined(self, conn: Connection) -> Iterator[None]:
+        """
+        Run a body in the transaction that *conn*, of the caller, has begun; an error undoes it.
+
+        Raises:
+            InvalidDatabaseError: *conn* is no connection to this kind of server, has begun no
+                transaction, or is not as a unit needs it.
+            PermissionDeniedError: The database was opened read-only.
+        """
+        self._require_joinable(conn)
+        savepoint = conn.begin_nested()
+        process = os.getpid()
+        try:
+            yield
+            savepoint.commit()
+        except BaseException:
+            if os.getpid() == process:
+                _undo(conn, savepoint)
+            raise
+
+    def _require_joinable(self, conn: Connection) -> None:
+        if self.closed:
+            raise RegistryClosedError
+        if self.read_only:
+            raise PermissionDeniedError(str(self.address), "it was opened to be read only")
+        if self.dialect.place is None:
+            reason = "joining() is for servers; a file has one writer at a time: use transaction()"
+            raise InvalidDatabaseError(str(self.address), reason)
+        if not isinstance(conn, Connection):
+            raise InvalidDatabaseError("joining()", "it takes a connection of SQLAlchemy")
+        if address_of_engine(conn.engine).dialect is not self.dialect:
+            reason = f"the connection is of another kind of database than {self.address}"
+            raise InvalidDatabaseError("joining()", reason)
+        transaction = conn.get_transaction()
+        if transaction is None or isinstance(transaction, TwoPhaseTransaction):
+            reason = "the connection must have begun a transaction, and not one of two phases"
+            raise InvalidDatabaseError("joining()", reason)
+        self._sessions.require_joinable(conn)
+        self._require_here(conn, self.dialect.place)
+
+    def _require_here(self, conn: Connection, place: str) -> None:
+        """Require that *conn* leads to this database, and not to a copy of it."""
+        here, there = self.read(partial(_scalar, place)), _scalar(place, conn)
+        if here != there:
+            reason = f"the connection leads to another database: {there}, and not {here}"
+            raise InvalidDatabaseError(str(self.address), reason)
+
     def require_transaction(self, conn: Connection) -> None:
         """
         Require that *conn*, which has begun, may write in one transaction; ours is checked once.
@@ -304,6 +353,19 @@ class Database(Connections):
             if self.dialect.fault(error) == "lost":
                 raise UnknownOutcomeError from error
             raise
+
+
+def _scalar(statement: str, conn: Connection) -> object:
+    return conn.exec_driver_sql(statement).scalar()
+
+
+def _undo(conn: Connection, savepoint: Transaction) -> None:
+    """Roll back to *savepoint*; if the server has lost that, let nothing of *conn* commit."""
+    try:
+        savepoint.rollback()
+    except DBAPIError:
+        if not conn.closed:
+            conn.invalidate()
 
 
 def _begin(conn: Connection, statement: str | None) -> None:

@@ -147,6 +147,9 @@ def _greet(
 ) -> bool:
     """Prepare a new connection; return whether it has a session of its own."""
     has_session = address.dialect.greet(connection)
-    if not may_be_behind and (reason := address.dialect.outdated(connection)):
-        raise UnconnectedError(str(address), reason)
+    if not may_be_behind:
+        reason = address.dialect.outdated(connection)
+        connection.rollback()
+        if reason:
+            raise UnconnectedError(str(address), reason)
     return has_session

@@ -85,6 +85,19 @@ class Sessions:
         if found != wanted:
             self._refuse(f"the isolation of its connections is {found}, and {wanted} is needed")
 
+    def require_joinable(self, conn: Connection) -> None:
+        """
+        Require that *conn*, in a transaction of the caller, is as `prepare` would leave it.
+
+        Raises:
+            InvalidDatabaseError: It is not, its transaction is not, or the server may be behind.
+        """
+        self.require_transaction(conn)
+        if self._session is not None:
+            self._read_back(conn, self._session)
+        if reason := self._address.dialect.outdated(conn.connection.dbapi_connection):
+            self._refuse(reason)
+
     def limit(self, conn: Connection, seconds: float | None) -> None:
         """Limit how long each statement of *conn* may take; `None` lifts the limit."""
         limit_statements = self._address.dialect.limit_statements

@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from capsule_registry.database.database import Database
 from capsule_registry.database.driver_errors import UnknownOutcomeError
-from capsule_registry.errors import NamespaceNotFoundError, RegistryUnavailableError
+from capsule_registry.errors import (
+    InvalidDatabaseError,
+    NamespaceNotFoundError,
+    RegistryUnavailableError,
+)
 from capsule_registry.models.storable import MAX_ACTOR, storable_text
 from capsule_registry.unit_of_work import namespaces
 from capsule_registry.unit_of_work.high_water_mark import HighWaterMark, Position
+from capsule_registry.unit_of_work.host_transactions import HostTransactions
 from capsule_registry.unit_of_work.queries import Scope
 from capsule_registry.unit_of_work.unit import Unit, close_unit, is_committed, open_unit
 
@@ -49,6 +54,7 @@ class UnitRunner:
         self.namespace = namespace
         self.clock = clock
         self.seen = HighWaterMark(namespace)
+        self._of_host = HostTransactions(_log, self._settled)
         #: The schema as it was last found usable.
         self._usable: FoundSchema | None = None
 
@@ -173,6 +179,39 @@ class UnitRunner:
             self._committed(unit, written)
 
     @contextmanager
+    def joined(self, conn: Connection, *, reason: str | None, actor: str | None) -> Iterator[Unit]:
+        """
+        Yield a unit in the transaction that *conn*, of the host, has begun and will end.
+
+        After an error, what the body did is undone, and the host's transaction goes on.
+
+        Raises:
+            InvalidDatabaseError: No unit can be in that transaction (see `Database.joined`).
+        """
+        actor, reason = recordable(actor, reason)
+        with self.database.translating(), self.database.joined(conn):
+            unit = self._open(conn)
+            self._require_usable(unit.schema)
+            self._require_current(unit)
+            try:
+                yield unit
+                close_unit(
+                    unit,
+                    actor=actor or self._actor or default_actor(),
+                    reason=reason or self._reason,
+                )
+            except BaseException:
+                unit.roll_back()
+                raise
+            self._of_host.add(unit)
+
+    def _require_current(self, unit: Unit) -> None:
+        """Require that the host's transaction sees the current state."""
+        if namespaces.head(unit).revision != unit.revision - 1:
+            reason = "the transaction sees an earlier state: its isolation must be READ COMMITTED"
+            raise InvalidDatabaseError(str(self.database.address), reason)
+
+    @contextmanager
     def _begun(self) -> Iterator[Unit]:
         with self.database.writing() as conn:
             unit = self._open(conn)
@@ -193,6 +232,7 @@ class UnitRunner:
         found = Position(unit.revision - 1, unit.incarnation, unit.previous_hash)
         if found != last:
             last.require_not_behind(found)
+        self._of_host.settle(unit)
         return unit
 
     def _require_usable(self, schema: FoundSchema) -> None:
@@ -202,10 +242,18 @@ class UnitRunner:
     def _committed(self, unit: Unit, written: str | None) -> None:
         if written is not None:
             self.seen.note(Position(unit.revision, unit.incarnation, written))
+        self._settled(unit)
+        _log(unit)
+
+    @staticmethod
+    def _settled(unit: Unit) -> None:
         for note in unit.on_commit:
             note()
-        for level, message, fields in unit.messages:
-            logger.log(level, message, extra=fields)
+
+
+def _log(unit: Unit) -> None:
+    for level, message, fields in unit.messages:
+        logger.log(level, message, extra=fields)
 
 
 def recordable(actor: str | None, reason: str | None) -> tuple[str | None, str | None]:

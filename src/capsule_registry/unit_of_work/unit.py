@@ -251,12 +251,17 @@ def is_committed(unit: Unit, earlier: Unit) -> bool:
     Raises:
         OutcomeUnknownError: Its revision was pruned meanwhile, or the incarnation is another.
     """
-    if unit.scalar(_committed, {"request_id": earlier.request_id}) is not None:
+    if is_recorded(unit, earlier):
         return True
     if unit.compacted_revision >= earlier.revision or unit.incarnation != earlier.incarnation:
         reason = f"revision {earlier.revision}, which would tell, is gone"
         raise OutcomeUnknownError(f"namespace {unit.namespace}", reason)
     return False
+
+
+def is_recorded(unit: Unit, earlier: Unit) -> bool:
+    """Return whether the history, of which *unit* holds the head, has the *earlier* unit."""
+    return unit.scalar(_committed, {"request_id": earlier.request_id}) is not None
 
 
 def close_unit(unit: Unit, *, actor: str, reason: str | None) -> str | None:

@@ -148,10 +148,13 @@ class Dialect:
     #: Prepares a new driver connection, and returns whether it has a session of its own; settings
     #: would leak from a shared one.
     greet: Callable[[Any], bool] = lambda _: True
-    #: Returns why a driver connection is to a server that may return outdated data, or `None`.
+    #: Returns why a driver connection is to a server that may return outdated data, or `None`;
+    #: afterwards it is in a transaction.
     outdated: Callable[[Any], str | None] = lambda _: None
     #: Returns whether a driver connection commits each statement by itself.
     commits_by_itself: Callable[[Any], bool] = lambda _: False
+    #: A query of one text that differs between any two databases; `None` where one cannot join.
+    place: str | None = None
     #: Returns the statement that limits how long, in seconds, a statement of the session may take;
     #: `None` lifts that limit.
     limit_statements: Callable[[float | None], str] | None = None

@@ -280,7 +280,7 @@ _READ_BACK: Final = """
         @@character_set_client AS character_set_client,
         @@character_set_results AS character_set_results,
         @@sql_auto_is_null AS sql_auto_is_null, @@completion_type AS completion_type,
-        FIND_IN_SET('STRICT_ALL_TABLES', @@sql_mode) > 0 AS strict_sql_mode"""
+        @@sql_mode RLIKE 'STRICT_(ALL|TRANS)_TABLES' AS strict_sql_mode"""
 _ONLY_ONE: Final[frozenset[object]] = frozenset({1})
 _ONLY_ZERO: Final[frozenset[object]] = frozenset({0})
 _SESSION: Final = Session(
@@ -297,6 +297,15 @@ _SESSION: Final = Session(
     },
 )
 _WHAT_TO_DO: Final = "which may be behind: give it as replica_url"
+
+
+#: The nodes of a cluster are one place.
+_PLACE: Final = """
+    SELECT CONCAT(DATABASE(), ' of ', COALESCE((
+        SELECT variable_value FROM information_schema.global_status
+        WHERE variable_name = 'WSREP_CLUSTER_STATE_UUID'
+            AND variable_value NOT IN ('', '00000000-0000-0000-0000-000000000000')
+    ), CONCAT(@@hostname, ':', @@port)))"""
 
 
 def _outdated(connection: Any) -> str | None:  # noqa: ANN401 - the driver's own
@@ -336,6 +345,7 @@ MARIADB: Final = Dialect(
     read_only_settings=(_READ_ONLY,),
     greet=_greet,
     outdated=_outdated,
+    place=_PLACE,
     commits_by_itself=lambda connection: bool(connection.get_autocommit()),
     limit_statements=_limit_statements,
     limits_of_hosts={"connect_timeout": "3", "read_timeout": "10", "write_timeout": "10"},

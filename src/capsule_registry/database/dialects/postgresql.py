@@ -244,7 +244,6 @@ def _outdated(connection: Any) -> str | None:  # noqa: ANN401 - the driver's own
     with connection.cursor() as cursor:
         cursor.execute(_REPLAYS)
         is_standby, is_subscribed = cursor.fetchone()
-    connection.rollback()
     if is_standby:
         return f"it is a standby, {_WHAT_TO_DO}"
     return f"its tables are filled by a subscription, {_WHAT_TO_DO}" if is_subscribed else None
@@ -295,6 +294,7 @@ POSTGRESQL: Final = Dialect(
     read_only_settings=("SET default_transaction_read_only = on",),
     greet=_greet,
     outdated=_outdated,
+    place="SELECT current_database() || ' of ' || pg_postmaster_start_time()",
     commits_by_itself=lambda connection: bool(connection.autocommit),
     limit_statements=_limit_statements,
     driver_takes_hosts=True,
