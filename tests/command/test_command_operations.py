@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -67,3 +68,43 @@ def test_namespaces_are_listed_created_and_dropped(backend: Backend, url: str) -
     assert 3 == run(url, "namespaces", "drop", "other").exit_code
     for table in ("capsules", "uplinks", "uuid_mappings", "events", "revisions", "manifests"):
         assert [] == [row for row in backend.table(url, table) if row["namespace"] == "other"]
+
+
+def test_every_namespace_is_verified(backend: Backend, url: str, tmp_path: Path) -> None:
+    """With `--all` an edit in another namespace shows, and an anchor is held against its own."""
+    for name in ("default", "other"):
+        with CapsuleRegistry.open(url, namespace=name) as registry:
+            registry.register(make_manifest())
+            anchor = tmp_path / "anchor"
+            anchor.write_text(str(registry.history.anchor()))
+    alone = run(url, "audit", "verify")
+    assert (0, "not looked at: the namespaces other") == (
+        alone.exit_code,
+        alone.stderr.splitlines()[-1],
+    )
+    everything = run(url, "audit", "verify", "--all", "--anchor", str(anchor))
+    assert (0, ["default: well", "other: well"]) == (
+        everything.exit_code,
+        [line.rpartition(":")[0] for line in everything.stderr.splitlines()],
+    )
+
+    backend.tamper(url, "UPDATE capsules SET version = '9.9.9' WHERE namespace = 'other'")
+    assert 0 == run(url, "audit", "verify").exit_code
+    found = run(url, "audit", "verify", "--all", "--format", "json")
+    assert 8 == found.exit_code
+    assert [("other", "capsules alpha")] == [
+        (one["namespace"], one["where"]) for one in json.loads(found.stdout)
+    ]
+
+
+def test_an_anchor_of_a_namespace_that_is_gone_is_an_error(
+    backend: Backend, url: str, tmp_path: Path
+) -> None:
+    """What it vouches for is not there."""
+    with CapsuleRegistry.open(url, namespace="other") as registry:
+        anchor = tmp_path / "anchor"
+        anchor.write_text(str(registry.history.anchor()))
+    assert 0 == run(url, "namespaces", "drop", "other").exit_code
+
+    result = run(url, "audit", "verify", "--all", "--anchor", str(anchor))
+    assert (3, True) == (result.exit_code, "other" in result.stderr), result.stderr

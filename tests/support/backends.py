@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import warnings
 from abc import ABC, abstractmethod
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -20,17 +20,16 @@ import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 from sqlalchemy.pool import NullPool
 
-import capsule_registry
-from capsule_registry import CapsuleRegistry
+from capsule_registry import CapsuleRegistry, sqlite_module
 from capsule_registry.canonical_json import canonical_json
 from capsule_registry.database.address import read_address
 from capsule_registry.database.database import Database
 from capsule_registry.database.dialects.types import time_text
-from capsule_registry.schema.migrations import migrations_directory
+from capsule_registry.schema.migrations import migrations_directory, upgrade_statements
 from capsule_registry.schema.tables import metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 
 class Backend(ABC):
@@ -60,10 +59,27 @@ class Backend(ABC):
 
     def tamper(self, url: str, statement: str, parameters: Sequence[Any] = ()) -> None:
         """Change rows behind the registry's back, past the triggers and types that forbid it."""
+        with self.unfenced(url):
+            self.rows(url, statement, parameters)
+
+    @contextmanager
+    def unfenced(self, url: str) -> Iterator[None]:
+        """Take the triggers away, and the types of columns; then put them back as they were."""
+        made = self.fences_made(url)
         for fence in self.fences(url):
             self.rows(url, f"DROP TRIGGER {fence}")
         self.loosen(url)
-        self.rows(url, statement, parameters)
+        yield
+        self.tighten(url)
+        for statement in made:
+            self.rows(url, statement)
+
+    @abstractmethod
+    def fences_made(self, url: str) -> list[str]:
+        """Return the statements that create the triggers."""
+
+    def tighten(self, url: str) -> None:  # noqa: B027 - as below
+        """Make columns take values of their type alone, as the migrations do."""
 
     def loosen(self, url: str) -> None:  # noqa: B027 - a server has no such columns
         """Make columns take values of any type."""
@@ -168,7 +184,7 @@ class SqliteBackend(Backend):
     def _mappings(
         self, url: str, query: str, parameters: Sequence[Any] = ()
     ) -> list[dict[str, Any]]:
-        connection = capsule_registry.sqlite_module.connect(url.removeprefix("sqlite:///"))
+        connection = sqlite_module.connect(url.removeprefix("sqlite:///"))
         try:
             connection.execute("PRAGMA foreign_keys = 1")
             with connection:
@@ -189,9 +205,24 @@ class SqliteBackend(Backend):
         "WAL-reset race",
     }
 
+    def fences_made(self, url: str) -> list[str]:
+        query = "SELECT sql FROM sqlite_master WHERE type = 'trigger'"
+        return [sql for (sql,) in self.rows(url, query)]
+
+    def tighten(self, url: str) -> None:
+        with closing(sqlite_module.connect(":memory:")) as made:
+            for statement in upgrade_statements("sqlite"):
+                made.execute(statement)
+            texts = made.execute("SELECT sql, name FROM sqlite_master WHERE type = 'table'")
+            tables = texts.fetchall()
+        file = url.removeprefix("sqlite:///")
+        with closing(sqlite_module.connect(file)) as connection, connection:
+            connection.execute("PRAGMA writable_schema = 1")
+            connection.executemany("UPDATE sqlite_master SET sql = ? WHERE name = ?", tables)
+
     def loosen(self, url: str) -> None:
         file = url.removeprefix("sqlite:///")
-        with closing(capsule_registry.sqlite_module.connect(file)) as connection, connection:
+        with closing(sqlite_module.connect(file)) as connection, connection:
             connection.execute("PRAGMA writable_schema = 1")
             for ending in (", STRICT", " STRICT"):
                 connection.execute(
@@ -216,7 +247,7 @@ class SqliteBackend(Backend):
         return listed | {values[f"SQLITE_{name}"] for name in names}
 
     def error(self, code: int) -> Exception:
-        error: Any = capsule_registry.sqlite_module.OperationalError("injected")
+        error: Any = sqlite_module.OperationalError("injected")
         error.sqlite_errorcode = code
         return error  # type: ignore[no-any-return]
 
@@ -244,7 +275,7 @@ def engine_on(url: str | sa.URL, **options: Any) -> sa.Engine:
         options |= {"connect_args": {"init_command": "SET SESSION wsrep_sync_wait = 7"}}
     if whole.get_backend_name() == "sqlite":
         # Another SQLite library in this process would drop the locks of the registry's.
-        options |= {"module": capsule_registry.sqlite_module}
+        options |= {"module": sqlite_module}
     return sa.create_engine(whole, **options)
 
 
@@ -374,6 +405,10 @@ class PostgresqlBackend(ServerBackend):
 
         return psycopg.errors.lookup(code)("injected")
 
+    def fences_made(self, url: str) -> list[str]:
+        query = "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal"
+        return [sql for (sql,) in self.rows(url, query)]
+
     def _create_user(self, connection: sa.Connection, user: str, rights: str) -> None:
         connection.exec_driver_sql(f"CREATE ROLE {user} LOGIN PASSWORD 'canary'")
         if rights:
@@ -430,12 +465,11 @@ class ThrowawayPostgresqlBackend(PostgresqlBackend):
 class MariadbBackend(ServerBackend):
     """MariaDB, with one database for all tests, emptied before each."""
 
-    def tamper(self, url: str, statement: str, parameters: Sequence[Any] = ()) -> None:
-        super().tamper(url, statement, parameters)
-        for fence in fence_statements(self.name):
-            self.rows(url, fence)
-
     name = "mariadb"
+
+    def fences_made(self, url: str) -> list[str]:
+        return fence_statements(self.name)
+
     read_back: ClassVar = {
         "server",
         "innodb_flush_log_at_trx_commit",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -24,11 +25,11 @@ from capsule_registry.cli.seconds import Seconds
 from capsule_registry.cli.target import LAST_REVISION, RevisionOrTime, Target, pass_target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
     from datetime import timedelta
     from uuid import UUID
 
-    from capsule_registry import Anchor, Event, Revision
+    from capsule_registry import Anchor, Event, Revision, Verification
 
 #: Revisions read at once.
 _PAGE: Final = 200
@@ -181,22 +182,50 @@ def audit() -> None:
 
 @audit.command
 @anchor_option
+@click.option("--all", "is_all", is_flag=True, help="Verify every namespace of the database.")
 @format_option
 @click.pass_context
-def verify(ctx: click.Context, anchor_file: Any, output_format: str) -> None:  # noqa: ANN401 - a file
+def verify(ctx: click.Context, anchor_file: Any, output_format: str, *, is_all: bool) -> None:  # noqa: ANN401 - a file
     """Recompute the history and hold the tables against it; exit 8 if anything differs."""
     target: Target = ctx.obj
-    with target.open_history() as registry:
-        found = registry.history.verify(_read_anchor(anchor_file), progress=Ticker("revision"))
-    rows = [*map(json_shapes.by_fields, found.discrepancies)]
+    anchor = _read_anchor(anchor_file)
+    names = _names_of_all(target, anchor) if is_all else [target.namespace]
+    results = {name: _verify(target, name, anchor, is_alone=not is_all) for name in names}
+    rows = [
+        {"namespace": name, **json_shapes.by_fields(found)}
+        for name, result in results.items()
+        for found in result.discrepancies
+    ]
     if output_format != "table" or rows:
-        print_rows(rows, ("where", "problem"), output_format)
-    summary = f"{found.revision_count} revisions, {found.event_count} events"
-    click.echo(f"{'well' if found.ok else 'NOT well'}: {summary}", err=True)
-    if found.others:
-        click.echo(f"not looked at: the namespaces {', '.join(found.others)}", err=True)
-    if not found.ok:
+        columns = ("namespace", "where", "problem")
+        print_rows(rows, columns if is_all else columns[1:], output_format)
+    for name, result in results.items():
+        _summarize(f"{name}: " if is_all else "", result, ignored={*names})
+    if not all(result.ok for result in results.values()):
         ctx.exit(HISTORY_CORRUPT)
+
+
+def _names_of_all(target: Target, anchor: Anchor | None) -> list[str]:
+    """Return every namespace, and that of *anchor*, which must be there."""
+    with target.administrate(create=False, read_only=True) as admin:
+        names = {namespace.name for namespace in admin.namespaces()}
+    return sorted(names | ({anchor.namespace} if anchor else set()))
+
+
+def _verify(target: Target, name: str, anchor: Anchor | None, *, is_alone: bool) -> Verification:
+    """Verify one namespace, by *anchor* if that is of it, or if nothing else is verified."""
+    fits = is_alone or (anchor is not None and anchor.namespace == name)
+    with replace(target, namespace=name).open_history() as registry:
+        return registry.history.verify(anchor if fits else None, progress=Ticker("revision"))
+
+
+def _summarize(prefix: str, result: Verification, ignored: Container[str]) -> None:
+    counts = f"{result.revision_count} revisions, {result.event_count} events"
+    click.echo(f"{prefix}{'well' if result.ok else 'NOT well'}: {counts}", err=True)
+    for what in result.not_compared:
+        click.echo(f"{prefix}not compared: {what}", err=True)
+    if others := [name for name in result.others if name not in ignored]:
+        click.echo(f"not looked at: the namespaces {', '.join(others)}", err=True)
 
 
 @audit.command

@@ -1,8 +1,8 @@
 """
-Verification: a namespace's history is whole, and its live tables match it.
+Verification: a namespace's history is whole, and its live tables and the schema match it.
 
 The history is replayed revision by revision (see `replay`); then every live row, derived ones
-included, is compared with the replayed state.
+included, is compared with the replayed state, and the schema with what the migrations make.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from capsule_registry.history.replay import Discrepancy, Replay, json_object
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.models.new_capsule import tools_of_json
 from capsule_registry.models.uplink import capability_mask
+from capsule_registry.schema.drift import find_drift
 from capsule_registry.schema.row_images import SUBJECTS, row_image
 from capsule_registry.schema.stored_forms import enforces_types, misstored, with_stored
 from capsule_registry.schema.tables import (
@@ -67,6 +68,8 @@ class Verification:
     discrepancies: tuple[Discrepancy, ...]
     #: The other namespaces of the database, which were not looked at.
     others: tuple[str, ...] = ()
+    #: What of the schema was not compared with what the migrations make, and why.
+    not_compared: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -91,6 +94,7 @@ def verify(scope: Scope, anchor: Anchor | None, progress: Callable[[int], object
     _report_strays(scope, replay)
     others = _others(scope, replay)
     _compare_live_rows(scope, replay, scope.moment().not_before(head.last_commit_at))
+    not_compared = _report_drift(scope, replay)
     return Verification(
         replay.revision,
         replay.hash,
@@ -98,6 +102,7 @@ def verify(scope: Scope, anchor: Anchor | None, progress: Callable[[int], object
         replay.event_count,
         tuple(replay.discrepancies),
         others,
+        not_compared,
     )
 
 
@@ -172,6 +177,15 @@ def _others(scope: Scope, replay: Replay) -> tuple[str, ...]:
     return tuple(sorted(str(name) for name in names if name != scope.namespace))
 
 
+def _report_drift(scope: Scope, replay: Replay) -> tuple[str, ...]:
+    """Report what of the schema is not as it was made, and return what cannot be compared."""
+    findings = [*find_drift(scope.conn)]
+    for found in findings:
+        if found.problem is not None:
+            replay.report(found.name, found.problem)
+    return tuple(f"{one.name}: {one.value}" for one in findings if one.problem is None)
+
+
 def _compare_live_rows(scope: Scope, replay: Replay, now: Moment) -> None:
     """Report to *replay* every row, derived ones included, that differs from its state."""
     expected: Counter[str] = Counter()
@@ -196,13 +210,11 @@ def _each(scope: Scope, replay: Replay, table: Table, check: Callable[[Row], Non
             manifests.c.format.label("manifest_format"), manifests.c.text.label("manifest_text")
         ).outerjoin(manifests, _OF_CAPSULE)
     key = next(column.name for column in table.primary_key if column.name != "namespace")
-    streamed = scope.conn.execution_options(yield_per=_FETCHED_AT_ONCE)
+    wanted = statement.where(table.c.namespace == bindparam("namespace"))
+    streamed = wanted.execution_options(yield_per=_FETCHED_AT_ONCE)
     with (
         replay.reading(f"{table.name}, what is left of it"),
-        streamed.execute(
-            statement.where(table.c.namespace == bindparam("namespace")),
-            {"namespace": scope.namespace},
-        ) as found,
+        scope.execute(streamed, {"namespace": scope.namespace}) as found,
     ):
         for row in found.mappings():
             with replay.reading(f"{table.name} {row[key]}"):

@@ -60,17 +60,16 @@ def grant_statements(
     if database.dialect.is_file:
         raise InvalidDatabaseError(str(database.address), "a file has no roles: use its modes")
     grants = _Grants(database, database.dialect.schema_found(conn))
-    names = [*metadata.tables, VERSION_TABLE, *VIEWS]
-    present = sorted(name for name in names if name not in _HISTORY)
+    tables, views = {*metadata.tables, VERSION_TABLE}, {*VIEWS}
     for role in readers:
         yield from grants.use(role)
-        yield from grants.on("SELECT", present, role)
+        yield from grants.read(tables - _HISTORY, views - _HISTORY, role)
     for role in (*auditors, *writers):
         yield from grants.use(role)
-        yield from grants.on("SELECT", sorted(names), role)
+        yield from grants.read(tables, views, role)
     for role in writers:
-        for rights, tables in _WRITER.items():
-            yield from grants.on(rights, [table.name for table in tables], role)
+        for rights, changed in _WRITER.items():
+            yield from grants.on(rights, [table.name for table in changed], role)
 
 
 class _Grants:
@@ -78,6 +77,7 @@ class _Grants:
 
     def __init__(self, database: Database, schema: str | None) -> None:
         self._singly = database.dialect.grants_singly
+        self._view_rights = database.dialect.view_rights
         self._mark = database.engine.dialect.identifier_preparer.initial_quote
         self._schema = schema
 
@@ -85,6 +85,11 @@ class _Grants:
         """Yield what a role needs to see anything in the schema."""
         if self._schema:
             yield f"GRANT USAGE ON SCHEMA {self._quote(self._schema)} TO {self._grantee(role)};"
+
+    def read(self, tables: Iterable[str], views: Iterable[str], role: str) -> Iterator[str]:
+        """Yield what lets a role read *tables* and *views*."""
+        yield from self.on("SELECT", sorted(tables), role)
+        yield from self.on(self._view_rights, sorted(views), role)
 
     def on(self, rights: str, names: Iterable[str], role: str) -> Iterator[str]:
         """Yield what gives a role *rights* on tables and views."""

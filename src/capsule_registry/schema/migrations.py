@@ -8,6 +8,7 @@ of. So a migration takes its operations as an argument, and no command of Alembi
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,11 +60,18 @@ def _version_table() -> CreateTable:
     return CreateTable(table, if_not_exists=True)
 
 
-def upgrade_statements(dialect_name: str) -> list[str]:
+def oldest_compatible_by_version() -> dict[str, str]:
+    """Return what `schema_versions` holds after all migrations."""
+    steps = _scripts().walk_revisions()
+    return {step.revision: step.module.oldest_compatible for step in steps}
+
+
+@cache
+def upgrade_statements(dialect_name: str) -> tuple[str, ...]:
     """Return the statements that create this library's schema in an empty database."""
     dialect = dialect_named(dialect_name)
     if dialect is not None and dialect.is_file:
-        return _dumped()
+        return tuple(_dumped())
     from alembic.operations import Operations  # noqa: PLC0415 - as above
     from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
 
@@ -80,7 +88,7 @@ def upgrade_statements(dialect_name: str) -> list[str]:
     stamps = tuple(f"{verb} {VERSION_TABLE}" for verb in ("CREATE TABLE", "INSERT INTO", "UPDATE"))
     made = [text for text in printed if not text.startswith(("--", *stamps))]
     stamp = f"INSERT INTO {VERSION_TABLE} (version_num) VALUES ('{SCHEMA_VERSION}')"  # noqa: S608 - our own names
-    return [*made, f"DELETE FROM {VERSION_TABLE}", stamp]  # noqa: S608 - as above
+    return *made, f"DELETE FROM {VERSION_TABLE}", stamp  # noqa: S608 - as above
 
 
 def _dumped() -> list[str]:

@@ -66,6 +66,12 @@ class Finding:
     problem: str | None = None
 
 
+#: How an object of the schema may differ from what the migrations make.
+CHANGED: Final = "is not what the migrations make"
+MISSING: Final = "is not there"
+FOREIGN: Final = "is there, and no migration makes it"
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """What the session of a connection must be like, whoever made the connection."""
@@ -76,6 +82,19 @@ class Session:
     query: str
     #: By column of that row: the values that it may have.
     wanted: Mapping[str, frozenset[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """What a server tells of its objects that no library reflects."""
+
+    #: Returns how the server itself reads a query: two texts that mean the same give the same.
+    canonical: Callable[[Connection, str], str]
+    #: Return the queries of the views that exist; `None` is one that the user may not see.
+    view_queries: Callable[[Connection], Mapping[str, str | None]]
+    #: Given the registry's tables and views, and its statements that create triggers and their
+    #: functions, by name: yields what differs in these, and in the properties of the tables.
+    find_drift: Callable[[Connection, Iterable[str], Mapping[str, str]], Iterator[Finding]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +225,10 @@ class Dialect:
     #: in the schema named, and the schema that a connection finds the registry in.
     in_schema: Callable[[URL, str], URL] | None = None
     schema_found: Callable[[Connection], str | None] = lambda _: None
+    #: Where the statements that created the objects are kept: returns the kind and name of each
+    #: object, the table it belongs to, and its statement. Otherwise there is a catalog.
+    kept_statements: Callable[[Connection], Iterable[tuple[str, str, str, str]]] | None = None
+    catalog: Catalog | None = None
 
     # Operators
     #: Returns the database's own shell on the server and with the options of a connection,
@@ -215,6 +238,8 @@ class Dialect:
     backup_tool: str | None = None
     #: Privileges are granted on one table at a time, to users of a host.
     grants_singly: bool = False
+    #: What lets a user read a view, and see its query.
+    view_rights: str = "SELECT"
     #: Check the settings that the guarantees rely on.
     probes: tuple[Probe, ...] = ()
     #: Checks that take more than one statement, given a connection and the file, if any.

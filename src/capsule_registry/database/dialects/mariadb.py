@@ -16,6 +16,7 @@ from capsule_registry.database.dialects.dialect import (
     Probe,
     Session,
 )
+from capsule_registry.database.dialects.mariadb_catalog import CATALOG
 from capsule_registry.database.dialects.mariadb_query import query
 from capsule_registry.database.dialects.mariadb_schema import (
     BINLOG_FORMAT,
@@ -376,8 +377,10 @@ MARIADB: Final = Dialect(
     upgrade_needs=upgrade_needs,
     lost_triggers=lost_triggers,
     adopt_triggers=adopt_triggers,
+    catalog=CATALOG,
     shell=partial(shell, settings=(*_SETTINGS, _READ_ONLY)),
     backup_tool="mariadb-dump",
     grants_singly=True,
+    view_rights="SELECT, SHOW VIEW",
     probes=_PROBES,
 )

@@ -25,6 +25,7 @@ from capsule_registry.database.dialects.dialect import (
     Session,
     one_transaction,
 )
+from capsule_registry.database.dialects.postgresql_catalog import CATALOG
 from capsule_registry.database.dialects.postgresql_query import query
 from capsule_registry.database.dialects.postgresql_shell import shell
 
@@ -321,6 +322,7 @@ POSTGRESQL: Final = Dialect(
     script=_script,
     in_schema=_in_schema,
     schema_found=_schema_found,
+    catalog=CATALOG,
     shell=shell,
     backup_tool="pg_dump",
     probes=_PROBES,

@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Integer, column, select, table
+from sqlalchemy import Integer, column, select, table, text
 from sqlalchemy.exc import OperationalError
 
 from capsule_registry.database.dialects.dialect import Dialect, Fault, Finding, Probe, Shell
@@ -69,6 +69,7 @@ _own_commits = table("own_commits", column("count", Integer))
 #: How many of the file's commits the library made.
 OWN_COMMITS: Final = select(_own_commits.c.count).scalar_subquery()
 _COUNT_COMMIT: Final = "UPDATE own_commits SET count = count + 1 WHERE id = 1"
+_objects: Final = text("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL")
 
 
 def fault(error: DBAPIError) -> Fault:
@@ -95,6 +96,10 @@ def counting_commit(conn: Connection) -> Iterator[None]:
     yield
     if driver.total_changes != before:
         conn.exec_driver_sql(_COUNT_COMMIT)
+
+
+def _kept_statements(conn: Connection) -> Iterator[tuple[str, str, str, str]]:
+    return ((kind, name, table, sql) for kind, name, table, sql in conn.execute(_objects))
 
 
 def _insert_if_missing(table: Table) -> Insert:
@@ -160,6 +165,7 @@ SQLITE: Final = Dialect(
     stop_foreign_keys="PRAGMA foreign_keys = 0",
     start_foreign_keys="PRAGMA foreign_keys = 1",
     find_orphans="PRAGMA foreign_key_check",
+    kept_statements=_kept_statements,
     shell=_shell,
     probes=_PROBES,
     details=_details,
