@@ -26,42 +26,45 @@ from typing import TYPE_CHECKING
 
 from capsule_registry import CapsuleRegistry, CapsuleRegistryError
 from support import checks
+from support.forgeries import NAMESPACE
 from support.tamperings import TAMPERINGS, Passes
 from support.victims import build
 
 if TYPE_CHECKING:
-    from capsule_registry import Anchor
-    from support.tamperings import Tampering
+    from capsule_registry import Anchor, Verification
     from support.victims import Victim
 
 _FOUND, _PASSED = "found", "passed"
 
 
-def verdicts(url: str, anchor: Anchor) -> tuple[str, str]:
-    """Return what a verification with *anchor*, and one without, makes of the database."""
-    try:
-        with CapsuleRegistry.open(url, read_only=True) as registry:
-            return verdict(url, registry, anchor), verdict(url, registry, None)
-    except CapsuleRegistryError:
-        return _FOUND, _FOUND
+class Verifier:
+    """Verifies one database by registries that stay open, each time in a new snapshot."""
 
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._registries: dict[str, CapsuleRegistry] = {}
 
-def verdict(url: str, registry: CapsuleRegistry, anchor: Anchor | None) -> str:
-    """Return `found`, `passed`, or the name of an error that is not the registry's."""
-    try:
-        result = registry.history.verify(anchor)
-        is_well = result.ok and all(is_sound(url, name) for name in result.others)
-    except CapsuleRegistryError:
-        return _FOUND
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is reported
-        return type(error).__name__
-    return _PASSED if is_well else _FOUND
+    def verdict(self, anchor: Anchor | None) -> str:
+        """Return `found`, `passed`, or the name of an error that is not the registry's."""
+        try:
+            result = self._verify(NAMESPACE, anchor)
+            is_well = result.ok and all(self._verify(name).ok for name in result.others)
+        except CapsuleRegistryError:
+            return _FOUND
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is reported
+            return type(error).__name__
+        return _PASSED if is_well else _FOUND
 
+    def _verify(self, namespace: str, anchor: Anchor | None = None) -> Verification:
+        if namespace not in self._registries:
+            opened = CapsuleRegistry.open(self._url, namespace=namespace, read_only=True)
+            self._registries[namespace] = opened
+        return self._registries[namespace].history.verify(anchor)
 
-def is_sound(url: str, name: str) -> bool:
-    """Return whether another namespace of the same database verifies."""
-    with CapsuleRegistry.open(url, namespace=name, read_only=True) as other:
-        return other.history.verify().ok
+    def close(self) -> None:
+        """Close the registries."""
+        for registry in self._registries.values():
+            registry.close()
 
 
 @dataclass
@@ -94,25 +97,32 @@ class Tally:
             print(f"    {count} {what}")
 
 
-def tamper(victim: Victim, name: str, tampering: Tampering, options: argparse.Namespace) -> Tally:
-    """Do all cases of one class."""
-    chance = random.Random(f"{options.seed} {name}")  # noqa: S311 - nothing secret
-    tally = Tally(name, tampering.passes)
-    for _ in range(options.cases):
-        revision = chance.choice(victim.chosen)
-        victim.restore(revision)
-        where = tampering.do(victim, revision, chance)
-        tally.add(where, *verdicts(victim.store.url, victim.states[revision].anchor))
-    return tally
+@dataclass(frozen=True)
+class Run:
+    """The registry to tamper with, and what verifies it."""
 
+    victim: Victim
+    verifier: Verifier
 
-def require_sound(victim: Victim) -> None:
-    """Raise an error unless the registry verifies as it was built."""
-    for revision in victim.chosen:
-        victim.restore(revision)
-        found = verdicts(victim.store.url, victim.states[revision].anchor)
-        if found != (_PASSED, _PASSED):
-            raise AssertionError(f"revision {revision} does not verify as it was: {found}")
+    def cases(self, name: str, count: int, seed: int) -> Tally:
+        """Do *count* cases of one class."""
+        chance = random.Random(f"{seed} {name}")  # noqa: S311 - nothing secret
+        tampering = TAMPERINGS[name]
+        tally = Tally(name, tampering.passes)
+        for _ in range(count):
+            revision = chance.choice(self.victim.chosen)
+            self.victim.restore(revision)
+            where = tampering.do(self.victim, revision, chance)
+            anchor = self.victim.states[revision].anchor
+            tally.add(where, self.verifier.verdict(anchor), self.verifier.verdict(None))
+        return tally
+
+    def require_sound(self) -> None:
+        """Raise an error unless the registry verifies as it was built."""
+        for revision in self.victim.chosen:
+            self.victim.restore(revision)
+            if self.verifier.verdict(self.victim.states[revision].anchor) != _PASSED:
+                raise AssertionError(f"revision {revision} does not verify as it was built")
 
 
 def main() -> int:
@@ -127,18 +137,17 @@ def main() -> int:
 
     checks.take_out(options.without)
     victim = build(options.database, random.Random(options.seed))  # noqa: S311 - nothing secret
-    print(
-        "histories of {} revisions, and of {}, a part of which was pruned".format(*victim.chosen)
-    )
+    print("histories of {} revisions, and of {}, a part of which was pruned".format(*victim.chosen))
     print(f"{'':24} cases  found with an anchor  without")
-    wrong = 0
-    require_sound(victim)
+    run, wrong = Run(victim, Verifier(options.database)), 0
+    run.require_sound()
     for name in options.classes or TAMPERINGS:
         if victim.store.name in TAMPERINGS[name].on:
-            tally = tamper(victim, name, TAMPERINGS[name], options)
+            tally = run.cases(name, options.cases, options.seed)
             tally.report()
             wrong += tally.wrong.total()
-            require_sound(victim)
+            run.require_sound()
+    run.verifier.close()
     victim.store.close()
     return 1 if wrong else 0
 

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable
 
+    from sqlalchemy import Table
+
+    from capsule_registry.unit_of_work.queries import Row
+
 
 def _nothing(*_: object, **__: object) -> tuple[()]:
     return ()
@@ -36,13 +40,11 @@ def _any(*_: object) -> Any:  # noqa: ANN401 - it equals everything
     return ANY
 
 
-def _as_any_row(found: replay.Replay, _: object, row: verification.Row) -> None:
+def _as_any_row(found: replay.Replay, _: object, row: Row) -> None:
     verification._compare_row(found, leases, row)  # noqa: SLF001 - the rest of the check
 
 
-def _count_alone(
-    _: object, expected: Counter[str], table: verification.Table, row: verification.Row
-) -> None:
+def _count_alone(_: object, expected: Counter[str], table: Table, row: Row) -> None:
     expected.subtract([verification._line(table, row)])  # noqa: SLF001 - the rest of the check
 
 

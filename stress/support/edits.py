@@ -9,7 +9,7 @@ found in them has edits of its own (see `forgeries`).
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from capsule_registry.database.dialects.types import (

@@ -40,7 +40,9 @@ class ServerStore(Store):
         self._engine = sa.create_engine(
             read_address(self.url).url, isolation_level="AUTOCOMMIT", poolclass=NullPool
         )
-        conn = self._engine.connect().connection.detach()
+        kept = self._engine.raw_connection()
+        conn: Any = kept.driver_connection
+        kept.detach()
         with conn.cursor() as cursor:
             for setting in self.settings:
                 cursor.execute(setting)
@@ -89,7 +91,7 @@ class PostgresqlStore(ServerStore):
     def __init__(self, url: str) -> None:
         import psycopg  # noqa: PLC0415 - if it is in use
 
-        self.refusals = (psycopg.Error,)  # type: ignore[misc]
+        self.refusals = (psycopg.Error,)
         super().__init__(url)
 
     def selected(self, column: Column[Any]) -> str:
@@ -144,11 +146,11 @@ class MariadbStore(ServerStore):
     def __init__(self, url: str) -> None:
         import pymysql  # noqa: PLC0415 - if it is in use
 
-        self.refusals = (pymysql.err.Error,)  # type: ignore[misc]
+        self.refusals = (pymysql.err.Error,)
         super().__init__(url)
 
     def lower_fences(self, cursor: Any) -> None:  # noqa: ANN401 - the driver's
-        cursor.execute(f"UPDATE namespaces SET compacted_revision = {_NEVER}")
+        cursor.execute("UPDATE namespaces SET compacted_revision = %s", (_NEVER,))
 
     def raise_fences(self, cursor: Any, contents: Contents) -> None:  # noqa: ANN401 - the driver's
         cursor.executemany(
@@ -191,4 +193,3 @@ class MariadbStore(ServerStore):
                 for name, when, body in triggers
             ),
         ]
-

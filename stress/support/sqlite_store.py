@@ -1,9 +1,9 @@
-"""The rows and the schema of a SQLite file, which takes any value once its tables are not strict."""
+"""The rows and the schema of a SQLite file: unless its tables are strict, it takes any value."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from capsule_registry import sqlite_module
 from support.stores import SchemaObject, Store
@@ -24,7 +24,7 @@ class SqliteStore(Store):
 
     name = "sqlite"
     mark = "?"
-    refusals: ClassVar = (sqlite_module.Error, OverflowError)
+    refusals = (sqlite_module.Error, OverflowError)
 
     def connect(self) -> Any:  # noqa: ANN401 - the module is chosen at run time
         conn = sqlite_module.connect(self.url.removeprefix(PREFIX), isolation_level=None)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from capsule_registry.schema.tables import metadata
+from capsule_registry.schema.tables import metadata, namespaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     #: The rows of each table. Values are those that a SQLite file has, whatever the database.
     Contents = dict[str, list[Row]]
 
-#: By table, those with foreign keys first.
-TABLES: Final = {table.name: table for table in reversed(metadata.sorted_tables)}
+#: `namespaces` comes last, since the mark of pruning is there.
+TABLES: Final = {
+    table.name: table
+    for table in sorted(metadata.tables.values(), key=lambda table: table is namespaces)
+}
 COLUMNS: Final = {
     name: [column.name for column in table.c if column.computed is None]
     for name, table in TABLES.items()
@@ -50,7 +53,7 @@ class Store(ABC):
     #: Stands for a parameter in a statement.
     mark: ClassVar[str] = "%s"
     #: What the driver raises if the database refuses an edit.
-    refusals: ClassVar[tuple[type[Exception], ...]]
+    refusals: tuple[type[Exception], ...]
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -105,10 +108,10 @@ class Store(ABC):
             with self._transaction() as cursor:
                 self.alter(cursor, undo)
 
-    def lower_fences(self, cursor: Any) -> None:  # noqa: ANN401 - the driver's
+    def lower_fences(self, cursor: Any) -> None:  # noqa: ANN401, B027 - the driver's; not every one has some
         """Make the tables take any edit until the transaction ends."""
 
-    def raise_fences(self, cursor: Any, contents: Contents) -> None:  # noqa: ANN401 - the driver's
+    def raise_fences(self, cursor: Any, contents: Contents) -> None:  # noqa: ANN401, B027 - as above
         """Restore the fences, so that nothing but the rows tells of the edit."""
 
     def alter(self, cursor: Any, statements: Sequence[str]) -> None:  # noqa: ANN401 - the driver's
@@ -145,26 +148,21 @@ class Store(ABC):
         columns = COLUMNS[name]
         selected = ", ".join(self.selected(TABLES[name].c[column]) for column in columns)
         cursor.execute(f"SELECT {selected} FROM {name}")  # noqa: S608 - our own names
-        return [
-            dict(zip(columns, map(self.inward, row), strict=True)) for row in cursor.fetchall()
-        ]
+        return [dict(zip(columns, map(self.inward, row), strict=True)) for row in cursor.fetchall()]
 
     def _exchange(self, cursor: Any, name: str, rows: list[Row]) -> bool:  # noqa: ANN401 - the driver's
         """Delete and insert what *rows* differ by from what is there; return whether they do."""
         there, wanted = _frozen(self.contents[name]), _frozen(rows)
         columns, keys = COLUMNS[name], [column.name for column in TABLES[name].primary_key]
         condition = " AND ".join(f"{key} = {self.mark}" for key in keys)
-        for frozen in (there - wanted).elements():
-            cursor.execute(
-                f"DELETE FROM {name} WHERE {condition}",  # noqa: S608 - our own names
-                self._values(name, frozen, keys),
-            )
         marks = ", ".join([self.mark] * len(columns))
-        for frozen in (wanted - there).elements():
-            cursor.execute(
-                f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({marks})",  # noqa: S608 - our own names
-                self._values(name, frozen, columns),
-            )
+        delete = f"DELETE FROM {name} WHERE {condition}"  # noqa: S608 - our own names
+        insert = f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - as above
+        gone, new = (delete, there - wanted, keys), (insert, wanted - there, columns)
+        for statement, changed, names in (gone, new):
+            values = [self._values(name, frozen, names) for frozen in changed.elements()]
+            if values:
+                cursor.executemany(statement, values)
         return there != wanted
 
     def _values(self, name: str, frozen: _Frozen, columns: list[str]) -> list[Any]:
@@ -177,9 +175,7 @@ _Frozen = tuple[tuple[str, type, Any], ...]
 
 def _frozen(rows: list[Row]) -> Counter[_Frozen]:
     """Return the rows in no order; values of different types differ, though they be equal."""
-    return Counter(
-        tuple((name, type(value), value) for name, value in row.items()) for row in rows
-    )
+    return Counter(tuple((name, type(value), value) for name, value in row.items()) for row in rows)
 
 
 def copied(contents: Contents) -> Contents:
@@ -187,17 +183,15 @@ def copied(contents: Contents) -> Contents:
     return {name: [dict(row) for row in rows] for name, rows in contents.items()}
 
 
-def split(contents: Contents, namespace: str) -> tuple[Contents, Contents]:
-    """Return the rows of *namespace*, and all others."""
-    parts: tuple[Contents, Contents] = {}, {}
-    for name, rows in contents.items():
-        for part, is_wanted in zip(parts, (True, False), strict=True):
-            part[name] = [
-                row
-                for row in rows
-                if (row.get("namespace", row.get("name")) == namespace) is is_wanted
-            ]
-    return parts
+def split(contents: Contents, namespace: str | None) -> tuple[Contents, Contents]:
+    """Return the rows of *namespace*, or of all, and the rest."""
+
+    def is_wanted(row: Row) -> bool:
+        return namespace is None or row.get("namespace", row.get("name")) == namespace
+
+    wanted = {name: [row for row in rows if is_wanted(row)] for name, rows in contents.items()}
+    rest = {name: [row for row in rows if not is_wanted(row)] for name, rows in contents.items()}
+    return wanted, rest
 
 
 def joined(one: Contents, other: Contents) -> Contents:

@@ -49,16 +49,14 @@ def edit_rows(
 ) -> str:
     """Edit rows, of one namespace or of all, until the database takes it and something differs."""
     contents = victim.states[revision].contents
-    if namespace is None:
-        of_interest, rest = contents, {name: [] for name in contents}
-    else:
-        of_interest, rest = split(contents, namespace)
+    refusals: tuple[type[Exception], ...] = (*victim.store.refusals, TypeError, ValueError)
+    of_interest, rest = split(contents, namespace)
     while True:
         edited = copied(of_interest)
         try:
             where = edit(edited, chance)
             is_changed = victim.store.write(joined(edited, rest))
-        except (*victim.store.refusals, TypeError, ValueError):
+        except refusals:
             continue  # The database takes no such rows, or they cannot be hashed.
         if is_changed:
             return where
@@ -66,17 +64,17 @@ def edit_rows(
 
 def put_back(victim: Victim, revision: int, chance: random.Random) -> str:
     """Restore an earlier state."""
-    earlier = chance.choice([number for number in victim.states if number < revision])
+    earlier = chance.choice(victim.before(revision))
     victim.restore(earlier)
     return f"revision {earlier}"
 
 
 def write_anew(victim: Victim, revision: int, chance: random.Random) -> str:
-    """Restore an earlier state, and go on from there to about the same length."""
-    where = put_back(victim, revision, chance)
-    count = revision - int(where.removeprefix("revision ")) + chance.randint(-1, 1)
-    victim.write_on(chance, max(1, count))
-    return where
+    """Restore a state that is not much earlier, and go on from there to about the same length."""
+    earlier = chance.choice(victim.before(revision)[-edits.TAIL :])
+    victim.restore(earlier)
+    victim.write_on(chance, max(1, revision - earlier + chance.randint(-1, 1)))
+    return f"revision {earlier}"
 
 
 def change_schema(victim: Victim, revision: int, chance: random.Random) -> str:

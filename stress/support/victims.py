@@ -1,4 +1,4 @@
-"""A registry with a varied history in two namespaces, and its rows as they were after each change."""
+"""A registry with a varied history in two namespaces, and its rows after each change."""
 
 from __future__ import annotations
 
@@ -79,6 +79,10 @@ class Victim:
             anchor = registry.history.anchor()
         self.states[anchor.revision] = State(self.store.read(), anchor)
 
+    def before(self, revision: int) -> list[int]:
+        """Return the earlier revisions, in order."""
+        return sorted(number for number in self.states if number < revision)
+
     def restore(self, revision: int) -> None:
         """Make the rows of that revision, and the schema, what is there."""
         self.store.restore_schema()
@@ -146,4 +150,3 @@ def _fill(victim: Victim, name: str, chance: random.Random) -> None:
         capsule = Loaded(f"{name}-{number}", chance)
         victim.do(partial(CapsuleRegistry.register, capsule=capsule))
     victim.chosen.append(max(victim.states))
-
