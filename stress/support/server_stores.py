@@ -65,10 +65,12 @@ class ServerStore(Store):
         for name, table in TABLES.items():
             for key in table.foreign_key_constraints:
                 drop, add = DropConstraint(key), AddConstraint(key, isolate_from_table=False)
-                yield SchemaObject(f"foreign key of {name}", self._sql(drop), self._sql(add))
+                yield SchemaObject(f"foreign key of {name}", self._sql(drop), (self._sql(add),))
             for index in table.indexes:
                 drop_index, create = DropIndex(index), CreateIndex(index)
-                yield SchemaObject(f"index {index.name}", self._sql(drop_index), self._sql(create))
+                yield SchemaObject(
+                    f"index {index.name}", self._sql(drop_index), (self._sql(create),)
+                )
 
     def _others(self) -> list[SchemaObject]:
         raise NotImplementedError
@@ -115,13 +117,13 @@ class PostgresqlStore(ServerStore):
             " $$ BEGIN RETURN coalesce(NEW, OLD); END $$"
         )
         return [
-            SchemaObject(f"function {fence}", nothing, body),
+            SchemaObject(f"function {fence}", nothing, (body,)),
             *(
                 SchemaObject(
                     f"view {name}",
                     f"DROP VIEW {name}",
-                    f"CREATE VIEW {name} AS {body}",
-                    f"CREATE VIEW {name} AS SELECT * FROM ({body.rstrip(';')}) AS x WHERE FALSE",  # noqa: S608 - our own
+                    (f"CREATE OR REPLACE VIEW {name} AS {body}",),
+                    (_nothing_of(name, body.rstrip(";")),),
                 )
                 for name, body in views
             ),
@@ -129,8 +131,11 @@ class PostgresqlStore(ServerStore):
                 SchemaObject(
                     f"trigger {name}",
                     f"DROP TRIGGER {name} ON {table}",
-                    body,
-                    f"{body}; ALTER TABLE {table} DISABLE TRIGGER {name}",
+                    (
+                        body.replace("CREATE", "CREATE OR REPLACE", 1),
+                        f"ALTER TABLE {table} ENABLE TRIGGER {name}",
+                    ),
+                    (f"ALTER TABLE {table} DISABLE TRIGGER {name}",),
                 )
                 for name, table, body in triggers
             ),
@@ -178,8 +183,8 @@ class MariadbStore(ServerStore):
                 SchemaObject(
                     f"view {name}",
                     f"DROP VIEW {name}",
-                    f"CREATE VIEW {name} AS {body}",
-                    f"CREATE VIEW {name} AS {body} LIMIT 0",
+                    (f"CREATE OR REPLACE VIEW {name} AS {body}",),
+                    (_nothing_of(name, body),),
                 )
                 for name, body in views
             ),
@@ -187,9 +192,14 @@ class MariadbStore(ServerStore):
                 SchemaObject(
                     f"trigger {name}",
                     f"DROP TRIGGER {name}",
-                    f"CREATE TRIGGER {name} {when} {body}",
-                    f"CREATE TRIGGER {name} {when} SET @nothing = 1",
+                    (f"CREATE OR REPLACE TRIGGER {name} {when} {body}",),
+                    (f"CREATE OR REPLACE TRIGGER {name} {when} SET @nothing = 1",),
                 )
                 for name, when, body in triggers
             ),
         ]
+
+
+def _nothing_of(name: str, body: str) -> str:
+    """Return the statement that gives a view its columns, and no rows."""
+    return f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM ({body}) AS whole WHERE FALSE"  # noqa: S608 - our own

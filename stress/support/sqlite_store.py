@@ -64,27 +64,32 @@ class SqliteStore(Store):
     def objects(self) -> list[SchemaObject]:
         found = []
         for kind, name, sql in self._conn.execute(_OF_SCHEMA).fetchall():
-            drop = f"DROP {kind} {name}"
-            match kind:
-                case "view":
-                    body = re.split(r"\sAS\s", sql, maxsplit=1)[1]
-                    nothing = f"CREATE VIEW {name} AS SELECT * FROM ({body}) WHERE 0"  # noqa: S608 - our own
-                    found.append(SchemaObject(f"view {name}", drop, sql, nothing))
-                case "trigger":
-                    nothing = f"{re.split('WHEN|BEGIN', sql)[0]} BEGIN SELECT 1; END"
-                    found.append(SchemaObject(f"trigger {name}", drop, sql, nothing))
-                case "index":
-                    found.append(SchemaObject(f"index {name}", drop, sql))
-                case "table":
-                    found += [
-                        SchemaObject(
-                            f"foreign key of {name}",
-                            _redefinition(name, sql.replace(key, "", 1)),
-                            _redefinition(name, sql),
-                        )
-                        for key in _FOREIGN_KEY.findall(sql)
-                    ]
+            if kind == "table":
+                found += [
+                    SchemaObject(
+                        f"foreign key of {name}",
+                        _redefinition(name, sql.replace(key, "", 1)),
+                        (_redefinition(name, sql),),
+                    )
+                    for key in _FOREIGN_KEY.findall(sql)
+                ]
+                continue
+            drop = f"DROP {kind} IF EXISTS {name}"
+            nothing = _nothing_of(kind, name, sql)
+            replace = (drop, nothing) if nothing else ()
+            found.append(SchemaObject(f"{kind} {name}", drop, (drop, sql), replace))
         return found
+
+
+def _nothing_of(kind: str, name: str, sql: str) -> str | None:
+    """Return the statement that creates one like it that does nothing, or shows nothing."""
+    match kind:
+        case "view":
+            body = re.split(r"\sAS\s", sql, maxsplit=1)[1]
+            return f"CREATE VIEW {name} AS SELECT * FROM ({body}) WHERE 0"  # noqa: S608 - our own
+        case "trigger":
+            return f"{re.split('WHEN|BEGIN', sql)[0]} BEGIN SELECT 1; END"
+    return None
 
 
 def _redefinition(name: str, sql: str) -> str:

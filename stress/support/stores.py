@@ -41,9 +41,10 @@ class SchemaObject:
 
     name: str
     drop: str
-    create: str
-    #: Makes one in its place, of the same name, that does nothing or shows nothing.
-    replace: str | None = None
+    #: Make it again, whether it was dropped or replaced.
+    restore: tuple[str, ...]
+    #: Put one of the same name in its place that does nothing, or shows nothing.
+    replace: tuple[str, ...] = ()
 
 
 class Store(ABC):

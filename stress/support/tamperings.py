@@ -89,14 +89,13 @@ def change_schema(victim: Victim, revision: int, chance: random.Random) -> str:
         if not found:
             continue
         one = chance.choice(found)
-        do, undo, what = [one.drop], [one.create], "dropped"
-        if one.replace and chance.random() < 1 / 2:
-            do, undo, what = [one.drop, one.replace], [one.drop, one.create], "replaced"
+        is_replaced = bool(one.replace) and chance.random() < 1 / 2
+        do = one.replace if is_replaced else (one.drop,)
         try:
-            victim.store.change_schema(do, undo)
+            victim.store.change_schema(do, one.restore)
         except victim.store.refusals:
             continue  # Something depends on it.
-        return f"{one.name} {what}"
+        return f"{one.name} {'replaced' if is_replaced else 'dropped'}"
 
 
 _VERSIONS: Final = ("schema_versions",)
