@@ -106,6 +106,13 @@ def namespace_as_blob(contents: Contents, chance: random.Random) -> str:
     return f"{name}, {_added_or_moved(contents, name, row, forged, chance)}"
 
 
+def move_creation(contents: Contents, chance: random.Random) -> str:
+    """Make a capsule older or younger, which decides whose UUIDs and uplinks its id has."""
+    row = chance.choice(contents["capsules"])
+    row["created_revision"] = chance.randint(0, row["modified_revision"] + 1)
+    return "capsules.created_revision"
+
+
 def give_to_nobody(contents: Contents, chance: random.Random) -> str:
     """Put a row into a namespace that is not there."""
     return _give(contents, chance, NOBODY)

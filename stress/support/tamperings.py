@@ -132,6 +132,7 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "key of JSON twice": _rows(forgeries.say_twice),
     "flag in another form": _rows(forgeries.flag_otherwise, _NUMBERS),
     "namespace as a BLOB": _rows(forgeries.namespace_as_blob, _FILES),
+    "creation moved": _rows(forgeries.move_creation),
     "row of nobody": _rows(forgeries.give_to_nobody, namespace=None),
     "row of another namespace": _rows(forgeries.give_to_another, namespace=None),
     "another namespace edited": _rows(_edit_another, namespace=forgeries.OTHER),

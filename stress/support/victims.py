@@ -111,6 +111,8 @@ def build(url: str, chance: random.Random) -> Victim:
             change_something(other, chance)
     victim = Victim(open_store(url))
     victim.do(CapsuleRegistry.drain)
+    for state in ("ready", "failed"):
+        victim.do(partial(_age, name="oldest", state=state, chance=chance))
     _fill(victim, "first", chance)
     anchor = victim.states[sorted(victim.states)[len(victim.states) // 3]].anchor
     victim.do(lambda registry: registry.history.prune(anchor))
@@ -134,6 +136,13 @@ def change_something(registry: CapsuleRegistry, chance: random.Random) -> None:
             registry.unregister(name)
         case _:
             registry.register(Loaded(name, chance), uuids=[uuid])
+
+
+def _age(registry: CapsuleRegistry, name: str, state: str, chance: random.Random) -> None:
+    """Give a capsule that was there before another event, by which it outlives a pruning."""
+    if name not in registry:
+        registry.register(Loaded(name, chance), uuids=[uuid4()])
+    registry.set_state(name, state)
 
 
 def _open_lease(registry: CapsuleRegistry, name: str) -> None:
