@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from uuid import UUID
@@ -72,8 +73,9 @@ class ServerStore(Store):
                     f"index {index.name}", self._sql(drop_index), (self._sql(create),)
                 )
 
+    @abstractmethod
     def _others(self) -> list[SchemaObject]:
-        raise NotImplementedError
+        """Return the views, the triggers and what they call."""
 
     def _sql(self, definition: sa.schema.ExecutableDDLElement) -> str:
         return str(definition.compile(dialect=self._engine.dialect))
