@@ -1,99 +1,50 @@
 """
-Edits of a registry's tables in a SQLite file, as someone with all rights could make them.
+Edits of the rows of one namespace, as someone with all rights to the database could make them.
 
-The rows are read, changed, and written back with all triggers dropped and without every check that
-SQLite can leave out. A manifest that no row of the history mentions, since it was registered before
-a pruning, is not touched: nothing vouches for it.
+A manifest that no row of the history mentions, since it was registered before a pruning, is not
+touched: nothing vouches for it. Nor are leases, which renewals change without an event: what can be
+found in them has edits of its own (see `forgeries`).
 """
 
 from __future__ import annotations
 
-from contextlib import closing
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from capsule_registry import sqlite_module
 from capsule_registry.database.dialects.types import (
     CanonicalJson,
     CanonicalUuid,
     Flag,
     UtcDateTime,
 )
-from capsule_registry.schema.tables import metadata
 from capsule_registry.unit_of_work.hash_chain import hash_lines, sha256_of_lines
+from support.stores import COLUMNS, TABLES
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
-    Row = dict[str, Any]
-    Contents = dict[str, list[Row]]
+    from support.stores import Contents, Row
+
     Names = Sequence[str]
     #: Changes the contents, and returns where.
     Edit = Callable[[Contents, random.Random], str]
 
 _HISTORY: Final = ("events", "revisions")
-_LIVE: Final = ("capsules", "uplinks", "uuid_mappings", "tools", "grants", "manifests")
+DERIVED: Final = ("tools", "grants", "interceptors", "provisions", "requirements")
+_LIVE: Final = ("capsules", "uplinks", "uuid_mappings", *DERIVED, "manifests")
 _ALL: Final = (*_HISTORY, *_LIVE, "namespaces")
-_TABLES: Final = {name: metadata.tables[name] for name in _ALL}
-_COLUMNS: Final = {
-    name: [column.name for column in table.c if column.computed is None]
-    for name, table in _TABLES.items()
-}
 #: The most revisions to cut off.
 TAIL: Final = 10
 
 
-def load(file: Path) -> Contents:
-    """Return the rows of all tables."""
-    with closing(sqlite_module.connect(file)) as conn:
-        return {
-            name: [
-                dict(zip(columns, row, strict=True))
-                for row in conn.execute(f"SELECT {', '.join(columns)} FROM {name}")  # noqa: S608 - our own names
-            ]
-            for name, columns in _COLUMNS.items()
-        }
-
-
-def store(file: Path, before: Contents, contents: Contents) -> None:
-    """Write back the tables that differ from *before*."""
-    with closing(sqlite_module.connect(file)) as conn, conn:
-        conn.execute("PRAGMA ignore_check_constraints = 1")
-        _loosen(conn)
-        for (trigger,) in conn.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-        ).fetchall():
-            conn.execute(f"DROP TRIGGER {trigger}")
-        for name in (name for name in contents if contents[name] != before[name]):
-            columns = _COLUMNS[name]
-            values = ", ".join(f":{column}" for column in columns)
-            conn.execute(f"DELETE FROM {name}")  # noqa: S608 - our own names
-            conn.executemany(
-                f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({values})",  # noqa: S608 - our own names
-                contents[name],
-            )
-
-
-def _loosen(conn: Any) -> None:  # noqa: ANN401 - the module is chosen at run time
-    """Make the columns take values of any type."""
-    conn.execute("PRAGMA writable_schema = 1")
-    for ending in (", STRICT", " STRICT"):
-        conn.execute(
-            "UPDATE sqlite_master SET sql = substr(sql, 1, length(sql) - length(:ending))"
-            " WHERE type = 'table' AND sql LIKE '%' || :ending",
-            {"ending": ending},
-        )
-    conn.execute("PRAGMA writable_schema = RESET")
-
-
-def _pick(contents: Contents, chance: random.Random, names: Names) -> tuple[str, Row]:
+def pick(contents: Contents, chance: random.Random, names: Names) -> tuple[str, Row]:
+    """Return one row of one of the tables, and the name of that."""
     name = chance.choice([name for name in names if contents[name]])
     row = chance.choice(contents[name])
     if name == "manifests" and not _is_mentioned(contents, row["digest"]):
-        return _pick(contents, chance, names)
+        return pick(contents, chance, names)
     return name, row
 
 
@@ -103,17 +54,17 @@ def _is_mentioned(contents: Contents, digest: str) -> bool:
 
 
 def _keys(name: str) -> list[str]:
-    return [column.name for column in _TABLES[name].primary_key]
+    return [column.name for column in TABLES[name].primary_key]
 
 
 def change_value(contents: Contents, chance: random.Random, names: Names = _ALL) -> str:
     """Set one column of one row to another value."""
-    name, row = _pick(contents, chance, names)
-    column = chance.choice(_COLUMNS[name])
+    name, row = pick(contents, chance, names)
+    column = chance.choice(COLUMNS[name])
     value = row[column]
     others = [chance.choice(contents[name])[column], None]
     match value:
-        case int() if isinstance(_TABLES[name].c[column].type, Flag):
+        case int() if isinstance(TABLES[name].c[column].type, Flag):
             others = [1 - value]
         case int():
             others += [value - 1, value + 1]
@@ -127,14 +78,14 @@ def change_value(contents: Contents, chance: random.Random, names: Names = _ALL)
 
 def delete_row(contents: Contents, chance: random.Random, names: Names = _ALL) -> str:
     """Delete one row."""
-    name, row = _pick(contents, chance, names)
+    name, row = pick(contents, chance, names)
     contents[name].remove(row)
     return name
 
 
 def swap_rows(contents: Contents, chance: random.Random, names: Names = _ALL) -> str:
     """Swap the values of two rows, except for their keys."""
-    name, row = _pick(contents, chance, names)
+    name, row = pick(contents, chance, names)
     other = chance.choice(contents[name])
     for column in (column for column in row if column not in _keys(name)):
         row[column], other[column] = other[column], row[column]
@@ -143,13 +94,13 @@ def swap_rows(contents: Contents, chance: random.Random, names: Names = _ALL) ->
 
 def insert_row(contents: Contents, chance: random.Random, names: Names = _ALL[:-1]) -> str:
     """Insert a copy of one row under another key."""
-    name, row = _pick(contents, chance, names)
+    name, row = pick(contents, chance, names)
     copy = dict(row)
     for column in [*_keys(name)[1:], *(["request_id"] if "request_id" in row else [])]:
         match row[column]:
             case int(number):
                 copy[column] = number + chance.randint(-80, 80)
-            case _ if isinstance(_TABLES[name].c[column].type, CanonicalUuid):
+            case _ if isinstance(TABLES[name].c[column].type, CanonicalUuid):
                 copy[column] = str(UUID(int=chance.getrandbits(128)))
             case text:
                 copy[column] = f"{text}x"
@@ -177,9 +128,9 @@ def replay_event(contents: Contents, chance: random.Random) -> str:
 
 def spell_otherwise(contents: Contents, chance: random.Random) -> str:
     """Write one value in another form that the library reads as the same, or nearly."""
-    name, row = _pick(contents, chance, _ALL)
-    column = chance.choice(_COLUMNS[name])
-    match _TABLES[name].c[column].type:
+    name, row = pick(contents, chance, _ALL)
+    column = chance.choice(COLUMNS[name])
+    match TABLES[name].c[column].type:
         case CanonicalUuid() if row[column]:
             row[column] = chance.choice([row[column].upper(), row[column].replace("-", "")])
         case UtcDateTime() if row[column]:
@@ -192,8 +143,8 @@ def spell_otherwise(contents: Contents, chance: random.Random) -> str:
 
 def retype(contents: Contents, chance: random.Random) -> str:
     """Set one column to a value of another type, which SQLite allows."""
-    name, row = _pick(contents, chance, _ALL)
-    column = chance.choice(_COLUMNS[name])
+    name, row = pick(contents, chance, _ALL)
+    column = chance.choice(COLUMNS[name])
     value = row[column]
     others = [0.5, "x", -1, b"1"] if isinstance(value, int) else [str(value).encode()]
     row[column] = chance.choice(others)

@@ -94,6 +94,21 @@ def test_what_decides_which_rows_count_shows(
     assert where in places(filled)
 
 
+@pytest.mark.parametrize("revision", [0, 3])
+def test_a_capsule_keeps_its_age_through_prunings(
+    backend: Backend, registry: CapsuleRegistry, url: str, revision: int
+) -> None:
+    """The event that made its row is kept: a later one would make its UUIDs another's."""
+    registry.register(MANIFEST, uuids=[uuid4()])
+    for state in ("failed", "ready"):
+        registry.set_state("full", state)
+        registry.history.prune(registry.history.anchor())
+        assert registry.history.verify().ok
+    backend.tamper(url, f"UPDATE capsules SET created_revision = {revision}")
+
+    assert {"capsules"} == places(registry)
+
+
 @pytest.mark.parametrize(("edit", "where"), OF_TEXTS)
 def test_json_that_says_two_things_shows(
     backend: Backend, filled: CapsuleRegistry, url: str, edit: str, where: str

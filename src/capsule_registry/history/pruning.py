@@ -1,9 +1,10 @@
 """
 Pruning: deleting the oldest part of a history so that the rest still verifies and replays.
 
-The last event of each row that existed at the end of that part is kept; a `history.pruned` event
-records the count and digest of the kept events. Nothing would ever show afterwards that one of them
-had been changed before, so what is about to be deleted is replayed first, up to the anchor.
+The last event of each row that existed at the end of that part is kept; of a capsule's row the one
+that made it too, since no image tells when that was. A `history.pruned` event records the count and
+digest of the kept events. Nothing would ever show afterwards that one of them had been changed
+before, so what is about to be deleted is replayed first, up to the anchor.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from capsule_registry.database.dialects.types import time_text
 from capsule_registry.errors import HistoryCorruptError
 from capsule_registry.history.replay import EVENTS_THROUGH, PRUNED, Replay, json_object
 from capsule_registry.history.revisions import after as revisions_after
-from capsule_registry.schema.tables import events, revisions
+from capsule_registry.schema.tables import capsules, events, revisions
 from capsule_registry.schema.tables import namespaces as namespaces_table
 from capsule_registry.unit_of_work import namespaces
 from capsule_registry.unit_of_work.hash_chain import event_line, sha256_of_lines
@@ -33,7 +34,7 @@ REVISIONS_PER_UNIT: Final = 50_000
 
 _old = and_(events.c.namespace == bindparam("namespace"), events.c.revision <= bindparam("through"))
 _later = events.alias("later")
-_is_superseded = exists().where(
+_has_later = exists().where(
     _later.c.namespace == events.c.namespace,
     _later.c.kind == events.c.kind,
     _later.c.subject == events.c.subject,
@@ -42,7 +43,14 @@ _is_superseded = exists().where(
     _later.c.revision <= bindparam("through"),
     or_(_later.c.revision > events.c.revision, _later.c.position > events.c.position),
 )
-_superfluous = delete(events).where(_old, or_(events.c.new_row.is_(None), _is_superseded))
+_made_a_capsule_that_is_there = and_(
+    events.c.kind == capsules.name,
+    events.c.old_row.is_(None),
+    ~_has_later.where(_later.c.new_row.is_(None)),
+)
+_superfluous = delete(events).where(
+    _old, or_(events.c.new_row.is_(None), and_(_has_later, ~_made_a_capsule_that_is_there))
+)
 _revisions = delete(revisions).where(
     revisions.c.namespace == bindparam("namespace"), revisions.c.revision <= bindparam("through")
 )

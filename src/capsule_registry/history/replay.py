@@ -86,7 +86,8 @@ class Replay:
         with self.reading("pruned history"):
             for event in scope.execute(EVENTS_THROUGH, parameters).mappings().all():
                 lines.append(event_line(event))
-                self._apply(event, is_first=False)
+                # Of a capsule's row an earlier pruning may have kept the last event alone.
+                self._apply(event, is_first=event["old_row"] is None)
         self.revision = compacted
         self.kept = (len(lines), sha256_of_lines(lines))
 
