@@ -13,6 +13,7 @@ Checks of the verification that `stress/tampering.py` can take out, to show that
 | `derived` | a derived row may be there that no manifest says |
 | `leases` | leases may last as long as they like, by whatever clock |
 | `others` | rows of no namespace are not counted, and other namespaces not named |
+| `drift` | the schema is not compared with what the migrations make |
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ _CHECKS: Final[dict[str, tuple[object, str, Callable[..., object]]]] = {
     "derived": (verification, "_verify_derived", _count_alone),
     "leases": (verification, "_verify_lease", _as_any_row),
     "others": (verification, "_others", _nothing),
+    "drift": (verification, "_report_drift", _nothing),
 }
 CHECKS: Final = tuple(_CHECKS)
 

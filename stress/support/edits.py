@@ -76,6 +76,14 @@ def change_value(contents: Contents, chance: random.Random, names: Names = _ALL)
     return f"{name}.{column}"
 
 
+def change_version(contents: Contents, chance: random.Random) -> str:
+    """Change what the schema says of a migration, but for when it was made and by which library."""
+    row = chance.choice(contents["schema_versions"])
+    column = chance.choice(["version", "oldest_compatible"])
+    row[column] = chance.choice(["v0000", "v0001", "v0002"])
+    return f"schema_versions.{column}"
+
+
 def delete_row(contents: Contents, chance: random.Random, names: Names = _ALL) -> str:
     """Delete one row."""
     name, row = pick(contents, chance, names)

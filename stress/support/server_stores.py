@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _NEVER: Final = 2**62
 
 
+_CREATE_VIEW: Final = "CREATE OR REPLACE SQL SECURITY INVOKER VIEW"
+
+
 class ServerStore(Store):
     """A database on a server."""
 
@@ -185,8 +188,8 @@ class MariadbStore(ServerStore):
                 SchemaObject(
                     f"view {name}",
                     f"DROP VIEW {name}",
-                    (f"CREATE OR REPLACE VIEW {name} AS {body}",),
-                    (_nothing_of(name, body),),
+                    (f"{_CREATE_VIEW} {name} AS {body}",),
+                    (_nothing_of(name, body, _CREATE_VIEW),),
                 )
                 for name, body in views
             ),
@@ -202,6 +205,6 @@ class MariadbStore(ServerStore):
         ]
 
 
-def _nothing_of(name: str, body: str) -> str:
+def _nothing_of(name: str, body: str, create: str = "CREATE OR REPLACE VIEW") -> str:
     """Return the statement that gives a view its columns, and no rows."""
-    return f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM ({body}) AS whole WHERE FALSE"  # noqa: S608 - our own
+    return f"{create} {name} AS SELECT * FROM ({body}) AS whole WHERE FALSE"  # noqa: S608 - our own
