@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -99,6 +100,8 @@ class PostgresqlStore(ServerStore):
         import psycopg  # noqa: PLC0415 - if it is in use
 
         self.refusals = (psycopg.Error,)
+        # It warns of each statement that is refused among many sent at once.
+        logging.getLogger("psycopg").setLevel(logging.ERROR)
         super().__init__(url)
 
     def selected(self, column: Column[Any]) -> str:
