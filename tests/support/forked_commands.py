@@ -93,6 +93,11 @@ def _enter(environment: str, directory: str, output: int, errors: int) -> None:
     os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     os.chdir(directory)
     _MISSING.get(environment, lambda: None)()
+    for descriptor, errors_are, buffering in ((1, "strict", -1), (2, "backslashreplace", 1)):
+        if getattr(sys, name := _STREAMS[descriptor]) is not None:
+            stream = open(descriptor, "w", buffering, errors=errors_are, closefd=False)  # noqa: SIM115 - until the end
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
 
 
 def _ended(child: int, *pipes: int) -> tuple[int, str, str]:
