@@ -29,7 +29,6 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -52,6 +51,7 @@ from capsule_registry.database.dialects import galera
 from linearizability import record, report
 from restarts import head, until_it_exists, wait_for_load
 from support.cluster import Cluster, wait_until_whole
+from support.workers import WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,7 +98,7 @@ def upgrades(cluster: Cluster, rounds: int, *, is_locked: bool) -> list[str]:
     failed: list[str] = []
     work = partial(upgrade, is_locked=is_locked)
     cluster.nodes[0].ask(*(f"CREATE DATABASE upgrade_{number}" for number in range(rounds)))
-    with ProcessPoolExecutor(_PROCESSES, mp_context=get_context("spawn")) as processes:
+    with ProcessPoolExecutor(_PROCESSES, mp_context=WORKERS) as processes:
         for number in range(rounds):
             urls = [cluster.url(node, f"upgrade_{number}") for node in range(_PROCESSES)]
             failed += filter(None, processes.map(work, urls))
@@ -223,7 +223,7 @@ def load(cluster: Cluster, kinds: Sequence[str], seed: int) -> bool:
     with TemporaryDirectory() as directory:
         end = Path(directory) / "end"
         goes_on = partial(until_it_exists, end)
-        with ProcessPoolExecutor(_PROCESSES, mp_context=get_context("spawn")) as processes:
+        with ProcessPoolExecutor(_PROCESSES, mp_context=WORKERS) as processes:
             running = [
                 processes.submit(
                     record, n, url=cluster.url(n), seed=seed, without=None, goes_on=goes_on
