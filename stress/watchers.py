@@ -18,7 +18,7 @@ import random
 import statistics
 import sys
 import time
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -157,7 +157,7 @@ def prune(
     pruned: set[int] = set()
     while not pruned or not all(future.done() for future in writing):
         anchor = history.anchor()
-        time.sleep(chance.uniform(0.2, 2))
+        wait(writing, timeout=chance.uniform(0.2, 2))
         note(history, truth, begin)
         history.prune(anchor)
         pruned.add(anchor.revision)
