@@ -160,7 +160,8 @@ class Holder:
         return held
 
     def _renew(self, held: Held, lease: OpenLease) -> None:
-        end, sent = held.told[-1][1], now(self._registry)
+        # On a slow machine a lease may be gone before its holder was told an end.
+        end, sent = held.told[-1][1] if held.told else _NEVER, now(self._registry)
         lease.renew()
         held.late_renewals += sent > end
         self._look_at_end(held, sent)
