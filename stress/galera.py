@@ -29,7 +29,6 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -52,6 +51,7 @@ from capsule_registry.database.dialects import galera
 from linearizability import record, report
 from restarts import head, until_it_exists, wait_for_load
 from support.cluster import Cluster, wait_until_whole
+from support.workers import WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,12 +66,9 @@ _TOPIC: Final = "a.b"
 _NO_ANSWER: Final = (RegistryUnavailableError, PermissionDeniedError, InvalidDatabaseError)
 
 
-def stale_reads(cluster: Cluster, rounds: int) -> int:
-    """Return how often one node does not know what another has just acknowledged."""
-    with (
-        CapsuleRegistry.open(cluster.nodes[0].url) as here,
-        CapsuleRegistry.open(cluster.nodes[1].url) as there,
-    ):
+def stale_reads(urls: Sequence[str], rounds: int) -> int:
+    """Return how often the second node does not know what the first has just acknowledged."""
+    with CapsuleRegistry.open(urls[0]) as here, CapsuleRegistry.open(urls[1]) as there:
         stale = 0
         for number in range(rounds):
             uuid, name = UUID(int=number + 1), f"stale-{number % 7}"
@@ -98,7 +95,7 @@ def upgrades(cluster: Cluster, rounds: int, *, is_locked: bool) -> list[str]:
     failed: list[str] = []
     work = partial(upgrade, is_locked=is_locked)
     cluster.nodes[0].ask(*(f"CREATE DATABASE upgrade_{number}" for number in range(rounds)))
-    with ProcessPoolExecutor(_PROCESSES, mp_context=get_context("spawn")) as processes:
+    with ProcessPoolExecutor(_PROCESSES, mp_context=WORKERS) as processes:
         for number in range(rounds):
             urls = [cluster.url(node, f"upgrade_{number}") for node in range(_PROCESSES)]
             failed += filter(None, processes.map(work, urls))
@@ -223,7 +220,7 @@ def load(cluster: Cluster, kinds: Sequence[str], seed: int) -> bool:
     with TemporaryDirectory() as directory:
         end = Path(directory) / "end"
         goes_on = partial(until_it_exists, end)
-        with ProcessPoolExecutor(_PROCESSES, mp_context=get_context("spawn")) as processes:
+        with ProcessPoolExecutor(_PROCESSES, mp_context=WORKERS) as processes:
             running = [
                 processes.submit(
                     record, n, url=cluster.url(n), seed=seed, without=None, goes_on=goes_on
@@ -272,8 +269,31 @@ def run_suite(cluster: Cluster, arguments: Sequence[str]) -> bool:
     return subprocess.run(tests, env=environment, cwd=root, check=False).returncode == 0
 
 
-def main() -> int:
-    """Start the nodes, and run the checks or the tests."""
+def is_sound(cluster: Cluster, options: argparse.Namespace) -> bool:
+    """Run all checks on a *cluster*; return whether they pass."""
+    failed = upgrades(cluster, options.upgrades, is_locked=options.without != "schema_lock")
+    print(f"{len(failed)} of {options.upgrades * _PROCESSES} upgrades failed {failed[:1]}")
+    if failed:
+        return False
+    CapsuleRegistry.open(cluster.url(), migrate=True).close()
+    none_stale = knows_all([node.url for node in cluster.nodes], options.reads)
+    kinds = [
+        *["kill"] * options.kills,
+        *["stop"] * options.stops,
+        *["partition"] * options.partitions,
+    ]
+    return (not kinds or load(cluster, kinds, options.seed)) and none_stale
+
+
+def knows_all(urls: Sequence[str], reads: int) -> bool:
+    """Return whether each of so many *reads* knows what was acknowledged elsewhere."""
+    stale = stale_reads(urls, reads)
+    print(f"{stale} of {reads} reads did not know what another node had acknowledged")
+    return not stale
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the options."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--stops", type=int, default=10)
@@ -284,10 +304,21 @@ def main() -> int:
     guards = ["sync_wait", "schema_lock"]
     parser.add_argument("--without", choices=guards, help="a guard to take out")
     parser.add_argument("--suite", action="store_true", help="run the tests on the cluster")
+    several = "two nodes that are up and have the schema: the reads alone, on them"
+    parser.add_argument("--nodes", nargs=2, metavar="URL", help=several)
     parser.add_argument("tests", nargs="*", help="what to give pytest with the suite, after --")
+    return parser
+
+
+def main() -> int:
+    """Start the nodes, and run the checks or the tests."""
+    parser = make_parser()
     options = parser.parse_args()
     if options.without == "sync_wait":
         galera.SYNC_WAIT = 0
+        galera.outdated = lambda connection: None  # noqa: ARG005 - it would refuse such reads
+    if options.nodes:
+        return 0 if knows_all(options.nodes, options.reads) else 1
 
     partitions = 0 if options.suite else options.partitions
     if partitions and os.getuid() != 0:
@@ -295,20 +326,7 @@ def main() -> int:
     with Cluster(is_separable=bool(partitions)) as cluster:
         if options.suite:
             return 0 if run_suite(cluster, options.tests) else 1
-        failed = upgrades(cluster, options.upgrades, is_locked=options.without != "schema_lock")
-        print(f"{len(failed)} of {options.upgrades * _PROCESSES} upgrades failed {failed[:1]}")
-        if failed:
-            return 1
-        CapsuleRegistry.open(cluster.url(), migrate=True).close()
-        stale = stale_reads(cluster, options.reads)
-        print(f"{stale} of {options.reads} reads did not know what another node had acknowledged")
-        kinds = [
-            *["kill"] * options.kills,
-            *["stop"] * options.stops,
-            *["partition"] * options.partitions,
-        ]
-        good = not kinds or load(cluster, kinds, options.seed)
-    return 0 if good and not stale else 1
+        return 0 if is_sound(cluster, options) else 1
 
 
 if __name__ == "__main__":

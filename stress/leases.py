@@ -32,7 +32,6 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -51,6 +50,7 @@ from capsule_registry import (
 from capsule_registry.database.address import read_address
 from capsule_registry.database.dialects.expressions import DatabaseNow
 from support import controls
+from support.workers import WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,7 @@ _MANIFEST: Final = CapsuleManifest.model_validate(
     {"package": {"name": "held", "version": "0.1.0"}, "capabilities": {"ipc_publish": ["a.b"]}}
 )
 _HOUR: Final = timedelta(hours=1)
-_PROCESSES: Final = get_context("forkserver")
+_LOOK_SECONDS: Final = 0.05
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 #: An end may be this early: a file's leases also end by the uptime in whole milliseconds.
 _SLACK: Final = timedelta(milliseconds=5)
@@ -160,7 +160,8 @@ class Holder:
         return held
 
     def _renew(self, held: Held, lease: OpenLease) -> None:
-        end, sent = held.told[-1][1], now(self._registry)
+        # On a slow machine a lease may be gone before its holder was told an end.
+        end, sent = held.told[-1][1] if held.told else _NEVER, now(self._registry)
         lease.renew()
         held.late_renewals += sent > end
         self._look_at_end(held, sent)
@@ -226,7 +227,9 @@ def reap(number: int, *, places: list[Place], end: Path) -> int:
         with place.open("reaper", number) as registry:
             while not end.exists():
                 count += len(registry.leases.reap())
-                time.sleep(chance.uniform(0, 5 * place.ttl.total_seconds()))
+                until = time.monotonic() + chance.uniform(0, 5 * place.ttl.total_seconds())
+                while time.monotonic() < until and not end.exists():
+                    time.sleep(_LOOK_SECONDS)
         return count
 
     with ThreadPoolExecutor(len(places)) as threads:
@@ -246,9 +249,9 @@ class Lane:
 
     def run(self, rounds: Iterator[int]) -> None:
         """Run *rounds* until none is left."""
-        orders, theirs = _PROCESSES.Pipe()
+        orders, theirs = WORKERS.Pipe()
         arguments = (self.place, self.number, theirs)
-        process = _PROCESSES.Process(target=serve_holder, args=arguments, daemon=True)
+        process = WORKERS.Process(target=serve_holder, args=arguments, daemon=True)
         process.start()
         theirs.close()
         try:
@@ -376,7 +379,7 @@ def run(options: argparse.Namespace) -> tuple[list[Lane], list[list[Asked]], int
                 return
             yield number
 
-    processes = ProcessPoolExecutor(4, mp_context=_PROCESSES)
+    processes = ProcessPoolExecutor(4, mp_context=WORKERS)
     with TemporaryDirectory() as directory, processes, ThreadPoolExecutor(len(lanes)) as threads:
         end = Path(directory) / "end"
         try:
@@ -401,9 +404,6 @@ def main() -> int:
     controls.add_option(parser)
     options = parser.parse_args()
 
-    _PROCESSES.set_forkserver_preload(
-        ["alembic", "capsule_registry.api.registry", "support.controls"]
-    )
     began = time.monotonic()
     lanes, answers, reaped = run(options)
     took = time.monotonic() - began

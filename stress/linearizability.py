@@ -17,7 +17,6 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid5
 
@@ -31,6 +30,7 @@ from capsule_registry import (
 )
 from support import controls
 from support.checker import Call, is_linearizable, with_stale_read
+from support.workers import WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,7 +176,7 @@ def main() -> int:
         goes_on=partial(fewer_than, options.calls),
     )
     began = time.monotonic()
-    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as processes:
+    with ProcessPoolExecutor(options.processes, mp_context=WORKERS) as processes:
         recorded = [*processes.map(work, range(options.processes))]
     print(f"{options.processes} processes took {time.monotonic() - began:.1f} s")
     calls = [call for part, _ in recorded for call in part]

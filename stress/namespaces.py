@@ -14,10 +14,10 @@ import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from uuid import uuid4
 
 from capsule_registry import CapsuleRegistry
+from support.workers import WORKERS
 
 
 def write(namespace: str, *, url: str, start: float, seconds: float) -> int:
@@ -54,7 +54,7 @@ def main() -> None:
     several = [f"namespace-{number}" for number in range(options.namespaces)]
     cases = {"one writer of one": several[:1], "one": several[:1] * len(several), "each": several}
     rates: dict[str, list[float]] = {name: [] for name in cases}
-    with ProcessPoolExecutor(len(several), mp_context=get_context("spawn")) as processes:
+    with ProcessPoolExecutor(len(several), mp_context=WORKERS) as processes:
         for _ in range(options.rounds):
             for name, names in cases.items():
                 rate = units_a_second(processes, names, options.database, options.seconds)

@@ -17,7 +17,6 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import cycle, islice
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 from capsule_registry import CapsuleRegistry, RegistryAdmin, RegistryUnavailableError
 from linearizability import record, report
 from support.servers import SERVERS
+from support.workers import WORKERS
 
 if TYPE_CHECKING:
     from support.servers import Server
@@ -92,8 +92,7 @@ def main() -> int:
                 without=None,
                 goes_on=partial(until_it_exists, end),
             )
-            spawn = get_context("spawn")
-            with ProcessPoolExecutor(options.processes, mp_context=spawn) as processes:
+            with ProcessPoolExecutor(options.processes, mp_context=WORKERS) as processes:
                 running = [processes.submit(work, number) for number in range(options.processes)]
                 try:
                     restart(server, options.restarts)

@@ -21,7 +21,6 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -32,6 +31,7 @@ from galera import gaps, missing
 from linearizability import record, report
 from restarts import until_it_exists, wait_for_load
 from support.replication import Pair
+from support.workers import WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +63,7 @@ def load(pair: Pair, times: int, seed: int) -> bool:
         end = Path(directory) / "end"
         goes_on = partial(until_it_exists, end)
         work = partial(record, url=pair.url, seed=seed, without=None, goes_on=goes_on)
-        with ProcessPoolExecutor(_PROCESSES, mp_context=get_context("spawn")) as processes:
+        with ProcessPoolExecutor(_PROCESSES, mp_context=WORKERS) as processes:
             running = [processes.submit(work, number) for number in range(_PROCESSES)]
             try:
                 began = fail_over(pair, times)

@@ -18,12 +18,11 @@ import random
 import statistics
 import sys
 import time
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -40,6 +39,7 @@ from capsule_registry.api import history as history_module
 from capsule_registry.history.watch import Watch
 from capsule_registry.unit_of_work import namespaces
 from support.streams import Stream, digest
+from support.workers import WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,7 +157,7 @@ def prune(
     pruned: set[int] = set()
     while not pruned or not all(future.done() for future in writing):
         anchor = history.anchor()
-        time.sleep(chance.uniform(0.2, 2))
+        wait(writing, timeout=chance.uniform(0.2, 2))
         note(history, truth, begin)
         history.prune(anchor)
         pruned.add(anchor.revision)
@@ -203,9 +203,9 @@ def receive(*, url: str, begin: int, count: int) -> dict[int, int]:
 
 def report_wake_ups(url: str, begin: int, count: int) -> None:
     """Print how long after the return of a call a watcher received its revision."""
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
+    with ProcessPoolExecutor(2, mp_context=WORKERS) as processes:
         receiving = processes.submit(partial(receive, url=url, begin=begin, count=count))
-        start = time.monotonic() + 3
+        start = time.monotonic() + 1
         returned = processes.submit(partial(commit_steadily, url=url, start=start, count=count))
         received = receiving.result()
     waits = [(received[n] - then) / 1e6 for n, then in returned.result().items()]
@@ -223,7 +223,7 @@ def run(
         [random.Random(f"{options.seed} {role} {number}") for number in range(count)]  # noqa: S311 - nothing secret
         for role, count in (("watcher", options.watchers), ("writer", options.writers))
     ]
-    executor = ProcessPoolExecutor(len(watchers) + len(writers), get_context("spawn"))
+    executor = ProcessPoolExecutor(len(watchers) + len(writers), WORKERS)
     with TemporaryDirectory() as directory, executor as processes:
         end = Path(directory) / "end"
         watch = partial(follow, url=url, begin=begin, end=end, fault=options.fault)

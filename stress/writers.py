@@ -15,11 +15,11 @@ import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from uuid import uuid4
 
 from capsule_registry import CapsuleRegistry
 from support import controls
+from support.workers import WORKERS
 
 
 def write(number: int, *, url: str, seconds: float, without: str | None) -> list[float]:
@@ -47,7 +47,7 @@ def main() -> None:
 
     CapsuleRegistry.open(options.database, migrate=True).close()
     work = partial(write, url=options.database, seconds=options.seconds, without=options.without)
-    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as processes:
+    with ProcessPoolExecutor(options.processes, mp_context=WORKERS) as processes:
         done = [*processes.map(work, range(options.processes))]
     counts = sorted(len(took) for took in done)
     times = sorted(seconds for took in done for seconds in took)

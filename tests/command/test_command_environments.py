@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import compileall
+import json
 import os
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from support.backends import Backend, SqliteBackend
 
 CHECKOUT = Path(__file__).parents[2]
+FORKED = CHECKOUT / "tests" / "support" / "forked_commands.py"
 UUID = "00000000-0000-4000-8000-000000000001"
 #: The exit codes that `docs/command.md` has.
 DOCUMENTED = range(12)
@@ -47,6 +48,12 @@ for name in ("HOME", "XDG_DATA_HOME", "USER", "LOGNAME", "LNAME", "USERNAME"):
 #: The package is imported from the first entry of PYTHONPATH, not from the checkout.
 ELSEWHERE = f"""
 sys.path[:] = [path for path in sys.path if path != {str(CHECKOUT / "src")!r}]
+"""
+#: Forks a child for each of several commands.
+FORKING = """
+import runpy, sys
+{prepared}
+runpy.run_path({script!r}, run_name="__main__")
 """
 #: What is missing, as a shell does it, or before the package is imported.
 SHELLS = {
@@ -133,24 +140,50 @@ def installed(environment: str, directory: Path) -> Path | None:
     return packages
 
 
+def variables(path: Path | None) -> dict[str, str]:
+    """Return the environment variables with which the package is imported from *path*."""
+    return {**os.environ, "PYTHONPATH": str(path or CHECKOUT / "src")}
+
+
 def call(
     environment: str, words: Sequence[str], directory: Path, path: Path | None
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command in that *environment*."""
-    variables = {**os.environ, "PYTHONPATH": str(path or CHECKOUT / "src")}
+    """Run the command in that *environment*, in an interpreter of its own."""
     script = SCRIPT.format(prepared=PREPARED.get(environment, ""))
     shell = SHELLS.get(environment, 'exec "$@"')
     directory.mkdir()
     return subprocess.run(
         ["sh", "-c", shell, "sh", sys.executable, "-c", script, *words],  # noqa: S607 - any shell
         cwd=directory,
-        env=variables,
+        env=variables(path),
         capture_output=True,
         stdin=None if environment == "no standard input" else subprocess.DEVNULL,
         text=True,
         check=False,
         timeout=60,
     )
+
+
+def call_each(
+    environment: str, calls: Sequence[list[str]], directory: Path, path: Path | None
+) -> list[subprocess.CompletedProcess[str]]:
+    """Run the commands in that *environment*, each in a fork of one interpreter."""
+    script = FORKING.format(prepared=PREPARED.get(environment, ""), script=str(FORKED))
+    places = [directory / str(number) for number in range(len(calls))]
+    for place in places:
+        place.mkdir()
+    words = json.dumps([(str(place), words) for place, words in zip(places, calls, strict=True)])
+    done = subprocess.run(
+        [sys.executable, "-c", script, environment, words],
+        env=variables(path),
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert 0 == done.returncode, done.stderr
+    return [subprocess.CompletedProcess([], *ended) for ended in json.loads(done.stdout)]
 
 
 @pytest.mark.stress
@@ -166,13 +199,10 @@ def test_every_command_anywhere(environment: str, sqlite: SqliteBackend, tmp_pat
     calls = [["--database", url, *words] for words in calls]
     # The user's own database is made, or it is said why not.
     calls += [["list"], ["register-uuid", "alpha"]]
-    with ThreadPoolExecutor(2) as threads:
-        running = [
-            threads.submit(call, environment, words, tmp_path / str(number), path)
-            for number, words in enumerate(calls)
-        ]
-    for words, done in zip(calls, running, strict=True):
-        result = done.result()
+    # What happens while the package is imported there, one of a new interpreter's own shows.
+    results = [call(environment, ["--database", url, "list"], tmp_path / "new", path)]
+    results += call_each(environment, calls, tmp_path, path)
+    for words, result in zip([["list"], *calls], results, strict=True):
         assert "Traceback" not in result.stderr, (words, result.stderr)
         assert result.returncode in DOCUMENTED, (words, result)
         if result.returncode and environment not in SILENT:

@@ -16,7 +16,7 @@ from support.vector_files import known_part
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.backends import Backend
+    from support.backends import SqliteBackend
 
 
 def index(corpus: Path) -> list[dict[str, str]]:
@@ -88,23 +88,45 @@ def with_file_key(manifest: dict[str, Any]) -> dict[str, Any]:
     return {**manifest, "component": components}
 
 
-def test_every_loading_manifest_comes_back_unchanged(corpus: Path, backend: Backend) -> None:
+def loading(corpus: Path) -> dict[Path, str]:
+    """Return the manifests that load, each with the id of its capsule."""
+    return {
+        corpus / "manifests" / row["id"] / "Capsule.toml": row["package.name"]
+        for row in index(corpus)
+        if row["v020_if_astrid_version_ignored"] == "accept"
+    }
+
+
+def test_every_loading_manifest_comes_back_unchanged(corpus: Path, sqlite: SqliteBackend) -> None:
     """Registered by the command, each in its own namespace, `show` returns the exact text."""
-    url, runner, registered = backend.new_url(), CliRunner(), 0
-    for number, row in enumerate(index(corpus)):
-        if row["v020_if_astrid_version_ignored"] != "accept":
-            continue
-        path = corpus / "manifests" / row["id"] / "Capsule.toml"
+    url, runner, registered = sqlite.new_url(), CliRunner(), 0
+    for number, (path, name) in enumerate(loading(corpus).items()):
         options = ["--database", url, "--namespace", f"n{number}"]
         result = runner.invoke(capsule_registry, [*options, "register", str(path)])
         assert 0 == result.exit_code, result.stderr
-        shown = runner.invoke(
-            capsule_registry, [*options, "show", row["package.name"], "--format", "json"]
-        )
+        shown = runner.invoke(capsule_registry, [*options, "show", name, "--format", "json"])
         assert path.read_bytes() == json.loads(shown.stdout)["manifest_text"].encode()
         registered += 1
 
     assert 177 == registered
+
+
+def test_every_database_keeps_every_manifest_as_it_is(
+    corpus: Path, registry: CapsuleRegistry
+) -> None:
+    """One after another in one transaction, each is read as the exact text that was registered."""
+    kept = 0
+    with registry.transaction() as transaction:
+        for path, name in loading(corpus).items():
+            transaction.register(CapsuleManifest.load(path))
+            found = transaction.get(name)
+            assert found is not None
+            assert path.read_bytes() == found.manifest_text.encode()
+            transaction.unregister(name)
+            kept += 1
+
+    assert 177 == kept
+    assert registry.history.verify().ok
 
 
 def test_a_directory_of_real_manifests_registers_what_it_can(

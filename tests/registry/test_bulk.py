@@ -191,7 +191,7 @@ def add_capsules(registry: CapsuleRegistry, numbers: range) -> None:
 @pytest.mark.stress
 def test_the_memory_of_an_export_does_not_grow(sqlite: SqliteBackend) -> None:
     """Three times as many capsules add only the memory of their rows without manifests."""
-    count = 1000
+    count = 600
     with CapsuleRegistry.open(sqlite.new_url()) as registry:
         add_capsules(registry, range(count))
         consumed(registry.export_lines())

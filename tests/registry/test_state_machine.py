@@ -233,7 +233,7 @@ for _verb in VERBS:
 def test_any_sequence_of_calls_does_what_the_model_does(backend: Backend) -> None:
     """The registry answers, refuses, counts and remembers like the model."""
     machine = type("Machine", (RegistryMachine,), {"backend": backend})
-    runs = int(os.environ.get("CAPSULE_REGISTRY_TEST_RUNS", "5"))
+    runs = int(os.environ.get("CAPSULE_REGISTRY_TEST_RUNS", "2" if backend.is_server else "5"))
     stateful.run_state_machine_as_test(
         machine, settings=settings(max_examples=runs, stateful_step_count=50, deadline=None)
     )
