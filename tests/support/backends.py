@@ -280,7 +280,12 @@ def engine_on(url: str | sa.URL, **options: Any) -> sa.Engine:
 
 
 class ServerBackend(Backend):
-    """A server, reached by a URL whose user may create databases."""
+    """
+    A server, reached by a URL whose user may create databases.
+
+    One database is shared by all tests, and emptied before each: what changes the schema takes an
+    empty one.
+    """
 
     is_server = True
 
@@ -289,11 +294,24 @@ class ServerBackend(Backend):
         self._numbers = count()
         self._made: list[str] = []
         self._users: list[str] = []
-        self._template = self.empty_url()
-        CapsuleRegistry.open(self._template, migrate=True).close()
+        self._shared = self.empty_url()
+        CapsuleRegistry.open(self._shared, migrate=True).close()
 
     def empty_url(self) -> str:
-        return self._create("")
+        return self._create()
+
+    def new_url(self) -> str:
+        with self._connect(self._shared) as connection:
+            self._lift_fences(connection)
+            for table in metadata.sorted_tables:
+                if table.name != "schema_versions":
+                    connection.exec_driver_sql(f"DELETE FROM {table.name}")
+        CapsuleRegistry.open(self._shared).close()
+        return self._shared
+
+    @abstractmethod
+    def _lift_fences(self, connection: sa.Connection) -> None:
+        """Let the session delete everything in any order."""
 
     def rows(self, url: str, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._connect(url) as connection:
@@ -349,10 +367,10 @@ class ServerBackend(Backend):
     def patient(self, url: str, *, statement: float = 0, lock: float = 0) -> str:
         """Return *url* with limits in seconds on statements and on waiting for locks."""
 
-    def _create(self, suffix: str) -> str:
+    def _create(self) -> str:
         name = f"capsule_registry_test_{os.getpid()}_{next(self._numbers)}"
         with self._connect(self._admin) as connection:
-            connection.exec_driver_sql(f"CREATE DATABASE {name} {suffix}")
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
         self._made.append(name)
         return self._admin.set(database=name).render_as_string(hide_password=False)
 
@@ -367,7 +385,7 @@ class ServerBackend(Backend):
 
 
 class PostgresqlBackend(ServerBackend):
-    """PostgreSQL, with a database per test, cloned from one that was migrated once."""
+    """PostgreSQL."""
 
     name = "postgresql"
     force = "WITH (FORCE)"
@@ -441,8 +459,8 @@ class PostgresqlBackend(ServerBackend):
             .render_as_string(hide_password=False)
         )
 
-    def new_url(self) -> str:
-        return self._create(f"TEMPLATE {sa.make_url(self._template).database}")
+    def _lift_fences(self, connection: sa.Connection) -> None:
+        connection.exec_driver_sql("SET session_replication_role = replica")
 
 
 class ThrowawayPostgresqlBackend(PostgresqlBackend):
@@ -463,7 +481,7 @@ class ThrowawayPostgresqlBackend(PostgresqlBackend):
 
 
 class MariadbBackend(ServerBackend):
-    """MariaDB, with one database for all tests, emptied before each."""
+    """MariaDB."""
 
     name = "mariadb"
 
@@ -538,15 +556,9 @@ class MariadbBackend(ServerBackend):
             .render_as_string(hide_password=False)
         )
 
-    def new_url(self) -> str:
-        with self._connect(self._template) as connection:
-            connection.exec_driver_sql("SET foreign_key_checks = 0")
-            connection.exec_driver_sql(f"UPDATE namespaces SET compacted_revision = {2**62}")
-            for table in metadata.sorted_tables:
-                if table.name != "schema_versions":
-                    connection.exec_driver_sql(f"DELETE FROM {table.name}")
-        CapsuleRegistry.open(self._template).close()
-        return self._template
+    def _lift_fences(self, connection: sa.Connection) -> None:
+        connection.exec_driver_sql("SET foreign_key_checks = 0")
+        connection.exec_driver_sql(f"UPDATE namespaces SET compacted_revision = {2**62}")
 
 
 class GaleraBackend(MariadbBackend):
