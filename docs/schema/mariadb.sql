@@ -328,4 +328,23 @@ UPDATE grants SET generation = coalesce((
 DROP INDEX IF EXISTS ix_grants_value ON grants;
 CREATE INDEX ix_grants_value ON grants (namespace, capability, value, generation);
 DELETE FROM schema_versions WHERE schema_versions.version = 'v0002';
+ALTER TABLE capsules ADD COLUMN IF NOT EXISTS form VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin DEFAULT 'legacy' NOT NULL;
+ALTER TABLE capsules DROP CONSTRAINT IF EXISTS ck_capsules_form_known;
+ALTER TABLE capsules ADD CONSTRAINT ck_capsules_form_known CHECK (form IN ('legacy', 'today', 'mixed'));
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW registered_capsules AS
+    SELECT capsules.namespace, capsules.id, capsules.version, capsules.state,
+        capsules.state_reason, capsules.generation, capsules.registered_revision,
+        capsules.modified_revision, capsules.registered_at, capsules.source_dir,
+        capsules.manifest_digest,
+        (SELECT count(*) FROM uplinks WHERE uplinks.namespace = capsules.namespace
+            AND uplinks.capsule_id = capsules.id) AS uplink_count,
+        (SELECT count(*) FROM live_uuids WHERE live_uuids.namespace = capsules.namespace
+            AND live_uuids.capsule_id = capsules.id) AS uuid_count,
+        (SELECT count(*) FROM tools WHERE tools.namespace = capsules.namespace
+            AND tools.capsule_id = capsules.id) AS tool_count,
+        capsules.form
+    FROM capsules
+    WHERE capsules.registered_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS ix_capsules_form ON capsules (namespace, form, registered_revision, `position`);
+DELETE FROM schema_versions WHERE schema_versions.version = 'v0003';
 DELETE FROM capsule_registry_version;

@@ -77,7 +77,7 @@ CREATE TABLE "capsules" (
 	registered_revision INTEGER,
 	position INTEGER,
 	modified_revision INTEGER NOT NULL, created_revision INTEGER NOT NULL,
-	registered_at TEXT,
+	registered_at TEXT, form TEXT DEFAULT 'legacy' NOT NULL CONSTRAINT ck_capsules_form_known CHECK (form IN ('legacy', 'today', 'mixed')),
 	CONSTRAINT pk_capsules PRIMARY KEY (namespace, id),
 	CONSTRAINT fk_capsules_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
 	CONSTRAINT fk_capsules_manifests FOREIGN KEY(namespace, manifest_digest) REFERENCES manifests (namespace, digest),
@@ -221,19 +221,6 @@ CREATE VIEW live_uuids AS
         LEFT JOIN leases ON leases.namespace = uuid_mappings.namespace
             AND leases.id = uuid_mappings.lease_id
         WHERE uuid_mappings.lease_id IS NULL OR leases.expires_at > strftime('%Y-%m-%dT%H:%M:%f000Z', 'now');
-CREATE VIEW registered_capsules AS
-        SELECT capsules.namespace, capsules.id, capsules.version, capsules.state,
-            capsules.state_reason, capsules.generation, capsules.registered_revision,
-            capsules.modified_revision, capsules.registered_at, capsules.source_dir,
-            capsules.manifest_digest,
-            (SELECT count(*) FROM uplinks WHERE uplinks.namespace = capsules.namespace
-                AND uplinks.capsule_id = capsules.id) AS uplink_count,
-            (SELECT count(*) FROM live_uuids WHERE live_uuids.namespace = capsules.namespace
-                AND live_uuids.capsule_id = capsules.id) AS uuid_count,
-            (SELECT count(*) FROM tools WHERE tools.namespace = capsules.namespace
-                AND tools.capsule_id = capsules.id) AS tool_count
-        FROM capsules
-        WHERE capsules.registered_at IS NOT NULL;
 CREATE VIEW audit_log AS
         SELECT revisions.namespace, revisions.revision, events.position, revisions.committed_at,
             revisions.actor, revisions.database_user, revisions.reason, events.action,
@@ -300,3 +287,18 @@ CREATE TRIGGER events_appended BEFORE INSERT ON events WHEN NEW.revision IS NOT 
 CREATE TRIGGER revisions_appended BEFORE INSERT ON revisions WHEN NEW.revision IS NOT (SELECT revision + 1 FROM namespaces WHERE name = NEW.namespace) OR EXISTS (SELECT 1 FROM revisions WHERE rowid = NEW.rowid) OR EXISTS (SELECT 1 FROM revisions WHERE request_id = NEW.request_id) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
 CREATE TRIGGER manifests_appended BEFORE INSERT ON manifests WHEN EXISTS (SELECT 1 FROM manifests WHERE rowid = NEW.rowid) OR EXISTS (SELECT 1 FROM manifests WHERE namespace = NEW.namespace AND digest = NEW.digest) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
 CREATE INDEX ix_grants_value ON grants (namespace, capability, value, generation);
+CREATE VIEW registered_capsules AS
+    SELECT capsules.namespace, capsules.id, capsules.version, capsules.state,
+        capsules.state_reason, capsules.generation, capsules.registered_revision,
+        capsules.modified_revision, capsules.registered_at, capsules.source_dir,
+        capsules.manifest_digest,
+        (SELECT count(*) FROM uplinks WHERE uplinks.namespace = capsules.namespace
+            AND uplinks.capsule_id = capsules.id) AS uplink_count,
+        (SELECT count(*) FROM live_uuids WHERE live_uuids.namespace = capsules.namespace
+            AND live_uuids.capsule_id = capsules.id) AS uuid_count,
+        (SELECT count(*) FROM tools WHERE tools.namespace = capsules.namespace
+            AND tools.capsule_id = capsules.id) AS tool_count,
+        capsules.form
+    FROM capsules
+    WHERE capsules.registered_at IS NOT NULL;
+CREATE INDEX ix_capsules_form ON capsules (namespace, form, registered_revision, position);

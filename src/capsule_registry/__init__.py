@@ -42,13 +42,16 @@ _NAMES_BY_MODULE = {
     "identifiers": "CapsuleId UplinkId",
     "manifest.boot_order": "boot_order",
     "manifest.discovery": "discover",
+    "manifest.forms": "ManifestForm",
+    "manifest.interfaces": "ExportDef ImportDef",
     "manifest.manifest": "CapsuleManifest",
     "manifest.matching": "capability_matches normalize_platform topic_matches",
     "manifest.parts": """
-        CapabilitiesDef CommandDef ComponentDef ContextFileDef CronDef DependenciesDef
-        EnvDef InterceptorDef LlmProviderDef McpServerDef PackageDef SkillDef ToolDef
-        TopicDef TopicDirection UplinkDef UplinkProfile
+        CapabilitiesDef CommandDef CommandKind ComponentDef ContextFileDef CronDef
+        DependenciesDef DescribedToolDef EnvDef InterceptorDef LlmProviderDef McpServerDef
+        OptionsDef PackageDef SkillDef ToolDef TopicDef TopicDirection UplinkDef UplinkProfile
     """,
+    "manifest.topic_entries": "PublishDef SubscribeDef",
     "models.records": """
         Anchor BootOrder Capsule CapsuleState CapsuleSummary Dependency Grant Interceptor Lease
         Provision ReadyStatus RegisteredCapsule RegisteredUplink RegisteredUuid Tool

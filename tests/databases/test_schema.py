@@ -100,13 +100,13 @@ def test_each_step_goes_down_and_up_again(
             with pytest.raises(NotImplementedError, match="restore the copy"):
                 alembic(url, "downgrade", "-1")
             assert after == definitions(backend, url)
-            continue
-        alembic(url, "downgrade", "-1")
-        left = definitions(backend, url)
-        left.pop("capsule_registry_version")
-        assert before == left
-        alembic(url, "upgrade", script.revision)
-        assert after == definitions(backend, url)
+        else:
+            alembic(url, "downgrade", "-1")
+            left = definitions(backend, url)
+            left.pop("capsule_registry_version")
+            assert before == left
+            alembic(url, "upgrade", script.revision)
+            assert after == definitions(backend, url)
         before = {name: sql for name, sql in after.items() if name != "capsule_registry_version"}
 
 

@@ -230,7 +230,10 @@ def test_objects_of_others_are_left_alone(
 @pytest.mark.parametrize(
     ("edit", "version"),
     [
-        ("UPDATE schema_versions SET oldest_compatible = 'v0002'", "v0001"),
+        (
+            "UPDATE schema_versions SET oldest_compatible = 'v0002' WHERE version = 'v0001'",
+            "v0001",
+        ),
         (
             (
                 "INSERT INTO schema_versions SELECT 'v0000', applied_at, library_version,"

@@ -105,7 +105,9 @@ def live(backend: Backend, url: str) -> dict[str, dict[str, Any]]:
             row[key]: {
                 name: value
                 for name, value in row.items()
-                if name not in NOT_IMAGED and (table, name) != ("capsules", "created_revision")
+                if name not in NOT_IMAGED
+                and (table, name) != ("capsules", "created_revision")
+                and (table, name, value) != ("capsules", "form", "legacy")
             }
             for row in backend.table(url, table)
         }

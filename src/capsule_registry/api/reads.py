@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from operator import index
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from capsule_registry.entities import (
@@ -17,7 +16,7 @@ from capsule_registry.entities import (
 )
 from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableError
 from capsule_registry.identifiers import CapsuleId, is_capsule_id, to_uuid
-from capsule_registry.models.new_capsule import to_state
+from capsule_registry.models.capsule_page import CapsulePage
 from capsule_registry.models.records import Interceptor
 from capsule_registry.models.storable import storable_text
 from capsule_registry.models.uplink import (
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from uuid import UUID
 
+    from capsule_registry.manifest.forms import ManifestForm
     from capsule_registry.manifest.parts import UplinkProfile
     from capsule_registry.models.records import (
         BootOrder,
@@ -101,33 +101,36 @@ class Reads(ABC):
         self,
         *,
         state: CapsuleState | str | None = None,
+        form: ManifestForm | str | None = None,
         after: str | None = None,
         limit: int | None = None,
     ) -> builtins.list[CapsuleId]:
         """
-        Return the ids of the registered capsules, or of those in one *state*.
+        Return the ids of the registered capsules.
 
         Args:
             state: Only capsules in this state.
+            form: Only capsules whose manifests are read in this form.
             after: Only capsules after this one; for the next page, the last id of this one.
             limit: The page size, at least one.
 
         Raises:
-            InvalidTextError: *state* is not a state.
+            InvalidTextError: *state* is not a state, or *form* not a form.
             CapsuleNotFoundError: *after* is not registered, or no longer; in a `snapshot` it stays.
             ValueError: *limit* is less than one.
         """
-        return self._read(capsules.ids, *_page(state, after, limit))
+        return self._read(capsules.ids, CapsulePage.of(state, form, after, limit))
 
     def summaries(
         self,
         *,
         state: CapsuleState | str | None = None,
+        form: ManifestForm | str | None = None,
         after: str | None = None,
         limit: int | None = None,
     ) -> builtins.list[CapsuleSummary]:
         """Return the registered capsules without their manifests; raises as `list` does."""
-        return self._read(capsules.summaries, *_page(state, after, limit))
+        return self._read(capsules.summaries, CapsulePage.of(state, form, after, limit))
 
     def values(self) -> Iterator[RegisteredCapsule]:
         """Return the registered capsules, read when called and built as they are consumed."""
@@ -385,15 +388,6 @@ class Reads(ABC):
 
 #: The public name of `Reads`.
 RegistryReader = Reads
-
-
-def _page(
-    state: CapsuleState | str | None, after: str | None, limit: int | None
-) -> tuple[CapsuleState | None, CapsuleId | None, int | None]:
-    if limit is not None and (not isinstance(limit, int) or limit < 1):
-        raise ValueError("limit must be at least 1")
-    most = None if limit is None else index(limit)
-    return None if state is None else to_state(state), _optional_id(after), most
 
 
 def _optional_id(capsule_id: str | None) -> CapsuleId | None:

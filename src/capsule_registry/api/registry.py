@@ -22,6 +22,7 @@ from capsule_registry.errors import InvalidDatabaseError, TransactionInProgressE
 from capsule_registry.identifiers import to_namespace, to_uuid, uuid7
 from capsule_registry.lookups.fast_path import FastPath
 from capsule_registry.lookups.file_lookups import lookups_on
+from capsule_registry.models.capsule_page import CapsulePage
 from capsule_registry.schema.upgrade import prepare
 from capsule_registry.unit_of_work import namespaces
 from capsule_registry.unit_of_work.high_water_mark import Position
@@ -373,7 +374,7 @@ class CapsuleRegistry(FastPath, Writes):
 
         def counts(conn: Connection) -> str:
             scope = self._runner.scope(conn)
-            ids = capsules.ids(scope, most=10)
+            ids = capsules.ids(scope, CapsulePage(most=10))
             return (
                 f"capsule_count={capsules.count(scope)}, capsule_ids={[*map(str, ids)]}, "
                 f"uplink_count={uplinks.count(scope)}"

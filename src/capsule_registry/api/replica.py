@@ -10,7 +10,7 @@ from capsule_registry.api.history import History
 from capsule_registry.api.point_in_time import Past
 from capsule_registry.entities import capsules
 from capsule_registry.errors import FutureRevisionError
-from capsule_registry.identifiers import CapsuleId
+from capsule_registry.models.capsule_page import CapsulePage
 from capsule_registry.schema.version import find_schema
 from capsule_registry.unit_of_work import namespaces
 from capsule_registry.unit_of_work.high_water_mark import Position, look_again
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from capsule_registry.identifiers import CapsuleId
     from capsule_registry.unit_of_work.registered_objects import RegisteredObjects
     from capsule_registry.unit_of_work.runner import UnitRunner
 
@@ -64,10 +65,7 @@ class Replica:
             InvalidCapsuleIdError: *after* is not a valid id.
             ValueError: *limit* is less than one.
         """
-        if limit is not None and limit < 1:
-            raise ValueError("limit must be at least 1")
-        place = None if after is None else CapsuleId(after)
-        return self._read(capsules.ids, after=place, most=limit)
+        return self._read(capsules.ids, CapsulePage.of(None, None, after, limit))
 
     def at(self, *, revision: int | None = None, time: datetime | None = None) -> Past:
         """Return the registry as it was at *revision*, or at *time*; see `CapsuleRegistry.at`."""

@@ -10,6 +10,7 @@ import capsule_registry as library
 from capsule_registry.api import json_shapes
 from capsule_registry.cli.exit_codes import NOT_FOUND
 from capsule_registry.cli.output import (
+    FORMS,
     STATES,
     escape,
     print_json,
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
 
 @click.command("list")
 @click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
-@listing("id", "version", "state", "generation", "registered_at")
-def list_capsules(registry: RegistryReader, state: str | None) -> Iterator[dict[str, Any]]:
+@click.option("--form", type=click.Choice(FORMS), help="Only those read in this form.")
+@listing("id", "version", "state", "form", "generation", "registered_at")
+def list_capsules(
+    registry: RegistryReader, state: str | None, form: str | None
+) -> Iterator[dict[str, Any]]:
     """List the registered capsules, in the order of their registration."""
-    return map(json_shapes.capsule_summary, registry.summaries(state=state))
+    return map(json_shapes.capsule_summary, registry.summaries(state=state, form=form))
 
 
 @click.command

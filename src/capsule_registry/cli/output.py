@@ -27,6 +27,7 @@ _COMPUTED: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 PATIENCE_SECONDS: Final = 1.0
 
 #: The states of a capsule, without loading the library.
+FORMS: Final = ("legacy", "today", "mixed")
 STATES: Final = ("unloaded", "loading", "ready", "failed", "unloading")
 
 format_option = click.option(

@@ -9,7 +9,9 @@ from sqlalchemy import and_, bindparam, select
 
 from capsule_registry.errors import CapsuleNotFoundError, HistoryCorruptError
 from capsule_registry.identifiers import CapsuleId, known_id
+from capsule_registry.manifest.forms import ManifestForm
 from capsule_registry.manifest.manifest import CapsuleManifest
+from capsule_registry.models.capsule_page import EVERY_CAPSULE, CapsulePage
 from capsule_registry.models.records import CapsuleState, CapsuleSummary, RegisteredCapsule
 from capsule_registry.schema.tables import capsules, manifests, namespaces
 from capsule_registry.unit_of_work.high_water_mark import HEAD
@@ -66,10 +68,11 @@ _beside_head = Query(
 )
 _among = _whole(among=("id",))
 _outlines = query(capsules, columns=("id", "manifest_digest", "source_dir"))
+_BY: Final[tuple[tuple[str, ...], ...]] = ((), ("form",), ("state",), ("form", "state"))
 _pages: Final = {
     (columns, by): page(capsules, *by, columns=columns)
     for columns in (("id",), _SUMMARY)
-    for by in ((), ("state",))
+    for by in _BY
 }
 _place = query(capsules, "id", columns=("registered_revision", "position"), is_ordered=False)
 _states = query(capsules, among=("id",), columns=("id", "state"), is_ordered=False)
@@ -106,47 +109,31 @@ def is_registered(scope: Scope, capsule_id: str) -> bool:
     return scope.row(_is_there, id=capsule_id) is not None
 
 
-def ids(
-    scope: Scope,
-    state: CapsuleState | None = None,
-    after: CapsuleId | None = None,
-    most: int | None = None,
-) -> list[CapsuleId]:
-    """Return the ids of registered capsules in order: in *state*, *after* one, at most *most*."""
-    wanted, values = _page(scope, ("id",), state, after, most)
+def ids(scope: Scope, shown: CapsulePage = EVERY_CAPSULE) -> list[CapsuleId]:
+    """Return the ids of the registered capsules that are *shown*, in order."""
+    wanted, values = _page(scope, ("id",), shown)
     return [known_id(row["id"]) for row in scope.rows(wanted, **values)]
 
 
-def summaries(
-    scope: Scope,
-    state: CapsuleState | None = None,
-    after: CapsuleId | None = None,
-    most: int | None = None,
-) -> list[CapsuleSummary]:
+def summaries(scope: Scope, shown: CapsulePage = EVERY_CAPSULE) -> list[CapsuleSummary]:
     """Return the summaries of the capsules that `ids` would list."""
-    wanted, values = _page(scope, _SUMMARY, state, after, most)
+    wanted, values = _page(scope, _SUMMARY, shown)
     return [_summary(row) for row in scope.rows(wanted, **values)]
 
 
 def _page(
-    scope: Scope,
-    columns: tuple[str, ...],
-    state: CapsuleState | None,
-    after: CapsuleId | None,
-    most: int | None,
+    scope: Scope, columns: tuple[str, ...], shown: CapsulePage
 ) -> tuple[Query, dict[str, Any]]:
-    """Return the query for a page, and its parameters."""
-    place = None if after is None else scope.row(_place, id=after)
-    if after is not None and place is None:
-        raise CapsuleNotFoundError(str(after))
+    """Return the query for what is *shown*, and its parameters."""
+    place = None if shown.after is None else scope.row(_place, id=shown.after)
+    if shown.after is not None and place is None:
+        raise CapsuleNotFoundError(str(shown.after))
     values: dict[str, Any] = {
         "after_revision": place["registered_revision"] if place else 0,
         "after_position": place["position"] if place else 0,
-        "most": most or _ALL,
+        "most": shown.most or _ALL,
     }
-    if state is None:
-        return _pages[columns, ()], values
-    return _pages[columns, ("state",)], {**values, "state": state.value}
+    return _pages[columns, tuple(shown.conditions)], {**values, **shown.conditions}
 
 
 def states(scope: Scope, ids: Iterable[CapsuleId]) -> dict[str, CapsuleState]:
@@ -184,7 +171,10 @@ def restored(row: Row) -> RegisteredCapsule:
     """
     try:
         manifest = CapsuleManifest.restore(
-            row["manifest"], format=row["manifest_format"], text=row["manifest_text"]
+            row["manifest"],
+            format=row["manifest_format"],
+            text=row["manifest_text"],
+            form=ManifestForm(row["form"]),
         )
         return record_of(row, manifest)
     except (ValidationError, ValueError) as error:
@@ -213,4 +203,5 @@ def record_of(row: Row, manifest: CapsuleManifest) -> RegisteredCapsule:
         generation=row["generation"],
         modified_revision=row["modified_revision"],
         registered_at=row["registered_at"],
+        form=ManifestForm(row["form"]),
     )

@@ -17,7 +17,8 @@ from capsule_registry.canonical_json import canonical_json
 from capsule_registry.entities import capsules, registration, session_uuids, uplinks
 from capsule_registry.errors import InvalidInputError, InvalidTextError
 from capsule_registry.identifiers import CapsuleId, to_uuid
-from capsule_registry.manifest.manifest import CapsuleManifest
+from capsule_registry.manifest.forms import ManifestForm
+from capsule_registry.manifest.manifest import CapsuleManifest, Format
 from capsule_registry.models.new_capsule import NewCapsule, tools_of_json
 from capsule_registry.models.uplink import UplinkDescriptor
 from capsule_registry.unit_of_work.prepared_statements import batches
@@ -86,6 +87,7 @@ def _capsule_line(row: Row) -> dict[str, Any]:
         "source_dir": row["source_dir"],
         "state": row["state"],
         "state_reason": row["state_reason"],
+        "form": row["form"],
     }
 
 
@@ -167,13 +169,15 @@ def _capsule(  # noqa: PLR0913 - one for each member of the line
     source_dir: str | None,
     state: str,
     state_reason: str | None,
+    form: str = ManifestForm.LEGACY,  # What an earlier release exported is read as that read it.
 ) -> NewCapsule:
-    if manifest_format == "toml":
-        manifest = CapsuleManifest.parse(manifest_text)
-    elif manifest_format == "json" and manifest_text.startswith("{"):
-        manifest = CapsuleManifest.read_back(manifest_text, format="json")
-    else:
+    if manifest_format not in ("toml", "json"):
         raise ValueError(f"a manifest in the format {manifest_format!r}")
+    if (manifest_format == "json") != manifest_text.startswith("{"):
+        raise ValueError(f"a manifest that is no {manifest_format.upper()}")
+    language: Format = "json" if manifest_format == "json" else "toml"
+    manifest = CapsuleManifest.read_back(manifest_text, format=language, form=ManifestForm(form))
+    manifest.require_valid()
     tools = tools_of_json(None if reported_tools is None else json.dumps(reported_tools))
     new = NewCapsule.of(_Exported(manifest, tools, state, state_reason, source_dir))
     if new.id != id:

@@ -261,4 +261,5 @@ def _new_row(unit: Unit, new: NewCapsule) -> dict[str, Any]:
         "position": unit.next_position,
         "modified_revision": unit.revision,
         "registered_at": unit.at,
+        "form": new.manifest.form.value,
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, exists, or_, select
 
+from capsule_registry.manifest.forms import ManifestForm
 from capsule_registry.schema.tables import capsules, uplinks, uuid_mappings
 from capsule_registry.unit_of_work.prepared_statements import batches
 from capsule_registry.unit_of_work.queries import Query
@@ -60,8 +61,13 @@ def reserve(unit: Unit, capsule_ids: Iterable[CapsuleId]) -> None:
     for some in batches([*dict.fromkeys(capsule_ids)]):
         present = {row["id"] for row in unit.rows(_present, id=some)}
         missing = [capsule_id for capsule_id in some if capsule_id not in present]
-        now = {"modified_revision": unit.revision, "created_revision": unit.revision}
-        rows = [{"id": one, **now} for one in missing]
+        revision = unit.revision
+        made = {
+            "modified_revision": revision,
+            "created_revision": revision,
+            "form": ManifestForm.LEGACY.value,
+        }
+        rows = [{"id": one, **made} for one in missing]
         unit.insert(capsules, rows, "capsule.reserved")
 
 

@@ -162,7 +162,7 @@ def _replace(unit: Unit, new: NewCapsule, new_uuid: Callable[[], UUID]) -> Regis
 def _named(path: Path) -> CapsuleId | None:
     """Return the id that an unusable manifest names, if any."""
     try:
-        name = parse_document(read_text(path), path)["package"]["name"]
+        name = parse_document(read_text(path), path).values["package"]["name"]
     except (InvalidManifestError, KeyError, TypeError):
         return None
     return CapsuleId(name) if isinstance(name, str) and is_capsule_id(name) else None

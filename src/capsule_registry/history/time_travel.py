@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, func, select
 
 from capsule_registry.entities.derived_rows import DERIVED, derive
 from capsule_registry.errors import HistoryCorruptError
+from capsule_registry.manifest.forms import ManifestForm
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.models.new_capsule import tools_of_json
 from capsule_registry.models.uplink import capability_mask
@@ -168,7 +169,7 @@ class PastScope(Scope):
             for row in batch:
                 language, text = texts.get(row["manifest_digest"], (None, None))
                 whole = {**row, "manifest_format": language, "manifest_text": text}
-                yield whole, _manifest(row["id"], language, text)
+                yield whole, _manifest(row, language, text)
 
     def _derived(self, table: Table, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
         of_capsule = {"id": values["capsule_id"]} if "capsule_id" in values else {}
@@ -222,8 +223,8 @@ def _meets(query: Query, row: Row, values: dict[str, Any]) -> bool:
     )
 
 
-def _manifest(capsule_id: str, language: Any, text: Any) -> CapsuleManifest:  # noqa: ANN401 - as stored
+def _manifest(row: dict[str, Any], language: Any, text: Any) -> CapsuleManifest:  # noqa: ANN401 - as stored
     try:
-        return CapsuleManifest.read_back(text, format=language)
+        return CapsuleManifest.read_back(text, format=language, form=ManifestForm(row["form"]))
     except UNREADABLE as error:
-        raise HistoryCorruptError(f"the manifest of capsule {capsule_id}", str(error)) from error
+        raise HistoryCorruptError(f"the manifest of capsule {row['id']}", str(error)) from error

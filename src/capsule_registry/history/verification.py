@@ -21,6 +21,7 @@ from capsule_registry.entities.derived_rows import DERIVED, derive
 from capsule_registry.errors import InvalidManifestError
 from capsule_registry.history import revisions
 from capsule_registry.history.replay import Discrepancy, Replay, json_object
+from capsule_registry.manifest.forms import ManifestForm
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.models.new_capsule import tools_of_json
 from capsule_registry.models.uplink import capability_mask
@@ -295,7 +296,9 @@ def _derived_lines(replay: Replay, row: Row) -> Iterator[str]:
     """Yield a line for each row derived from a capsule's manifest, and check the manifest."""
     where = f"capsules {row['id']}"
     try:
-        manifest = CapsuleManifest.read_back(row["manifest_text"], format=row["manifest_format"])
+        manifest = CapsuleManifest.read_back(
+            row["manifest_text"], format=row["manifest_format"], form=ManifestForm(row["form"])
+        )
         reported = tools_of_json(row["reported_tools"])
     except (InvalidManifestError, TypeError, ValueError) as error:
         replay.report(where, f"its manifest cannot be read: {error}")

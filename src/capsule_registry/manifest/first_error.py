@@ -15,9 +15,19 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
-_RULES_BY_ERROR: Final = {"missing": "missing_field", "duplicate_field": "duplicate_field"}
+#: Errors that are rules of their own.
+_RULES: Final = frozenset(
+    {
+        *("bad_export_version", "bad_import_version", "duplicate_field", "empty_interface"),
+        *("priority_without_handler", "toml_syntax", "two_pins", "untagged_mismatch"),
+    }
+)
 _SENTENCES: Final = {"tuple_type": "expected a list", "model_type": "expected a table"}
-_RULES_BY_FIELD: Final = {"profile": "bad_profile", "direction": "bad_topic_direction"}
+_RULES_BY_FIELD: Final = {
+    "profile": "bad_profile",
+    "direction": "bad_topic_direction",
+    "kind": "bad_command_kind",
+}
 
 
 def first_error(error: ValidationError, document: dict[str, Any]) -> tuple[str, str]:
@@ -34,7 +44,9 @@ def first_error(error: ValidationError, document: dict[str, Any]) -> tuple[str, 
 def _rule(details: ErrorDetails) -> str:
     if details["type"] == "enum":
         return _RULES_BY_FIELD[str(details["loc"][-1])]
-    return _RULES_BY_ERROR.get(details["type"], "wrong_type")
+    if details["type"] == "missing":
+        return "missing_field"
+    return details["type"] if details["type"] in _RULES else "wrong_type"
 
 
 def _document_position(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationError
 
@@ -13,7 +14,11 @@ from capsule_registry.canonical_json import canonical_json
 from capsule_registry.errors import InvalidManifestError
 from capsule_registry.manifest import rules
 from capsule_registry.manifest.first_error import first_error
+from capsule_registry.manifest.forms import ManifestForm, form_of
+from capsule_registry.manifest.interfaces import Exports, Imports
+from capsule_registry.manifest.part import ManifestPart
 from capsule_registry.manifest.parts import (
+    AnyToolDef,
     CapabilitiesDef,
     CommandDef,
     ComponentDef,
@@ -23,22 +28,26 @@ from capsule_registry.manifest.parts import (
     EnvDef,
     InterceptorDef,
     LlmProviderDef,
-    ManifestPart,
     McpServerDef,
     PackageDef,
     SkillDef,
-    ToolDef,
     TopicDef,
     UplinkDef,
 )
+from capsule_registry.manifest.readings import Reading, reading_of
 from capsule_registry.manifest.toml_document import parse_document, read_text
+from capsule_registry.manifest.topic_entries import Published, Subscribed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
     from os import PathLike
 
 #: The language that a manifest is written in.
 Format = Literal["toml", "json"]
+
+
+def _is_empty(value: object) -> bool:
+    return not value
 
 
 class CapsuleManifest(ManifestPart):
@@ -62,9 +71,29 @@ class CapsuleManifest(ManifestPart):
     llm_providers: tuple[LlmProviderDef, ...] = Field(default=(), alias="llm_provider")
     interceptors: tuple[InterceptorDef, ...] = Field(default=(), alias="interceptor")
     cron_jobs: tuple[CronDef, ...] = Field(default=(), alias="cron")
-    tools: tuple[ToolDef, ...] = Field(default=(), alias="tool")
+    tools: tuple[AnyToolDef, ...] = Field(default=(), alias="tool")
     topics: tuple[TopicDef, ...] = Field(default=(), alias="topic")
+    publish: dict[str, Published] = Field(default_factory=dict, exclude_if=_is_empty)
+    subscribe: dict[str, Subscribed] = Field(default_factory=dict, exclude_if=_is_empty)
+    imports: Imports = Field(default_factory=dict, exclude_if=_is_empty)
+    exports: Exports = Field(default_factory=dict, exclude_if=_is_empty)
 
+    read_if: ClassVar[Mapping[str, str]] = {
+        "dependencies": "dependencies",
+        "skills": "skills",
+        "llm_providers": "dependencies",
+        "interceptors": "interceptors",
+        "cron_jobs": "dependencies",
+        "tools": "tools",
+        "topics": "topics",
+        "publish": "topic_tables",
+        "subscribe": "topic_tables",
+        "imports": "imports",
+        "exports": "imports",
+    }
+
+    _form: ManifestForm | None = PrivateAttr(default=None)
+    _reading: Reading | None = PrivateAttr(default=None)
     _source: tuple[Format, str] | None = PrivateAttr(default=None)
     #: The values as canonical JSON when parsed: `env` and unknown keys are mutable.
     _parsed: str | None = PrivateAttr(default=None)
@@ -83,30 +112,48 @@ class CapsuleManifest(ManifestPart):
         Args:
             text: At most 256 KiB in UTF-8; a byte order mark is allowed.
             path: Named in errors; nothing is read from it.
-            runtime_version: Enforce `astrid-version` against it; if `None`, check the syntax only.
+            runtime_version: Read it as that runtime does, and enforce `astrid-version` against it;
+                if `None`, read it in its own form, and check the syntax of `astrid-version` only.
 
         Raises:
             InvalidManifestError: The first error, in the original's order; `rule` names it.
         """
         plain = str.__str__(text)
         document = parse_document(plain, path)
+        form = form_of(document.values, is_toml_1_1=document.is_toml_1_1)
+        reading = reading_of(form, runtime_version)
+        if not reading.kinds:
+            document.require_toml_1_0()
         try:
-            manifest = cls.model_validate(document, by_alias=True, by_name=False)
+            manifest = cls._bind(document.values, form, reading)
         except ValidationError as error:
-            raise InvalidManifestError(path, *first_error(error, document)) from error
+            raise InvalidManifestError(path, *first_error(error, document.values)) from error
         manifest.require_valid(path=path, runtime_version=runtime_version)
         manifest._parsed = canonical_json(manifest.to_json())  # noqa: SLF001 - of its own class
         return manifest._with_source("toml", plain)  # noqa: SLF001
 
     @classmethod
-    def restore(cls, values: object, *, format: Format, text: str) -> Self:  # noqa: A002 - its name
+    def _bind(cls, values: object, form: ManifestForm, reading: Reading) -> Self:
+        manifest = cls.model_validate(values, by_alias=True, by_name=False, context=reading)
+        manifest._form, manifest._reading = form, reading  # noqa: SLF001 - of its own class
+        return manifest
+
+    @classmethod
+    def restore(
+        cls,
+        values: object,
+        *,
+        format: Format,  # noqa: A002 - its name
+        text: str,
+        form: ManifestForm = ManifestForm.LEGACY,
+    ) -> Self:
         """
         Return the manifest that was stored as the JSON *values*, with its source *text*.
 
         Raises:
-            pydantic.ValidationError: The values are not a manifest.
+            pydantic.ValidationError: The values are not a manifest of that *form*.
         """
-        manifest = cls.model_validate(values, by_alias=True, by_name=False)
+        manifest = cls._bind(values, form, reading_of(form))
         return manifest._with_source(format, text)  # noqa: SLF001 - of its own class
 
     def as_stored(self, values: object) -> CapsuleManifest:
@@ -126,12 +173,20 @@ class CapsuleManifest(ManifestPart):
             return self
         own_text = self._source if is_unchanged or self._parsed is None else None
         language, text = own_text or ("json", plain)
-        stored = CapsuleManifest.restore(json.loads(plain), format=language, text=text)
+        stored = CapsuleManifest.restore(
+            json.loads(plain), format=language, text=text, form=self.form
+        )
         stored.require_valid()
         return stored
 
     @classmethod
-    def read_back(cls, text: str, *, format: Format) -> Self:  # noqa: A002 - its name
+    def read_back(
+        cls,
+        text: str,
+        *,
+        format: Format,  # noqa: A002 - its name
+        form: ManifestForm = ManifestForm.LEGACY,
+    ) -> Self:
         """
         Return the manifest of a stored *text*, without checking the rules again.
 
@@ -140,8 +195,8 @@ class CapsuleManifest(ManifestPart):
         """
         if not isinstance(text, str):
             raise TypeError("the text of a manifest is no text")
-        document = parse_document(text, None) if format == "toml" else json.loads(text)
-        return cls.restore(document, format=format, text=text)
+        values = parse_document(text, None).values if format == "toml" else json.loads(text)
+        return cls.restore(values, format=format, text=text, form=form)
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, runtime_version: str | None = None) -> Self:
@@ -164,12 +219,59 @@ class CapsuleManifest(ManifestPart):
         """
         for rule, message in chain(
             rules.of_package(self.package, runtime_version),
-            rules.of_publish_patterns(self.capabilities.ipc_publish),
-            rules.of_interceptors(self.interceptors),
-            rules.of_dependencies(self.dependencies, is_uplink=self.capabilities.uplink),
-            rules.of_topics(self.topics),
+            self._legacy_violations() if self._read_as.dependencies else self._violations(),
         ):
             raise InvalidManifestError(path, rule, message)
+
+    def _legacy_violations(self) -> Iterator[tuple[str, str]]:
+        """Yield the violations of the rules of 0.2.0 to 0.4.0."""
+        yield from rules.of_publish_patterns(self.capabilities.ipc_publish)
+        yield from rules.of_interceptors(self.interceptors)
+        yield from rules.of_dependencies(self.dependencies, is_uplink=self.capabilities.uplink)
+        yield from rules.of_topics(self.topics)
+
+    def _violations(self) -> Iterator[tuple[str, str]]:
+        """Yield the violations of the rules since 0.5.0."""
+        yield from rules.of_topic_keys("publish", self.publish)
+        yield from rules.of_topic_keys("subscribe", self.subscribe)
+        yield from rules.of_interfaces("imports", self.imports)
+        yield from rules.of_interfaces("exports", self.exports)
+        yield from rules.of_commands(self.commands)
+        is_uplink = self.merged_capabilities.uplink
+        yield from rules.of_uplink(is_uplink=is_uplink, has_imports=any(self.imports.values()))
+
+    @property
+    def _read_as(self) -> Reading:
+        return self._reading or reading_of(self.form)
+
+    @property
+    def form(self) -> ManifestForm:
+        """How it is written: by the marks in what was parsed, or in what it was built of."""
+        return self._form or form_of(self.to_json())
+
+    @property
+    def merged_capabilities(self) -> CapabilitiesDef:
+        """
+        The capabilities of the root with those of components that hold for the whole capsule.
+
+        Lists are appended in file order, duplicates kept; the last component that states
+        `bind_workers` replaces it.
+        """
+        merged = self._read_as.merged
+        values: dict[str, Any] = {}
+        for component in self.components:
+            if component.capabilities is None:
+                continue
+            for name in merged:
+                before = values.get(name, getattr(self.capabilities, name))
+                found = getattr(component.capabilities, name)
+                if isinstance(found, tuple):
+                    values[name] = (*before, *found)
+                elif name == "bind_workers":
+                    values[name] = before if found is None else found
+                else:
+                    values[name] = before or found
+        return self.capabilities.model_copy(update=values) if values else self.capabilities
 
     @property
     def effective_provides(self) -> tuple[str, ...]:
@@ -209,7 +311,8 @@ class CapsuleManifest(ManifestPart):
         """Copy as Pydantic does; a changed copy drops the text, which no longer matches."""
         copy = super().model_copy(update=update, deep=deep)
         if update:
-            copy._source = copy._parsed = None  # noqa: SLF001 - of its own class
+            copy._source = copy._parsed = copy._form = None  # noqa: SLF001 - of its own class
+            copy._reading = None  # noqa: SLF001
         return copy
 
     def _with_source(self, language: Format, text: str) -> Self:

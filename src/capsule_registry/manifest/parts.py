@@ -1,32 +1,46 @@
 """
 The tables of a manifest, each a frozen model.
 
-Source: astrid-capsule 0.2.0 `manifest.rs`. Field order is the original's, because a table may also
-be written as an array of its values. A default of `None` marks what may be absent from a table but
-not from such an array; any other default may be absent from both. Unknown keys are kept.
+Source: astrid-capsule 0.2.0 `manifest.rs`, and astrid 010d22d for what came later.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self
 
 from pydantic import (
     AliasChoices,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StrictBool,
+    StrictInt,
     StrictStr,
+    ValidationInfo,
+    WrapValidator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from capsule_registry.manifest.matching import trim
+from capsule_registry.manifest.part import ManifestPart
+from capsule_registry.manifest.readings import Reading
 
+if TYPE_CHECKING:
+    from pydantic import ValidatorFunctionWrapHandler
+
+LAST_PRIORITY: Final = 2**32 - 1
 #: A list of strings; kept as a tuple, so that a manifest is frozen all the way down.
 Texts = Annotated[tuple[StrictStr, ...], Field(strict=False)]
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+def _is_empty(value: object) -> bool:
+    return not value
 
 
 class UplinkProfile(StrEnum):
@@ -60,6 +74,13 @@ class TopicDirection(StrEnum):
     SUBSCRIBE = "subscribe"
 
 
+class CommandKind(StrEnum):
+    """Where people type a command: in a conversation, or in a shell."""
+
+    SLASH = "slash"
+    CLI = "cli"
+
+
 def _variant_name(value: object) -> object:
     """Return the name in `{ name = {} }`, the other way to write a variant."""
     if isinstance(value, str):
@@ -72,32 +93,12 @@ def _variant_name(value: object) -> object:
 _Variant = BeforeValidator(_variant_name)
 
 
-class ManifestPart(BaseModel):
-    """The base of all tables of a manifest."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="allow", validate_by_alias=True, validate_by_name=True
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_array(cls, value: object) -> object:
-        """Read the array form of a table: values by position, extra ones ignored."""
-        if not isinstance(value, list):
-            return value
-        keys = [field.alias or name for name, field in cls.model_fields.items()]
-        needed = [
-            number
-            for number, field in enumerate(cls.model_fields.values(), start=1)
-            if field.is_required() or (field.default is None and not field.default_factory)
-        ]
-        if len(value) < max(needed, default=0):
-            raise PydanticCustomError(
-                "wrong_type",
-                "invalid length {length}, expected {table} with {count} elements",
-                {"length": len(value), "table": cls.__name__, "count": len(keys)},
-            )
-        return dict(zip(keys, value, strict=False))
+def _kind_name(value: object) -> object:
+    """Return the name of a variant; what can be none is no TOML, by today's parser."""
+    try:
+        return _variant_name(value)
+    except PydanticCustomError:
+        raise PydanticCustomError("toml_syntax", "expected `slash` or `cli`") from None
 
 
 class PackageDef(ManifestPart):
@@ -136,6 +137,19 @@ class CapabilitiesDef(ManifestPart):
     ipc_subscribe: Texts = ()
     identity: Texts = ()
     allow_prompt_injection: StrictBool = False
+    net_connect: Texts = Field(default=(), exclude_if=_is_empty)
+    allow_persistent: StrictBool = Field(default=False, exclude_if=_is_empty)
+    bind_workers: Annotated[StrictInt, Field(ge=0, lt=2**64)] | None = Field(
+        default_factory=lambda: None, exclude_if=_is_none
+    )
+
+    read_if: ClassVar[Mapping[str, str]] = {
+        "ipc_publish": "topic_arrays",
+        "ipc_subscribe": "topic_arrays",
+        "net_connect": "net_connect",
+        "allow_persistent": "allow_persistent",
+        "bind_workers": "bind_workers",
+    }
 
 
 class ComponentDef(ManifestPart):
@@ -165,6 +179,15 @@ class DependenciesDef(ManifestPart):
     requires: Texts = ()
 
 
+class OptionsDef(ManifestPart):
+    """Where the values that a setting may have are asked for."""
+
+    http: StrictStr
+    bearer: StrictStr | None = None
+    select: StrictStr | None = None
+    after: Texts = ()
+
+
 class EnvDef(ManifestPart):
     """`[env.NAME]`: a setting that the capsule asks for."""
 
@@ -173,7 +196,22 @@ class EnvDef(ManifestPart):
     description: StrictStr | None = None
     default: Any = None
     enum_values: Texts = ()
-    placeholder: StrictStr | None = Field(default=None, exclude_if=lambda value: value is None)
+    placeholder: StrictStr | None = Field(default=None, exclude_if=_is_none)
+    options_from: OptionsDef | None = Field(
+        default_factory=lambda: None,
+        validation_alias=AliasChoices("options_from", "options-from"),
+        serialization_alias="options_from",
+        exclude_if=_is_none,
+    )
+
+    read_if: ClassVar[Mapping[str, str]] = {"options_from": "kinds"}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_name_for_options(cls, value: object) -> object:
+        if isinstance(value, dict) and {"options_from", "options-from"} <= value.keys():
+            raise PydanticCustomError("duplicate_field", "duplicate field `options_from`")
+        return value
 
 
 class ContextFileDef(ManifestPart):
@@ -189,6 +227,11 @@ class CommandDef(ManifestPart):
     name: StrictStr
     description: StrictStr | None = None
     file: StrictStr | None = None
+    kind: Annotated[CommandKind, BeforeValidator(_kind_name)] = Field(
+        default=CommandKind.SLASH, exclude_if=lambda value: value is CommandKind.SLASH
+    )
+
+    read_if: ClassVar[Mapping[str, str]] = {"kind": "kinds"}
 
 
 class McpServerDef(ManifestPart):
@@ -230,6 +273,11 @@ class InterceptorDef(ManifestPart):
 
     event: StrictStr
     action: StrictStr
+    priority: Annotated[StrictInt, Field(ge=0, le=LAST_PRIORITY)] | None = Field(
+        default_factory=lambda: None, exclude_if=_is_none
+    )
+
+    read_if: ClassVar[Mapping[str, str]] = {"priority": "imports"}
 
 
 class CronDef(ManifestPart):
@@ -241,11 +289,49 @@ class CronDef(ManifestPart):
 
 
 class ToolDef(ManifestPart):
-    """`[[tool]]`: a function that the model may call; `input_schema` is any JSON value."""
+    """`[[tool]]` of 0.2.0: a function that the model may call; `input_schema` is any JSON value."""
 
     name: StrictStr
     description: StrictStr
     input_schema: Any
+
+
+class DescribedToolDef(ManifestPart):
+    """`[[tool]]` of today: a function that the model may call, whose schema the capsule tells."""
+
+    name: StrictStr
+    description_for_llm: StrictStr
+    input_schema_wit: StrictStr | None = Field(default_factory=lambda: None, exclude_if=_is_none)
+    mutable: StrictBool = Field(default=False, exclude_if=_is_empty)
+
+    @property
+    def description(self) -> str:
+        """What the model reads."""
+        return self.description_for_llm
+
+    @property
+    def input_schema(self) -> None:
+        """Unknown: the manifest names a record at most."""
+        return None
+
+
+def _tool_of_its_kind(
+    value: object,
+    handler: ValidatorFunctionWrapHandler,
+    info: ValidationInfo,
+) -> ToolDef | DescribedToolDef:
+    """Bind a tool in the shape that the reading knows; without one, in that which it has."""
+    if not isinstance(value, (dict, list)):
+        return handler(value)  # type: ignore[no-any-return]  # one of both
+    is_described = "description_for_llm" in value
+    if isinstance(info.context, Reading):
+        is_described = info.context.topic_tables
+    kind = DescribedToolDef if is_described else ToolDef
+    return kind.model_validate(value, context=info.context)
+
+
+#: A tool of either shape.
+AnyToolDef = Annotated[ToolDef | DescribedToolDef, WrapValidator(_tool_of_its_kind)]
 
 
 class TopicDef(ManifestPart):

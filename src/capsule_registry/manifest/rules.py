@@ -2,7 +2,7 @@
 The rules for a manifest of the right shape, one function per part.
 
 The first one broken is reported. Source: astrid-capsule 0.2.0, manifest load, in the original's
-order and wording.
+order and wording; for today's tables astrid 010d22d.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from capsule_registry.manifest.matching import has_valid_segments
 from capsule_registry.manifest.semver import Requirement, SemverError, Version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from capsule_registry.manifest.parts import (
+        CommandDef,
         DependenciesDef,
         InterceptorDef,
         PackageDef,
@@ -26,11 +27,61 @@ if TYPE_CHECKING:
     #: The name of the broken rule, and a message.
     Violation = tuple[str, str]
 
+_NAME_OF_INTERFACE: Final = re.compile(r"[a-z][a-z0-9-]*")
+_VERB: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
+#: Verbs of the runtime's own command.
+_RESERVED: Final = frozenset(
+    {
+        *("new", "install", "update", "list", "remove", "tree", "deps", "build", "check"),
+        *("config", "show", "run", "help"),
+    }
+)
 _CAPABILITY_TYPES: Final = ("topic", "tool", "llm", "uplink")
 _EMPTY_SEGMENTS: Final = (
     "contains empty segments (consecutive dots, leading/trailing dots, or is empty)"
 )
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]*", re.ASCII)
+
+
+def of_topic_keys(table: str, keys: Iterable[str]) -> Iterator[Violation]:
+    """Yield the violations in the topics and patterns of a table."""
+    for key in keys:
+        if not has_valid_segments(key):
+            yield f"empty_segments_{table}", f"[{table}] key '{key}' {_EMPTY_SEGMENTS}"
+
+
+def of_interfaces(table: str, namespaces: Mapping[str, Iterable[str]]) -> Iterator[Violation]:
+    """Yield the violations in the names of interfaces."""
+    shape = "must be lower-case letters, digits and hyphens, and begin with a letter"
+    for namespace, interfaces in namespaces.items():
+        if not _NAME_OF_INTERFACE.fullmatch(namespace):
+            yield "bad_namespace", f"[{table}] namespace '{namespace}' {shape}"
+        for interface in interfaces:
+            if not _NAME_OF_INTERFACE.fullmatch(interface):
+                yield "bad_interface_name", f"[{table}] interface '{interface}' {shape}"
+
+
+def of_commands(commands: Iterable[CommandDef]) -> Iterator[Violation]:
+    """Yield the violations in the names of commands for a shell."""
+    for command in commands:
+        if command.kind != "cli":
+            continue
+        if not _VERB.fullmatch(command.name):
+            yield (
+                "bad_cli_name",
+                (
+                    f"[[command]] '{command.name}' of kind cli must be at most 32 lower-case "
+                    "letters, digits and hyphens, and begin with a letter"
+                ),
+            )
+        if command.name in _RESERVED:
+            yield "bad_cli_name", f"[[command]] '{command.name}' is a verb of the runtime's own"
+
+
+def of_uplink(*, is_uplink: bool, has_imports: bool) -> Iterator[Violation]:
+    """Yield the violation of an uplink that needs others, before which it is loaded."""
+    if is_uplink and has_imports:
+        yield "uplink_with_imports", "[imports] is not allowed on uplink capsules"
 
 
 def of_publish_patterns(patterns: Iterable[str]) -> Iterator[Violation]:

@@ -7,12 +7,16 @@ import math
 import os
 import stat
 import tomllib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+import tomli
 
 from capsule_registry.errors import InvalidManifestError
 from capsule_registry.manifest.limits import MAX_BYTES, MAX_DEPTH, refuse_size, refuse_traps
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from os import PathLike
 
 #: Source: `toml` 0.8, the original's parser.
@@ -51,9 +55,25 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def parse_document(text: str, path: str | PathLike[str] | None = None) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A TOML document as JSON values, in the order of the text."""
+
+    values: dict[str, Any]
+    #: What TOML 1.0, as the original's parser reads it, has against the text.
+    refusal: InvalidManifestError | None = None
+    #: The text is TOML 1.1, and not 1.0.
+    is_toml_1_1: bool = False
+
+    def require_toml_1_0(self) -> None:
+        """Raise `InvalidManifestError` if the original's parser would not take the text."""
+        if self.refusal is not None:
+            raise self.refusal
+
+
+def parse_document(text: str, path: str | PathLike[str] | None = None) -> Document:
     """
-    Return the TOML document *text* as JSON values, in the order of the text.
+    Return the TOML document *text*, of TOML 1.0 or 1.1.
 
     A datetime becomes `{"$__toml_private_datetime": text}`, and nan and infinity become null, as
     the original shows them.
@@ -71,14 +91,54 @@ def parse_document(text: str, path: str | PathLike[str] | None = None) -> dict[s
     text = text.removeprefix("\ufeff")
     refuse_traps(text, path)
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidManifestError(path, "toml_syntax", str(error)) from error
+        document = _loaded(tomllib.loads, text, path)
+    except InvalidManifestError as refusal:
+        values = _to_json(_loaded(tomli.loads, text, path, refusal), path)
+        return Document(values, refusal, is_toml_1_1=True)
+    return Document(_to_json(document, path), _too_large_integer(document, path))
+
+
+def _loaded(
+    loads: Callable[..., dict[str, Any]],
+    text: str,
+    path: str | PathLike[str] | None,
+    refusal: InvalidManifestError | None = None,
+) -> dict[str, Any]:
+    """Load *text*; what is no TOML is told as by *refusal*, if given."""
+    try:
+        return loads(text, parse_float=_finite)
+    except (tomllib.TOMLDecodeError, tomli.TOMLDecodeError) as error:
+        raise refusal or InvalidManifestError(path, "toml_syntax", str(error)) from error
     except (ValueError, RecursionError) as error:
         # An impossible date, or an integer with more digits than Python converts.
-        raise InvalidManifestError(path, "toml_syntax", f"invalid value: {error}") from error
-    values: dict[str, Any] = _to_json(document, path)
-    return values
+        message = f"invalid value: {error}"
+        raise refusal or InvalidManifestError(path, "toml_syntax", message) from error
+
+
+def _finite(text: str) -> float:
+    """Return a number, or infinity if that is what *text* says."""
+    number = float(text)
+    if math.isinf(number) and "inf" not in text:
+        raise ValueError(f"number too large: {text}")
+    return number
+
+
+def _too_large_integer(
+    value: object, path: str | PathLike[str] | None
+) -> InvalidManifestError | None:
+    """Return what the original says of an integer of more than 64 bits; today's ignores it."""
+    match value:
+        case dict():
+            found = (_too_large_integer(item, path) for item in value.values())
+            return next(filter(None, found), None)
+        case list():
+            return next(filter(None, (_too_large_integer(item, path) for item in value)), None)
+        case bool():
+            return None
+        case int() if not -_MAX_INTEGER - 1 <= value <= _MAX_INTEGER:
+            message = "number too large to fit in target type (64-bit signed integer)"
+            return InvalidManifestError(path, "toml_syntax", message)
+    return None
 
 
 def _to_json(value: object, path: str | PathLike[str] | None, depth: int = 0) -> Any:  # noqa: ANN401 - JSON is any of seven types
@@ -90,11 +150,6 @@ def _to_json(value: object, path: str | PathLike[str] | None, depth: int = 0) ->
             return {key: _to_json(item, path, depth + 1) for key, item in value.items()}
         case list():
             return [_to_json(item, path, depth + 1) for item in value]
-        case bool() | str():
-            return value
-        case int() if not -_MAX_INTEGER - 1 <= value <= _MAX_INTEGER:
-            message = "number too large to fit in target type (64-bit signed integer)"
-            raise InvalidManifestError(path, "toml_syntax", message)
         case float() if not math.isfinite(value):
             return None
         case dt.datetime() | dt.date() | dt.time():

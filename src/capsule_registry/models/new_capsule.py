@@ -19,7 +19,7 @@ from capsule_registry.canonical_json import canonical_json
 from capsule_registry.errors import InvalidManifestError, InvalidTextError
 from capsule_registry.identifiers import MAX_ID_LENGTH, CapsuleId
 from capsule_registry.manifest.manifest import CapsuleManifest
-from capsule_registry.manifest.parts import ToolDef
+from capsule_registry.manifest.parts import DescribedToolDef, ToolDef
 from capsule_registry.models.records import CapsuleState
 from capsule_registry.models.storable import (
     MAX_CAPABILITY,
@@ -121,20 +121,28 @@ def _bounded_texts(manifest: CapsuleManifest) -> list[Bounded]:
 
 def grants_of(manifest: CapsuleManifest) -> list[tuple[str, int, str]]:
     """Return the grants that *manifest* asks for: capability, position in its list, value."""
-    asked = manifest.capabilities
+    asked = manifest.merged_capabilities
+    lists: dict[str, Iterable[str]] = {one: getattr(asked, one) for one in _LISTED_CAPABILITIES}
+    # The keys of a table that has any, which have no order, stand in place of an array.
+    if manifest.publish:
+        lists["ipc_publish"] = sorted(manifest.publish)
+    if manifest.subscribe:
+        lists["ipc_subscribe"] = sorted(manifest.subscribe)
     listed = [
         (capability, position, value)
-        for capability in _LISTED_CAPABILITIES
-        for position, value in enumerate(getattr(asked, capability))
+        for capability, values in lists.items()
+        for position, value in enumerate(values)
     ]
     return listed + [(flag, 0, "true") for flag in _FLAG_CAPABILITIES if getattr(asked, flag)]
 
 
-def merged_tools(declared: Iterable[ToolDef], reported: Iterable[ToolDef]) -> tuple[ToolDef, ...]:
+def merged_tools(
+    declared: Iterable[ToolDef | DescribedToolDef], reported: Iterable[ToolDef]
+) -> tuple[ToolDef | DescribedToolDef, ...]:
     """Return the declared tools, replaced by reported namesakes, then the other reported ones."""
     left = list(reported)
     names = {tool.name for tool in left}
-    merged: list[ToolDef] = []
+    merged: list[ToolDef | DescribedToolDef] = []
     for tool in declared:
         if tool.name not in names:
             merged.append(tool)

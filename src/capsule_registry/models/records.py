@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr, V
 from capsule_registry.canonical_json import canonical_json
 from capsule_registry.errors import InvalidTextError
 from capsule_registry.identifiers import CapsuleId
+from capsule_registry.manifest.forms import ManifestForm
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.models.uplink import UplinkDescriptor
 
@@ -62,7 +63,8 @@ class RegisteredCapsule(BaseModel):
 
     `generation` is the revision of the register or replace that put it there, `modified_revision`
     that of its last change. `manifest_text` is the exact text given and `manifest_digest` its
-    SHA-256. `instance` is the very object that this process registered, else `None`; it is left
+    SHA-256. `form` is how the manifest is read, and so by which rules its capsule is judged.
+    `instance` is the very object that this process registered, else `None`; it is left
     out of equality, JSON and pickles.
     """
 
@@ -79,6 +81,7 @@ class RegisteredCapsule(BaseModel):
     generation: int
     modified_revision: int
     registered_at: AwareDatetime
+    form: ManifestForm
 
     _instance: Any = PrivateAttr(default=None)
 
@@ -113,6 +116,7 @@ class CapsuleSummary(BaseModel):
     generation: int
     modified_revision: int
     registered_at: AwareDatetime
+    form: ManifestForm
 
 
 class RegisteredUplink(BaseModel):

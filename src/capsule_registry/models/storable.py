@@ -11,7 +11,7 @@ from capsule_registry.plain_values import plain_text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from capsule_registry.manifest.parts import ManifestPart
+    from capsule_registry.manifest.part import ManifestPart
 
     #: A broken rule, and a message.
     Problem = tuple[str, str]

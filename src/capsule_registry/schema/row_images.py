@@ -58,8 +58,11 @@ def row_image(table: Table, row: Mapping[Any, Any]) -> str:
     """
     get = row.get
     image = {name: get(name) for name in _imaged(table)}
+    for name, value in _omitted(table):
+        if image[name] == value:
+            del image[name]
     for name, write in _written(table):
-        if image[name] is not None:
+        if image.get(name) is not None:
             image[name] = write(image[name])
     return canonical_json(image)
 
@@ -73,7 +76,10 @@ def row_of_image(table: Table, namespace: str, image: object) -> dict[str, Any]:
     """
     try:
         values = json.loads(image) if isinstance(image, str) else None
-        if not isinstance(values, dict) or not values.keys() >= {*_imaged(table)}:
+        if not isinstance(values, dict):
+            raise TypeError("it is no object")
+        values = {**dict(_omitted(table)), **values}
+        if not values.keys() >= {*_imaged(table)}:
             raise ValueError("it lacks columns")
         row = {name: _value_of(table.c[name].type, values[name]) for name in _imaged(table)}
     except UNREADABLE as error:
@@ -89,6 +95,13 @@ def _imaged(table: Table) -> Sequence[str]:
         for column in table.c
         if column.name != "namespace" and column.info.get("imaged", True)
     ]
+
+
+@cache
+def _omitted(table: Table) -> Sequence[tuple[str, object]]:
+    """Return the names of the columns that images omit if they have a value, and the values."""
+    marked = (column for column in table.c if "imaged_unless" in column.info)
+    return [(column.name, column.info["imaged_unless"]) for column in marked]
 
 
 @cache

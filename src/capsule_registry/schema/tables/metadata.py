@@ -18,3 +18,8 @@ metadata: Final = MetaData(
 
 #: Marks columns that row images omit, such as a manifest, which its digest identifies.
 NOT_IMAGED: Final[dict[str, Any]] = {"imaged": False}
+
+
+def imaged_unless(value: object) -> dict[str, Any]:
+    """Return the mark of a column that row images omit if it has that *value*."""
+    return {"imaged_unless": value}

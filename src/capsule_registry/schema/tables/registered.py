@@ -30,7 +30,7 @@ from capsule_registry.database.dialects.types import (
     ShortText,
     UtcDateTime,
 )
-from capsule_registry.schema.tables.metadata import NOT_IMAGED, metadata
+from capsule_registry.schema.tables.metadata import NOT_IMAGED, imaged_unless, metadata
 
 CAPSULES_KEY: Final = ["capsules.namespace", "capsules.id"]
 _STATES: Final = "'unloaded', 'loading', 'ready', 'failed', 'unloading'"
@@ -47,6 +47,10 @@ _FLAGS: Final = (
 _MASK: Final = " + ".join(
     f"CASE WHEN {flag} THEN {1 << bit} ELSE 0 END" for bit, flag in enumerate(_FLAGS)
 )
+
+
+#: The form of what was registered before forms were told apart.
+LEGACY: Final = "legacy"
 
 
 class _CapsuleColumns(TypedColumns):
@@ -68,6 +72,10 @@ class _CapsuleColumns(TypedColumns):
     #: the id before then belongs to an earlier one, even if no cascade removed it.
     created_revision: Named[int] = Column(BIG_INTEGER, nullable=False, info=NOT_IMAGED)
     registered_at: Named[datetime | None] = Column(UtcDateTime, nullable=True)
+    #: How the manifest is read: `legacy`, as 0.2.0 does, `today` or `mixed`.
+    form: Named[str] = Column(
+        ShortText(8), nullable=False, server_default=LEGACY, info=imaged_unless(LEGACY)
+    )
 
 
 _REGISTERED: Final = (
@@ -90,6 +98,7 @@ capsules = Table(
         ["namespace", "manifest_digest"], ["manifests.namespace", "manifests.digest"]
     ),
     CheckConstraint(f"state IN ({_STATES})", name="state_known"),
+    CheckConstraint("form IN ('legacy', 'today', 'mixed')", name="form_known"),
     CheckConstraint(
         "(registered_at IS NULL AND source_dir IS NULL AND state_reason IS NULL"
         " AND reported_tools IS NULL AND "
@@ -101,6 +110,7 @@ capsules = Table(
     ),
     Index("ix_capsules_order", "namespace", "registered_revision", "position"),
     Index("ix_capsules_manifest_digest", "namespace", "manifest_digest"),
+    Index("ix_capsules_form", "namespace", "form", "registered_revision", "position"),
     Index("ix_capsules_state", "namespace", "state", "registered_revision", "position"),
     **STRICT,
 )

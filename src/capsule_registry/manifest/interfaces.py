@@ -1,0 +1,93 @@
+"""
+`[imports]` and `[exports]`: the interfaces that a capsule needs from others and offers to them.
+
+Written as `"ns:iface" = …` or as a table of a namespace, and kept as the latter. Source: astrid
+010d22d.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator, Field, StrictBool, StrictStr, ValidationError, WrapValidator
+from pydantic_core import PydanticCustomError
+
+from capsule_registry.manifest.part import ManifestPart
+from capsule_registry.manifest.semver import Requirement, SemverError, Version
+
+if TYPE_CHECKING:
+    from pydantic import ValidatorFunctionWrapHandler
+
+
+class ImportDef(ManifestPart):
+    """The versions of an interface that the capsule can use; without an optional one it works."""
+
+    version: StrictStr
+    optional: StrictBool = Field(default=False, exclude_if=lambda value: not value)
+
+
+class ExportDef(ManifestPart):
+    """The exact version of an interface that the capsule offers."""
+
+    version: StrictStr
+
+
+def _bound(value: object, handler: ValidatorFunctionWrapHandler) -> Any:  # noqa: ANN401 - Pydantic's own
+    if isinstance(value, str):
+        value = {"version": value}
+    mismatch = PydanticCustomError(
+        "untagged_mismatch", 'expected "VERSION" or { version = "VERSION" }'
+    )
+    if isinstance(value, list):
+        raise mismatch
+    try:
+        return handler(value)
+    except ValidationError:
+        raise mismatch from None
+
+
+def _imported(value: object, handler: ValidatorFunctionWrapHandler) -> Any:  # noqa: ANN401 - Pydantic's own
+    bound = _bound(value, handler)
+    try:
+        Requirement.parse(bound.version)
+    except SemverError as error:
+        message = "invalid version requirement '{version}': {error}"
+        context = {"version": bound.version, "error": str(error)}
+        raise PydanticCustomError("bad_import_version", message, context) from None
+    return bound
+
+
+def _exported(value: object, handler: ValidatorFunctionWrapHandler) -> Any:  # noqa: ANN401 - Pydantic's own
+    bound = _bound(value, handler)
+    try:
+        Version.parse(bound.version)
+    except SemverError as error:
+        message = "invalid version '{version}', expected MAJOR.MINOR.PATCH: {error}"
+        context = {"version": bound.version, "error": str(error)}
+        raise PydanticCustomError("bad_export_version", message, context) from None
+    return bound
+
+
+def _nested(value: object) -> object:
+    """Return the tables of namespaces, with each `"ns:iface"` in the table of its own."""
+    if not isinstance(value, dict):
+        return value
+    nested: dict[str, Any] = {}
+    for key, entry in value.items():
+        namespace, colon, interface = key.partition(":")
+        if not colon and not isinstance(entry, dict):
+            message = f'expected "{key}:INTERFACE" = …, or a table of interfaces'
+            raise PydanticCustomError("wrong_type", message)
+        if colon and not (namespace and interface):
+            raise PydanticCustomError("empty_interface", f'"{key}" names no interface')
+        table = nested.setdefault(namespace, {})
+        table.update({interface: entry} if colon else entry)
+    return nested
+
+
+Imports = Annotated[
+    dict[str, dict[str, Annotated[ImportDef, WrapValidator(_imported)]]], BeforeValidator(_nested)
+]
+Exports = Annotated[
+    dict[str, dict[str, Annotated[ExportDef, WrapValidator(_exported)]]], BeforeValidator(_nested)
+]
