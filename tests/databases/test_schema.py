@@ -23,6 +23,7 @@ from capsule_registry import (
     RegistryUnavailableError,
     SchemaVersionError,
 )
+from capsule_registry.schema import migrations
 from capsule_registry.schema.migrations import migrations_directory
 from capsule_registry.schema.tables import metadata, own_commits
 from capsule_registry.schema.version import SCHEMA_VERSION
@@ -301,3 +302,16 @@ def test_the_wheel_carries_the_migrations(wheel_contents: set[str]) -> None:
 
     assert expected <= wheel_contents
     assert "capsule_registry/migrations/env.py" not in wheel_contents
+
+
+def test_migrations_that_cannot_be_read_are_named(
+    backend: SqliteBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What is left of them is not mistaken for all; nothing is created."""
+    (tmp_path / "versions").mkdir()
+    monkeypatch.setattr(migrations, "migrations_directory", lambda: tmp_path)
+    url = backend.empty_url()
+    with pytest.raises(SchemaVersionError, match="migrations from being read"):
+        CapsuleRegistry.open(url)
+
+    assert [] == backend.rows(url, "SELECT name FROM sqlite_master")

@@ -93,7 +93,8 @@ def parse_document(text: str, path: str | PathLike[str] | None = None) -> Docume
     try:
         document = _loaded(tomllib.loads, text, path)
     except InvalidManifestError as refusal:
-        values = _to_json(_loaded(tomli.loads, text, path, refusal), path)
+        # What neither takes is told as by TOML 1.1, which gets further.
+        values = _to_json(_loaded(tomli.loads, text, path), path)
         return Document(values, refusal, is_toml_1_1=True)
     return Document(_to_json(document, path), _too_large_integer(document, path))
 
@@ -102,17 +103,14 @@ def _loaded(
     loads: Callable[..., dict[str, Any]],
     text: str,
     path: str | PathLike[str] | None,
-    refusal: InvalidManifestError | None = None,
 ) -> dict[str, Any]:
-    """Load *text*; what is no TOML is told as by *refusal*, if given."""
     try:
         return loads(text, parse_float=_finite)
     except (tomllib.TOMLDecodeError, tomli.TOMLDecodeError) as error:
-        raise refusal or InvalidManifestError(path, "toml_syntax", str(error)) from error
+        raise InvalidManifestError(path, "toml_syntax", str(error)) from error
     except (ValueError, RecursionError) as error:
         # An impossible date, or an integer with more digits than Python converts.
-        message = f"invalid value: {error}"
-        raise refusal or InvalidManifestError(path, "toml_syntax", message) from error
+        raise InvalidManifestError(path, "toml_syntax", f"invalid value: {error}") from error
 
 
 def _finite(text: str) -> float:

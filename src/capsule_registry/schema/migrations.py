@@ -24,6 +24,7 @@ from capsule_registry.errors import SchemaVersionError
 from capsule_registry.schema.tables import schema_versions
 from capsule_registry.schema.version import SCHEMA_VERSION, VERSION_TABLE
 
+_UNREADABLE: Final = "look what keeps the migrations from being read"
 _UNPACK: Final = "install capsule-registry unpacked, since no migration runs from an archive"
 
 if TYPE_CHECKING:
@@ -124,11 +125,17 @@ def _options(scripts: ScriptDirectory, target: str) -> dict[str, Any]:
 
 def _scripts(directory: Path | None = None) -> ScriptDirectory:
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - as above
+    from alembic.util.exc import CommandError  # noqa: PLC0415 - as above
 
     found = directory or migrations_directory()
     if not found.is_dir():
         raise SchemaVersionError(None, SCHEMA_VERSION, _UNPACK)
-    return ScriptDirectory(str(found), sourceless=True)  # Also what is installed compiled only.
+    scripts = ScriptDirectory(str(found), sourceless=True)  # Also what is installed compiled only.
+    try:
+        scripts.get_revision(SCHEMA_VERSION)
+    except CommandError as error:  # A file that cannot be opened counts as one that is not there.
+        raise SchemaVersionError(None, SCHEMA_VERSION, f"{_UNREADABLE} in {found}") from error
+    return scripts
 
 
 def record_version(ctx: Any, step: Any, **_: object) -> None:  # noqa: ANN401 - Alembic's own
