@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import signal
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,12 +12,16 @@ from uuid import uuid4
 
 import pytest
 
-from capsule_registry import CapsuleRegistry, RegistryUnavailableError
+from capsule_registry import (
+    CapsuleRegistry,
+    RegistryUnavailableError,
+    TransactionInProgressError,
+)
 from capsule_registry.database.turns import Turns
 from support.factories import make_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from support.backends import Backend
 
@@ -113,3 +119,69 @@ def _in_thread(work: Any) -> Any:
     if isinstance(found[0], Exception):
         raise found[0]
     return found[0]
+
+
+def interrupt_exit(number: int, work: Callable[[], object]) -> None:
+    """Do *work*, but raise `Alarm` before the first step of the *number*-th `__exit__` in it."""
+    left = number
+
+    def trace(frame: Any, event: str, _: object) -> None:
+        nonlocal left
+        if event == "call" and frame.f_code.co_name == "__exit__":
+            left -= 1
+            if left == 0:
+                sys.settrace(None)
+                raise Alarm
+
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(None)
+
+
+# A file whose end was interrupted is closed once its frame is gone.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("number", range(1, 15))
+@pytest.mark.parametrize("way", ["transaction", "run"])
+def test_a_transaction_whose_end_was_interrupted_is_over(
+    registry: CapsuleRegistry, url: str, way: str, number: int
+) -> None:
+    """While the exception is handled, its thread and other processes write, and it left nothing."""
+    lost, kept = uuid4(), uuid4()
+
+    def file() -> None:
+        if way == "run":
+            registry.run(lambda transaction: transaction.register_uuid(lost, "alpha"))
+            return
+        with registry.transaction() as transaction:
+            transaction.register_uuid(lost, "alpha")
+
+    try:
+        interrupt_exit(number, file)
+    except Alarm:
+        registry.register_uuid(kept, "alpha")
+        with CapsuleRegistry.open(url) as another:
+            another.register_uuid(uuid4(), "alpha")
+    else:
+        registry.register_uuid(kept, "alpha")
+
+    assert "alpha" == registry.find_by_uuid(kept)
+    with registry.transaction() as transaction:
+        assert kept in {one.uuid for one in transaction.uuids()}
+    gc.collect()  # What was left open is closed here, and not in another test.
+
+
+def test_a_transaction_inside_another_is_refused_while_an_exception_is_handled(
+    registry: CapsuleRegistry,
+) -> None:
+    """What is open is not taken for interrupted."""
+    with alarm_in(60), registry.transaction() as transaction:
+        transaction.register_uuid(uuid4(), "alpha")
+        try:
+            signal.raise_signal(signal.SIGALRM)
+        except Alarm:
+            with pytest.raises(TransactionInProgressError):
+                registry.register_uuid(uuid4(), "alpha")
+    assert 1 == len(registry.uuids())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from operator import index
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from weakref import WeakSet
@@ -14,6 +14,7 @@ from capsule_registry.api.point_in_time import Past, Snapshot
 from capsule_registry.api.readiness import wait_ready
 from capsule_registry.api.replica import REPLICA_TIMEOUT, Replica
 from capsule_registry.api.transaction import Transaction
+from capsule_registry.api.transaction_block import Mark, TransactionBlock
 from capsule_registry.api.writes import Writes
 from capsule_registry.clocks import Clock, StoppedClock
 from capsule_registry.database.database import Database
@@ -32,6 +33,7 @@ from capsule_registry.unit_of_work.runner import UnitRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from datetime import datetime, timedelta
     from uuid import UUID
 
@@ -70,7 +72,7 @@ class CapsuleRegistry(FastPath, Writes):
         self._objects = RegisteredObjects()
         self._lookups = lookups_on(runner.database, runner.seen, runner.clock)
         self._held: WeakSet[OpenLease] = WeakSet()
-        self._inside = set()
+        self._inside: dict[int, Mark] = {}
 
     @classmethod
     def open(  # noqa: PLR0913 - one keyword for each thing that can be chosen
@@ -219,10 +221,9 @@ class CapsuleRegistry(FastPath, Writes):
 
     # Transactions
 
-    @contextmanager
     def transaction(
         self, *, reason: str | None = None, actor: str | None = None
-    ) -> Iterator[Transaction]:
+    ) -> AbstractContextManager[Transaction]:
         """
         Open a transaction with the registry's methods: all or nothing, one revision.
 
@@ -237,17 +238,11 @@ class CapsuleRegistry(FastPath, Writes):
             TransactionDoomedError: At the end, if an error inside was swallowed.
             TransactionInProgressError: This thread has one open already.
         """
-        self._refuse_inside_transaction()
-        with (
-            self._runner.once(reason=reason, actor=actor) as unit,
-            self._joined(unit) as transaction,
-        ):
-            yield transaction
+        return self._block(lambda: self._runner.once(reason=reason, actor=actor))
 
-    @contextmanager
     def joining(
         self, connection: Connection, *, reason: str | None = None, actor: str | None = None
-    ) -> Iterator[Transaction]:
+    ) -> AbstractContextManager[Transaction]:
         """
         Open a transaction with the registry's methods inside the one that *connection* has begun.
 
@@ -270,12 +265,7 @@ class CapsuleRegistry(FastPath, Writes):
             TransactionDoomedError: At the end, if an error inside was swallowed.
             TransactionInProgressError: This thread has one of the registry's open already.
         """
-        self._refuse_inside_transaction()
-        with (
-            self._runner.joined(connection, reason=reason, actor=actor) as unit,
-            self._joined(unit) as transaction,
-        ):
-            yield transaction
+        return self._block(lambda: self._runner.joined(connection, reason=reason, actor=actor))
 
     def run(
         self,
@@ -295,26 +285,37 @@ class CapsuleRegistry(FastPath, Writes):
         """
 
         def in_unit(unit: Unit) -> T:
-            with self._joined(unit) as transaction:
+            with self._block(lambda: nullcontext(unit)) as transaction:
                 return work(transaction)
 
         self._refuse_inside_transaction()
         return self._runner.run(in_unit, reason, actor)
 
+    def _block(
+        self, open_unit: Callable[[], AbstractContextManager[Unit]]
+    ) -> AbstractContextManager[Transaction]:
+        mark = Mark()
+        return TransactionBlock(mark, self._inside_transaction(mark, open_unit))
+
     @contextmanager
-    def _joined(self, unit: Unit) -> Iterator[Transaction]:
-        """Open a `Transaction` on *unit*; until it ends, refuse this thread the registry itself."""
-        transaction = Transaction(unit, self._database, self._new_uuid, self._objects)
+    def _inside_transaction(
+        self, mark: Mark, open_unit: Callable[[], AbstractContextManager[Unit]]
+    ) -> Iterator[Transaction]:
+        """Open a `Transaction`; until it ends, refuse this thread the registry itself."""
+        self._refuse_inside_transaction()
         thread = threading.get_ident()
-        try:
-            self._inside.add(thread)
-            yield transaction
-            transaction.end()
-        except BaseException:
-            transaction.abandon()
-            raise
-        finally:
-            self._inside.discard(thread)
+        with open_unit() as unit:
+            transaction = Transaction(unit, self._database, self._new_uuid, self._objects)
+            try:
+                self._inside[thread] = mark
+                yield transaction
+                transaction.end()
+            except BaseException:
+                transaction.abandon()
+                raise
+            finally:
+                if self._inside.get(thread) is mark:
+                    del self._inside[thread]
 
     # Running reads and writes
 
@@ -345,8 +346,14 @@ class CapsuleRegistry(FastPath, Writes):
         return self._database.amend(lambda conn: work(self._runner.scope(conn), *args, **kwargs))
 
     def _refuse_inside_transaction(self) -> None:
-        if threading.get_ident() in self._inside:
+        mark = self._inside.get(threading.get_ident())
+        if mark is None:
+            return
+        block = TransactionBlock.left(mark)
+        if block is None:
             raise TransactionInProgressError
+        block.abandon()
+        self._inside.pop(threading.get_ident(), None)
 
     # Closing
 

@@ -24,6 +24,7 @@ from capsule_registry.permissions.fault_log import CHECK_FAULTS
 from capsule_registry.permissions.rules import RULES
 
 if TYPE_CHECKING:
+    from collections.abc import Sized
     from datetime import timedelta
 
     from capsule_registry.clocks import Clock
@@ -51,7 +52,7 @@ class FastPath:
     _lookups: Lookups
     _clock: Clock
     #: The threads that are inside a transaction of this registry.
-    _inside: set[int]
+    _inside: Sized
 
     if TYPE_CHECKING:
 
