@@ -289,6 +289,7 @@ class Ledger:
         with CapsuleRegistry.open(place.url, namespace=place.namespace) as registry:
             registry.leases.reap()
             self.discrepancies = [str(one) for one in registry.history.verify().discrepancies]
+            print(*self.discrepancies, sep="\n", end="\n" if self.discrepancies else "")
             position = 0
             while found := registry.history.list(after=position, limit=10_000):
                 for revision in found:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
 
 from capsule_registry import CapsuleRegistry, RegistryAdmin, sqlite_module
+from capsule_registry.database.dialects.postgresql_catalog import CATALOG
 from support.factories import TELEGRAM, make_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sqlalchemy import Connection
 
     from support.backends import Backend, ServerBackend, SqliteBackend
 
@@ -276,6 +279,30 @@ def test_a_window_that_was_changed_is_found(
 
     assert 1 == count
     assert "view capsule_history" in places(registry)
+
+
+class Planned:
+    """Stands in for a connection whose plans have a step that comes with many rows alone."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def exec_driver_sql(self, _: str) -> Planned:
+        return self
+
+    def scalars(self) -> list[str]:
+        return ["Memoize", f"  Cache Key: {self._key}, step.generation"]
+
+
+def test_a_cast_that_the_text_left_to_the_server_is_no_drift() -> None:
+    """A stored query says it, and some steps of a plan show what was said."""
+    said, left, other = (
+        CATALOG.canonical(cast("Connection", Planned(key)), "SELECT 1")
+        for key in ("(step.namespace)::text", "step.namespace", "step.capsule_id")
+    )
+
+    assert left == said
+    assert left != other
 
 
 def test_a_function_that_fences_nothing_is_found(server: ServerBackend, made: str) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: A plan says nothing of the windows that functions look through, but what it sorts by.
 _WINDOW: Final = re.compile(r"\b(?:OVER|WINDOW \w+ AS) ?\([^()]*\)|\bOVER \w+", re.IGNORECASE)
+#: A stored query says each cast that its text left to the server, and some steps of a plan show it.
+_CAST_OF_TEXT: Final = re.compile(r"\(([\w.]+)\)::text")
 _QUALIFIER: Final = re.compile(r'\b\w+\.|"')
 _view_queries = text(
     "SELECT relname, pg_get_viewdef(pg_class.oid) FROM pg_class WHERE relkind = 'v'"
@@ -53,7 +55,7 @@ def _canonical(conn: Connection, query: str) -> str:
     explain = f"EXPLAIN (VERBOSE, COSTS OFF) {query}".replace("%", "%%")
     lines = [line for line in conn.exec_driver_sql(explain).scalars() if "Identifier:" not in line]
     windows = (_QUALIFIER.sub("", "".join(found.split())) for found in _WINDOW.findall(query))
-    return "\n".join((*lines, *windows))
+    return _CAST_OF_TEXT.sub(r"\1", "\n".join((*lines, *windows)))
 
 
 def _view_queries_of(conn: Connection) -> Mapping[str, str | None]:
