@@ -112,6 +112,22 @@ def test_the_history_with_forms_verifies(
     assert "capsules new" in {found.where for found in filled.history.verify().discrepancies}
 
 
+@pytest.mark.parametrize("runtime", ["0.2.0", "0.6.0", "2026.9.4"])
+@pytest.mark.parametrize("text", [LEGACY, TODAY, MIXED])
+def test_a_manifest_parsed_for_a_runtime_is_registered_in_its_own_form(
+    registry: CapsuleRegistry, runtime: str, text: str
+) -> None:
+    """What decides is in the tables, whatever runtime its reader had in mind."""
+    own = registry.register(CapsuleManifest.parse(text))
+    before = registry.grants()
+    registry.unregister(own.id)
+    found = registry.register(CapsuleManifest.parse(text, runtime_version=runtime))
+
+    assert (own.form, own.manifest) == (found.form, found.manifest)
+    assert before == registry.grants()
+    assert registry.history.verify().ok
+
+
 def test_an_export_carries_the_form(filled: CapsuleRegistry, backend: Backend) -> None:
     """What an earlier release exported, without forms, is read as that release read it."""
     lines = [json.loads(line) for line in filled.export_lines()]

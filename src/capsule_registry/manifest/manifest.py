@@ -161,7 +161,8 @@ class CapsuleManifest(ManifestPart):
         Return the manifest as it will be read back once its *values* are stored as JSON.
 
         That is this same object if nothing has changed since it was parsed, and it is of no
-        subclass. A changed manifest drops its text, which no longer matches.
+        subclass. A changed manifest drops its text, which no longer matches. One that was parsed
+        for a runtime is read anew, in its own form, as it will be from then on.
 
         Raises:
             InvalidManifestError: It breaks a rule.
@@ -169,6 +170,8 @@ class CapsuleManifest(ManifestPart):
         """
         plain = canonical_json(values)
         is_unchanged = plain == self._parsed
+        if is_unchanged and self._read_as != reading_of(self.form):
+            return CapsuleManifest.parse(self.text)
         if is_unchanged and type(self) is CapsuleManifest:
             return self
         own_text = self._source if is_unchanged or self._parsed is None else None
