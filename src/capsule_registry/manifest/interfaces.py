@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, Field, StrictBool, StrictStr, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
 
-from capsule_registry.manifest.part import ManifestPart
+from capsule_registry.manifest.part import ManifestPart, is_empty
 from capsule_registry.manifest.semver import Requirement, SemverError, Version
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic import ValidatorFunctionWrapHandler
 
 
@@ -23,7 +25,7 @@ class ImportDef(ManifestPart):
     """The versions of an interface that the capsule can use; without an optional one it works."""
 
     version: StrictStr
-    optional: StrictBool = Field(default=False, exclude_if=lambda value: not value)
+    optional: StrictBool = Field(default=False, exclude_if=is_empty)
 
 
 class ExportDef(ManifestPart):
@@ -46,26 +48,19 @@ def _bound(value: object, handler: ValidatorFunctionWrapHandler) -> Any:  # noqa
         raise mismatch from None
 
 
-def _imported(value: object, handler: ValidatorFunctionWrapHandler) -> Any:  # noqa: ANN401 - Pydantic's own
-    bound = _bound(value, handler)
-    try:
-        Requirement.parse(bound.version)
-    except SemverError as error:
-        message = "invalid version requirement '{version}': {error}"
-        context = {"version": bound.version, "error": str(error)}
-        raise PydanticCustomError("bad_import_version", message, context) from None
-    return bound
+def _versioned(parse: Callable[[str], object], rule: str, message: str) -> WrapValidator:
+    """Return what binds an entry whose version *parse* takes."""
 
+    def bind(value: object, handler: ValidatorFunctionWrapHandler) -> Any:  # noqa: ANN401 - Pydantic's own
+        bound = _bound(value, handler)
+        try:
+            parse(bound.version)
+        except SemverError as error:
+            context = {"version": bound.version, "error": str(error)}
+            raise PydanticCustomError(rule, f"{message}: {{error}}", context) from None
+        return bound
 
-def _exported(value: object, handler: ValidatorFunctionWrapHandler) -> Any:  # noqa: ANN401 - Pydantic's own
-    bound = _bound(value, handler)
-    try:
-        Version.parse(bound.version)
-    except SemverError as error:
-        message = "invalid version '{version}', expected MAJOR.MINOR.PATCH: {error}"
-        context = {"version": bound.version, "error": str(error)}
-        raise PydanticCustomError("bad_export_version", message, context) from None
-    return bound
+    return WrapValidator(bind)
 
 
 def _nested(value: object) -> object:
@@ -85,9 +80,17 @@ def _nested(value: object) -> object:
     return nested
 
 
-Imports = Annotated[
-    dict[str, dict[str, Annotated[ImportDef, WrapValidator(_imported)]]], BeforeValidator(_nested)
+_Import = Annotated[
+    ImportDef,
+    _versioned(Requirement.parse, "bad_import_version", "invalid version requirement '{version}'"),
 ]
-Exports = Annotated[
-    dict[str, dict[str, Annotated[ExportDef, WrapValidator(_exported)]]], BeforeValidator(_nested)
+_Export = Annotated[
+    ExportDef,
+    _versioned(
+        Version.parse,
+        "bad_export_version",
+        "invalid version '{version}', expected MAJOR.MINOR.PATCH",
+    ),
 ]
+Imports = Annotated[dict[str, dict[str, _Import]], BeforeValidator(_nested)]
+Exports = Annotated[dict[str, dict[str, _Export]], BeforeValidator(_nested)]

@@ -16,7 +16,7 @@ from capsule_registry.manifest import rules
 from capsule_registry.manifest.first_error import first_error
 from capsule_registry.manifest.forms import ManifestForm, form_of
 from capsule_registry.manifest.interfaces import Exports, Imports
-from capsule_registry.manifest.part import ManifestPart
+from capsule_registry.manifest.part import ManifestPart, is_empty
 from capsule_registry.manifest.parts import (
     AnyToolDef,
     CapabilitiesDef,
@@ -46,10 +46,6 @@ if TYPE_CHECKING:
 Format = Literal["toml", "json"]
 
 
-def _is_empty(value: object) -> bool:
-    return not value
-
-
 class CapsuleManifest(ManifestPart):
     """
     A capsule's description: its identity, tools, uplinks, the capabilities it asks for.
@@ -73,10 +69,10 @@ class CapsuleManifest(ManifestPart):
     cron_jobs: tuple[CronDef, ...] = Field(default=(), alias="cron")
     tools: tuple[AnyToolDef, ...] = Field(default=(), alias="tool")
     topics: tuple[TopicDef, ...] = Field(default=(), alias="topic")
-    publish: dict[str, Published] = Field(default_factory=dict, exclude_if=_is_empty)
-    subscribe: dict[str, Subscribed] = Field(default_factory=dict, exclude_if=_is_empty)
-    imports: Imports = Field(default_factory=dict, exclude_if=_is_empty)
-    exports: Exports = Field(default_factory=dict, exclude_if=_is_empty)
+    publish: dict[str, Published] = Field(default_factory=dict, exclude_if=is_empty)
+    subscribe: dict[str, Subscribed] = Field(default_factory=dict, exclude_if=is_empty)
+    imports: Imports = Field(default_factory=dict, exclude_if=is_empty)
+    exports: Exports = Field(default_factory=dict, exclude_if=is_empty)
 
     read_if: ClassVar[Mapping[str, str]] = {
         "dependencies": "dependencies",

@@ -26,6 +26,17 @@ from capsule_registry.manifest.readings import Reading
 if TYPE_CHECKING:
     from pydantic import ValidatorFunctionWrapHandler
 
+
+def is_none(value: object) -> bool:
+    """Return whether *value*, of a field that came later, is left out of the JSON form."""
+    return value is None
+
+
+def is_empty(value: object) -> bool:
+    """Return likewise whether *value* is empty or false."""
+    return not value
+
+
 #: What a lenient reading takes only if its shape is right.
 _LENIENT: Final = frozenset({"topic_arrays", "interceptors"})
 

@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from capsule_registry.manifest.matching import trim
-from capsule_registry.manifest.part import ManifestPart
+from capsule_registry.manifest.part import ManifestPart, is_empty, is_none
 from capsule_registry.manifest.readings import Reading
 
 if TYPE_CHECKING:
@@ -33,14 +33,6 @@ if TYPE_CHECKING:
 LAST_PRIORITY: Final = 2**32 - 1
 #: A list of strings; kept as a tuple, so that a manifest is frozen all the way down.
 Texts = Annotated[tuple[StrictStr, ...], Field(strict=False)]
-
-
-def _is_none(value: object) -> bool:
-    return value is None
-
-
-def _is_empty(value: object) -> bool:
-    return not value
 
 
 class UplinkProfile(StrEnum):
@@ -137,10 +129,10 @@ class CapabilitiesDef(ManifestPart):
     ipc_subscribe: Texts = ()
     identity: Texts = ()
     allow_prompt_injection: StrictBool = False
-    net_connect: Texts = Field(default=(), exclude_if=_is_empty)
-    allow_persistent: StrictBool = Field(default=False, exclude_if=_is_empty)
+    net_connect: Texts = Field(default=(), exclude_if=is_empty)
+    allow_persistent: StrictBool = Field(default=False, exclude_if=is_empty)
     bind_workers: Annotated[StrictInt, Field(ge=0, lt=2**64)] | None = Field(
-        default_factory=lambda: None, exclude_if=_is_none
+        default_factory=lambda: None, exclude_if=is_none
     )
 
     read_if: ClassVar[Mapping[str, str]] = {
@@ -196,12 +188,12 @@ class EnvDef(ManifestPart):
     description: StrictStr | None = None
     default: Any = None
     enum_values: Texts = ()
-    placeholder: StrictStr | None = Field(default=None, exclude_if=_is_none)
+    placeholder: StrictStr | None = Field(default=None, exclude_if=is_none)
     options_from: OptionsDef | None = Field(
         default_factory=lambda: None,
         validation_alias=AliasChoices("options_from", "options-from"),
         serialization_alias="options_from",
-        exclude_if=_is_none,
+        exclude_if=is_none,
     )
 
     read_if: ClassVar[Mapping[str, str]] = {"options_from": "kinds"}
@@ -274,7 +266,7 @@ class InterceptorDef(ManifestPart):
     event: StrictStr
     action: StrictStr
     priority: Annotated[StrictInt, Field(ge=0, le=LAST_PRIORITY)] | None = Field(
-        default_factory=lambda: None, exclude_if=_is_none
+        default_factory=lambda: None, exclude_if=is_none
     )
 
     read_if: ClassVar[Mapping[str, str]] = {"priority": "imports"}
@@ -301,8 +293,8 @@ class DescribedToolDef(ManifestPart):
 
     name: StrictStr
     description_for_llm: StrictStr
-    input_schema_wit: StrictStr | None = Field(default_factory=lambda: None, exclude_if=_is_none)
-    mutable: StrictBool = Field(default=False, exclude_if=_is_empty)
+    input_schema_wit: StrictStr | None = Field(default_factory=lambda: None, exclude_if=is_none)
+    mutable: StrictBool = Field(default=False, exclude_if=is_empty)
 
     @property
     def description(self) -> str:

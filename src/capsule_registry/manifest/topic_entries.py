@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import Field, StrictBool, StrictInt, StrictStr, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
 
-from capsule_registry.manifest.part import ManifestPart
+from capsule_registry.manifest.part import ManifestPart, is_empty, is_none
 from capsule_registry.manifest.parts import LAST_PRIORITY
 
 if TYPE_CHECKING:
@@ -24,36 +24,31 @@ _SHAPE: Final = (
     ' "a.b" = "REFERENCE"'
 )
 #: Neither in a table nor in an array need it be there.
-_Pin = Annotated[
-    StrictStr | None, Field(default_factory=lambda: None, exclude_if=lambda value: value is None)
-]
+_Pin = Annotated[StrictStr | None, Field(default_factory=lambda: None, exclude_if=is_none)]
 
 
-class PublishDef(ManifestPart):
+class _TopicEntry(ManifestPart):
+    wit: StrictStr
+    version: _Pin
+    tag: _Pin
+    rev: _Pin
+    branch: _Pin
+    path: _Pin
+
+
+class PublishDef(_TopicEntry):
     """A topic that the capsule may publish, and the record that it then sends."""
 
-    wit: StrictStr
-    version: _Pin
-    tag: _Pin
-    rev: _Pin
-    branch: _Pin
-    path: _Pin
-    fanout: StrictBool = Field(default=False, exclude_if=lambda value: not value)
+    fanout: StrictBool = Field(default=False, exclude_if=is_empty)
 
 
-class SubscribeDef(ManifestPart):
+class SubscribeDef(_TopicEntry):
     """A topic that the capsule may subscribe to, and what is called for it, if anything."""
 
-    wit: StrictStr
-    version: _Pin
-    tag: _Pin
-    rev: _Pin
-    branch: _Pin
-    path: _Pin
     handler: _Pin
     priority: Annotated[
         Annotated[StrictInt, Field(ge=0, le=LAST_PRIORITY)] | None,
-        Field(default_factory=lambda: None, exclude_if=lambda value: value is None),
+        Field(default_factory=lambda: None, exclude_if=is_none),
     ]
 
 
