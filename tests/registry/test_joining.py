@@ -307,12 +307,14 @@ def test_who_may_not_write_may_not_join(engine: sa.Engine, url: str) -> None:
 
 def test_a_file_is_not_joined() -> None:
     """A file has one writer at a time, which would wait for itself."""
+    file = sa.create_engine("sqlite://")
     with (
         CapsuleRegistry.open("sqlite://") as registry,
-        sa.create_engine("sqlite://").begin() as connection,
+        file.begin() as connection,
         pytest.raises(InvalidDatabaseError, match="use transaction"),
     ):
         registry.joining(connection).__enter__()
+    file.dispose()
 
 
 def test_a_host_that_is_killed_leaves_nothing(
