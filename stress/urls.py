@@ -22,7 +22,7 @@ from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, Final
 
-from capsule_registry.permissions import rules
+from capsule_registry.permissions import hosts
 from support.url_parsers import installed
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ _AT_ONCE: Final = 500
 #: Parts of the rule by name: what takes each of them out.
 _GUARDS: Final[dict[str, dict[str, Any]]] = {
     "schemes": {
-        "_URL": re.compile(rules._URL.pattern.replace("[a-z]+", "[^:/]+", 1), rules._URL.flags),  # noqa: SLF001 - that is the guard
+        "_URL": re.compile(hosts._URL.pattern.replace("[a-z]+", "[^:/]+", 1), hosts._URL.flags),  # noqa: SLF001 - that is the guard
         "_NETWORK_SCHEMES": type("Any", (), {"__contains__": lambda *_: True})(),
     },
     "numbers": {"_IPV4_NUMBER": re.compile(r"(?!)")},
@@ -197,8 +197,9 @@ def bracketed(host: str) -> str:
 def allowed(texts: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield each text that the rule covers, with the entries that do."""
     for text in texts:
-        covers = rules.asking("net", text)
-        entries = [] if covers is None else [entry for entry in _ENTRIES if covers(entry)]
+        asked = hosts.HOST_ANY_CASE.understand(text)
+        covers = hosts.HOST_ANY_CASE.covers
+        entries = [] if asked is None else [entry for entry in _ENTRIES if covers(entry, asked)]
         if entries:
             yield text, entries
 
@@ -213,7 +214,7 @@ def main() -> int:
     options = parser.parse_args()
 
     for name, value in _GUARDS.get(options.without, {}).items():
-        setattr(rules, name, value)
+        setattr(hosts, name, value)
     there = dict(installed())
     parsers = {name: found for name, found in there.items() if not isinstance(found, str)}
     for name, found in there.items():

@@ -373,4 +373,49 @@ CREATE OR REPLACE VIEW registered_capsules AS
     WHERE capsules.registered_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS ix_capsules_form ON capsules (namespace, form, registered_revision, position);
 DELETE FROM schema_versions WHERE schema_versions.version = 'v0003';
+ALTER TABLE namespaces ADD COLUMN IF NOT EXISTS runtime_version VARCHAR(64) COLLATE "C";
+ALTER TABLE capsules ADD COLUMN IF NOT EXISTS rules VARCHAR(64) COLLATE "C" DEFAULT 'original' NOT NULL;
+ALTER TABLE grants ADD COLUMN IF NOT EXISTS matching VARCHAR(16) COLLATE "C" DEFAULT 'nothing' NOT NULL;
+ALTER TABLE grants ADD COLUMN IF NOT EXISTS place VARCHAR(32) COLLATE "C" DEFAULT 'capabilities' NOT NULL;
+ALTER TABLE grants ADD COLUMN IF NOT EXISTS read_by VARCHAR(16) COLLATE "C" DEFAULT '*' NOT NULL;
+ALTER TABLE grants ADD COLUMN IF NOT EXISTS counts BOOLEAN DEFAULT FALSE NOT NULL;
+ALTER TABLE interceptors ADD COLUMN IF NOT EXISTS priority BIGINT DEFAULT 100 NOT NULL;
+ALTER TABLE grants DROP CONSTRAINT IF EXISTS ck_grants_counts_boolean;
+ALTER TABLE grants ADD CONSTRAINT ck_grants_counts_boolean CHECK (counts IN (FALSE, TRUE));
+UPDATE grants SET counts = TRUE, matching = CASE
+        WHEN capability IN ('ipc_publish', 'ipc_subscribe') THEN 'segments'
+        WHEN capability = 'net' THEN 'host_any_case'
+        WHEN capability = 'net_bind' THEN 'any_or_bind'
+        WHEN capability IN ('fs_read', 'fs_write') THEN 'written_path'
+        WHEN capability = 'host_process' THEN 'command'
+        WHEN capability = 'identity' THEN 'level'
+        WHEN capability = 'kv' THEN 'key'
+        WHEN capability IN ('uplink', 'allow_prompt_injection') THEN 'flag'
+        ELSE 'nothing' END;
+CREATE INDEX IF NOT EXISTS ix_capsules_rules ON capsules (namespace, rules, registered_revision, position);
+DROP INDEX IF EXISTS ix_grants_value;
+CREATE INDEX ix_grants_value ON grants (namespace, capability, value, generation, matching, place, read_by, counts);
+CREATE OR REPLACE VIEW registered_capsules AS
+    SELECT capsules.namespace, capsules.id, capsules.version, capsules.state,
+        capsules.state_reason, capsules.generation, capsules.registered_revision,
+        capsules.modified_revision, capsules.registered_at, capsules.source_dir,
+        capsules.manifest_digest,
+        (SELECT count(*) FROM uplinks WHERE uplinks.namespace = capsules.namespace
+            AND uplinks.capsule_id = capsules.id) AS uplink_count,
+        (SELECT count(*) FROM live_uuids WHERE live_uuids.namespace = capsules.namespace
+            AND live_uuids.capsule_id = capsules.id) AS uuid_count,
+        (SELECT count(*) FROM tools WHERE tools.namespace = capsules.namespace
+            AND tools.capsule_id = capsules.id) AS tool_count,
+        capsules.form, capsules.rules
+    FROM capsules
+    WHERE capsules.registered_at IS NOT NULL;
+CREATE OR REPLACE VIEW capability_grants AS
+    SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
+        capsules.version, capsules.state, capsules.generation, grants.matching, grants.place,
+        grants.read_by
+    FROM grants
+    JOIN capsules ON capsules.namespace = grants.namespace
+        AND capsules.id = grants.capsule_id AND capsules.generation = grants.generation
+    WHERE grants.counts;
+DELETE FROM schema_versions WHERE schema_versions.version = 'v0004';
 DELETE FROM capsule_registry_version;

@@ -8,7 +8,7 @@ CREATE TABLE "namespaces" (
 	revision INTEGER NOT NULL,
 	head_hash TEXT NOT NULL,
 	compacted_revision INTEGER NOT NULL,
-	last_commit_at TEXT NOT NULL,
+	last_commit_at TEXT NOT NULL, runtime_version TEXT,
 	CONSTRAINT pk_namespaces PRIMARY KEY (name)
 )
  WITHOUT ROWID
@@ -77,7 +77,7 @@ CREATE TABLE "capsules" (
 	registered_revision INTEGER,
 	position INTEGER,
 	modified_revision INTEGER NOT NULL, created_revision INTEGER NOT NULL,
-	registered_at TEXT, form TEXT DEFAULT 'legacy' NOT NULL CONSTRAINT ck_capsules_form_known CHECK (form IN ('legacy', 'today', 'mixed')),
+	registered_at TEXT, form TEXT DEFAULT 'legacy' NOT NULL CONSTRAINT ck_capsules_form_known CHECK (form IN ('legacy', 'today', 'mixed')), rules TEXT DEFAULT 'original' NOT NULL,
 	CONSTRAINT pk_capsules PRIMARY KEY (namespace, id),
 	CONSTRAINT fk_capsules_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
 	CONSTRAINT fk_capsules_manifests FOREIGN KEY(namespace, manifest_digest) REFERENCES manifests (namespace, digest),
@@ -167,7 +167,7 @@ CREATE TABLE "grants" (
 	capsule_id TEXT NOT NULL,
 	capability TEXT NOT NULL,
 	position INTEGER NOT NULL,
-	value TEXT NOT NULL, generation INTEGER NOT NULL,
+	value TEXT NOT NULL, generation INTEGER NOT NULL, matching TEXT DEFAULT 'nothing' NOT NULL, place TEXT DEFAULT 'capabilities' NOT NULL, read_by TEXT DEFAULT '*' NOT NULL, counts INTEGER DEFAULT FALSE NOT NULL CONSTRAINT ck_grants_counts_boolean CHECK (counts IN (FALSE, TRUE)),
 	CONSTRAINT pk_grants PRIMARY KEY (namespace, capsule_id, capability, position),
 	CONSTRAINT fk_grants_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
 )
@@ -179,7 +179,7 @@ CREATE TABLE "interceptors" (
 	capsule_id TEXT NOT NULL,
 	position INTEGER NOT NULL,
 	event TEXT NOT NULL,
-	action TEXT NOT NULL,
+	action TEXT NOT NULL, priority INTEGER DEFAULT 100 NOT NULL,
 	CONSTRAINT pk_interceptors PRIMARY KEY (namespace, capsule_id, position),
 	CONSTRAINT fk_interceptors_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
 ) STRICT;
@@ -264,13 +264,6 @@ CREATE VIEW capsule_history AS
         LEFT JOIN revisions AS ending ON ending.namespace = step.namespace
             AND ending.revision = step.until_revision
         WHERE step.generation IS NOT NULL;
-CREATE VIEW capability_grants AS
-        SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
-            capsules.version, capsules.state, capsules.generation
-        FROM grants
-        JOIN capsules ON capsules.namespace = grants.namespace
-            AND capsules.id = grants.capsule_id
-            AND capsules.generation = grants.generation;
 CREATE VIEW tool_index AS
         SELECT tools.namespace, tools.name, tools.capsule_id, tools.description,
             tools.input_schema, capsules.version, capsules.state
@@ -286,7 +279,9 @@ CREATE TRIGGER manifests_kept BEFORE DELETE ON manifests WHEN NOT (SELECT compac
 CREATE TRIGGER events_appended BEFORE INSERT ON events WHEN NEW.revision IS NOT (SELECT revision + 1 FROM namespaces WHERE name = NEW.namespace) OR EXISTS (SELECT 1 FROM events WHERE rowid = NEW.rowid) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
 CREATE TRIGGER revisions_appended BEFORE INSERT ON revisions WHEN NEW.revision IS NOT (SELECT revision + 1 FROM namespaces WHERE name = NEW.namespace) OR EXISTS (SELECT 1 FROM revisions WHERE rowid = NEW.rowid) OR EXISTS (SELECT 1 FROM revisions WHERE request_id = NEW.request_id) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
 CREATE TRIGGER manifests_appended BEFORE INSERT ON manifests WHEN EXISTS (SELECT 1 FROM manifests WHERE rowid = NEW.rowid) OR EXISTS (SELECT 1 FROM manifests WHERE namespace = NEW.namespace AND digest = NEW.digest) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
-CREATE INDEX ix_grants_value ON grants (namespace, capability, value, generation);
+CREATE INDEX ix_capsules_form ON capsules (namespace, form, registered_revision, position);
+CREATE INDEX ix_capsules_rules ON capsules (namespace, rules, registered_revision, position);
+CREATE INDEX ix_grants_value ON grants (namespace, capability, value, generation, matching, place, read_by, counts);
 CREATE VIEW registered_capsules AS
     SELECT capsules.namespace, capsules.id, capsules.version, capsules.state,
         capsules.state_reason, capsules.generation, capsules.registered_revision,
@@ -298,7 +293,14 @@ CREATE VIEW registered_capsules AS
             AND live_uuids.capsule_id = capsules.id) AS uuid_count,
         (SELECT count(*) FROM tools WHERE tools.namespace = capsules.namespace
             AND tools.capsule_id = capsules.id) AS tool_count,
-        capsules.form
+        capsules.form, capsules.rules
     FROM capsules
     WHERE capsules.registered_at IS NOT NULL;
-CREATE INDEX ix_capsules_form ON capsules (namespace, form, registered_revision, position);
+CREATE VIEW capability_grants AS
+    SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
+        capsules.version, capsules.state, capsules.generation, grants.matching, grants.place,
+        grants.read_by
+    FROM grants
+    JOIN capsules ON capsules.namespace = grants.namespace
+        AND capsules.id = grants.capsule_id AND capsules.generation = grants.generation
+    WHERE grants.counts;

@@ -31,8 +31,9 @@ _NAMES_BY_MODULE = {
         InvalidUplinkSourceError InvalidUuidError LeaseLostError LeaseNotFoundError
         NamespaceInUseError NamespaceNotFoundError NotFoundError OutcomeUnknownError
         PermissionDeniedError RegistryClosedError RegistryUnavailableError
-        RevisionCompactedError RevisionError SchemaVersionError StaleGenerationError
-        TransactionDoomedError TransactionInProgressError UnexpectedDatabaseError
+        RevisionCompactedError RevisionError RuntimeRefusedError RuntimeVersionError
+        SchemaVersionError StaleGenerationError TransactionDoomedError
+        TransactionInProgressError UnexpectedDatabaseError
         UplinkAlreadyRegisteredError UplinkNotFoundError UsageError UuidHeldError
     """,
     "history.replay": "Discrepancy",
@@ -46,6 +47,7 @@ _NAMES_BY_MODULE = {
     "manifest.interfaces": "ExportDef ImportDef",
     "manifest.manifest": "CapsuleManifest",
     "manifest.matching": "capability_matches normalize_platform topic_matches",
+    "manifest.matchings": "Matching",
     "manifest.parts": """
         CapabilitiesDef CommandDef CommandKind ComponentDef ContextFileDef CronDef
         DependenciesDef DescribedToolDef EnvDef InterceptorDef LlmProviderDef McpServerDef
@@ -56,9 +58,12 @@ _NAMES_BY_MODULE = {
         Anchor BootOrder Capsule CapsuleState CapsuleSummary Dependency Grant Interceptor Lease
         Provision ReadyStatus RegisteredCapsule RegisteredUplink RegisteredUuid Tool
     """,
+    "models.rights_change": "ChangedRight RightsChange",
     "models.uplink": "UplinkCapabilities UplinkDescriptor UplinkSource",
-    "operations.admin": "NamespaceStatus RegistryAdmin SchemaStatus",
-    "permissions.checks": "Decision DecisionReason Why",
+    "operations.admin": "RegistryAdmin SchemaStatus",
+    "operations.namespaces": "NamespaceStatus",
+    "permissions.checks": "Decision Why",
+    "permissions.rules": "DecisionReason",
     "schema.ownership": "owns_table",
 }
 _MODULE_BY_NAME = {

@@ -43,6 +43,8 @@ from capsule_registry.errors import RegistryClosedError as RegistryClosedError
 from capsule_registry.errors import RegistryUnavailableError as RegistryUnavailableError
 from capsule_registry.errors import RevisionCompactedError as RevisionCompactedError
 from capsule_registry.errors import RevisionError as RevisionError
+from capsule_registry.errors import RuntimeRefusedError as RuntimeRefusedError
+from capsule_registry.errors import RuntimeVersionError as RuntimeVersionError
 from capsule_registry.errors import SchemaVersionError as SchemaVersionError
 from capsule_registry.errors import StaleGenerationError as StaleGenerationError
 from capsule_registry.errors import TransactionDoomedError as TransactionDoomedError
@@ -68,6 +70,7 @@ from capsule_registry.manifest.manifest import CapsuleManifest as CapsuleManifes
 from capsule_registry.manifest.matching import capability_matches as capability_matches
 from capsule_registry.manifest.matching import normalize_platform as normalize_platform
 from capsule_registry.manifest.matching import topic_matches as topic_matches
+from capsule_registry.manifest.matchings import Matching as Matching
 from capsule_registry.manifest.parts import CapabilitiesDef as CapabilitiesDef
 from capsule_registry.manifest.parts import CommandDef as CommandDef
 from capsule_registry.manifest.parts import CommandKind as CommandKind
@@ -105,15 +108,17 @@ from capsule_registry.models.records import RegisteredCapsule as RegisteredCapsu
 from capsule_registry.models.records import RegisteredUplink as RegisteredUplink
 from capsule_registry.models.records import RegisteredUuid as RegisteredUuid
 from capsule_registry.models.records import Tool as Tool
+from capsule_registry.models.rights_change import ChangedRight as ChangedRight
+from capsule_registry.models.rights_change import RightsChange as RightsChange
 from capsule_registry.models.uplink import UplinkCapabilities as UplinkCapabilities
 from capsule_registry.models.uplink import UplinkDescriptor as UplinkDescriptor
 from capsule_registry.models.uplink import UplinkSource as UplinkSource
-from capsule_registry.operations.admin import NamespaceStatus as NamespaceStatus
 from capsule_registry.operations.admin import RegistryAdmin as RegistryAdmin
 from capsule_registry.operations.admin import SchemaStatus as SchemaStatus
+from capsule_registry.operations.namespaces import NamespaceStatus as NamespaceStatus
 from capsule_registry.permissions.checks import Decision as Decision
-from capsule_registry.permissions.checks import DecisionReason as DecisionReason
 from capsule_registry.permissions.checks import Why as Why
+from capsule_registry.permissions.rules import DecisionReason as DecisionReason
 from capsule_registry.schema.ownership import owns_table as owns_table
 
 __all__: list[str]

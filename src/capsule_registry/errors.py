@@ -8,6 +8,8 @@ Every error that the registry raises on purpose.
     ├─ ConflictError                         fails until the state changes
     │  ├─ CapsuleAlreadyRegisteredError(capsule_id), UplinkAlreadyRegisteredError(uplink_id)
     │  ├─ NamespaceInUseError(namespace, capsule_count), StaleGenerationError(expected, actual)
+    │  ├─ RuntimeVersionError(namespace, expected, actual)
+    │  ├─ RuntimeRefusedError(version, names, reason)
     │  └─ LeaseLostError(lease_id), UuidHeldError(uuid, lease_id)
     ├─ InvalidInputError (also ValueError)   the value can never be right, whatever the state
     │  ├─ InvalidCapsuleIdError(capsule_id, reason), InvalidUuidError(text)
@@ -31,11 +33,15 @@ The arguments are attributes, and the message is built from them. Every error ca
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
+
+
+#: How many of many things a message names.
+_SHOWN: Final = 5
 
 
 class CapsuleRegistryError(Exception):
@@ -113,6 +119,38 @@ class NamespaceInUseError(ConflictError):
     namespace: str
     capsule_count: int
     template = "Namespace {namespace} has {capsule_count} registered capsules"
+
+
+class RuntimeVersionError(ConflictError):
+    """The capsules of the namespace are judged by another runtime's rules, or by their own."""
+
+    namespace: str
+    expected: str
+    actual: str | None
+    template = (
+        "Namespace {namespace} is judged as runtime {actual}, not {expected}: a registry does not "
+        "choose that, `namespaces set-runtime` does"
+    )
+
+
+class RuntimeRefusedError(ConflictError):
+    """
+    Registered manifests are refused by the runtime's rules; nothing was changed.
+
+    `names` has the ids of their capsules, `reason` why the first is refused.
+    """
+
+    version: str
+    names: Sequence[str]
+    reason: str
+    template = (
+        "Runtime {version} refuses {names}: {reason}; replace or unregister them, then try again"
+    )
+
+    def __str__(self) -> str:
+        more = len(self.names) - _SHOWN
+        named = ", ".join(self.names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        return self.template.format(version=self.version, names=named, reason=self.reason)
 
 
 class StaleGenerationError(ConflictError):

@@ -82,6 +82,11 @@ def known_id(text: str) -> CapsuleId:
     return CapsuleId(text)
 
 
+def optional_id(text: str | None) -> CapsuleId | None:
+    """Return *text*, if any, as a `CapsuleId`; raises as that does."""
+    return None if text is None else CapsuleId(text)
+
+
 def is_capsule_id(text: str) -> bool:
     """Return whether *text* matches the grammar of capsule ids."""
     return _CAPSULE_ID.fullmatch(text) is not None

@@ -38,6 +38,10 @@ ASKED: dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]] = {
                 "capability": "net",
                 "value": "example.org",
                 "state": "ready",
+                "matching": "host_any_case",
+                "place": "capabilities",
+                "read_by": "*",
+                "counts": True,
             }
         ],
     ),

@@ -43,6 +43,10 @@ TELLING: dict[str, list[tuple[str, ...]]] = {
     ],
     "Which capsules may publish to a topic?": [("notes", "llm.*")],
     "Which capsules may reach a host?": [("importer", "Example.com")],
+    "Which rights stand in a manifest and do not count, and why?": [
+        ("importer", "kv", "index", "component 1", ">0.10.4", "legacy")
+    ],
+    "By which rules are the capsules judged?": [("legacy", "legacy", "4")],
     "Which capsules offer a tool of the same name?": [("find", "importer"), ("find", "notes")],
     "Which session UUIDs point to a reservation?": [(str(ADRIFT), "ghost")],
     "Which uplinks were filed by hand and not declared?": [("importer", "discord")],
@@ -106,7 +110,9 @@ def filled(registry: CapsuleRegistry, url: str, clock: Clock) -> CapsuleRegistry
     with registry.transaction(reason="first ones", actor="alice") as transaction:
         transaction.register(make_manifest("notes", uplink=[TELEGRAM], **notes), uuids=[SESSION])
         may = {"host_process": ["git log"], "net": ["Example.com"]}
-        transaction.register(make_manifest("importer", tool=[tool], capabilities=may))
+        part = {"file": "x", "capabilities": {"kv": ["index"]}}
+        importer = make_manifest("importer", tool=[tool], capabilities=may, component=[part])
+        transaction.register(importer)
     clock.step(timedelta(hours=1))
     registry.register_uuid(ADRIFT, "ghost")
     registry.register_uplink("importer", make_uplink())

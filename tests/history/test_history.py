@@ -122,7 +122,12 @@ def test_grants_are_one_row_a_value(registry: CapsuleRegistry, backend: Backend,
         ("allow_prompt_injection", 0, "true"),
         ("ipc_publish", 0, "llm.*"),
         ("ipc_publish", 1, "a.b"),
-    ] == backend.rows(url, "SELECT capability, position, value FROM grants ORDER BY 1, 2")
+    ] == backend.rows(
+        url, "SELECT capability, position, value FROM grants WHERE counts ORDER BY 1, 2"
+    )
+    assert [("net", "*", "component 1")] == backend.rows(
+        url, "SELECT capability, value, place FROM grants WHERE NOT counts"
+    )
 
 
 def test_a_manifest_is_stored_once(registry: CapsuleRegistry, backend: Backend, url: str) -> None:

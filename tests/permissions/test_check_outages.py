@@ -284,7 +284,7 @@ def test_a_slow_answer_is_late_by_the_clock_that_nobody_sets(
     """The default is two monotonic seconds: exactly two are in time, more are too late."""
     times = chain([100.0, 102.0, 200.0, 202.001], count(300.0, 2.001))
     clock = SimpleNamespace(monotonic=lambda: next(times))
-    for module in ("api.reads", "lookups.fast_path"):
+    for module in ("permissions.deadline", "lookups.fast_path"):
         monkeypatch.setattr(f"capsule_registry.{module}.time", clock)
 
     assert is_yes(standing.ask("registry", "check"))

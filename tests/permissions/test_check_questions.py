@@ -174,6 +174,8 @@ def test_the_reasons_have_names_that_stay() -> None:
         "unknown_capability",
         "malformed_value",
         "not_granted",
+        "not_read_by_runtime",
+        "not_loopback",
         "unreadable",
         "too_late",
     ] == [*map(str, DecisionReason)]

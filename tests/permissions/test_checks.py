@@ -342,7 +342,7 @@ def test_what_cannot_be_read_while_deciding_denies(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("capsule_registry.permissions.checks.covering", fail)
+    monkeypatch.setattr("capsule_registry.permissions.checks.judge", fail)
     standing.forget()
     for way in ("registry", "snapshot", "transaction", "revision"):
         with standing.reading(way) as reader:

@@ -51,7 +51,8 @@ def test_a_bug_of_ours_denies_and_is_logged_with_its_exception(
     registry: CapsuleRegistry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A failure while deciding denies in every way to ask, and a WARNING says why and for whom."""
-    monkeypatch.setitem(rules.RULES, "net", replace(rules.RULES["net"], understand=a_bug))
+    for matching, rule in rules.RULES["net"].items():
+        monkeypatch.setitem(rules.RULES["net"], matching, replace(rule, understand=a_bug))
     registry.register(make_manifest("beta", capabilities={"net": ["a.example"]}), uuids=[])
     registry.register_uuid(SESSION, "beta")
 
@@ -123,7 +124,7 @@ def test_a_log_handler_may_ask_the_registry(
     if hasattr(lookups, "distrust"):
         lookups.distrust = "so that the whole check is one statement, under the lock"
         lookups.entries = memory.NOTHING
-    monkeypatch.setattr(checks, "_decide", a_bug)
+    monkeypatch.setattr(checks, "decided", a_bug)
     handler = Asking(registry)
     logger = logging.getLogger("capsule_registry")
     logger.addHandler(handler)

@@ -8,7 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from capsule_registry.permissions.rules import RULES, covering, is_understood
+from capsule_registry.permissions.rules import RULES
+from support.rules import covering, is_understood
 
 FLAGS = ("allow_prompt_injection", "uplink")
 TOPICS = ("ipc_publish", "ipc_subscribe")
@@ -61,8 +62,8 @@ def covers(capability: str, entry: str, value: object) -> bool:
 
 
 def test_these_are_the_capabilities() -> None:
-    """The eleven of the specification, and no other."""
-    assert set(SAMPLES) == set(RULES)
+    """The eleven of the first specification, the two that came later, and no other."""
+    assert {*SAMPLES, "net_connect", "allow_persistent"} == set(RULES)
 
 
 @pytest.mark.parametrize("capability", SAMPLES)
@@ -175,11 +176,20 @@ def test_a_flag_is_asked_for_without_a_value(
     assert expected == covers(capability, entry, value)
 
 
-@pytest.mark.parametrize("value", [None, "", "0.0.0.0:80", 80, b"x", object()], ids=repr)
-def test_binding_asks_for_nothing_in_particular(value: object) -> None:
-    """Any non-empty entry grants it, and the value is not looked at."""
-    assert covers("net_bind", "anything", value)
-    assert not covers("net_bind", "", value)
+def test_binding_to_the_socket_asks_for_nothing_in_particular() -> None:
+    """Any non-empty entry grants it where no value is given."""
+    assert covers("net_bind", "anything", None)
+    assert not covers("net_bind", "", None)
+
+
+@pytest.mark.parametrize("value", ["", "0.0.0.0:80", "127.0.0.1:22", "unix:x", 80, b"x", object()])
+def test_binding_to_an_address_needs_an_entry_for_it(value: object) -> None:
+    """Neither any entry grants it, nor one for the socket."""
+    assert not covers("net_bind", "anything", value)
+    assert not covers("net_bind", "unixx", value)
+    assert covers("net_bind", "127.0.0.1:80", "127.0.0.1:80")
+    assert not covers("net_bind", "0.0.0.0:80", "0.0.0.0:80")
+    assert covers("net_bind", "unix:*", "unix:x")
 
 
 @pytest.mark.parametrize("capability", TOPICS)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capsule_registry.permissions.rules import covering, is_understood
+from support.rules import covering, is_understood
 
 
 def covers(capability: str, entry: str, value: str) -> bool:

@@ -648,4 +648,5 @@ def test_a_grant_as_long_as_allowed_is_registered(registry: CapsuleRegistry) -> 
     """A topic of 512 characters is also a provision, which its prefix makes longer."""
     registry.register(make_manifest(capabilities={"ipc_publish": ["x" * 512]}))
 
-    assert 1 == len(registry.grants(value="x" * 512))
+    assert ["x" * 512] == [one.value for one in registry.grants()]
+    assert 1 == len(registry.providers(f"topic:{'x' * 512}"))

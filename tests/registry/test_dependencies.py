@@ -20,8 +20,9 @@ from capsule_registry import (
     capability_matches,
     topic_matches,
 )
-from capsule_registry.permissions.rules import RULES, covering, is_understood
+from capsule_registry.permissions.rules import RULES
 from support.factories import CLI, OriginalCapsule, make_manifest
+from support.rules import covering, is_understood
 from support.vector_files import rows
 
 if TYPE_CHECKING:
@@ -169,6 +170,7 @@ def test_only_who_is_ready_is_called(registry: CapsuleRegistry) -> None:
 
 ENTRIES: dict[str, Any] = {
     "net": ["example.org", "*"],
+    "net_connect": ["example.org:443", "a.b:*"],
     "kv": ["*", "index"],
     "fs_read": ["home://notes", "/etc/"],
     "fs_write": ["*"],
@@ -178,7 +180,7 @@ ENTRIES: dict[str, Any] = {
     "ipc_subscribe": ["**"],
     "identity": ["link"],
 }
-FLAGS = {"uplink": True, "allow_prompt_injection": True}
+FLAGS = {"uplink": True, "allow_prompt_injection": True, "allow_persistent": True}
 ALL_ENTRIES = [
     *((name, value) for name, values in ENTRIES.items() for value in values),
     *((name, "true") for name in FLAGS),

@@ -108,6 +108,7 @@ def live(backend: Backend, url: str) -> dict[str, dict[str, Any]]:
                 if name not in NOT_IMAGED
                 and (table, name) != ("capsules", "created_revision")
                 and (table, name, value) != ("capsules", "form", "legacy")
+                and (table, name, value) != ("capsules", "rules", "original")
             }
             for row in backend.table(url, table)
         }

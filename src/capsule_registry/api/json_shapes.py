@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         NamespaceStatus,
         RegisteredCapsule,
         RegisteredUplink,
+        RightsChange,
         SchemaStatus,
     )
 
@@ -34,8 +35,9 @@ def by_fields(found: BaseModel | Discrepancy | Finding | SchemaStatus) -> Json:
     """
     Return *found* as an object of its fields.
 
-    For a tool, session UUID, lease, decision, grant, provision, boot order, revision, sync step,
-    discrepancy of a verification, finding about a database or status of its schema.
+    For a tool, session UUID, lease, decision, grant, change of rights, provision, boot order,
+    revision, sync step, discrepancy of a verification, finding about a database or status of its
+    schema.
     """
     if isinstance(found, BaseModel):
         return found.model_dump(mode="json")
@@ -85,4 +87,15 @@ def namespace(found: NamespaceStatus) -> Json:
         "capsule_count": found.capsule_count,
         "head_hash": found.head_hash,
         "incarnation": str(found.incarnation),
+        "runtime_version": found.runtime_version,
     }
+
+
+def changed_rights(change: RightsChange) -> list[Json]:
+    """Return a row for each right that a capsule gains or loses, or for what is refused."""
+    rights = [("gained", one) for one in change.gained] + [("lost", one) for one in change.lost]
+    rows = [{"change": word, **one.model_dump(mode="json")} for word, one in rights]
+    if change.problem is not None:
+        nothing = {"capability": None, "matching": None}
+        rows.append({"change": "refused", "value": change.problem, **nothing})
+    return [{"capsule_id": change.capsule_id, **row} for row in rows]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
@@ -14,10 +13,8 @@ from capsule_registry.entities import (
     tools,
     uplinks,
 )
-from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableError
-from capsule_registry.identifiers import CapsuleId, is_capsule_id, to_uuid
+from capsule_registry.identifiers import CapsuleId, is_capsule_id, optional_id, to_uuid
 from capsule_registry.models.capsule_page import CapsulePage
-from capsule_registry.models.records import Interceptor
 from capsule_registry.models.storable import storable_text
 from capsule_registry.models.uplink import (
     masks_satisfying,
@@ -25,14 +22,14 @@ from capsule_registry.models.uplink import (
     storable_platform,
     to_profile,
 )
-from capsule_registry.permissions import checks, grants
-from capsule_registry.permissions.checks import DEADLINE, Decided, Decision, DecisionReason
-from capsule_registry.permissions.fault_log import CHECK_FAULTS
+from capsule_registry.permissions import checks, grants, many_checks
+from capsule_registry.permissions.checks import DEADLINE, Decided, Decision
+from capsule_registry.permissions.deadline import decided_in_time
 from capsule_registry.plain_values import plain_text
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import timedelta
     from uuid import UUID
 
@@ -44,6 +41,7 @@ if TYPE_CHECKING:
         CapsuleSummary,
         Dependency,
         Grant,
+        Interceptor,
         Provision,
         RegisteredCapsule,
         RegisteredUplink,
@@ -51,7 +49,8 @@ if TYPE_CHECKING:
         Tool,
     )
     from capsule_registry.models.uplink import UplinkCapabilities, UplinkDescriptor
-    from capsule_registry.unit_of_work.queries import Row, Scope
+    from capsule_registry.permissions.many_checks import Question
+    from capsule_registry.unit_of_work.queries import Scope
     from capsule_registry.unit_of_work.registered_objects import RegisteredObjects
 
 P = ParamSpec("P")
@@ -157,7 +156,7 @@ class Reads(ABC):
 
     def tools(self, capsule_id: str | None = None) -> builtins.list[Tool]:
         """Return the tools of all capsules, or of one."""
-        return self._read(tools.list_all, _optional_id(capsule_id))
+        return self._read(tools.list_all, optional_id(capsule_id))
 
     def find_tool(self, name: str) -> builtins.list[Tool]:
         """Return every tool called *name*; several capsules may offer one."""
@@ -176,7 +175,7 @@ class Reads(ABC):
 
     def uuids(self, capsule_id: str | None = None) -> builtins.list[RegisteredUuid]:
         """Return the session UUIDs, or those of one capsule."""
-        return self._read(session_uuids.list_all, _optional_id(capsule_id))
+        return self._read(session_uuids.list_all, optional_id(capsule_id))
 
     # Uplinks
 
@@ -232,21 +231,20 @@ class Reads(ABC):
             InvalidTextError: *profile* is not one of the four.
             InvalidCapsuleIdError: *capsule_id* is not a valid id.
         """
-        masks = masks_with(
-            can_receive=can_receive,
-            can_send=can_send,
-            can_approve=can_approve,
-            can_elicit=can_elicit,
-            supports_rich_media=supports_rich_media,
-            supports_threads=supports_threads,
-            supports_buttons=supports_buttons,
-        )
         return self._read(
             uplinks.find,
-            masks=masks,
+            masks=masks_with(
+                can_receive=can_receive,
+                can_send=can_send,
+                can_approve=can_approve,
+                can_elicit=can_elicit,
+                supports_rich_media=supports_rich_media,
+                supports_threads=supports_threads,
+                supports_buttons=supports_buttons,
+            ),
             platform=None if platform is None else storable_platform(platform),
             profile=None if profile is None else to_profile(profile).value,
-            capsule_id=_optional_id(capsule_id),
+            capsule_id=optional_id(capsule_id),
         )
 
     def all_uplink_descriptors(self) -> builtins.list[UplinkDescriptor]:
@@ -262,7 +260,7 @@ class Reads(ABC):
         timeout: timedelta = DEADLINE,
     ) -> Decision:
         """
-        Decide whether the sender of a message may do something, and why.
+        Decide whether the sender of a message may do something, and why, as of which revision.
 
         The UUID, its lease, the capsule's state and its grants are those at the moment of the
         call. Anything wrong with the arguments or the rows denies; faults that deny are logged.
@@ -270,34 +268,43 @@ class Reads(ABC):
         Args:
             uuid: The session UUID that the message is stamped with.
             capability: Its name in manifests, such as `ipc_publish`.
-            value: The topic, host or URL, path, command line, key or level asked for; nothing for
-                a flag. `docs/design.md` has the rule of each.
+            value: The topic, URL, path, command line … asked for; nothing for a flag.
+                `docs/design.md` has the rule of each.
             timeout: Deny if the answer took longer. A server gives up a statement that does; a
                 connection that hangs is waited for as long as the URL says (`docs/databases.md`).
-
-        Returns:
-            The decision, with the revision as of which it was made.
 
         Raises:
             RegistryUnavailableError: The database cannot be reached; nothing is allowed then.
             IncarnationChangedError: The server is behind what this registry has seen.
             NamespaceNotFoundError: The namespace was dropped.
         """
-        began, seconds = time.monotonic(), timeout.total_seconds()
-        try:
-            found = self._decide(uuid, capability, value, seconds)
-        except InvalidDatabaseError:  # Nobody can be asked.
-            raise
-        except RegistryUnavailableError:
-            if time.monotonic() - began < seconds:
-                raise
-            return Decision(allowed=False, why=DecisionReason.TOO_LATE)
-        except CHECK_FAULTS as fault:  # On the way to the rows, or translated on the way back.
-            found = fault
-        decision = found if isinstance(found, Decision) else checks.denial(found, uuid)
-        if time.monotonic() - began > seconds:
-            return Decision(allowed=False, why=DecisionReason.TOO_LATE, revision=decision.revision)
-        return decision
+        return decided_in_time(
+            lambda seconds: [self._decide(uuid, capability, value, seconds)], [uuid], timeout
+        )[0]
+
+    def check_many(
+        self,
+        questions: Iterable[tuple[UUID | str, str] | tuple[UUID | str, str, str | None]],
+        *,
+        timeout: timedelta = DEADLINE,
+    ) -> builtins.list[Decision]:
+        """
+        Decide many checks of one moment by one statement; see `check`.
+
+        Args:
+            questions: At most 500: each a UUID, a capability and, if it takes one, a value.
+            timeout: For all of them together; a fault denies its own question alone.
+
+        Returns:
+            The decisions, in the order of *questions*.
+
+        Raises:
+            InvalidTextError: There are too many, or one is no such tuple.
+            RegistryUnavailableError, IncarnationChangedError, NamespaceNotFoundError: As `check`.
+        """
+        asked = many_checks.questions_in(questions)
+        senders = [one.uuid for one in asked]
+        return decided_in_time(lambda seconds: self._decide_many(asked, seconds), senders, timeout)
 
     def is_allowed(
         self,
@@ -313,6 +320,12 @@ class Reads(ABC):
     def _decide(self, uuid: object, capability: object, value: object, _: float) -> Decided:
         """Return the decision, however late, or the fault that denies."""
         return self._read(checks.check, uuid, capability, value)
+
+    def _decide_many(self, questions: Sequence[Question], _: float) -> Sequence[Decided]:
+        """Return the same for each of *questions*, all of one moment."""
+        return self._read_at_one_moment(
+            lambda scope: [checks.check(scope, *question) for question in questions]
+        )
 
     def grants(
         self,
@@ -332,7 +345,7 @@ class Reads(ABC):
             InvalidTextError: *capability* does not exist, or does not take *value*.
         """
         name, asked = grants.askable(capability, value)
-        wanted = _optional_id(capsule_id)
+        wanted = optional_id(capsule_id)
         return self._read(grants.find, capability=name, value=asked, capsule_id=wanted)
 
     # Dependencies
@@ -345,18 +358,13 @@ class Reads(ABC):
         order; one capsule may have several. Source: astrid-capsule 0.2.0 `dispatcher`.
         """
         called = self._read(dependencies.called_by, storable_text("topic", topic))
-        return [*map(self._interceptor, called)]
-
-    def _interceptor(self, row: Row) -> Interceptor:
-        capsule_id = CapsuleId(row["capsule_id"])
-        instance = self._objects.of((capsule_id, row["generation"], row["registered_at"]))
-        return Interceptor(capsule_id, row["action"], instance)
+        return [*map(self._objects.interceptor, called)]
 
     def providers(self, capability: str) -> builtins.list[Provision]:
         """
-        Return all provisions that satisfy the requirement *capability*, such as `topic:a.*`.
+        Return all provisions that satisfy the requirement *capability*, in registration order.
 
-        In registration order; see `capability_matches`.
+        Such as `topic:a.*`; see `capability_matches`.
         """
         return self._read(dependencies.providers, storable_text("capability", capability))
 
@@ -388,7 +396,3 @@ class Reads(ABC):
 
 #: The public name of `Reads`.
 RegistryReader = Reads
-
-
-def _optional_id(capsule_id: str | None) -> CapsuleId | None:
-    return None if capsule_id is None else CapsuleId(capsule_id)

@@ -23,6 +23,7 @@ from capsule_registry.errors import InvalidDatabaseError, TransactionInProgressE
 from capsule_registry.identifiers import to_namespace, to_uuid, uuid7
 from capsule_registry.lookups.fast_path import FastPath
 from capsule_registry.lookups.file_lookups import lookups_on
+from capsule_registry.manifest.readings import to_runtime_version
 from capsule_registry.models.capsule_page import CapsulePage
 from capsule_registry.schema.upgrade import prepare
 from capsule_registry.unit_of_work import namespaces
@@ -90,34 +91,34 @@ class CapsuleRegistry(FastPath, Writes):
         engine: Engine | None = None,
         engine_options: Mapping[str, Any] | None = None,
         replica_url: str | None = None,
+        runtime_version: str | None = None,
     ) -> Self:
         """
         Open a registry; create what is missing, and upgrade a file's schema after copying it.
 
         Args:
-            url: `sqlite:///FILE`, `sqlite://` (in memory), `postgresql://…` or `mariadb://…`; by
-                default a file in the user's data directory.
-            namespace: 1 to 63 characters of `a-z`, `0-9` and `-`.
+            url: `sqlite:///FILE`, `sqlite://`, `postgresql://…`, `mariadb://…`; else `default_file()`.
+            namespace: 1 to 63 characters of `a-z`, `0-9` and `-`. To *read_only* it must exist.
             actor: Recorded as the author of changes; by default user, host and process.
             reason: Recorded with changes that give no reason of their own.
             migrate: Whether to create or upgrade the schema; by default on SQLite only.
             read_only: Refuse all changes and create nothing; a role with only SELECT suffices.
-            allow_network_file_system: Open a file even where locks cannot be trusted. Two machines
-                that use it at once can lose acknowledged changes and corrupt it.
-            clock: Returns the time, instead of the database's clock (the host's, on SQLite).
+            allow_network_file_system: Open a file that two machines at once could corrupt.
+            clock: Returns the time, instead of the database's clock (on SQLite the host's).
             new_uuid: Generates the ids of declared uplinks.
             engine: An engine of a server, used whatever *url* says.
             engine_options: Passed to `sqlalchemy.create_engine` for the write and read pools.
             replica_url: A standby of the server, used by `replica` alone.
+            runtime_version: Of a namespace that is created; see `RegistryAdmin.set_runtime`.
 
         Raises:
             InvalidDatabaseError: *url* is not of a supported database, or its file is not one.
-            InvalidTextError: *namespace*, *actor* or *reason* is not valid.
-            NamespaceNotFoundError: It does not exist, and *read_only* is set.
+            InvalidTextError: *namespace*, *actor*, *reason* or *runtime_version* is not valid.
+            NamespaceNotFoundError, RuntimeVersionError: There is none, or it has another runtime.
             SchemaVersionError: This library cannot run on the schema; says what to run.
             RegistryUnavailableError, PermissionDeniedError: It cannot be reached, or written.
         """
-        name = to_namespace(namespace)
+        name, runtime = to_namespace(namespace), to_runtime_version(runtime_version)
         database = Database.open(
             url,
             create=not read_only and migrate is not False,
@@ -126,11 +127,11 @@ class CapsuleRegistry(FastPath, Writes):
             engine=engine,
             engine_options=engine_options,
         )
+        time = Clock(clock, is_hosts=database.dialect.has_hosts_clock)
         try:
-            time = Clock(clock, is_hosts=database.dialect.has_hosts_clock)
             runner = UnitRunner(database, name, time, actor=actor, reason=reason)
             prepare(database, migrate=migrate)
-            runner.start()
+            runner.start(runtime)
             return cls(runner, new_uuid=new_uuid, replica_url=replica_url)
         except BaseException:
             database.close()

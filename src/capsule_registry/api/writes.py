@@ -21,6 +21,7 @@ from capsule_registry.entities import (
 from capsule_registry.identifiers import CapsuleId, to_uuid
 from capsule_registry.models.new_capsule import NewCapsule, to_state
 from capsule_registry.models.storable import storable_text
+from capsule_registry.unit_of_work import namespaces
 
 if TYPE_CHECKING:
     import builtins
@@ -212,6 +213,15 @@ class Writes(Reads):
     def _drain(self, unit: Unit) -> builtins.list[RegisteredCapsule]:
         return [self._objects.remove(unit, record) for record in unregistration.drain(unit)]
 
+    @property
+    def runtime_version(self) -> str | None:
+        """
+        The runtime by whose rules all capsules are read and judged; `None`: each in its own form.
+
+        A manifest is to be parsed with it: `CapsuleManifest.load(path, runtime_version=…)`.
+        """
+        return self._read(namespaces.head).runtime_version
+
     # Session UUIDs
 
     def register_uuid(self, uuid: UUID | str, capsule_id: str, *, lease: HeldLease = None) -> None:
@@ -314,7 +324,7 @@ class Writes(Reads):
         Raises:
             OSError: *directory* does not exist, or cannot be listed.
         """
-        desired = sync.read(directory)
+        desired = sync.read(directory, self.runtime_version)
         if dry_run:
             return self._read_at_one_moment(sync.plan, desired, prune=prune)
         return self._write(self._sync, desired, prune=prune)

@@ -6,14 +6,18 @@ import math
 import os
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from capsule_registry.api import json_shapes
 from capsule_registry.cli.exit_codes import PARTLY_FAILED, UNUSABLE_SCHEMA
-from capsule_registry.cli.output import escape, format_option, print_rows
+from capsule_registry.cli.output import escape, format_option, print_json, print_rows
 from capsule_registry.cli.shell import ending_cleanly, run_to_its_end
 from capsule_registry.cli.target import Target, pass_target
+
+if TYPE_CHECKING:
+    from capsule_registry import RightsChange
 
 
 @click.group
@@ -169,16 +173,20 @@ def list_namespaces(target: Target, output_format: str) -> None:
     """List the namespaces with the heads of their histories."""
     with target.administrate(read_only=True) as admin:
         rows = [*map(json_shapes.namespace, admin.namespaces())]
-    print_rows(rows, ("name", "revision", "capsule_count", "head_hash"), output_format)
+    columns = ("name", "revision", "capsule_count", "runtime_version", "head_hash")
+    print_rows(rows, columns, output_format)
 
 
 @namespaces_group.command
 @click.argument("name")
+@click.option(
+    "--runtime-version", metavar="VERSION", help="By whose rules its capsules are judged."
+)
 @pass_target
-def create(target: Target, name: str) -> None:
+def create(target: Target, name: str, runtime_version: str | None) -> None:
     """Create the namespace NAME; one that is there is left as it is."""
     with target.administrate() as admin:
-        admin.create_namespace(name, actor=target.actor)
+        admin.create_namespace(name, runtime_version=runtime_version, actor=target.actor)
     click.echo(f"created {name}")
 
 
@@ -191,6 +199,60 @@ def drop(target: Target, name: str, *, force: bool) -> None:
     with target.administrate(create=False) as admin:
         last = admin.drop_namespace(name, force=force)
     click.echo(escape(f"dropped {name}: revision {last.revision}, hash {last.head_hash}"))
+
+
+_NO_RUNTIME: Final = "none"
+_dry_run = click.option("--dry-run", is_flag=True, help="Only say what would change.")
+
+
+@namespaces_group.command("set-runtime")
+@click.argument("version")
+@_dry_run
+@format_option
+@pass_target
+def set_runtime(target: Target, version: str, output_format: str, *, dry_run: bool) -> None:
+    """
+    Read and judge all capsules as runtime VERSION does, such as 2026.9.4; `none`: by their forms.
+
+    Of the namespace that --namespace names. Prints which rights come and go.
+    """
+    wanted = None if version == _NO_RUNTIME else version
+    with target.administrate(create=False, read_only=dry_run) as admin:
+        changes = admin.set_runtime(
+            target.namespace, wanted, dry_run=dry_run, actor=target.actor, reason=target.reason
+        )
+    _print_changes(changes, output_format)
+
+
+@namespaces_group.command
+@click.option("--capsule", "capsule_id", metavar="ID", help="Of this capsule alone.")
+@_dry_run
+@format_option
+@pass_target
+def rederive(target: Target, capsule_id: str | None, output_format: str, *, dry_run: bool) -> None:
+    """
+    Read the stored manifests anew, each in its own form: an earlier release may not have known it.
+
+    Of the namespace that --namespace names. Prints which rights come and go.
+    """
+    with target.administrate(create=False, read_only=dry_run) as admin:
+        changes = admin.rederive(
+            target.namespace,
+            capsule_id=capsule_id,
+            dry_run=dry_run,
+            actor=target.actor,
+            reason=target.reason,
+        )
+    _print_changes(changes, output_format)
+
+
+def _print_changes(changes: list[RightsChange], output_format: str) -> None:
+    """Print whole changes as JSON, else a row for each right that comes or goes."""
+    if output_format == "json":
+        print_json([*map(json_shapes.by_fields, changes)])
+        return
+    rows = [row for change in changes for row in json_shapes.changed_rights(change)]
+    print_rows(rows, ("capsule_id", "change", "capability", "value", "matching"), output_format)
 
 
 commands = (db, doctor, sql, namespaces_group)

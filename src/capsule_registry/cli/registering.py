@@ -98,7 +98,7 @@ def _manifests_at(place: Path) -> list[tuple[Path, str | None]]:
 def _register_one(registry: CapsuleRegistry, path: Path) -> dict[str, Any]:
     manifest = None
     try:
-        manifest = library.CapsuleManifest.load(path)
+        manifest = library.CapsuleManifest.load(path, runtime_version=registry.runtime_version)
         found = _Found(manifest, path.parent.resolve())
         registry.register(found)
     except library.InvalidManifestError as error:
@@ -170,8 +170,9 @@ def replace(
 ) -> None:
     """Put the capsule at PATH, a manifest or a directory, in the place of the registered one."""
     found = _only_manifest_at(path)
-    capsule = _Found(library.CapsuleManifest.load(found), found.parent.resolve())
     with target.open() as registry:
+        manifest = library.CapsuleManifest.load(found, runtime_version=registry.runtime_version)
+        capsule = _Found(manifest, found.parent.resolve())
         record = registry.replace(
             capsule, expected_generation=generation, uuids=uuids, keep_uuids=keep_uuids
         )

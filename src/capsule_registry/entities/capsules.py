@@ -175,6 +175,7 @@ def restored(row: Row) -> RegisteredCapsule:
             format=row["manifest_format"],
             text=row["manifest_text"],
             form=ManifestForm(row["form"]),
+            rules=row["rules"],
         )
         return record_of(row, manifest)
     except (ValidationError, ValueError) as error:
@@ -204,4 +205,5 @@ def record_of(row: Row, manifest: CapsuleManifest) -> RegisteredCapsule:
         modified_revision=row["modified_revision"],
         registered_at=row["registered_at"],
         form=ManifestForm(row["form"]),
+        rules=row["rules"],
     )

@@ -55,7 +55,8 @@ def boot_order(scope: Scope) -> BootOrder:
     ids = capsules.ids(scope)
     needs, offers = in_order(scope.rows(_requirements)), in_order(scope.rows(_provisions))
     requires, provides = _by_capsule(needs), _by_capsule(offers)
-    uplinks = {row["capsule_id"] for row in scope.rows(_flags, capability="uplink")}
+    flags = scope.rows(_flags, capability="uplink")
+    uplinks = {row["capsule_id"] for row in flags if row["counts"]}
     nodes = [Node(one, requires.get(one, ()), provides.get(one, ()), one in uplinks) for one in ids]
     cycle: tuple[CapsuleId, ...] = ()
     try:

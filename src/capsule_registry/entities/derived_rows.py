@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, bindparam, delete
 
+from capsule_registry.manifest.handlers import handlers_of
 from capsule_registry.manifest.matching import split_capability
-from capsule_registry.models.new_capsule import grants_of, merged_tools
+from capsule_registry.models.new_capsule import merged_tools, storable_rights
 from capsule_registry.schema.tables import grants, interceptors, provisions, requirements, tools
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from capsule_registry.manifest.manifest import CapsuleManifest
     from capsule_registry.manifest.parts import ToolDef
-    from capsule_registry.models.new_capsule import NewCapsule
     from capsule_registry.unit_of_work.queries import Row
     from capsule_registry.unit_of_work.unit import Unit
 
@@ -38,15 +38,23 @@ def _tools(manifest: CapsuleManifest, reported: Sequence[ToolDef]) -> Values:
 
 def _grants(manifest: CapsuleManifest, _: object) -> Values:
     return [
-        {"capability": capability, "position": position, "value": value}
-        for capability, position, value in grants_of(manifest)
+        {
+            "capability": right.capability,
+            "position": right.position,
+            "value": right.value,
+            "matching": right.matching.value,
+            "place": right.place,
+            "read_by": right.read_by,
+            "counts": right.counts,
+        }
+        for right in storable_rights(manifest)
     ]
 
 
 def _interceptors(manifest: CapsuleManifest, _: object) -> Values:
     return [
-        {"position": position, "event": interceptor.event, "action": interceptor.action}
-        for position, interceptor in enumerate(manifest.interceptors)
+        {"position": position, "event": event, "action": action, "priority": priority}
+        for position, (event, action, priority) in enumerate(handlers_of(manifest))
     ]
 
 
@@ -104,18 +112,16 @@ def derive(
     return [{**of_capsule, **values} for values in _MAKERS[table](manifest, reported)]
 
 
-def write(unit: Unit, new: NewCapsule) -> None:
-    """Write the derived rows of a capsule that is being registered or replaced."""
-    capsule = {"namespace": unit.namespace, "id": new.id, "generation": unit.revision}
-    rows = {}
-    for table in DERIVED:
-        rows[table] = derive(table, capsule, new.manifest, new.reported_tools)
-    for table in DERIVED:
-        unit.buffer.insert(table, rows[table])
+def write(unit: Unit, capsule: Row, manifest: CapsuleManifest, reported: Sequence[ToolDef]) -> None:
+    """Write the derived rows of a *capsule*, which has none; see `derive`."""
+    owner = {**capsule, "namespace": unit.namespace}
+    rows = {table: derive(table, owner, manifest, reported) for table in DERIVED}
+    for table, values in rows.items():
+        unit.buffer.insert(table, values)
 
 
 def clear(unit: Unit, capsule_id: str) -> None:
-    """Delete the derived rows of a capsule that is being replaced."""
+    """Delete the derived rows of a capsule."""
     parameters = {"namespace": unit.namespace, "capsule_id": capsule_id}
     for statement in _of_capsule.values():
         unit.execute(statement, parameters)

@@ -19,6 +19,7 @@ from capsule_registry.errors import InvalidInputError, InvalidTextError
 from capsule_registry.identifiers import CapsuleId, to_uuid
 from capsule_registry.manifest.forms import ManifestForm
 from capsule_registry.manifest.manifest import CapsuleManifest, Format
+from capsule_registry.manifest.readings import ORIGINAL
 from capsule_registry.models.new_capsule import NewCapsule, tools_of_json
 from capsule_registry.models.uplink import UplinkDescriptor
 from capsule_registry.unit_of_work.prepared_statements import batches
@@ -88,6 +89,7 @@ def _capsule_line(row: Row) -> dict[str, Any]:
         "state": row["state"],
         "state_reason": row["state_reason"],
         "form": row["form"],
+        "rules": row["rules"],
     }
 
 
@@ -170,14 +172,17 @@ def _capsule(  # noqa: PLR0913 - one for each member of the line
     state: str,
     state_reason: str | None,
     form: str = ManifestForm.LEGACY,  # What an earlier release exported is read as that read it.
+    rules: str = ORIGINAL,
 ) -> NewCapsule:
     if manifest_format not in ("toml", "json"):
         raise ValueError(f"a manifest in the format {manifest_format!r}")
     if (manifest_format == "json") != manifest_text.startswith("{"):
         raise ValueError(f"a manifest that is no {manifest_format.upper()}")
     language: Format = "json" if manifest_format == "json" else "toml"
-    manifest = CapsuleManifest.read_back(manifest_text, format=language, form=ManifestForm(form))
-    manifest.require_valid()
+    manifest = CapsuleManifest.read_back(
+        manifest_text, format=language, form=ManifestForm(form), rules=rules
+    )
+    manifest.require_valid(runtime_version=manifest.runtime_version)
     tools = tools_of_json(None if reported_tools is None else json.dumps(reported_tools))
     new = NewCapsule.of(_Exported(manifest, tools, state, state_reason, source_dir))
     if new.id != id:

@@ -118,6 +118,7 @@ def register(
     lease_id: UUID | None = None,
 ) -> RegisteredCapsule:
     """Register *new* as `register_many` does, and file *uuids* under it."""
+    new = new.judged_by(unit.runtime_version)
     uplink_ids = [new_uuid() for _ in new.manifest.uplinks]
     existing = ExistingKeys.find(unit, [new], uplink_ids, uuids)
     record = _register(unit, new, uplink_ids, existing)
@@ -133,6 +134,7 @@ def register_many(
 
     The reservation of an id becomes its registration, which adopts what is filed under it.
     """
+    new = [one.judged_by(unit.runtime_version) for one in new]
     declared = [[new_uuid() for _ in one.manifest.uplinks] for one in new]
     existing = ExistingKeys.find(unit, new, chain.from_iterable(declared))
     return [
@@ -143,6 +145,7 @@ def register_many(
 
 def restore(unit: Unit, new: Sequence[NewCapsule]) -> None:
     """Register *new* without their declared uplinks, which `uplinks.restore` files."""
+    new = [one.judged_by(unit.runtime_version) for one in new]
     existing = ExistingKeys.find(unit, new)
     for one in new:
         _insert(unit, one, existing)
@@ -169,7 +172,7 @@ def _insert(unit: Unit, new: NewCapsule, existing: ExistingKeys) -> Row:
     else:
         unit.update(tables.capsules, old, row, "capsule.registered")
     existing.capsules.add(new.id)
-    derived_rows.write(unit, new)
+    derived_rows.write(unit, row, new.manifest, new.reported_tools)
     return row
 
 
@@ -211,6 +214,7 @@ def replace(  # noqa: PLR0913, PLR0917 - what `Writes.replace` takes
     Raises:
         CapsuleNotFoundError, StaleGenerationError: As `Writes.replace`.
     """
+    new = new.judged_by(unit.runtime_version)
     old = capsules.find_row(unit, new.id)
     found = None if old is None else old["generation"]
     if expected_generation is not None and found != expected_generation:
@@ -227,7 +231,7 @@ def replace(  # noqa: PLR0913, PLR0917 - what `Writes.replace` takes
     _keep_manifest(unit, new, existing)
     unit.update(tables.capsules, old, row, "capsule.replaced")
     derived_rows.clear(unit, new.id)
-    derived_rows.write(unit, new)
+    derived_rows.write(unit, row, new.manifest, new.reported_tools)
     _declare_uplinks(unit, new, uplink_ids, existing)
     session_uuids.file(unit, uuids, new.id, lease_id, existing.uuid_mappings)
     unit.log(logging.INFO, "Replaced capsule", capsule_id=str(new.id))
@@ -262,4 +266,5 @@ def _new_row(unit: Unit, new: NewCapsule) -> dict[str, Any]:
         "modified_revision": unit.revision,
         "registered_at": unit.at,
         "form": new.manifest.form.value,
+        "rules": new.manifest.rules,
     }

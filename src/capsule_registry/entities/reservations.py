@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, exists, or_, select
 
 from capsule_registry.manifest.forms import ManifestForm
+from capsule_registry.manifest.readings import ORIGINAL
 from capsule_registry.schema.tables import capsules, uplinks, uuid_mappings
 from capsule_registry.unit_of_work.prepared_statements import batches
 from capsule_registry.unit_of_work.queries import Query
@@ -66,6 +67,7 @@ def reserve(unit: Unit, capsule_ids: Iterable[CapsuleId]) -> None:
             "modified_revision": revision,
             "created_revision": revision,
             "form": ManifestForm.LEGACY.value,
+            "rules": ORIGINAL,
         }
         rows = [{"id": one, **made} for one in missing]
         unit.insert(capsules, rows, "capsule.reserved")

@@ -105,9 +105,9 @@ class Desired:
         return {one.id: one for one in self.capsules.values()}
 
 
-def read(directory: str | PathLike[str]) -> Desired:
+def read(directory: str | PathLike[str], runtime_version: str | None = None) -> Desired:
     """
-    Read every manifest at *directory*; unusable ones are kept apart.
+    Read every manifest at *directory* as that runtime does; unusable ones are kept apart.
 
     Raises:
         OSError: *directory* does not exist or cannot be listed.
@@ -115,7 +115,7 @@ def read(directory: str | PathLike[str]) -> Desired:
     desired = Desired()
     for path in sorted({*discover(directory), *dangling(directory)}):
         try:
-            manifest = CapsuleManifest.load(path)
+            manifest = CapsuleManifest.load(path, runtime_version=runtime_version)
             found = NewCapsule.of(_InDirectory(manifest, path.parent.resolve()))
             desired.capsules[path] = replace(found, instance=manifest)
         except CapsuleRegistryError as error:

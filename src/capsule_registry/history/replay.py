@@ -54,6 +54,8 @@ class Replay:
     revision: int = 0
     hash: str = GENESIS_HASH
     incarnation: UUID = _NIL
+    #: The runtime by whose rules capsules are judged, if one is named.
+    runtime_version: str | None = None
     #: The last image of every existing row, by table and key.
     state: dict[tuple[str, str], str] = field(default_factory=dict)
     committed_at: datetime | None = None
@@ -133,6 +135,7 @@ class Replay:
         self.state[key] = event["new_row"]
         if key[0] == namespaces.name:
             self.incarnation = _incarnation(event["new_row"])
+            self.runtime_version = json_object(event["new_row"]).get("runtime_version")
         if key[0] == capsules.name and (digest := _DIGEST.search(event["new_row"])):
             self.digests.add(digest[1])
 

@@ -225,6 +225,8 @@ def _meets(query: Query, row: Row, values: dict[str, Any]) -> bool:
 
 def _manifest(row: dict[str, Any], language: Any, text: Any) -> CapsuleManifest:  # noqa: ANN401 - as stored
     try:
-        return CapsuleManifest.read_back(text, format=language, form=ManifestForm(row["form"]))
+        return CapsuleManifest.read_back(
+            text, format=language, form=ManifestForm(row["form"]), rules=row["rules"]
+        )
     except UNREADABLE as error:
         raise HistoryCorruptError(f"the manifest of capsule {row['id']}", str(error)) from error

@@ -150,6 +150,9 @@ def _verify_head(replay: Replay, head: Head) -> None:
         replay.report("head", f"last_commit_at is {head.last_commit_at}: not that of its revision")
     if head.incarnation != replay.incarnation:
         replay.report("head", "has an incarnation that the history knows nothing of")
+    if head.runtime_version != replay.runtime_version:
+        named = f"{head.runtime_version}, by the history {replay.runtime_version}"
+        replay.report("head", f"runtime_version is {named}")
 
 
 def _report_strays(scope: Scope, replay: Replay) -> None:
@@ -297,7 +300,10 @@ def _derived_lines(replay: Replay, row: Row) -> Iterator[str]:
     where = f"capsules {row['id']}"
     try:
         manifest = CapsuleManifest.read_back(
-            row["manifest_text"], format=row["manifest_format"], form=ManifestForm(row["form"])
+            row["manifest_text"],
+            format=row["manifest_format"],
+            form=ManifestForm(row["form"]),
+            rules=row["rules"],
         )
         reported = tools_of_json(row["reported_tools"])
     except (InvalidManifestError, TypeError, ValueError) as error:

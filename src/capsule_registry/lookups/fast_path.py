@@ -13,18 +13,16 @@ from capsule_registry.lookups.memory import MAX_VERDICTS, keep
 from capsule_registry.permissions.checks import (
     DEADLINE,
     UNKNOWN,
-    DecisionReason,
-    Verdict,
     decide,
     decision,
     denial,
     known_capability,
 )
 from capsule_registry.permissions.fault_log import CHECK_FAULTS
-from capsule_registry.permissions.rules import RULES
+from capsule_registry.permissions.rules import QUESTIONS, DecisionReason, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sized
+    from collections.abc import Sequence, Sized
     from datetime import timedelta
 
     from capsule_registry.clocks import Clock
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from capsule_registry.lookups.memory import Entries
     from capsule_registry.models.records import RegisteredCapsule
     from capsule_registry.permissions.checks import Decided, Decision, Standing
+    from capsule_registry.permissions.many_checks import Question
 
 #: Marks a missing entry, as opposed to an entry saying that nothing is registered.
 _MISSING: Final[Any] = object()
@@ -133,6 +132,15 @@ class FastPath:
         self._refuse_inside_transaction()
         return self._lookups.check(uuid, capability, value, seconds)
 
+    def _decide_many(self, questions: Sequence[Question], seconds: float) -> Sequence[Decided]:
+        remembered = [*map(self._remembered, *zip(*questions, strict=True))] if questions else []
+        found = [decision(*one) for one in remembered if one is not None]
+        # Each was compared with the header: if no revision came between, all are of one moment.
+        if len(found) == len(questions) and len({one.revision for one in found}) <= 1:
+            return found
+        self._refuse_inside_transaction()
+        return self._lookups.check_many(questions, seconds)
+
     def _remembered(
         self, uuid: object, capability: object, value: object
     ) -> tuple[int, CapsuleId | None, Verdict] | None:
@@ -165,6 +173,6 @@ class FastPath:
 def _decided(entries: Entries, standing: Standing, capability: str, value: str | None) -> Verdict:
     """Return the verdict on a capsule, and cache it: it depends on the standing alone."""
     verdict = decide(standing, known_capability(capability), value)
-    if capability in RULES and len(value or "") <= _LONGEST_VALUE:
+    if capability in QUESTIONS and len(value or "") <= _LONGEST_VALUE:
         keep(entries.verdicts, (standing, capability, value), verdict, MAX_VERDICTS)
     return verdict

@@ -19,11 +19,11 @@ from capsule_registry.database.driver_cursor import DriverCursor
 from capsule_registry.entities import capsules, session_uuids
 from capsule_registry.errors import CapsuleRegistryError
 from capsule_registry.lookups.memory import NOTHING, Entries
-from capsule_registry.permissions import checks
+from capsule_registry.permissions import checks, many_checks
 from capsule_registry.unit_of_work.prepared_statements import PreparedScope, PreparedStatements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from sqlalchemy import Connection
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from capsule_registry.identifiers import CapsuleId
     from capsule_registry.models.records import RegisteredCapsule
     from capsule_registry.permissions.checks import Decided
+    from capsule_registry.permissions.many_checks import Question
     from capsule_registry.unit_of_work.high_water_mark import HighWaterMark
 
 T = TypeVar("T")
@@ -79,6 +80,10 @@ class Lookups(ABC):
         """Decide within so many *seconds* whether the sender is allowed; see `checks.check`."""
         work = partial(checks.check, uuid=uuid, capability=capability, value=value)
         return self.look_up(work, seconds)
+
+    def check_many(self, questions: Sequence[Question], seconds: float) -> Sequence[Decided]:
+        """Decide all of *questions* likewise, by one statement."""
+        return self.look_up(partial(many_checks.check_many, questions=questions), seconds)
 
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Release what is held. Idempotent."""

@@ -34,7 +34,7 @@ from capsule_registry.manifest.parts import (
     TopicDef,
     UplinkDef,
 )
-from capsule_registry.manifest.readings import Reading, reading_of
+from capsule_registry.manifest.readings import ORIGINAL, Reading, reading_of
 from capsule_registry.manifest.toml_document import parse_document, read_text
 from capsule_registry.manifest.topic_entries import Published, Subscribed
 
@@ -89,7 +89,7 @@ class CapsuleManifest(ManifestPart):
     }
 
     _form: ManifestForm | None = PrivateAttr(default=None)
-    _reading: Reading | None = PrivateAttr(default=None)
+    _rules: str | None = PrivateAttr(default=None)
     _source: tuple[Format, str] | None = PrivateAttr(default=None)
     #: The values as canonical JSON when parsed: `env` and unknown keys are mutable.
     _parsed: str | None = PrivateAttr(default=None)
@@ -117,11 +117,10 @@ class CapsuleManifest(ManifestPart):
         plain = str.__str__(text)
         document = parse_document(plain, path)
         form = form_of(document.values, is_toml_1_1=document.is_toml_1_1)
-        reading = reading_of(form, runtime_version)
-        if not reading.kinds:
+        if not reading_of(form, runtime_version).kinds:
             document.require_toml_1_0()
         try:
-            manifest = cls._bind(document.values, form, reading)
+            manifest = cls._bind(document.values, form, runtime_version or form.value)
         except ValidationError as error:
             raise InvalidManifestError(path, *first_error(error, document.values)) from error
         manifest.require_valid(path=path, runtime_version=runtime_version)
@@ -129,9 +128,10 @@ class CapsuleManifest(ManifestPart):
         return manifest._with_source("toml", plain)  # noqa: SLF001
 
     @classmethod
-    def _bind(cls, values: object, form: ManifestForm, reading: Reading) -> Self:
+    def _bind(cls, values: object, form: ManifestForm, rules: str) -> Self:
+        reading = reading_of(form, rules)
         manifest = cls.model_validate(values, by_alias=True, by_name=False, context=reading)
-        manifest._form, manifest._reading = form, reading  # noqa: SLF001 - of its own class
+        manifest._form, manifest._rules = form, rules  # noqa: SLF001 - of its own class
         return manifest
 
     @classmethod
@@ -142,14 +142,16 @@ class CapsuleManifest(ManifestPart):
         format: Format,  # noqa: A002 - its name
         text: str,
         form: ManifestForm = ManifestForm.LEGACY,
+        rules: str = ORIGINAL,
     ) -> Self:
         """
         Return the manifest that was stored as the JSON *values*, with its source *text*.
 
         Raises:
             pydantic.ValidationError: The values are not a manifest of that *form*.
+            SemverError: There are no such *rules*.
         """
-        manifest = cls._bind(values, form, reading_of(form))
+        manifest = cls._bind(values, form, rules)
         return manifest._with_source(format, text)  # noqa: SLF001 - of its own class
 
     def as_stored(self, values: object) -> CapsuleManifest:
@@ -157,8 +159,7 @@ class CapsuleManifest(ManifestPart):
         Return the manifest as it will be read back once its *values* are stored as JSON.
 
         That is this same object if nothing has changed since it was parsed, and it is of no
-        subclass. A changed manifest drops its text, which no longer matches. One that was parsed
-        for a runtime is read anew, in its own form, as it will be from then on.
+        subclass. A changed manifest drops its text, which no longer matches.
 
         Raises:
             InvalidManifestError: It breaks a rule.
@@ -166,17 +167,44 @@ class CapsuleManifest(ManifestPart):
         """
         plain = canonical_json(values)
         is_unchanged = plain == self._parsed
-        if is_unchanged and self._read_as != reading_of(self.form):
-            return CapsuleManifest.parse(self.text)
         if is_unchanged and type(self) is CapsuleManifest:
             return self
         own_text = self._source if is_unchanged or self._parsed is None else None
         language, text = own_text or ("json", plain)
         stored = CapsuleManifest.restore(
-            json.loads(plain), format=language, text=text, form=self.form
+            json.loads(plain), format=language, text=text, form=self.form, rules=self.rules
         )
-        stored.require_valid()
+        stored.require_valid(runtime_version=stored.runtime_version)
         return stored
+
+    def judged_by(self, runtime_version: str | None) -> CapsuleManifest:
+        """
+        Return the manifest as that runtime reads it; if `None`, as it is read in its own form.
+
+        Raises:
+            InvalidManifestError: It is refused.
+        """
+        if self.runtime_version == runtime_version:
+            return self
+        return self.read_anew(runtime_version)
+
+    def read_anew(self, runtime_version: str | None) -> CapsuleManifest:
+        """
+        Return the manifest of the same text, whose form is found again; see `judged_by`.
+
+        Raises:
+            InvalidManifestError: It is refused.
+        """
+        if self.format == "toml":
+            return CapsuleManifest.parse(self.text, runtime_version=runtime_version)
+        values = json.loads(self.text)
+        form = form_of(values)
+        try:
+            found = CapsuleManifest._bind(values, form, runtime_version or form.value)
+        except ValidationError as error:
+            raise InvalidManifestError(None, *first_error(error, values)) from error
+        found.require_valid(runtime_version=runtime_version)
+        return found._with_source("json", self.text)  # noqa: SLF001 - of its own class
 
     @classmethod
     def read_back(
@@ -185,9 +213,10 @@ class CapsuleManifest(ManifestPart):
         *,
         format: Format,  # noqa: A002 - its name
         form: ManifestForm = ManifestForm.LEGACY,
+        rules: str = ORIGINAL,
     ) -> Self:
         """
-        Return the manifest of a stored *text*, without checking the rules again.
+        Return the manifest of a stored *text*, without checking what its loader checks again.
 
         Raises:
             InvalidManifestError, TypeError, ValueError: The text is not that of a manifest.
@@ -195,7 +224,7 @@ class CapsuleManifest(ManifestPart):
         if not isinstance(text, str):
             raise TypeError("the text of a manifest is no text")
         values = parse_document(text, None).values if format == "toml" else json.loads(text)
-        return cls.restore(values, format=format, text=text, form=form)
+        return cls.restore(values, format=format, text=text, form=form, rules=rules)
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, runtime_version: str | None = None) -> Self:
@@ -218,7 +247,7 @@ class CapsuleManifest(ManifestPart):
         """
         for rule, message in chain(
             rules.of_package(self.package, runtime_version),
-            self._legacy_violations() if self._read_as.dependencies else self._violations(),
+            self._legacy_violations() if self.reading.dependencies else self._violations(),
         ):
             raise InvalidManifestError(path, rule, message)
 
@@ -240,8 +269,23 @@ class CapsuleManifest(ManifestPart):
         yield from rules.of_uplink(is_uplink=is_uplink, has_imports=any(self.imports.values()))
 
     @property
-    def _read_as(self) -> Reading:
-        return self._reading or reading_of(self.form)
+    def reading(self) -> Reading:
+        """What is read of it, and how it is compared."""
+        return reading_of(self.form, self.rules)
+
+    @property
+    def rules(self) -> str:
+        """
+        By which rules it is read and judged: those of its form, by name, or of a runtime's version.
+
+        `original` are those of what was registered before rules were told apart.
+        """
+        return self._rules or self.form.value
+
+    @property
+    def runtime_version(self) -> str | None:
+        """The runtime that it is read for, or `None` if it is read in its own form."""
+        return None if self.rules in (ORIGINAL, self.form.value) else self.rules
 
     @property
     def form(self) -> ManifestForm:
@@ -256,7 +300,7 @@ class CapsuleManifest(ManifestPart):
         Lists are appended in file order, duplicates kept; the last component that states
         `bind_workers` replaces it.
         """
-        merged = self._read_as.merged
+        merged = self.reading.merged
         values: dict[str, Any] = {}
         for component in self.components:
             if component.capabilities is None:
@@ -311,7 +355,7 @@ class CapsuleManifest(ManifestPart):
         copy = super().model_copy(update=update, deep=deep)
         if update:
             copy._source = copy._parsed = copy._form = None  # noqa: SLF001 - of its own class
-            copy._reading = None  # noqa: SLF001
+            copy._rules = None  # noqa: SLF001
         return copy
 
     def _with_source(self, language: Format, text: str) -> Self:

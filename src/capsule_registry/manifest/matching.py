@@ -18,6 +18,8 @@ _ASCII_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") +
 
 #: A topic of more segments has too many patterns to list.
 _MAX_SEGMENTS: Final = 8
+#: No subtree covers a topic of more segments.
+_MOST_SEGMENTS: Final = 20
 
 
 def has_valid_segments(text: str) -> bool:
@@ -39,6 +41,27 @@ def topic_matches(topic: str, pattern: str) -> bool:
     return len(topic_segments) == len(pattern_segments) and all(
         wanted in ("*", given)
         for given, wanted in zip(topic_segments, pattern_segments, strict=True)
+    )
+
+
+def subtree_matches(topic: str, pattern: str) -> bool:
+    """
+    Return whether *pattern* covers *topic*, a trailing `.*` all that lies below.
+
+    As `topic_matches`, but such a pattern covers one or more segments in its place, and empty
+    segments are like others. A lone `*` covers one segment. Source: astrid 0.8.0.
+    """
+    segments = topic.split(".")
+    if len(segments) > _MOST_SEGMENTS:
+        return False
+    if pattern.endswith(".*"):
+        wanted = pattern[:-2].split(".")
+        is_long = len(segments) > len(wanted)
+    else:
+        wanted = pattern.split(".")
+        is_long = len(segments) == len(wanted)
+    return is_long and all(
+        one in ("*", given) for one, given in zip(wanted, segments, strict=False)
     )
 
 

@@ -1,12 +1,16 @@
-"""What the runtimes read of a manifest, by their version. Source: astrid 0.2.0 to 2026.9."""
+"""What the runtimes read of a manifest and how they compare it, by version: 0.2.0 to 2026.9."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, overload
 
+from capsule_registry.errors import InvalidTextError
 from capsule_registry.manifest.forms import ManifestForm
-from capsule_registry.manifest.semver import Version
+from capsule_registry.manifest.matchings import Matching
+from capsule_registry.manifest.semver import SemverError, Version
+from capsule_registry.plain_values import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +19,7 @@ _ROOT_ALONE: Final = frozenset[str]()
 _FIVE_LISTS: Final = frozenset({"fs_read", "fs_write", "host_process", "net", "net_bind"})
 _MORE_LISTS: Final = frozenset({"identity", "kv", "net_connect"})
 _FLAGS: Final = frozenset({"allow_persistent", "allow_prompt_injection", "uplink"})
+_LONGEST_VERSION: Final = 64
 _LATER: Final = _FIVE_LISTS | _MORE_LISTS | _FLAGS | {"bind_workers"}
 
 
@@ -45,8 +50,15 @@ class Reading:
     merged: frozenset[str] = _ROOT_ALONE
     #: What has the wrong shape for a part that the runtime itself does not read is left unread.
     is_lenient: bool = False
+    #: How entries are compared: the keys of `[publish]` and `[subscribe]`, and those of lists.
+    topic_keys: Matching = Matching.SEGMENTS
+    hosts: Matching = Matching.HOST_ANY_CASE
+    paths: Matching = Matching.WRITTEN_PATH
+    commands: Matching = Matching.COMMAND
+    binds: Matching = Matching.ANY_OR_BIND
 
 
+@lru_cache(maxsize=64)
 def reading_of_version(text: str) -> Reading:
     """
     Return what the runtime of that version reads.
@@ -55,7 +67,7 @@ def reading_of_version(text: str) -> Reading:
         SemverError: The text is no version.
     """
     release = Version.parse(text).release
-    return Reading(
+    reading = Reading(
         dependencies=release < (0, 5, 0),
         tools=not (0, 5, 0) <= release < (0, 6, 0),
         topic_arrays=release < (0, 8, 0),
@@ -69,6 +81,16 @@ def reading_of_version(text: str) -> Reading:
         kinds=release >= (0, 9, 0),
         bind_workers=release > (0, 10, 4),
         merged=_merged(release),
+        topic_keys=Matching.SUBTREE if release >= (0, 8, 0) else Matching.SEGMENTS,
+    )
+    if release < (0, 5, 0):
+        return reading
+    return replace(
+        reading,
+        hosts=Matching.HOST,
+        paths=Matching.PATH,
+        commands=Matching.PROGRAM,
+        binds=Matching.SOCKET if release <= (0, 10, 4) else Matching.BIND,
     )
 
 
@@ -81,18 +103,57 @@ def _merged(release: tuple[int, int, int]) -> frozenset[str]:
 #: The latest version whose rules are known.
 LATEST: Final = "2026.9.4"
 _TODAY: Final = reading_of_version(LATEST)
-_BY_FORM: Final[Mapping[ManifestForm, Reading]] = {
+_BY_FORM: Final[Mapping[str, Reading]] = {
     ManifestForm.LEGACY: reading_of_version("0.2.0"),
     ManifestForm.TODAY: _TODAY,
     ManifestForm.MIXED: replace(_TODAY, topic_arrays=True, interceptors=True, is_lenient=True),
 }
 
 
-def reading_of(form: ManifestForm, runtime_version: str | None = None) -> Reading:
+#: The rules of what was registered before rules were told apart: its own form is read, and compared
+#: as 0.2.0 does.
+ORIGINAL: Final = "original"
+
+
+def reading_of(form: ManifestForm, rules: str | None = None) -> Reading:
     """
-    Return what the runtime of that version reads; of any, what is read of a manifest in its *form*.
+    Return what is read of a manifest in its *form* by those *rules*.
+
+    Args:
+        form: How it is written.
+        rules: The version of a runtime; else its own form's, by name, `ORIGINAL` or `None`.
 
     Raises:
-        SemverError: *runtime_version* is no version.
+        SemverError: *rules* are neither its form's nor those of a version.
     """
-    return _BY_FORM[form] if runtime_version is None else reading_of_version(runtime_version)
+    if rules in (None, ORIGINAL, form):
+        return _BY_FORM[form]
+    return reading_of_version(rules)
+
+
+@overload
+def to_runtime_version(value: str) -> str: ...
+
+
+@overload
+def to_runtime_version(value: str | None) -> str | None: ...
+
+
+def to_runtime_version(value: str | None) -> str | None:
+    """
+    Return *value*, if any, as the version of a runtime.
+
+    Raises:
+        InvalidTextError: It is no version of at most 64 characters.
+    """
+    if value is None:
+        return None
+    text = plain_text(value)
+    if text is None or len(text) > _LONGEST_VERSION:
+        said = f"expected a version of at most {_LONGEST_VERSION} characters"
+        raise InvalidTextError("runtime_version", "no_version", said)
+    try:
+        Version.parse(text)
+    except SemverError as error:
+        raise InvalidTextError("runtime_version", "no_version", str(error)) from error
+    return text

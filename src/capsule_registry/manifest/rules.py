@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     Violation = tuple[str, str]
 
 _NAME_OF_INTERFACE: Final = re.compile(r"[a-z][a-z0-9-]*")
+#: The first version by the calendar.
+_CALENDAR: Final = (2026, 0, 0)
 _VERB: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 #: Verbs of the runtime's own command.
 _RESERVED: Final = frozenset(
@@ -117,6 +119,16 @@ def of_dependencies(dependencies: DependenciesDef, *, is_uplink: bool) -> Iterat
         )
 
 
+def _of_calendar(runtime_version: str) -> str:
+    """Return what explains a requirement that a calendar version does not meet."""
+    if Version.parse(runtime_version).release < _CALENDAR:
+        return ""
+    return (
+        " (a version by the calendar is compared as any other: major 2026 is not admitted by"
+        " requirements such as ^0.10, 0.10 or <1, but by >=0.10)"
+    )
+
+
 def of_package(package: PackageDef, runtime_version: str | None) -> Iterator[Violation]:
     """Yield the violations in the versions of `[package]`."""
     wanted = package.astrid_version
@@ -129,12 +141,10 @@ def of_package(package: PackageDef, runtime_version: str | None) -> Iterator[Vio
             if runtime_version is not None and not requirement.matches(
                 Version.parse(runtime_version)
             ):
+                said = f"capsule requires astrid-version {wanted}, but this runtime is"
                 yield (
                     "astrid_version_unsatisfied",
-                    (
-                        f"capsule requires astrid-version {wanted}, "
-                        f"but this runtime is {runtime_version}"
-                    ),
+                    f"{said} {runtime_version}{_of_calendar(runtime_version)}",
                 )
     try:
         Version.parse(package.version)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +20,7 @@ from capsule_registry.errors import InvalidManifestError, InvalidTextError
 from capsule_registry.identifiers import MAX_ID_LENGTH, CapsuleId
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.manifest.parts import DescribedToolDef, ToolDef
+from capsule_registry.manifest.rights import Right, rights_of
 from capsule_registry.models.records import CapsuleState
 from capsule_registry.models.storable import (
     MAX_CAPABILITY,
@@ -35,12 +36,8 @@ from capsule_registry.plain_values import plain_text
 if TYPE_CHECKING:
     from capsule_registry.models.storable import Bounded
 
-_PLACES: Final = ("net", "kv", "fs_read", "fs_write", "host_process", "net_bind")
-_LISTED_CAPABILITIES: Final = (*_PLACES, "ipc_publish", "ipc_subscribe", "identity")
 #: What is read from a capsule's object, in this order.
 _MEMBERS: Final = ("manifest", "tools", "id", "state", "state_reason", "source_dir")
-_FLAG_CAPABILITIES: Final = ("uplink", "allow_prompt_injection")
-CAPABILITIES: Final = (*_LISTED_CAPABILITIES, *_FLAG_CAPABILITIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +71,7 @@ class NewCapsule:
             members: dict[str, Any] = {"manifest": capsule}
         else:
             members = {name: _member(capsule, name) for name in _MEMBERS}
-        manifest = _storable_manifest(members.get("manifest"))
+        manifest = storable_manifest(members.get("manifest"))
         reported = tuple(map(_tool_def, _listed(members.get("tools"))))
         return cls(
             id=_verified_id(manifest, members.get("id")),
@@ -91,9 +88,28 @@ class NewCapsule:
             instance=capsule,
         )
 
+    def judged_by(self, runtime_version: str | None) -> NewCapsule:
+        """
+        Return the capsule with its manifest as that runtime reads it; if `None`, in its own form.
 
-def _storable_manifest(manifest: object) -> CapsuleManifest:
-    """Validate *manifest*, and return it as it will be read back."""
+        Raises:
+            InvalidManifestError: The manifest is refused then, or cannot be stored.
+        """
+        judged = self.manifest.judged_by(runtime_version)
+        if judged is self.manifest:
+            return self
+        manifest = storable_manifest(judged)
+        return replace(self, manifest=manifest, manifest_json=manifest.to_json())
+
+
+def storable_manifest(manifest: object) -> CapsuleManifest:
+    """
+    Validate *manifest*, and return it as it will be read back.
+
+    Raises:
+        InvalidManifestError: It breaks a rule, or cannot be stored.
+        InvalidTextError: A text of it is too long.
+    """
     if not isinstance(manifest, CapsuleManifest):
         message = f"the manifest is no CapsuleManifest but {type(manifest).__name__}"
         raise InvalidManifestError(None, "wrong_type", message)
@@ -113,27 +129,16 @@ def _bounded_texts(manifest: CapsuleManifest) -> list[Bounded]:
     for uplink in manifest.uplinks:
         found += [("uplink name", uplink.name, MAX_NAME), ("platform", uplink.platform, MAX_NAME)]
     found += [("tool name", tool.name, MAX_NAME) for tool in manifest.tools]
-    found += [(f"value of {one}", value, MAX_GRANT) for one, _, value in grants_of(manifest)]
+    counting = (right for right in rights_of(manifest) if right.counts)
+    found += [(f"value of {right.capability}", right.value, MAX_GRANT) for right in counting]
     found += [("event of an interceptor", one.event, MAX_GRANT) for one in manifest.interceptors]
     found += [("capability", capability, MAX_CAPABILITY) for capability in capabilities]
     return found
 
 
-def grants_of(manifest: CapsuleManifest) -> list[tuple[str, int, str]]:
-    """Return the grants that *manifest* asks for: capability, position in its list, value."""
-    asked = manifest.merged_capabilities
-    lists: dict[str, Iterable[str]] = {one: getattr(asked, one) for one in _LISTED_CAPABILITIES}
-    # The keys of a table that has any, which have no order, stand in place of an array.
-    if manifest.publish:
-        lists["ipc_publish"] = sorted(manifest.publish)
-    if manifest.subscribe:
-        lists["ipc_subscribe"] = sorted(manifest.subscribe)
-    listed = [
-        (capability, position, value)
-        for capability, values in lists.items()
-        for position, value in enumerate(values)
-    ]
-    return listed + [(flag, 0, "true") for flag in _FLAG_CAPABILITIES if getattr(asked, flag)]
+def storable_rights(manifest: CapsuleManifest) -> list[Right]:
+    """Return the rights of *manifest* but for those that are too long, none of which counts."""
+    return [right for right in rights_of(manifest) if len(right.value) <= MAX_GRANT]
 
 
 def merged_tools(

@@ -14,6 +14,7 @@ from capsule_registry.errors import InvalidTextError
 from capsule_registry.identifiers import CapsuleId
 from capsule_registry.manifest.forms import ManifestForm
 from capsule_registry.manifest.manifest import CapsuleManifest
+from capsule_registry.manifest.matchings import Matching
 from capsule_registry.models.uplink import UplinkDescriptor
 
 if TYPE_CHECKING:
@@ -63,7 +64,9 @@ class RegisteredCapsule(BaseModel):
 
     `generation` is the revision of the register or replace that put it there, `modified_revision`
     that of its last change. `manifest_text` is the exact text given and `manifest_digest` its
-    SHA-256. `form` is how the manifest is read, and so by which rules its capsule is judged.
+    SHA-256. `form` is how the manifest is written, `rules` by which it is read and judged: those of
+    its form, by name, or of a runtime, by version; `original` if it was registered before rules
+    were told apart.
     `instance` is the very object that this process registered, else `None`; it is left
     out of equality, JSON and pickles.
     """
@@ -82,6 +85,7 @@ class RegisteredCapsule(BaseModel):
     modified_revision: int
     registered_at: AwareDatetime
     form: ManifestForm
+    rules: str
 
     _instance: Any = PrivateAttr(default=None)
 
@@ -117,6 +121,7 @@ class CapsuleSummary(BaseModel):
     modified_revision: int
     registered_at: AwareDatetime
     form: ManifestForm
+    rules: str
 
 
 class RegisteredUplink(BaseModel):
@@ -160,7 +165,12 @@ class Lease(BaseModel):
 
 
 class Grant(BaseModel):
-    """An entry of a capsule's manifest: one thing that it may do once it is ready."""
+    """
+    An entry of a capsule's manifest: if it counts, one thing that it may do once it is ready.
+
+    `matching` says how the value is compared, `place` where it stands (`capabilities`,
+    `component 2`, `publish`, `subscribe`), `read_by` which runtimes read it there.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -168,6 +178,10 @@ class Grant(BaseModel):
     capability: str
     value: str
     state: CapsuleState
+    matching: Matching
+    place: str
+    read_by: str
+    counts: bool
 
 
 class Interceptor(NamedTuple):

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from capsule_registry.clocks import Clock
 from capsule_registry.database.database import Database
 from capsule_registry.database.dialects.dialect import Finding
 from capsule_registry.errors import (
     InvalidDatabaseError,
-    NamespaceInUseError,
-    NamespaceNotFoundError,
 )
-from capsule_registry.identifiers import to_namespace
 from capsule_registry.lookups.file_lookups import lookups_on
 from capsule_registry.operations.database_roles import grant_statements
 from capsule_registry.operations.doctor import diagnose
+from capsule_registry.operations.namespaces import NamespaceAdmin
 from capsule_registry.operations.sql import opened_shell, run_query
 from capsule_registry.schema.upgrade import prepare, upgrade, upgrade_sql
 from capsule_registry.schema.version import SCHEMA_VERSION, find_schema
@@ -30,11 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
     from os import PathLike
-    from uuid import UUID
 
     from sqlalchemy import Connection
 
     from capsule_registry.database.dialects.dialect import Shell
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +44,8 @@ class SchemaStatus:
     is_usable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class NamespaceStatus:
-    """A namespace and its head; kept elsewhere, the head is what a later history is checked by."""
-
-    name: str
-    incarnation: UUID
-    revision: int
-    head_hash: str
-    capsule_count: int
-
-
-class RegistryAdmin:
+class RegistryAdmin(NamespaceAdmin):
     """Administrative access to a database. A context manager; open it with `open`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._clock = Clock(is_hosts=database.dialect.has_hosts_clock)
 
     @classmethod
     def open(
@@ -123,62 +106,6 @@ class RegistryAdmin:
             reason = f"use the server's own tool ({tool})"
             raise InvalidDatabaseError(str(self._database.address), reason)
         self._database.copy_to(Path(target))
-
-    def namespaces(self) -> list[NamespaceStatus]:
-        """Return the namespaces, sorted by name."""
-        self._require_schema()
-        return [NamespaceStatus(**row) for row in self._database.read(namespaces.list_all)]
-
-    def create_namespace(self, name: str, *, actor: str | None = None) -> None:
-        """
-        Create the namespace *name*, unless it exists.
-
-        Raises:
-            InvalidTextError: *name* is not 1 to 63 characters of `a-z`, `0-9` and `-`.
-            SchemaVersionError: This library cannot run on the schema; on a server, also none.
-        """
-        wanted = to_namespace(name)
-        by, _ = recordable(actor, None)
-        prepare(self._database, migrate=None)
-
-        def create(conn: Connection) -> None:
-            unit = namespaces.create(conn, wanted, self._clock, self._database.dialect)
-            close_unit(unit, actor=by or default_actor(), reason=None)
-
-        with self._database.translating():
-            self._database.write(create)
-
-    def drop_namespace(self, name: str, *, force: bool = False) -> NamespaceStatus:
-        """
-        Delete the namespace with all that is registered in it and all its history.
-
-        Returns:
-            Its last status; the head in it is the last anchor there will be.
-
-        Raises:
-            NamespaceNotFoundError: There is no namespace of that name.
-            NamespaceInUseError: Capsules are registered in it, and *force* is not set.
-        """
-        name = to_namespace(name)
-        prepare(self._database, migrate=None)
-        last: NamespaceStatus | None = None
-
-        def drop(conn: Connection) -> NamespaceStatus:
-            nonlocal last
-            try:
-                unit = open_unit(conn, name, self._clock, self._database.dialect)
-            except NamespaceNotFoundError:
-                if last is None:
-                    raise
-                return last  # An earlier attempt dropped it; its COMMIT was not acknowledged.
-            found = next(row for row in namespaces.list_all(conn) if row["name"] == name)
-            last = NamespaceStatus(**found)
-            if last.capsule_count and not force:
-                raise NamespaceInUseError(name, last.capsule_count)
-            namespaces.drop(unit)
-            return last
-
-        return self._database.write(drop)
 
     def grants(
         self,
@@ -242,9 +169,6 @@ class RegistryAdmin:
                 close_unit(unit, actor=by or default_actor(), reason=why)
 
             self._database.write(renew)
-
-    def _require_schema(self) -> None:
-        self._database.look(find_schema).require_usable(self._database)
 
     def findings(self) -> list[Finding]:
         """Return the findings on the database, its settings and its namespaces, in order."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import platform
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy
 from sqlalchemy import ForeignKeyConstraint, and_, exists, func, select
 
 from capsule_registry._version import __version__
+from capsule_registry.clocks import Clock
 from capsule_registry.database.dialects.dialect import Finding
+from capsule_registry.entities import rederivation
+from capsule_registry.errors import HistoryCorruptError
 from capsule_registry.schema.tables import metadata
 from capsule_registry.schema.version import find_schema
 from capsule_registry.unit_of_work import namespaces
+from capsule_registry.unit_of_work.queries import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from capsule_registry.database.database import Database
+
+#: So many of a namespace's capsules are read anew at most.
+_MOST_LOOKED_AT: Final = 1_000
 
 
 def diagnose(database: Database, conn: Connection) -> Iterator[Finding]:
@@ -64,6 +71,25 @@ def _schema(database: Database, conn: Connection) -> Iterator[Finding]:
             f"revision {found_namespace['revision']}, {found_namespace['capsule_count']} capsules"
         )
         yield Finding(f"namespace {found_namespace['name']}", state)
+        yield from _readings(database, conn, found_namespace)
+
+
+def _readings(database: Database, conn: Connection, namespace: dict[str, Any]) -> Iterator[Finding]:
+    """Yield by which rules the capsules of a namespace are judged, and what would change that."""
+    name, runtime = namespace["name"], namespace["runtime_version"]
+    scope = Scope(conn, name, Clock(is_hosts=database.dialect.has_hosts_clock))
+    judged = f"as runtime {runtime}" if runtime else "each in its own form"
+    unread = rederivation.unread(scope, _MOST_LOOKED_AT)
+    try:
+        changes = rederivation.plan(scope, runtime, unread)
+    except HistoryCorruptError as error:
+        yield Finding(f"rules of {name}", judged, str(error))
+        return
+    gaining = sum(bool(one.gained) for one in changes)
+    more = " or more" if len(unread) == _MOST_LOOKED_AT else ""
+    remedy = f"run {database.address.command(f'--namespace {name} namespaces rederive --dry-run')}"
+    said = f"; {gaining}{more} capsules would gain rights if read anew: {remedy}" if gaining else ""
+    yield Finding(f"rules of {name}", judged + said)
 
 
 def count_orphans(conn: Connection) -> int:

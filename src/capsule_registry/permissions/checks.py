@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import and_, bindparam, select
@@ -24,7 +23,14 @@ from capsule_registry.errors import (
 from capsule_registry.identifiers import CapsuleId, to_uuid
 from capsule_registry.models.records import CapsuleState
 from capsule_registry.permissions.fault_log import CHECK_FAULTS, log_denial
-from capsule_registry.permissions.rules import RULES, covering, is_understood
+from capsule_registry.permissions.rules import (
+    QUESTIONS,
+    DecisionReason,
+    Entry,
+    Verdict,
+    deciding,
+    judge,
+)
 from capsule_registry.plain_values import plain_text
 from capsule_registry.schema.tables import capsules, grants, namespaces, uuid_mappings
 from capsule_registry.schema.tables import leases as leases_table
@@ -36,28 +42,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from capsule_registry.unit_of_work.queries import LookupScope, Row
-
-
-class DecisionReason(StrEnum):
-    """Why a check was allowed or denied."""
-
-    GRANTED = "granted"
-    #: The UUID is not registered, or its lease has expired.
-    UNKNOWN_UUID = "unknown_uuid"
-    #: No capsule is registered under the UUID's capsule id.
-    NOT_REGISTERED = "not_registered"
-    #: The capsule is not ready.
-    NOT_READY = "not_ready"
-    #: There is no such capability.
-    UNKNOWN_CAPABILITY = "unknown_capability"
-    #: The value is missing, or malformed for this capability.
-    MALFORMED_VALUE = "malformed_value"
-    #: No grant of the capsule covers the value.
-    NOT_GRANTED = "not_granted"
-    #: A stored row is not as the registry writes it.
-    UNREADABLE = "unreadable"
-    #: The answer came after the deadline.
-    TOO_LATE = "too_late"
 
 
 #: The former name of `DecisionReason`, for programs that import it.
@@ -92,14 +76,23 @@ _revision = Query(
     select(namespaces.c.revision).where(namespaces.c.name == bindparam("namespace")),
 )
 _capsule = query(capsules, "id", columns=("registered_revision", "state"), is_ordered=False)
-_granted = query(grants, "capsule_id", "capability", columns=("value",), is_ordered=False)
+#: What a row of `grants` says of an entry.
+ENTRY: Final = (grants.c.value, grants.c.matching, grants.c.counts)
+_granted = query(
+    grants,
+    "capsule_id",
+    "capability",
+    columns=tuple(column.name for column in ENTRY),
+    is_ordered=False,
+)
 
 
 def _standing_in_parts(
     scope: LookupScope, *, uuid: UUID | None, capability: str | None
 ) -> list[Row]:
     """Return what `_standing_of` finds, by one query per table that it joins."""
-    nobody = dict.fromkeys(("capsule_id", "registered_revision", "state", "value"))
+    of_entry = [column.name for column in ENTRY]
+    nobody = dict.fromkeys(("capsule_id", "registered_revision", "state", *of_entry))
     head = {**nobody, **scope.rows(_revision)[0]}
     filed = scope.row(session_uuids.BY_UUID, uuid=uuid)
     if filed is None:
@@ -111,7 +104,7 @@ def _standing_in_parts(
         **{name: capsule.get(name) for name in ("registered_revision", "state")},
     }
     granted = scope.rows(_granted, capsule_id=filed["capsule_id"], capability=capability)
-    return [{**found, "value": grant["value"]} for grant in granted] or [found]
+    return [{**found, **{name: grant[name] for name in of_entry}} for grant in granted] or [found]
 
 
 #: The grants that a capsule's current manifest gives it.
@@ -131,7 +124,7 @@ _standing_of: Final = Query(
         *leases.ENDS,
         capsules.c.registered_revision,
         capsules.c.state,
-        grants.c.value,
+        *ENTRY,
     )
     .outerjoin(uuid_mappings, session_uuids.OF_UUID)
     .outerjoin(leases_table, leases.OF_UUID)
@@ -155,7 +148,7 @@ _OF_CAPSULE: Final = Query(
         capsules.c.registered_revision,
         capsules.c.state,
         grants.c.capability,
-        grants.c.value,
+        *ENTRY,
     )
     .outerjoin(grants, OF_GENERATION)
     .where(capsules.c.namespace == bindparam("namespace"), capsules.c.id == bindparam("id"))
@@ -170,17 +163,10 @@ class Standing:
     is_registered: bool
     state: str | None
     #: The entries of its manifest, in order, by capability.
-    grants: Mapping[object, Sequence[str]]
+    grants: Mapping[object, Sequence[Entry]]
 
 
 _UNREGISTERED: Final = Standing(is_registered=False, state=None, grants={})
-
-
-class Verdict(NamedTuple):
-    """The decision about a capsule, and the entry that allows it."""
-
-    why: DecisionReason
-    grant: str | None = None
 
 
 UNKNOWN: Final = Verdict(DecisionReason.UNKNOWN_UUID)
@@ -198,10 +184,11 @@ def check(scope: LookupScope, uuid: object, capability: object, value: object) -
     """
     known = known_capability(capability)
     try:
-        rows = scope.rows(_standing_of, uuid=asked_uuid(uuid), capability=known)
+        of = None if known is None else deciding(known, value)
+        rows = scope.rows(_standing_of, uuid=asked_uuid(uuid), capability=of)
         if not rows:
             raise NamespaceNotFoundError(scope.namespace)
-        return _decide(scope, rows, known, value)
+        return decided(scope, rows[0], ((of, row) for row in rows), known, value)
     except CHECK_FAULTS as fault:
         return fault
 
@@ -222,7 +209,7 @@ def standing(scope: LookupScope, capsule_id: str) -> Standing:
     rows = scope.rows(_OF_CAPSULE, id=capsule_id)
     if not rows:
         return _UNREGISTERED
-    return _standing(rows[0], ((row["capability"], row["value"]) for row in rows))
+    return _standing(rows[0], ((row["capability"], row) for row in rows))
 
 
 def decide(standing: Standing, capability: str | None, value: object) -> Verdict:
@@ -231,13 +218,10 @@ def decide(standing: Standing, capability: str | None, value: object) -> Verdict
         return Verdict(DecisionReason.NOT_REGISTERED)
     if standing.state != CapsuleState.READY:
         return Verdict(DecisionReason.NOT_READY)
-    if capability is None:
+    of = None if capability is None else deciding(capability, value)
+    if capability is None or of is None:
         return Verdict(DecisionReason.UNKNOWN_CAPABILITY)
-    grant = covering(capability, standing.grants.get(capability, ()), value)
-    if grant is not None:
-        return Verdict(DecisionReason.GRANTED, grant)
-    understood = is_understood(capability, value)
-    return Verdict(DecisionReason.NOT_GRANTED if understood else DecisionReason.MALFORMED_VALUE)
+    return judge(capability, standing.grants.get(of, ()), value)
 
 
 def decision(revision: int, capsule_id: CapsuleId | None, verdict: Verdict) -> Decision:
@@ -254,7 +238,7 @@ def decision(revision: int, capsule_id: CapsuleId | None, verdict: Verdict) -> D
 def known_capability(capability: object) -> str | None:
     """Return the capability's name, or `None` if it is unknown."""
     name = plain_text(capability)
-    return name if name in RULES else None
+    return name if name in QUESTIONS else None
 
 
 def asked_uuid(uuid: object) -> UUID | None:
@@ -265,30 +249,46 @@ def asked_uuid(uuid: object) -> UUID | None:
         return None
 
 
-def _decide(
-    scope: LookupScope, rows: Sequence[Row], capability: str | None, value: object
+def decided(
+    scope: LookupScope,
+    row: Row,
+    granted: Iterable[tuple[object, Row]],
+    capability: str | None,
+    value: object,
 ) -> Decision:
-    row, revision = rows[0], rows[0]["revision"]
+    """
+    Decide by the *row* of a UUID, and by the rows *granted*, each with its capability.
+
+    Raises:
+        HistoryCorruptError, ValueError: A row is not as the registry writes it.
+    """
+    revision = row["revision"]
     if not isinstance(revision, int):
         raise HistoryCorruptError(f"namespace {scope.namespace}", "its revision is no number")
-    standing = _standing(row, ((capability, row["value"]) for row in rows))
+    standing = _standing(row, granted)
     if row["capsule_id"] is None or not leases.is_live_mapping(scope, row):
         return decision(revision, None, UNKNOWN)
     capsule_id = CapsuleId(row["capsule_id"])
     return decision(revision, capsule_id, decide(standing, capability, value))
 
 
-def _standing(row: Row, granted: Iterable[tuple[object, object]]) -> Standing:
+def _standing(row: Row, granted: Iterable[tuple[object, Row]]) -> Standing:
     registered, state = row["registered_revision"], row["state"]
     if not isinstance(registered, int | None):
         raise HistoryCorruptError("a capsule", "its registered_revision is no number")
     if state is not None:
         CapsuleState(state)  # Raises ValueError.
-    grants: dict[object, list[str]] = {}
-    for capability, value in granted:
-        if value is None:  # There is none.
-            continue
-        if not isinstance(value, str):
-            raise HistoryCorruptError("a capsule", "a grant is no text")
-        grants.setdefault(capability, []).append(value)
+    grants: dict[object, list[Entry]] = {}
+    for capability, said in granted:
+        if said["value"] is not None:  # There is one.
+            grants.setdefault(capability, []).append(_entry(said))
     return Standing(registered is not None, state, grants)
+
+
+def _entry(row: Row) -> Entry:
+    entry = Entry(row["value"], row["matching"], row["counts"])
+    if not (isinstance(entry.value, str) and isinstance(entry.matching, str)):
+        raise HistoryCorruptError("a capsule", "a grant is no text")
+    if not isinstance(entry.counts, bool):
+        raise HistoryCorruptError("a capsule", "whether a grant counts is not said")
+    return entry

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from capsule_registry.errors import InvalidTextError
 from capsule_registry.identifiers import CapsuleId
-from capsule_registry.models.new_capsule import CAPABILITIES
+from capsule_registry.manifest.rights import CAPABILITIES
 from capsule_registry.models.records import CapsuleState, Grant
 from capsule_registry.models.storable import storable_text
-from capsule_registry.permissions.rules import RULES, asking, is_understood
+from capsule_registry.permissions.rules import RULES, DecisionReason, Entry, is_understood, judge
 from capsule_registry.plain_values import plain_text
 from capsule_registry.schema.tables import grants
 from capsule_registry.unit_of_work.queries import Query, derived
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 @cache
 def _filtered(by: tuple[str, ...]) -> Query:
     return derived(grants, *by)
-
-
-def _nothing(entry: str) -> bool:  # noqa: ARG001 - where it cannot be asked for
-    return False
 
 
 def _place(row: Row) -> tuple[int, ...]:
@@ -52,19 +48,28 @@ def askable(capability: str | None, value: str | None) -> tuple[str | None, str 
 def find(
     scope: Scope, *, capability: str | None, value: str | None, capsule_id: CapsuleId | None
 ) -> list[Grant]:
-    """Return the grants, optionally of one capability or capsule, or that cover *value*."""
+    """Return the grants, optionally of one capability or capsule, or that allow *value*."""
     wanted = {"capability": capability, "capsule_id": capsule_id}
     given = {name: text for name, text in wanted.items() if text is not None}
     found = scope.rows(_filtered(tuple(given)), **given)
     if value is not None:
-        covers = {name: asking(name, value) or _nothing for name in CAPABILITIES}
-        found = [row for row in found if covers.get(row["capability"], _nothing)(row["value"])]
+        found = [row for row in found if _allows(row, value)]
     return [
         Grant(
             capsule_id=CapsuleId(row["capsule_id"]),
             capability=row["capability"],
             value=row["value"],
             state=CapsuleState(row["state"]),
+            matching=row["matching"],
+            place=row["place"],
+            read_by=row["read_by"],
+            counts=row["counts"],
         )
         for row in sorted(found, key=_place)
     ]
+
+
+def _allows(row: Row, value: str) -> bool:
+    """Return whether that grant alone would allow a ready capsule the *value*."""
+    entry = Entry(row["value"], row["matching"], row["counts"])
+    return judge(row["capability"], [entry], value).why is DecisionReason.GRANTED

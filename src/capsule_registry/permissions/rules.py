@@ -1,216 +1,95 @@
 """
-The rules of each capability, without a database.
+The rule of each capability and comparison, without a database.
 
-Source: the gate of astrid-capsule 0.2.0, restated. The registry does not know the host's
-directories, so paths are compared as the manifest writes them; hosts are compared ignoring ASCII
-case. A value that is not understood is not covered, and what programs read in two ways is not.
+What a runtime compares is said by the rows: a rule is found by a capability and its `Matching`, and
+none asks which runtime it is.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
-from typing import TYPE_CHECKING, Any, Final
-from unicodedata import normalize
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from capsule_registry.manifest.matching import lower_ascii, topic_matches
+from capsule_registry.manifest.matchings import Matching
+from capsule_registry.manifest.rights import CAPABILITIES
+from capsule_registry.permissions import hosts, paths, ports, topics
+from capsule_registry.permissions.rule import Rule, plain_value
 from capsule_registry.plain_values import plain_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-#: The levels of `identity`: a higher one includes those below it.
+#: The levels of `identity`, and the operations that need them: a higher one includes the lower.
 _LEVELS: Final = {"resolve": 1, "link": 2, "admin": 3}
-#: The schemes whose URL names one host on a network: those that the WHATWG URL Standard calls
-#: special but `file`, and transports read by RFC 3986 alone. Not those of databases, which take
-#: further hosts from elsewhere in the URL.
-_NETWORK_SCHEMES: Final = frozenset(
-    {"ftp", "ftps", "http", "https", "sftp", "ssh", "tcp", "tls", "udp", "ws", "wss"}
-)
-#: Scheme, user, host or address in brackets, port, and the rest. Stricter than any program that
-#: will read the URL. Some end the host at a backslash, some at `/` alone: so no `@` after `?`.
-_URL: Final = re.compile(
-    r"(?P<scheme>[a-z]+)://(?:(?:[a-z0-9._~:-]|%[0-9a-f]{2})*@)?"
-    r"(?:\[(?P<address>[^/?#@\[\]]+)\]|(?P<host>[^/?#@:\[\]]+))"
-    r"(?::(?P<port>[0-9]{0,5}))?(?:/[^ \\]*|[?#][^ \\@]*)?",
-    re.ASCII | re.IGNORECASE,
-)
-_LAST_PORT: Final = 65_535
-#: Non-ASCII letters may be read as a dot or a slash, and of IDNA there are several versions.
-_LABEL: Final = re.compile(r"[a-z0-9_-]{1,63}")
-#: With such a last label, the WHATWG URL Standard and `inet_aton` read an IPv4 address.
-_IPV4_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_LONGEST_DOMAIN: Final = 253
-_PATH_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII | re.IGNORECASE)
-#: What some systems read as a separator, an escape, the end of a drive's or a file's name, or, as
-#: IDNA does, a dot.
-_NOT_IN_COMPONENTS: Final = frozenset("/\\%:\u3002")
-_WORKSPACE: Final = "workspace"
-
-#: The entries that cover a host.
-_Covering = frozenset[str]
-#: A scheme, and the path's components.
-_Place = tuple[str, tuple[str, ...]]
+_OPERATIONS: Final = {**_LEVELS, "unlink": 2, "list_links": 2, "create_user": 3}
+_SET: Final = "true"
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """How to parse a requested value (`None` if malformed), and whether an entry covers it."""
+class DecisionReason(StrEnum):
+    """Why a check was allowed or denied."""
 
-    understand: Callable[[object], Any]
-    covers: Callable[[str, Any], bool]
+    GRANTED = "granted"
+    #: The UUID is not registered, or its lease has expired.
+    UNKNOWN_UUID = "unknown_uuid"
+    #: No capsule is registered under the UUID's capsule id.
+    NOT_REGISTERED = "not_registered"
+    #: The capsule is not ready.
+    NOT_READY = "not_ready"
+    #: There is no such capability.
+    UNKNOWN_CAPABILITY = "unknown_capability"
+    #: The value is missing, or malformed for this capability.
+    MALFORMED_VALUE = "malformed_value"
+    #: No grant of the capsule covers the value.
+    NOT_GRANTED = "not_granted"
+    #: An entry of the manifest covers the value, where the runtime does not read it.
+    NOT_READ_BY_RUNTIME = "not_read_by_runtime"
+    #: A grant covers the address, which is not one of the host itself alone.
+    NOT_LOOPBACK = "not_loopback"
+    #: A stored row is not as the registry writes it.
+    UNREADABLE = "unreadable"
+    #: The answer came after the deadline.
+    TOO_LATE = "too_late"
 
 
-def covering(capability: str, entries: Iterable[str], value: object) -> str | None:
-    """
-    Return the first of *entries* that covers *value*, or `None`.
+class Verdict(NamedTuple):
+    """The decision about a capsule, and the entry that allows it."""
 
-    *entries* are the manifest's for *capability*. For a flag, *value* must be `None`.
-    """
-    covers = asking(capability, value)
-    return None if covers is None else next(filter(covers, entries), None)
+    why: DecisionReason
+    grant: str | None = None
 
 
-def is_understood(capability: str, value: object) -> bool:
-    """Return whether *value* is well-formed for *capability*."""
-    return asking(capability, value) is not None
+class Entry(NamedTuple):
+    """An entry of a manifest for a capability: what a row of `grants` says of it."""
 
-
-def asking(capability: str, value: object) -> Callable[[str], bool] | None:
-    """Return a test of whether an entry covers *value*; `None` if that is not understood."""
-    rule = RULES.get(capability)
-    if rule is None or (asked := rule.understand(value)) is None:
-        return None
-    return lambda entry: bool(entry) and rule.covers(entry, asked)
+    value: str
+    matching: str
+    counts: bool
 
 
 def _nothing(value: object) -> bool | None:
     return True if value is None else None
 
 
-def _anything(value: object) -> bool:  # noqa: ARG001 - that is the rule
-    return True
-
-
 def _text(value: object) -> str | None:
+    """Return a text, which may be empty."""
     text = plain_text(value)
-    return text if text and "\0" not in text else None
+    return None if text is None or "\0" in text else text
 
 
 def _level(value: object) -> int | None:
-    return _LEVELS.get(plain_text(value) or "")
+    return _OPERATIONS.get(plain_text(value) or "")
 
 
-def _host(value: object) -> _Covering | None:
-    """Return what covers *value*, a host, or that of *value* as a URL; `None` if malformed."""
-    text = _text(value)
-    if text is None or not text.isprintable():
-        return None
-    if "://" not in text:
-        return _address(text) if ":" in text else _domain(text)
-    url = _URL.fullmatch(text)
-    if url is None or int(url["port"] or 0) > _LAST_PORT:
-        return None
-    if lower_ascii(url["scheme"]) not in _NETWORK_SCHEMES:
-        return None
-    return _domain(url["host"]) if url["address"] is None else _address(url["address"])
-
-
-def _address(text: str) -> _Covering | None:
-    """Return what covers an IPv6 address, unless it has a zone or stands for an IPv4 one."""
-    try:
-        address = IPv6Address(text)
-    except AddressValueError:
-        return None
-    if address.scope_id is not None or address.ipv4_mapped is not None:
-        return None
-    return frozenset({"*", str(address)})
-
-
-def _domain(text: str) -> _Covering | None:
-    """Return what covers a domain, or an IPv4 address in its canonical spelling."""
-    name = lower_ascii(text)
-    labels = name.split(".")
-    if _IPV4_NUMBER.fullmatch(labels[-1]):
-        return frozenset({"*", name}) if _is_ipv4(name) else None
-    # Programs take what begins with a hyphen for an option.
-    if len(name) > _LONGEST_DOMAIN or name.startswith("-"):
-        return None
-    if not all(map(_LABEL.fullmatch, labels)):
-        return None
-    return frozenset({"*", *(".".join(labels[start:]) for start in range(len(labels)))})
-
-
-def _is_ipv4(text: str) -> bool:
-    try:
-        IPv4Address(text)
-    except AddressValueError:
-        return False
-    return True
-
-
-def _place(value: object) -> _Place | None:
-    """Return a path's scheme (empty if it begins with `/`) and components, or `None`."""
-    text = _text(value)
-    if text is None:
-        return None
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        scheme, rest = "", text.removeprefix("/")
-    if not separator and rest == text:
-        return None
-    components = tuple(rest.split("/")) if rest else ()
-    if (separator and not _PATH_SCHEME.fullmatch(scheme)) or any(map(_is_ambiguous, components)):
-        return None
-    return scheme, components
-
-
-def _is_ambiguous(component: str) -> bool:
-    """Return whether some system reads *component* as another one, as several, or as none."""
-    # Some read the compatible ASCII character for another one.
-    read = normalize("NFKC", component)
-    # Some drop blanks, final dots and invisible characters.
-    return (
-        not read.isprintable()
-        or read != read.strip(" ")
-        or read[-1:] in ("", ".")
-        or not _NOT_IN_COMPONENTS.isdisjoint(read)
-        or read.count(".") != component.count(".")
-    )
-
-
-def _flag_covers(entry: str, asked: object) -> bool:  # noqa: ARG001 - it is asked for without
-    return entry == "true"
-
-
-def _topic_covers(entry: str, topic: str) -> bool:
-    return topic_matches(topic, entry)
-
-
-def _host_covers(entry: str, covering: _Covering) -> bool:
-    return lower_ascii(entry) in covering
-
-
-def _place_covers(entry: str, place: _Place) -> bool:
-    scheme, components = place
-    if entry == "*":
-        return scheme == _WORKSPACE
-    # An entry for a directory, but not for a root, may end with a slash.
-    stripped = entry.removesuffix("/")
-    is_root = stripped.endswith("/") or not stripped
-    covered = _place(entry if is_root else stripped)
-    if covered is None:
-        return False
-    return covered == (scheme, components[: len(covered[1])])
+def _is_set(entry: str, _: object) -> bool:
+    return entry == _SET
 
 
 def _command_covers(entry: str, command: str) -> bool:
+    return bool(entry) and _program_covers(entry, command)
+
+
+def _program_covers(entry: str, command: str) -> bool:
     return command == entry or command.startswith(f"{entry} ")
-
-
-def _anything_covers(entry: str, asked: object) -> bool:  # noqa: ARG001 - that is the rule
-    return True
 
 
 def _key_covers(entry: str, key: str) -> bool:
@@ -221,20 +100,112 @@ def _level_covers(entry: str, level: int) -> bool:
     return _LEVELS.get(entry, 0) >= level
 
 
-_FLAG: Final = _Rule(_nothing, _flag_covers)
-_TOPIC: Final = _Rule(_text, _topic_covers)
-_PATH: Final = _Rule(_place, _place_covers)
-#: All capabilities, by name.
-RULES: Final[dict[str, _Rule]] = {
-    "allow_prompt_injection": _FLAG,
-    "uplink": _FLAG,
-    "ipc_publish": _TOPIC,
-    "ipc_subscribe": _TOPIC,
-    "net": _Rule(_host, _host_covers),
-    "net_bind": _Rule(_anything, _anything_covers),
-    "host_process": _Rule(_text, _command_covers),
-    "fs_read": _PATH,
-    "fs_write": _PATH,
-    "identity": _Rule(_level, _level_covers),
-    "kv": _Rule(_text, _key_covers),
+_FLAG: Final[dict[str, Rule]] = {Matching.FLAG: Rule(_nothing, _is_set)}
+_PATHS: Final[dict[str, Rule]] = {
+    Matching.PATH: paths.PATH,
+    Matching.WRITTEN_PATH: paths.WRITTEN_PATH,
 }
+#: By capability and matching. What is not here covers nothing: to look it up is a fault.
+RULES: Final[dict[str, dict[str, Rule]]] = {
+    "allow_persistent": {**_FLAG},
+    "allow_prompt_injection": {**_FLAG},
+    "uplink": {**_FLAG},
+    "ipc_publish": {
+        Matching.SEGMENTS: topics.PUBLISH_SEGMENTS,
+        Matching.SUBTREE: topics.PUBLISH_SUBTREE,
+    },
+    "ipc_subscribe": {
+        Matching.SEGMENTS: topics.SUBSCRIBE_SEGMENTS,
+        Matching.SUBTREE: topics.SUBSCRIBE_SUBTREE,
+    },
+    "net": {Matching.HOST: hosts.HOST, Matching.HOST_ANY_CASE: hosts.HOST_ANY_CASE},
+    "net_connect": {Matching.HOST_PORT: ports.HOST_PORT},
+    "net_bind": {
+        Matching.BIND: ports.BIND,
+        Matching.ANY_OR_BIND: ports.ANY_OR_BIND,
+        Matching.SOCKET: ports.SOCKET,
+    },
+    "host_process": {
+        Matching.PROGRAM: Rule(_text, _program_covers),
+        Matching.COMMAND: Rule(plain_value, _command_covers),
+    },
+    "fs_read": {**_PATHS},
+    "fs_write": {**_PATHS},
+    "identity": {Matching.LEVEL: Rule(_level, _level_covers)},
+    "kv": {Matching.KEY: Rule(plain_value, _key_covers)},
+}
+#: The question whether a capability is held at all; its value is the capability's name.
+HOLDS: Final = "holds"
+#: The names of which one may ask so: those of topics are none.
+_HELD: Final = frozenset(CAPABILITIES) - {"ipc_publish", "ipc_subscribe"}
+#: What may be asked.
+QUESTIONS: Final = frozenset({*RULES, HOLDS})
+
+
+def deciding(capability: str, value: object) -> str | None:
+    """Return the capability whose entries decide; `None` if there is none of that name."""
+    name = plain_text(value) if capability == HOLDS else capability
+    return name if name in RULES else None
+
+
+def judge(capability: str, entries: Iterable[Entry], value: object) -> Verdict:
+    """
+    Judge whether a capsule may do that by *entries*, those of the capability that decides.
+
+    The first entry that counts and covers the value is the one that allows it.
+
+    Raises:
+        KeyError: There is no rule of an entry's matching.
+    """
+    if capability == HOLDS:
+        return _holding(entries, value)
+    rules = RULES[capability]
+    asked: dict[str, Any] = {}
+    unmet = DecisionReason.NOT_GRANTED
+    for entry in entries:
+        rule = rules[entry.matching]
+        if entry.matching not in asked:
+            asked[entry.matching] = rule.understand(value)
+        understood = asked[entry.matching]
+        if understood is None or not rule.covers(entry.value, understood):
+            continue
+        reason = _outcome(entry, is_refused=rule.refuses(understood))
+        if reason is DecisionReason.GRANTED:
+            return Verdict(reason, entry.value)
+        unmet = min(unmet, reason, key=_SPECIFIC.index)
+    is_known = any(one is not None for one in asked.values())
+    if not (is_known if asked else is_understood(capability, value)):
+        return Verdict(DecisionReason.MALFORMED_VALUE)
+    return Verdict(unmet)
+
+
+def _outcome(entry: Entry, *, is_refused: bool) -> DecisionReason:
+    """Return what an entry that covers the value makes of it."""
+    if not entry.counts:
+        return DecisionReason.NOT_READ_BY_RUNTIME
+    return DecisionReason.NOT_LOOPBACK if is_refused else DecisionReason.GRANTED
+
+
+#: The reasons of a denial by entries, the most specific first.
+_SPECIFIC: Final = (
+    DecisionReason.NOT_LOOPBACK,
+    DecisionReason.NOT_READ_BY_RUNTIME,
+    DecisionReason.NOT_GRANTED,
+)
+
+
+def _holding(entries: Iterable[Entry], name: object) -> Verdict:
+    """Judge whether anything of a capability is held: a list is not empty, or a flag is set."""
+    found = [*entries]
+    if plain_text(name) not in _HELD:
+        return Verdict(DecisionReason.NOT_GRANTED)
+    for entry in found:
+        if entry.counts:
+            return Verdict(DecisionReason.GRANTED, entry.value)
+    return Verdict(DecisionReason.NOT_READ_BY_RUNTIME if found else DecisionReason.NOT_GRANTED)
+
+
+def is_understood(capability: str, value: object) -> bool:
+    """Return whether *value* is well-formed for *capability*, by any of its rules."""
+    rules = RULES.get(capability, {})
+    return any(rule.understand(value) is not None for rule in rules.values())

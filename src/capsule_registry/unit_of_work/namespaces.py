@@ -46,6 +46,7 @@ _listing = (
         namespaces.c.incarnation,
         namespaces.c.revision,
         namespaces.c.head_hash,
+        namespaces.c.runtime_version,
         select(func.count())
         .where(
             capsules.c.namespace == namespaces.c.name, capsules.c.registered_revision.is_not(None)
@@ -62,6 +63,7 @@ _head = select(
     namespaces.c.head_hash.label("hash"),
     namespaces.c.compacted_revision,
     namespaces.c.last_commit_at,
+    namespaces.c.runtime_version,
     DatabaseNow().label("now"),
 ).where(namespaces.c.name == bindparam("namespace"))
 _found = select(namespaces.c.name).where(namespaces.c.name == bindparam("namespace"))
@@ -76,6 +78,7 @@ class Head:
     hash: str
     compacted_revision: int
     last_commit_at: datetime
+    runtime_version: str | None
     #: The database's time when this was read, if it has a clock.
     now: datetime | None
 
@@ -93,7 +96,13 @@ class Head:
             raise RevisionCompactedError(revision, self.compacted_revision)
 
 
-def create(conn: Connection, namespace: str, clock: Clock, dialect: Dialect) -> Unit:
+def create(
+    conn: Connection,
+    namespace: str,
+    clock: Clock,
+    dialect: Dialect,
+    runtime_version: str | None = None,
+) -> Unit:
     """
     Create the namespace; return the unit, not yet closed, that files its creation.
 
@@ -106,6 +115,7 @@ def create(conn: Connection, namespace: str, clock: Clock, dialect: Dialect) -> 
         "head_hash": GENESIS_HASH,
         "compacted_revision": 0,
         "last_commit_at": _BEGINNING,
+        "runtime_version": runtime_version,
     }
     conn.execute(dialect.insert_if_missing(namespaces), row)
     unit = open_unit(conn, namespace, clock, dialect)
@@ -116,7 +126,10 @@ def create(conn: Connection, namespace: str, clock: Clock, dialect: Dialect) -> 
 
 def image(unit: Unit) -> dict[str, str]:
     """Return the row image of the namespace that its own events hold."""
-    return {"incarnation": str(unit.incarnation), "name": unit.namespace}
+    said = {"incarnation": str(unit.incarnation), "name": unit.namespace}
+    if unit.runtime_version is None:
+        return said
+    return {**said, "runtime_version": unit.runtime_version}
 
 
 def renew(unit: Unit) -> Unit:
@@ -131,6 +144,16 @@ def renew(unit: Unit) -> Unit:
     unit.execute(change.values(incarnation=renewed.incarnation))
     renewed.file("namespace.restored", namespaces.name, before, image(renewed))
     return renewed
+
+
+def set_runtime(unit: Unit, version: str | None) -> Unit:
+    """Name the runtime by whose rules all capsules are judged; return the unit to continue with."""
+    before = canonical_json(image(unit))
+    changed = replace(unit, runtime_version=version)
+    change = update(namespaces).where(namespaces.c.name == unit.namespace)
+    unit.execute(change.values(runtime_version=version))
+    changed.file("namespace.runtime_changed", namespaces.name, before, image(changed))
+    return changed
 
 
 def exists(scope: Scope) -> bool:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from capsule_registry.identifiers import CapsuleId
+from capsule_registry.models.records import Interceptor
+
 if TYPE_CHECKING:
     from datetime import datetime
 
     from capsule_registry.models.records import RegisteredCapsule
+    from capsule_registry.unit_of_work.queries import Row
     from capsule_registry.unit_of_work.unit import Unit
 
     #: Id, generation and time identify a registration. The time is part of it since a namespace
@@ -51,6 +55,12 @@ class RegisteredObjects:
     def of(self, registration: Registration) -> object | None:
         """Return the object of that registration, if this process made it."""
         return self._objects.get(registration[0], {}).get(registration)
+
+    def interceptor(self, row: Row) -> Interceptor:
+        """Return the interceptor of a row, with its capsule's object."""
+        capsule_id = CapsuleId(row["capsule_id"])
+        instance = self.of((capsule_id, row["generation"], row["registered_at"]))
+        return Interceptor(capsule_id, row["action"], instance)
 
     def _forget_older(self, registration: Registration) -> None:
         """Drop what stood before *registration*, unless another thread has removed that since."""

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from capsule_registry.database.database import Database
@@ -16,6 +16,7 @@ from capsule_registry.errors import (
     InvalidDatabaseError,
     NamespaceNotFoundError,
     RegistryUnavailableError,
+    RuntimeVersionError,
 )
 from capsule_registry.models.storable import MAX_ACTOR, storable_text
 from capsule_registry.unit_of_work import namespaces
@@ -63,20 +64,23 @@ class UnitRunner:
         """The actor that is recorded unless another is named."""
         return self._actor or default_actor()
 
-    def start(self) -> None:
+    def start(self, runtime_version: str | None = None) -> None:
         """
-        Create the namespace if it is missing, as its revision 1.
+        Create the namespace if it is missing, as its revision 1, of that runtime if one is named.
 
         From then on a server that is behind what was seen is refused.
 
         Raises:
             NamespaceNotFoundError: It is missing, and the database was opened read-only.
+            RuntimeVersionError: It is of another runtime than the one named, or of none.
         """
         database = self.database
         if not database.read(lambda conn: namespaces.exists(self.scope(conn))):
             if database.read_only:
                 raise NamespaceNotFoundError(self.namespace)
-            database.write(self._create_namespace)
+            database.write(partial(self._create_namespace, runtime_version=runtime_version))
+        if runtime_version is not None:
+            self._require_runtime(runtime_version)
         if not database.dialect.is_file:
             database.connection_check = self.seen.look
             database.read(lambda _: None)  # Checking a connection out runs the check.
@@ -85,8 +89,15 @@ class UnitRunner:
         """Return the scope of reads on *conn*, which notes each head that it sees."""
         return Scope(conn, self.namespace, self.clock, seen=self.seen)
 
-    def _create_namespace(self, conn: Connection) -> None:
-        unit = namespaces.create(conn, self.namespace, self.clock, self.database.dialect)
+    def _require_runtime(self, version: str) -> None:
+        head = self.database.read(lambda conn: namespaces.head(self.scope(conn)))
+        if head.runtime_version != version:
+            raise RuntimeVersionError(self.namespace, version, head.runtime_version)
+
+    def _create_namespace(self, conn: Connection, runtime_version: str | None) -> None:
+        unit = namespaces.create(
+            conn, self.namespace, self.clock, self.database.dialect, runtime_version
+        )
         close_unit(unit, actor=self.actor, reason=self._reason)
 
     def on_standby(self, url: str) -> UnitRunner:

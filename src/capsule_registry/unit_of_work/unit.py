@@ -99,6 +99,8 @@ class Unit(Scope):
     incarnation: UUID
     previous_hash: str
     compacted_revision: int
+    #: The runtime by whose rules every capsule is judged, if one is named.
+    runtime_version: str | None
     #: The schema as found when the head was locked.
     schema: FoundSchema
     database_user: str | None
@@ -226,6 +228,7 @@ def open_unit(conn: Connection, namespace: str, clock: Clock, dialect: Dialect) 
         incarnation=found["incarnation"],
         previous_hash=found["head_hash"],
         compacted_revision=found["compacted_revision"],
+        runtime_version=found["runtime_version"],
         schema=found_schema(
             found["migrated_version"], found["recorded_version"], found["oldest_compatible"]
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    CheckConstraint,
     Column,
     ForeignKeyConstraint,
     Index,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     TypedColumns,
+    text,
 )
 
 from capsule_registry.database.dialects.types import (
@@ -20,6 +22,7 @@ from capsule_registry.database.dialects.types import (
     KEYED,
     STRICT,
     CanonicalJson,
+    Flag,
     LongText,
     ShortText,
 )
@@ -55,6 +58,14 @@ class _GrantColumns(TypedColumns):
     value: Named[str] = Column(ShortText(512), nullable=False)
     #: The capsule's generation that declares it: it counts for no other.
     generation: Named[int] = Column(BIG_INTEGER, nullable=False)
+    #: How the value is compared with what is asked; see `docs/sql.md`.
+    matching: Named[str] = Column(ShortText(16), nullable=False, server_default="nothing")
+    #: Where it stands in the manifest: `capabilities`, `component N`, `publish` or `subscribe`.
+    place: Named[str] = Column(ShortText(32), nullable=False, server_default="capabilities")
+    #: Which runtimes read it there, such as `<0.8.0`.
+    read_by: Named[str] = Column(ShortText(16), nullable=False, server_default="*")
+    #: Whether it counts by the rules of its capsule; what does not grants nothing.
+    counts: Named[bool] = Column(Flag, nullable=False, server_default=text("FALSE"))
 
 
 grants = Table(
@@ -62,8 +73,14 @@ grants = Table(
     metadata,
     _GrantColumns,
     PrimaryKeyConstraint("namespace", "capsule_id", "capability", "position"),
+    CheckConstraint("counts IN (FALSE, TRUE)", name="counts_boolean"),
     ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
-    Index("ix_grants_value", "namespace", "capability", "value", "generation"),
+    # All that a list of grants shows, so that it is read from the index alone.
+    Index(
+        "ix_grants_value",
+        *("namespace", "capability", "value", "generation"),
+        *("matching", "place", "read_by", "counts"),
+    ),
     **KEYED,
 )
 
@@ -74,6 +91,8 @@ class _InterceptorColumns(TypedColumns):
     position: Named[int] = Column(Integer, nullable=False)
     event: Named[str] = Column(ShortText(512), nullable=False)
     action: Named[str] = Column(LongText(), nullable=False)
+    #: The lower, the earlier it is called.
+    priority: Named[int] = Column(BIG_INTEGER, nullable=False, server_default=text("100"))
 
 
 interceptors = Table(

@@ -37,6 +37,8 @@ class _NamespaceColumns(TypedColumns):
     head_hash: Named[str] = Column(ShortText(64), nullable=False)
     compacted_revision: Named[int] = Column(BIG_INTEGER, nullable=False)
     last_commit_at: Named[datetime] = Column(UtcDateTime, nullable=False)
+    #: The runtime by whose rules every capsule is read and judged; null: each in its own form.
+    runtime_version: Named[str | None] = Column(ShortText(64), nullable=True)
 
 
 namespaces = Table("namespaces", metadata, _NamespaceColumns, PrimaryKeyConstraint("name"), **KEYED)

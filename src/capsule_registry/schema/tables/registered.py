@@ -51,6 +51,8 @@ _MASK: Final = " + ".join(
 
 #: The form of what was registered before forms were told apart.
 LEGACY: Final = "legacy"
+#: The rules of what was registered before rules were told apart.
+ORIGINAL: Final = "original"
 
 
 class _CapsuleColumns(TypedColumns):
@@ -75,6 +77,11 @@ class _CapsuleColumns(TypedColumns):
     #: How the manifest is read: `legacy`, as 0.2.0 does, `today` or `mixed`.
     form: Named[str] = Column(
         ShortText(8), nullable=False, server_default=LEGACY, info=imaged_unless(LEGACY)
+    )
+    #: By which rules the manifest is read and the capsule judged: those of its form, by name, of a
+    #: runtime, by version, or `original`: as all were before rules were told apart.
+    rules: Named[str] = Column(
+        ShortText(64), nullable=False, server_default=ORIGINAL, info=imaged_unless(ORIGINAL)
     )
 
 
@@ -111,6 +118,7 @@ capsules = Table(
     Index("ix_capsules_order", "namespace", "registered_revision", "position"),
     Index("ix_capsules_manifest_digest", "namespace", "manifest_digest"),
     Index("ix_capsules_form", "namespace", "form", "registered_revision", "position"),
+    Index("ix_capsules_rules", "namespace", "rules", "registered_revision", "position"),
     Index("ix_capsules_state", "namespace", "state", "registered_revision", "position"),
     **STRICT,
 )

@@ -1,0 +1,88 @@
+"""What a capsule may do more and less when its manifest is read anew, or is another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from capsule_registry.identifiers import CapsuleId
+from capsule_registry.manifest.forms import ManifestForm
+from capsule_registry.manifest.matchings import Matching
+from capsule_registry.manifest.rights import rights_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from capsule_registry.manifest.manifest import CapsuleManifest
+    from capsule_registry.manifest.rights import Right
+
+    #: What an entry allows: two of the same meaning allow the same.
+    Meaning = tuple[str, str, str]
+
+
+class ChangedRight(BaseModel):
+    """An entry of a manifest that comes to count, or ceases to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    capability: str
+    value: str
+    matching: Matching
+
+
+class RightsChange(BaseModel):
+    """
+    What a capsule gains and loses, in the order of the manifest.
+
+    `form` and `rules` are those by which its manifest is read from then on. If that refuses it,
+    `problem` says why, and nothing changes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    capsule_id: CapsuleId
+    form: ManifestForm
+    rules: str
+    gained: tuple[ChangedRight, ...] = ()
+    lost: tuple[ChangedRight, ...] = ()
+    problem: str | None = None
+
+
+def changed_rights(
+    before: CapsuleManifest, after: CapsuleManifest
+) -> tuple[tuple[ChangedRight, ...], tuple[ChangedRight, ...]]:
+    """Return the rights that *after* has more than *before*, and those that it has not."""
+    old, new = _counting(before), _counting(after)
+    return _only_in(new, old), _only_in(old, new)
+
+
+def _counting(manifest: CapsuleManifest) -> dict[Meaning, Right]:
+    return {_meaning(right): right for right in rights_of(manifest) if right.counts}
+
+
+def _only_in(
+    these: Mapping[Meaning, Right], those: Mapping[Meaning, Right]
+) -> tuple[ChangedRight, ...]:
+    return tuple(
+        ChangedRight(capability=one.capability, value=one.value, matching=one.matching)
+        for meaning, one in these.items()
+        if meaning not in those
+    )
+
+
+def _meaning(right: Right) -> Meaning:
+    """Return the same for entries that allow the same, though they are compared otherwise."""
+    value, matching = right.value, right.matching
+    match matching:
+        case Matching.SUBTREE if not value.endswith(".*"):
+            matching = Matching.SEGMENTS
+        case Matching.HOST_ANY_CASE if value == value.lower() and ":" not in value:
+            matching = Matching.HOST
+        case Matching.COMMAND if value:
+            matching = Matching.PROGRAM
+        case Matching.WRITTEN_PATH if not value.startswith(("workspace://", "cwd://")):
+            matching = Matching.PATH
+        case _:
+            pass
+    return right.capability, value, matching

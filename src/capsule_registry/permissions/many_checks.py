@@ -1,0 +1,133 @@
+"""Many checks at once: one statement, and so one moment, for all of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from sqlalchemy import and_, bindparam, select
+
+from capsule_registry.entities import leases, session_uuids
+from capsule_registry.errors import InvalidTextError, NamespaceNotFoundError
+from capsule_registry.permissions import checks
+from capsule_registry.permissions.fault_log import CHECK_FAULTS
+from capsule_registry.permissions.rules import deciding
+from capsule_registry.schema.tables import capsules, grants, namespaces, uuid_mappings
+from capsule_registry.schema.tables import leases as leases_table
+from capsule_registry.unit_of_work.high_water_mark import HEAD
+from capsule_registry.unit_of_work.queries import Query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from uuid import UUID
+
+    from capsule_registry.permissions.checks import Decided
+    from capsule_registry.unit_of_work.queries import LookupScope, Row
+
+#: The most questions at once.
+MAX_QUESTIONS: Final = 500
+
+
+class Question(NamedTuple):
+    """Whether the sender may do something."""
+
+    uuid: object
+    capability: object
+    value: object = None
+
+
+#: The head, and each of the UUIDs with its lease, its capsule and that one's grants.
+_standings_of: Final = Query(
+    uuid_mappings,
+    (),
+    select(
+        *HEAD,
+        uuid_mappings.c.uuid,
+        capsules.c.id.label("capsule_id"),
+        uuid_mappings.c.lease_id,
+        *leases.ENDS,
+        capsules.c.registered_revision,
+        capsules.c.state,
+        grants.c.capability,
+        *checks.ENTRY,
+    )
+    .select_from(namespaces)
+    .outerjoin(
+        uuid_mappings,
+        and_(
+            uuid_mappings.c.namespace == namespaces.c.name,
+            uuid_mappings.c.uuid.in_(bindparam("uuids", expanding=True)),
+        ),
+    )
+    .outerjoin(leases_table, leases.OF_UUID)
+    .outerjoin(capsules, session_uuids.OF_OWNER)
+    .outerjoin(
+        grants,
+        and_(
+            checks.OF_GENERATION,
+            grants.c.capability.in_(bindparam("capabilities", expanding=True)),
+        ),
+    )
+    .where(namespaces.c.name == bindparam("namespace"))
+    .order_by(grants.c.position),
+    among=("uuids", "capabilities"),
+    with_head=True,
+)
+
+
+def questions_in(given: Iterable[Any]) -> list[Question]:
+    """
+    Return the questions *given* as tuples of a UUID, a capability and, maybe, a value.
+
+    Raises:
+        InvalidTextError: One is no such tuple, or there are more than `MAX_QUESTIONS`.
+    """
+    found = []
+    for number, one in enumerate(given, start=1):
+        if number > MAX_QUESTIONS:
+            raise InvalidTextError("questions", "too_many", f"at most {MAX_QUESTIONS} at once")
+        try:
+            found.append(Question(*one))
+        except TypeError as error:
+            said = f"question {number} is not (uuid, capability) or (uuid, capability, value)"
+            raise InvalidTextError("questions", "malformed", said) from error
+    return found
+
+
+def check_many(scope: LookupScope, questions: Sequence[Question]) -> list[Decided]:
+    """
+    Decide each of *questions*, in order; invalid arguments deny, and a fault denies its own alone.
+
+    Raises:
+        NamespaceNotFoundError: The namespace was dropped.
+    """
+    uuids = [checks.asked_uuid(one.uuid) for one in questions]
+    names = [checks.known_capability(one.capability) for one in questions]
+    of = {
+        None if name is None else deciding(name, one.value)
+        for name, one in zip(names, questions, strict=True)
+    }
+    rows = scope.rows(
+        _standings_of,
+        uuids=[*{uuid for uuid in uuids if uuid is not None}],
+        capabilities=sorted(one for one in of if one is not None),
+    )
+    if not rows:
+        raise NamespaceNotFoundError(scope.namespace)
+    by_uuid: dict[UUID | None, list[Row]] = {}
+    for row in rows:
+        by_uuid.setdefault(row["uuid"], []).append(row)
+    nobody = [{**rows[0], "capsule_id": None, "value": None, "state": None}]
+    return [
+        _decided(scope, by_uuid.get(uuid, nobody) if uuid else nobody, name, one.value)
+        for uuid, name, one in zip(uuids, names, questions, strict=True)
+    ]
+
+
+def _decided(
+    scope: LookupScope, rows: Sequence[Row], capability: str | None, value: object
+) -> Decided:
+    try:
+        said = ((row["capability"], row) for row in rows)
+        return checks.decided(scope, rows[0], said, capability, value)
+    except CHECK_FAULTS as fault:
+        return fault

@@ -1,0 +1,33 @@
+"""What a rule is: how a value is understood, and which entries of manifests cover it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from capsule_registry.plain_values import plain_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _allows(asked: object) -> bool:  # noqa: ARG001 - most hosts refuse nothing
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of pure functions, of a value that is asked for and of an entry."""
+
+    #: Parses a value; `None` if it is malformed.
+    understand: Callable[[object], Any]
+    #: Returns whether an entry covers what was understood.
+    covers: Callable[[str, Any], bool]
+    #: Returns whether the host refuses it even where an entry covers it.
+    refuses: Callable[[Any], bool] = _allows
+
+
+def plain_value(value: object) -> str | None:
+    """Return *value* if it is a text that is not empty, without NUL."""
+    text = plain_text(value)
+    return text if text and "\0" not in text else None
