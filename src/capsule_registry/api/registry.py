@@ -97,7 +97,7 @@ class CapsuleRegistry(FastPath, Writes):
         Open a registry; create what is missing, and upgrade a file's schema after copying it.
 
         Args:
-            url: `sqlite:///FILE`, `sqlite://`, `postgresql://…`, `mariadb://…`; else `default_file()`.
+            url: `sqlite:///FILE`, `sqlite://`, `postgresql://…`, `mariadb://…`; or `default_file`.
             namespace: 1 to 63 characters of `a-z`, `0-9` and `-`. To *read_only* it must exist.
             actor: Recorded as the author of changes; by default user, host and process.
             reason: Recorded with changes that give no reason of their own.
