@@ -63,7 +63,7 @@ _NAMES_BY_MODULE = {
     "operations.admin": "RegistryAdmin SchemaStatus",
     "operations.namespaces": "NamespaceStatus",
     "permissions.checks": "Decision Why",
-    "permissions.rules": "DecisionReason",
+    "permissions.judgement": "DecisionReason",
     "schema.ownership": "owns_table",
 }
 _MODULE_BY_NAME = {

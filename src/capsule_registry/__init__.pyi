@@ -118,7 +118,7 @@ from capsule_registry.operations.admin import SchemaStatus as SchemaStatus
 from capsule_registry.operations.namespaces import NamespaceStatus as NamespaceStatus
 from capsule_registry.permissions.checks import Decision as Decision
 from capsule_registry.permissions.checks import Why as Why
-from capsule_registry.permissions.rules import DecisionReason as DecisionReason
+from capsule_registry.permissions.judgement import DecisionReason as DecisionReason
 from capsule_registry.schema.ownership import owns_table as owns_table
 
 __all__: list[str]

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from capsule_registry.permissions.judgement import (
+    LISTED,
+    DecisionReason,
+    Entries,
+    Entry,
+    judge,
+    listed_values,
+)
 from capsule_registry.permissions.rules import RULES
 from support.rules import covering, is_understood
 
@@ -64,3 +72,56 @@ def test_a_covered_command_has_the_words_of_the_entry(entry: str, command: str) 
     expected = bool(command and entry) and begun == words[: len(begun)]
 
     assert expected == covers("host_process", entry, command)
+
+
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            *(
+                "a",
+                "b",
+                "*",
+                ".",
+                "..",
+                "/",
+                "//",
+                "://",
+                ":",
+                " ",
+                "A",
+                "home",
+                "cwd",
+                "workspace",
+            ),
+            *("unix:", "127.0.0.1", "example", "80", "+80", "080", "[", "]", "::1", "", "\n", "é"),
+        ]
+    ),
+    max_size=7,
+)
+ALMOST = st.one_of(PIECES.map("".join), WORDS.map(".".join))
+EVERY_RULE = [(capability, matching) for capability, rules in RULES.items() for matching in rules]
+
+
+@given(
+    st.sampled_from(EVERY_RULE),
+    st.lists(st.tuples(ALMOST, st.booleans()), min_size=9, max_size=14),
+    st.one_of(st.none(), ALMOST),
+)
+@settings(max_examples=600)
+def test_of_many_entries_those_are_found_that_cover(
+    rule: tuple[str, str], given_entries: list[tuple[str, bool]], value: str | None
+) -> None:
+    """Looked up by their keys, they give the verdict that looking at every one gives."""
+    capability, matching = rule
+    asked = given_entries[0][0] if value is None else value
+    entries = [Entry(text, matching, counts) for text, counts in given_entries]
+    found = Entries(capability, entries).that_may_cover(asked)
+    expected = judge(capability, entries, asked)
+
+    assert expected.grant == judge(capability, found, asked).grant
+    listed = listed_values(capability, asked)
+    if listed is not None:
+        fetched = [one for one in entries if one.matching not in LISTED or one.value in listed]
+        assert expected.grant == judge(capability, fetched, asked).grant
+        if expected.why is DecisionReason.NOT_READ_BY_RUNTIME:
+            assert expected.why is judge(capability, fetched, asked).why

@@ -8,8 +8,8 @@ import pytest
 
 from capsule_registry.manifest.matching import subtree_matches, topic_matches
 from capsule_registry.manifest.matchings import Matching
+from capsule_registry.permissions.judgement import DecisionReason, Entry, judge
 from capsule_registry.permissions.ports import is_loopback
-from capsule_registry.permissions.rules import DecisionReason, Entry, judge
 from support.vector_files import rows
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from capsule_registry.manifest.readings import Reading
 from capsule_registry.manifest.rights import matching_of
-from capsule_registry.permissions.rules import RULES, Entry, judge
+from capsule_registry.permissions.judgement import Entry, judge
+from capsule_registry.permissions.rules import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

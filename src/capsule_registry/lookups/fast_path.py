@@ -19,7 +19,7 @@ from capsule_registry.permissions.checks import (
     known_capability,
 )
 from capsule_registry.permissions.fault_log import CHECK_FAULTS
-from capsule_registry.permissions.rules import QUESTIONS, DecisionReason, Verdict
+from capsule_registry.permissions.judgement import QUESTIONS, DecisionReason, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence, Sized

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from capsule_registry.identifiers import CapsuleId
     from capsule_registry.models.records import RegisteredCapsule
     from capsule_registry.permissions.checks import Standing
-    from capsule_registry.permissions.rules import Verdict
+    from capsule_registry.permissions.judgement import Verdict
     from capsule_registry.unit_of_work.queries import Row
 
 K = TypeVar("K")

@@ -81,6 +81,18 @@ def patterns_covering(topic: str) -> list[str] | None:
     ]
 
 
+def subtrees_covering(topic: str) -> list[str] | None:
+    """Return every pattern by which `subtree_matches`, to look them up; `None` if too many."""
+    patterns = patterns_covering(topic)
+    if patterns is None:
+        return None
+    segments = topic.split(".")
+    for length in range(1, len(segments)):
+        for above in patterns_covering(".".join(segments[:length])) or ():
+            patterns.append(f"{above}.*")
+    return patterns
+
+
 def capability_matches(requirement: str, provided: str) -> bool:
     """
     Return whether *provided* (`topic:a.b`) meets *requirement* (`topic:a.*`).

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import and_, bindparam, select
+from sqlalchemy import and_, bindparam, literal_column, or_, select
 
 from capsule_registry.entities import leases, session_uuids
 from capsule_registry.errors import (
@@ -23,13 +23,18 @@ from capsule_registry.errors import (
 from capsule_registry.identifiers import CapsuleId, to_uuid
 from capsule_registry.models.records import CapsuleState
 from capsule_registry.permissions.fault_log import CHECK_FAULTS, log_denial
-from capsule_registry.permissions.rules import (
+from capsule_registry.permissions.judgement import (
+    HOLDS,
+    LISTED,
+    NO_ENTRIES,
     QUESTIONS,
     DecisionReason,
+    Entries,
     Entry,
     Verdict,
     deciding,
     judge,
+    listed_values,
 )
 from capsule_registry.plain_values import plain_text
 from capsule_registry.schema.tables import capsules, grants, namespaces, uuid_mappings
@@ -40,6 +45,8 @@ from capsule_registry.unit_of_work.queries import Query, query
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from uuid import UUID
+
+    from sqlalchemy import ColumnElement
 
     from capsule_registry.unit_of_work.queries import LookupScope, Row
 
@@ -88,9 +95,10 @@ _granted = query(
 
 
 def _standing_in_parts(
-    scope: LookupScope, *, uuid: UUID | None, capability: str | None
+    scope: LookupScope, *, uuid: UUID | None, capability: str | None, values: object = None
 ) -> list[Row]:
-    """Return what `_standing_of` finds, by one query per table that it joins."""
+    """Return what a check needs by one query per table, with all grants whatever the *values*."""
+    del values
     of_entry = [column.name for column in ENTRY]
     nobody = dict.fromkeys(("capsule_id", "registered_revision", "state", *of_entry))
     head = {**nobody, **scope.rows(_revision)[0]}
@@ -113,30 +121,54 @@ OF_GENERATION: Final = and_(
     grants.c.capsule_id == capsules.c.id,
     grants.c.generation == capsules.c.generation,
 )
-#: The head and, as far as they exist, the UUID, its lease, its capsule and the capsule's grants.
-_standing_of: Final = Query(
-    uuid_mappings,
-    ("uuid",),
-    select(
-        *HEAD,
-        capsules.c.id.label("capsule_id"),
-        uuid_mappings.c.lease_id,
-        *leases.ENDS,
-        capsules.c.registered_revision,
-        capsules.c.state,
-        *ENTRY,
+
+
+def _standing_with(granted: ColumnElement[bool], *lists: str) -> Query:
+    """
+    Return the query for all that a check needs, with the grants that are *granted*.
+
+    That is the head and, as far as they exist, the UUID, its lease, its capsule and the grants.
+    """
+    statement = (
+        select(
+            *HEAD,
+            capsules.c.id.label("capsule_id"),
+            uuid_mappings.c.lease_id,
+            *leases.ENDS,
+            capsules.c.registered_revision,
+            capsules.c.state,
+            *ENTRY,
+        )
+        .outerjoin(uuid_mappings, session_uuids.OF_UUID)
+        .outerjoin(leases_table, leases.OF_UUID)
+        .outerjoin(capsules, session_uuids.OF_OWNER)
+        .outerjoin(grants, and_(OF_GENERATION, granted))
+        .where(namespaces.c.name == bindparam("namespace"))
+        .order_by(grants.c.position)
     )
-    .outerjoin(uuid_mappings, session_uuids.OF_UUID)
-    .outerjoin(leases_table, leases.OF_UUID)
-    .outerjoin(capsules, session_uuids.OF_OWNER)
-    .outerjoin(
-        grants,
-        and_(OF_GENERATION, grants.c.capability == bindparam("capability")),
+    return Query(
+        uuid_mappings,
+        ("uuid",),
+        statement,
+        among=lists,
+        in_parts=_standing_in_parts,
+        with_head=True,
     )
-    .where(namespaces.c.name == bindparam("namespace"))
-    .order_by(grants.c.position),
-    in_parts=_standing_in_parts,
-    with_head=True,
+
+
+_of_capability = grants.c.capability == bindparam("capability")
+_standing_of: Final = _standing_with(_of_capability)
+#: The same without the grants that cannot cover the value, as far as that is seen by their texts:
+#: what a check costs does not depend on how much else the capsule may do.
+_standing_of_values: Final = _standing_with(
+    and_(
+        _of_capability,
+        or_(
+            grants.c.matching.not_in([literal_column(f"'{one}'") for one in sorted(LISTED)]),
+            grants.c.value.in_(bindparam("values", expanding=True)),
+        ),
+    ),
+    "values",
 )
 
 
@@ -163,7 +195,7 @@ class Standing:
     is_registered: bool
     state: str | None
     #: The entries of its manifest, in order, by capability.
-    grants: Mapping[object, Sequence[Entry]]
+    grants: Mapping[object, Entries]
 
 
 _UNREGISTERED: Final = Standing(is_registered=False, state=None, grants={})
@@ -185,12 +217,21 @@ def check(scope: LookupScope, uuid: object, capability: object, value: object) -
     known = known_capability(capability)
     try:
         of = None if known is None else deciding(known, value)
-        rows = scope.rows(_standing_of, uuid=asked_uuid(uuid), capability=of)
+        rows = _standing_rows(scope, asked_uuid(uuid), of, value, is_held=known == HOLDS)
         if not rows:
             raise NamespaceNotFoundError(scope.namespace)
         return decided(scope, rows[0], ((of, row) for row in rows), known, value)
     except CHECK_FAULTS as fault:
         return fault
+
+
+def _standing_rows(
+    scope: LookupScope, uuid: UUID | None, of: str | None, value: object, *, is_held: bool
+) -> Sequence[Row]:
+    values = None if of is None or is_held else listed_values(of, value)
+    if values is None:
+        return scope.rows(_standing_of, uuid=uuid, capability=of)
+    return scope.rows(_standing_of_values, uuid=uuid, capability=of, values=values)
 
 
 def denial(fault: Exception, uuid: object) -> Decision:
@@ -221,7 +262,10 @@ def decide(standing: Standing, capability: str | None, value: object) -> Verdict
     of = None if capability is None else deciding(capability, value)
     if capability is None or of is None:
         return Verdict(DecisionReason.UNKNOWN_CAPABILITY)
-    return judge(capability, standing.grants.get(of, ()), value)
+    entries = standing.grants.get(of, NO_ENTRIES)
+    if capability == HOLDS:
+        return judge(capability, entries.all, value)
+    return judge(capability, entries.that_may_cover(value), value)
 
 
 def decision(revision: int, capsule_id: CapsuleId | None, verdict: Verdict) -> Decision:
@@ -282,7 +326,8 @@ def _standing(row: Row, granted: Iterable[tuple[object, Row]]) -> Standing:
     for capability, said in granted:
         if said["value"] is not None:  # There is one.
             grants.setdefault(capability, []).append(_entry(said))
-    return Standing(registered is not None, state, grants)
+    found = {capability: Entries(capability, entries) for capability, entries in grants.items()}
+    return Standing(registered is not None, state, found)
 
 
 def _entry(row: Row) -> Entry:

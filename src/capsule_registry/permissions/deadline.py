@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from capsule_registry.errors import InvalidDatabaseError, RegistryUnavailableError
 from capsule_registry.permissions.checks import Decision, denial
 from capsule_registry.permissions.fault_log import CHECK_FAULTS
-from capsule_registry.permissions.rules import DecisionReason
+from capsule_registry.permissions.judgement import DecisionReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,7 +10,8 @@ from capsule_registry.identifiers import CapsuleId
 from capsule_registry.manifest.rights import CAPABILITIES
 from capsule_registry.models.records import CapsuleState, Grant
 from capsule_registry.models.storable import storable_text
-from capsule_registry.permissions.rules import RULES, DecisionReason, Entry, is_understood, judge
+from capsule_registry.permissions.judgement import DecisionReason, Entry, judge
+from capsule_registry.permissions.rules import RULES, is_understood
 from capsule_registry.plain_values import plain_text
 from capsule_registry.schema.tables import grants
 from capsule_registry.unit_of_work.queries import Query, derived

@@ -103,5 +103,9 @@ def _host_in_brackets(value: object) -> _Covering | None:
     return frozenset(f"[{entry}]" if ":" in entry else entry for entry in covering)
 
 
-HOST: Final = Rule(_host_in_brackets, _covers)
-HOST_ANY_CASE: Final = Rule(_host, _covers_in_any_case)
+def _all(covering: _Covering) -> _Covering:
+    return covering
+
+
+HOST: Final = Rule(_host_in_brackets, _covers, keys=_all)
+HOST_ANY_CASE: Final = Rule(_host, _covers_in_any_case, keys=_all, key=lower_ascii)

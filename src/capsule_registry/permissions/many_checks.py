@@ -10,7 +10,7 @@ from capsule_registry.entities import leases, session_uuids
 from capsule_registry.errors import InvalidTextError, NamespaceNotFoundError
 from capsule_registry.permissions import checks
 from capsule_registry.permissions.fault_log import CHECK_FAULTS
-from capsule_registry.permissions.rules import deciding
+from capsule_registry.permissions.judgement import deciding
 from capsule_registry.schema.tables import capsules, grants, namespaces, uuid_mappings
 from capsule_registry.schema.tables import leases as leases_table
 from capsule_registry.unit_of_work.high_water_mark import HEAD

@@ -117,5 +117,34 @@ def _components(path: str) -> list[str]:
     return [first, *(one for one in others if one not in ("", "."))]
 
 
-WRITTEN_PATH: Final = Rule(_place, _written_covers)
-PATH: Final = Rule(_logical, _logical_covers)
+def _written_key(entry: str) -> str:
+    return entry if entry == "*" else entry.removesuffix("/").removesuffix("/")
+
+
+def _written_keys(place: _Place) -> list[str]:
+    scheme, components = place
+    root = f"{scheme}://" if scheme else "/"
+    paths = ["/".join(components[:length]) for length in range(len(components) + 1)]
+    return ["*", *(_written_key(f"{root}{path}") for path in paths)]
+
+
+def _logical_key(entry: str) -> str:
+    scheme, separator, below = entry.partition("://")
+    if separator and scheme == "home":
+        return f"home://{below.rstrip('/')}"
+    if separator and scheme == "cwd":
+        return f"{_WORKSPACE}://{below.strip('/')}"
+    return "/".join(_components(entry))
+
+
+def _logical_keys(asked: _Logical) -> list[str]:
+    if not asked.scheme:
+        components = _components(asked.path)
+        return ["/".join(components[:length]) for length in range(1, len(components) + 1)]
+    components = asked.path.split("/")
+    paths = ["/".join(components[:length]) for length in range(len(components) + 1)]
+    return ["*", *(f"{asked.scheme}://{path}" for path in paths)]
+
+
+WRITTEN_PATH: Final = Rule(_place, _written_covers, keys=_written_keys, key=_written_key)
+PATH: Final = Rule(_logical, _logical_covers, keys=_logical_keys, key=_logical_key)

@@ -72,6 +72,18 @@ def _covers(entry: str, asked: _Address) -> bool:
     return port == "*" or bool(_PORT_OF_ENTRY.fullmatch(port) and int(port) == asked.port)
 
 
+def _key(entry: str) -> str:
+    """Return host and port in one spelling."""
+    host, _, port = entry.rpartition(":")
+    number = int(port) if _PORT_OF_ENTRY.fullmatch(port) else port
+    return f"{lower_ascii(host)}:{number}"
+
+
+def _keys(asked: _Address) -> tuple[str, str]:
+    host = lower_ascii(asked.host)
+    return f"{host}:{asked.port}", f"{host}:*"
+
+
 def _bind_covers(entry: str, asked: _Bind) -> bool:
     if isinstance(asked, _Address):
         return _covers(entry, asked)
@@ -106,7 +118,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-HOST_PORT: Final = Rule(_connection, _covers)
+HOST_PORT: Final = Rule(_connection, _covers, keys=_keys, key=_key)
 BIND: Final = Rule(_bind, _bind_covers, _is_refused)
 ANY_OR_BIND: Final = Rule(_bind, _any_or_bind_covers, _is_refused)
 SOCKET: Final = Rule(_bind, _socket_covers)

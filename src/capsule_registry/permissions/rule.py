@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from capsule_registry.plain_values import plain_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 
 def _allows(asked: object) -> bool:  # noqa: ARG001 - most hosts refuse nothing
@@ -25,6 +25,11 @@ class Rule:
     covers: Callable[[str, Any], bool]
     #: Returns whether the host refuses it even where an entry covers it.
     refuses: Callable[[Any], bool] = _allows
+    #: Returns the keys of all entries that can cover it, `None` if they are too many; without this,
+    #: every entry is looked at.
+    keys: Callable[[Any], Collection[str] | None] | None = None
+    #: Returns the key of an entry; without this, it is the entry itself.
+    key: Callable[[str], str] | None = None
 
 
 def plain_value(value: object) -> str | None:

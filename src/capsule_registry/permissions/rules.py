@@ -7,63 +7,18 @@ none asks which runtime it is.
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Final
 
 from capsule_registry.manifest.matchings import Matching
-from capsule_registry.manifest.rights import CAPABILITIES
 from capsule_registry.permissions import hosts, paths, ports, topics
 from capsule_registry.permissions.rule import Rule, plain_value
 from capsule_registry.plain_values import plain_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 #: The levels of `identity`, and the operations that need them: a higher one includes the lower.
 _LEVELS: Final = {"resolve": 1, "link": 2, "admin": 3}
 _OPERATIONS: Final = {**_LEVELS, "unlink": 2, "list_links": 2, "create_user": 3}
 _SET: Final = "true"
-
-
-class DecisionReason(StrEnum):
-    """Why a check was allowed or denied."""
-
-    GRANTED = "granted"
-    #: The UUID is not registered, or its lease has expired.
-    UNKNOWN_UUID = "unknown_uuid"
-    #: No capsule is registered under the UUID's capsule id.
-    NOT_REGISTERED = "not_registered"
-    #: The capsule is not ready.
-    NOT_READY = "not_ready"
-    #: There is no such capability.
-    UNKNOWN_CAPABILITY = "unknown_capability"
-    #: The value is missing, or malformed for this capability.
-    MALFORMED_VALUE = "malformed_value"
-    #: No grant of the capsule covers the value.
-    NOT_GRANTED = "not_granted"
-    #: An entry of the manifest covers the value, where the runtime does not read it.
-    NOT_READ_BY_RUNTIME = "not_read_by_runtime"
-    #: A grant covers the address, which is not one of the host itself alone.
-    NOT_LOOPBACK = "not_loopback"
-    #: A stored row is not as the registry writes it.
-    UNREADABLE = "unreadable"
-    #: The answer came after the deadline.
-    TOO_LATE = "too_late"
-
-
-class Verdict(NamedTuple):
-    """The decision about a capsule, and the entry that allows it."""
-
-    why: DecisionReason
-    grant: str | None = None
-
-
-class Entry(NamedTuple):
-    """An entry of a manifest for a capability: what a row of `grants` says of it."""
-
-    value: str
-    matching: str
-    counts: bool
+_MOST_WORDS: Final = 30
 
 
 def _nothing(value: object) -> bool | None:
@@ -92,8 +47,18 @@ def _program_covers(entry: str, command: str) -> bool:
     return command == entry or command.startswith(f"{entry} ")
 
 
+def _commands_covering(command: str) -> list[str] | None:
+    """Return the command, and what of it ends before each space."""
+    ends = [place for place, character in enumerate(command) if character == " "]
+    return None if len(ends) > _MOST_WORDS else [command, *(command[:end] for end in ends)]
+
+
 def _key_covers(entry: str, key: str) -> bool:
     return entry in ("*", key)
+
+
+def _keys_covering(key: str) -> tuple[str, str]:
+    return "*", key
 
 
 def _level_covers(entry: str, level: int) -> bool:
@@ -126,83 +91,14 @@ RULES: Final[dict[str, dict[str, Rule]]] = {
         Matching.SOCKET: ports.SOCKET,
     },
     "host_process": {
-        Matching.PROGRAM: Rule(_text, _program_covers),
-        Matching.COMMAND: Rule(plain_value, _command_covers),
+        Matching.PROGRAM: Rule(_text, _program_covers, keys=_commands_covering),
+        Matching.COMMAND: Rule(plain_value, _command_covers, keys=_commands_covering),
     },
     "fs_read": {**_PATHS},
     "fs_write": {**_PATHS},
     "identity": {Matching.LEVEL: Rule(_level, _level_covers)},
-    "kv": {Matching.KEY: Rule(plain_value, _key_covers)},
+    "kv": {Matching.KEY: Rule(plain_value, _key_covers, keys=_keys_covering)},
 }
-#: The question whether a capability is held at all; its value is the capability's name.
-HOLDS: Final = "holds"
-#: The names of which one may ask so: those of topics are none.
-_HELD: Final = frozenset(CAPABILITIES) - {"ipc_publish", "ipc_subscribe"}
-#: What may be asked.
-QUESTIONS: Final = frozenset({*RULES, HOLDS})
-
-
-def deciding(capability: str, value: object) -> str | None:
-    """Return the capability whose entries decide; `None` if there is none of that name."""
-    name = plain_text(value) if capability == HOLDS else capability
-    return name if name in RULES else None
-
-
-def judge(capability: str, entries: Iterable[Entry], value: object) -> Verdict:
-    """
-    Judge whether a capsule may do that by *entries*, those of the capability that decides.
-
-    The first entry that counts and covers the value is the one that allows it.
-
-    Raises:
-        KeyError: There is no rule of an entry's matching.
-    """
-    if capability == HOLDS:
-        return _holding(entries, value)
-    rules = RULES[capability]
-    asked: dict[str, Any] = {}
-    unmet = DecisionReason.NOT_GRANTED
-    for entry in entries:
-        rule = rules[entry.matching]
-        if entry.matching not in asked:
-            asked[entry.matching] = rule.understand(value)
-        understood = asked[entry.matching]
-        if understood is None or not rule.covers(entry.value, understood):
-            continue
-        reason = _outcome(entry, is_refused=rule.refuses(understood))
-        if reason is DecisionReason.GRANTED:
-            return Verdict(reason, entry.value)
-        unmet = min(unmet, reason, key=_SPECIFIC.index)
-    is_known = any(one is not None for one in asked.values())
-    if not (is_known if asked else is_understood(capability, value)):
-        return Verdict(DecisionReason.MALFORMED_VALUE)
-    return Verdict(unmet)
-
-
-def _outcome(entry: Entry, *, is_refused: bool) -> DecisionReason:
-    """Return what an entry that covers the value makes of it."""
-    if not entry.counts:
-        return DecisionReason.NOT_READ_BY_RUNTIME
-    return DecisionReason.NOT_LOOPBACK if is_refused else DecisionReason.GRANTED
-
-
-#: The reasons of a denial by entries, the most specific first.
-_SPECIFIC: Final = (
-    DecisionReason.NOT_LOOPBACK,
-    DecisionReason.NOT_READ_BY_RUNTIME,
-    DecisionReason.NOT_GRANTED,
-)
-
-
-def _holding(entries: Iterable[Entry], name: object) -> Verdict:
-    """Judge whether anything of a capability is held: a list is not empty, or a flag is set."""
-    found = [*entries]
-    if plain_text(name) not in _HELD:
-        return Verdict(DecisionReason.NOT_GRANTED)
-    for entry in found:
-        if entry.counts:
-            return Verdict(DecisionReason.GRANTED, entry.value)
-    return Verdict(DecisionReason.NOT_READ_BY_RUNTIME if found else DecisionReason.NOT_GRANTED)
 
 
 def is_understood(capability: str, value: object) -> bool:

@@ -10,7 +10,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from capsule_registry.manifest.matching import has_valid_segments, subtree_matches, topic_matches
+from capsule_registry.manifest.matching import (
+    has_valid_segments,
+    patterns_covering,
+    subtree_matches,
+    subtrees_covering,
+    topic_matches,
+)
 from capsule_registry.permissions.rule import Rule, plain_value
 from capsule_registry.plain_values import plain_text
 
@@ -49,7 +55,7 @@ def _subtree_covers(entry: str, topic: str) -> bool:
     return bool(entry) and subtree_matches(topic, entry)
 
 
-PUBLISH_SEGMENTS: Final = Rule(_topic_without_nul, _segments_cover)
-PUBLISH_SUBTREE: Final = Rule(_topic, _subtree_covers)
-SUBSCRIBE_SEGMENTS: Final = Rule(_subscription_without_nul, _segments_cover)
-SUBSCRIBE_SUBTREE: Final = Rule(_subscription, _subtree_covers)
+PUBLISH_SEGMENTS: Final = Rule(_topic_without_nul, _segments_cover, keys=patterns_covering)
+PUBLISH_SUBTREE: Final = Rule(_topic, _subtree_covers, keys=subtrees_covering)
+SUBSCRIBE_SEGMENTS: Final = Rule(_subscription_without_nul, _segments_cover, keys=patterns_covering)
+SUBSCRIBE_SUBTREE: Final = Rule(_subscription, _subtree_covers, keys=subtrees_covering)
