@@ -162,18 +162,6 @@ CREATE TABLE "tools" (
 	CONSTRAINT fk_tools_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
 ) STRICT;
 CREATE INDEX ix_tools_name ON tools (namespace, name);
-CREATE TABLE "grants" (
-	namespace TEXT NOT NULL,
-	capsule_id TEXT NOT NULL,
-	capability TEXT NOT NULL,
-	position INTEGER NOT NULL,
-	value TEXT NOT NULL, generation INTEGER NOT NULL, matching TEXT DEFAULT 'nothing' NOT NULL, place TEXT DEFAULT 'capabilities' NOT NULL, read_by TEXT DEFAULT '*' NOT NULL, counts INTEGER DEFAULT FALSE NOT NULL CONSTRAINT ck_grants_counts_boolean CHECK (counts IN (FALSE, TRUE)),
-	CONSTRAINT pk_grants PRIMARY KEY (namespace, capsule_id, capability, position),
-	CONSTRAINT fk_grants_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-)
- WITHOUT ROWID
-
-, STRICT;
 CREATE TABLE "interceptors" (
 	namespace TEXT NOT NULL,
 	capsule_id TEXT NOT NULL,
@@ -280,6 +268,20 @@ CREATE TRIGGER events_appended BEFORE INSERT ON events WHEN NEW.revision IS NOT 
 CREATE TRIGGER revisions_appended BEFORE INSERT ON revisions WHEN NEW.revision IS NOT (SELECT revision + 1 FROM namespaces WHERE name = NEW.namespace) OR EXISTS (SELECT 1 FROM revisions WHERE rowid = NEW.rowid) OR EXISTS (SELECT 1 FROM revisions WHERE request_id = NEW.request_id) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
 CREATE TRIGGER manifests_appended BEFORE INSERT ON manifests WHEN EXISTS (SELECT 1 FROM manifests WHERE rowid = NEW.rowid) OR EXISTS (SELECT 1 FROM manifests WHERE namespace = NEW.namespace AND digest = NEW.digest) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
 CREATE INDEX ix_capsules_form ON capsules (namespace, form, registered_revision, position);
+CREATE TABLE "grants" (
+	namespace TEXT NOT NULL,
+	capsule_id TEXT NOT NULL,
+	capability TEXT NOT NULL,
+	position INTEGER NOT NULL,
+	value TEXT NOT NULL,
+	generation INTEGER NOT NULL,
+	matching TEXT NOT NULL,
+	place TEXT NOT NULL,
+	read_by TEXT NOT NULL,
+	counts INTEGER NOT NULL CONSTRAINT ck_grants_counts_boolean CHECK (counts IN (FALSE, TRUE)),
+	CONSTRAINT pk_grants PRIMARY KEY (namespace, capsule_id, capability, position),
+	CONSTRAINT fk_grants_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+) WITHOUT ROWID, STRICT;
 CREATE INDEX ix_capsules_rules ON capsules (namespace, rules, registered_revision, position);
 CREATE INDEX ix_grants_value ON grants (namespace, capability, value, generation, matching, place, read_by, counts);
 CREATE VIEW registered_capsules AS

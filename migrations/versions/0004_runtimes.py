@@ -62,6 +62,23 @@ REGISTERED_CAPSULES = """
         capsules.form, capsules.rules
     FROM capsules
     WHERE capsules.registered_at IS NOT NULL"""
+VIEWS = {"registered_capsules": REGISTERED_CAPSULES, "capability_grants": CAPABILITY_GRANTS}
+#: The columns of `grants` in a file until now, and its keys.
+GRANTS = (
+    "namespace TEXT NOT NULL",
+    "capsule_id TEXT NOT NULL",
+    "capability TEXT NOT NULL",
+    "position INTEGER NOT NULL",
+    "value TEXT NOT NULL",
+    "generation INTEGER NOT NULL",
+)
+KEYS = (
+    "CONSTRAINT pk_grants PRIMARY KEY (namespace, capsule_id, capability, position)",
+    (
+        "CONSTRAINT fk_grants_capsules FOREIGN KEY(namespace, capsule_id)"
+        " REFERENCES capsules (namespace, id) ON DELETE CASCADE"
+    ),
+)
 CREATE = {
     "sqlite": "CREATE VIEW",
     "postgresql": "CREATE OR REPLACE VIEW",
@@ -69,34 +86,32 @@ CREATE = {
 }
 
 
-def columns(dialect: str) -> list[tuple[str, str, str]]:
-    """Return the new columns: table, name, and what follows the name."""
+def columns(dialect: str) -> list[tuple[str, str, str, str]]:
+    """Return the new columns: table, name, what follows the name, and what is there at first."""
 
     def text(length: int) -> str:
         return TEXT[dialect].format(length)
 
     return [
-        ("namespaces", "runtime_version", text(64)),
-        ("capsules", "rules", f"{text(64)} DEFAULT 'original' NOT NULL"),
-        ("grants", "matching", f"{text(16)} DEFAULT 'nothing' NOT NULL"),
-        ("grants", "place", f"{text(32)} DEFAULT 'capabilities' NOT NULL"),
-        ("grants", "read_by", f"{text(16)} DEFAULT '*' NOT NULL"),
-        ("grants", "counts", f"{FLAG[dialect]} DEFAULT FALSE NOT NULL"),
-        ("interceptors", "priority", f"{WIDE[dialect]} DEFAULT 100 NOT NULL"),
+        ("namespaces", "runtime_version", text(64), ""),
+        ("capsules", "rules", f"{text(64)} DEFAULT 'original' NOT NULL", ""),
+        ("grants", "matching", f"{text(16)} NOT NULL", "'nothing'"),
+        ("grants", "place", f"{text(32)} NOT NULL", "'capabilities'"),
+        ("grants", "read_by", f"{text(16)} NOT NULL", "'*'"),
+        ("grants", "counts", f"{FLAG[dialect]} NOT NULL", "FALSE"),
+        ("interceptors", "priority", f"{WIDE[dialect]} DEFAULT 100 NOT NULL", ""),
     ]
 
 
 def upgrade(op: Operations) -> None:
     """Add the columns and the indexes, say how each grant is compared, and make the views anew."""
     dialect = op.get_context().dialect.name
-    again = "" if dialect == "sqlite" else "IF NOT EXISTS "
-    for table, name, kind in columns(dialect):
-        check = f" CONSTRAINT ck_grants_counts_boolean {IS_BOOLEAN}" if name == "counts" else ""
-        at_once = check if dialect == "sqlite" else ""
-        op.execute(f"ALTER TABLE {table} ADD COLUMN {again}{name} {kind}{at_once}")
-    if dialect != "sqlite":
-        op.execute("ALTER TABLE grants DROP CONSTRAINT IF EXISTS ck_grants_counts_boolean")
-        op.execute(f"ALTER TABLE grants ADD CONSTRAINT ck_grants_counts_boolean {IS_BOOLEAN}")
+    if dialect == "sqlite":
+        for view in VIEWS:
+            op.execute(f"DROP VIEW {view}")
+        rebuild(op)
+    else:
+        alter(op, dialect)
     op.execute(MATCHINGS)
     op.create_index(
         "ix_capsules_rules",
@@ -106,13 +121,39 @@ def upgrade(op: Operations) -> None:
     )
     op.drop_index("ix_grants_value", "grants", if_exists=True)
     op.create_index("ix_grants_value", "grants", [*BY_VALUE, *SHOWN])
-    for view, text in (
-        ("registered_capsules", REGISTERED_CAPSULES),
-        ("capability_grants", CAPABILITY_GRANTS),
-    ):
-        if dialect == "sqlite":
-            op.execute(f"DROP VIEW {view}")
+    for view, text in VIEWS.items():
         op.execute(f"{CREATE[dialect]} {view} AS{text}")
+
+
+def alter(op: Operations, dialect: str) -> None:
+    """Add the columns on a server, where a step may have been done already."""
+    for table, name, kind, first in columns(dialect):
+        default = f" DEFAULT {first}" if first else ""
+        op.execute(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {name} {kind}{default}")
+        if first:
+            op.execute(f"ALTER TABLE {table} ALTER COLUMN {name} DROP DEFAULT")
+    op.execute("ALTER TABLE grants DROP CONSTRAINT IF EXISTS ck_grants_counts_boolean")
+    op.execute(f"ALTER TABLE grants ADD CONSTRAINT ck_grants_counts_boolean {IS_BOOLEAN}")
+
+
+def rebuild(op: Operations) -> None:
+    """Add the columns to a file, where grants are made anew: no column of them has a default."""
+    new = []
+    for table, name, kind, first in columns("sqlite"):
+        if first:
+            new.append((f"{name} {kind}", first))
+        else:
+            op.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+    kinds = [kind for kind, _ in new]
+    check = f" CONSTRAINT ck_grants_counts_boolean {IS_BOOLEAN}"
+    body = ",\n\t".join([*GRANTS, *kinds[:-1], kinds[-1] + check, *KEYS])
+    op.execute(f"CREATE TABLE new_grants (\n\t{body}\n) WITHOUT ROWID, STRICT")
+    before = ", ".join(one.partition(" ")[0] for one in GRANTS)
+    firsts = ", ".join(first for _, first in new)
+    names = ", ".join(kind.partition(" ")[0] for kind in kinds)
+    op.execute(f"INSERT INTO new_grants ({before}, {names}) SELECT {before}, {firsts} FROM grants")
+    op.execute("DROP TABLE grants")
+    op.execute("ALTER TABLE new_grants RENAME TO grants")
 
 
 def downgrade(op: Operations) -> None:
@@ -126,7 +167,7 @@ def downgrade(op: Operations) -> None:
     op.drop_index("ix_capsules_rules", "capsules")
     op.drop_index("ix_grants_value", "grants")
     op.create_index("ix_grants_value", "grants", [*BY_VALUE])
-    for table, name, _ in reversed(columns(dialect)):
+    for table, name, *_ in reversed(columns(dialect)):
         op.drop_column(table, name)
     grants, counting = CAPABILITY_GRANTS.replace(
         ", grants.matching, grants.place,\n        grants.read_by", ""

@@ -119,9 +119,11 @@ DRIFT: dict[str, list[tuple[str, str]]] = {
             (
                 "CREATE OR REPLACE VIEW capability_grants AS"
                 " SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,"
-                " capsules.version, capsules.state, capsules.generation FROM grants"
+                " capsules.version, capsules.state, capsules.generation, grants.matching,"
+                " grants.place, grants.read_by FROM grants"
                 " JOIN capsules ON capsules.namespace = grants.namespace"
                 " AND capsules.id = grants.capsule_id AND capsules.generation = grants.generation"
+                " WHERE grants.counts"
             ),
             "view capability_grants",
         ),

@@ -59,13 +59,13 @@ class _GrantColumns(TypedColumns):
     #: The capsule's generation that declares it: it counts for no other.
     generation: Named[int] = Column(BIG_INTEGER, nullable=False)
     #: How the value is compared with what is asked; see `docs/sql.md`.
-    matching: Named[str] = Column(ShortText(16), nullable=False, server_default="nothing")
+    matching: Named[str] = Column(ShortText(16), nullable=False)
     #: Where it stands in the manifest: `capabilities`, `component N`, `publish` or `subscribe`.
-    place: Named[str] = Column(ShortText(32), nullable=False, server_default="capabilities")
+    place: Named[str] = Column(ShortText(32), nullable=False)
     #: Which runtimes read it there, such as `<0.8.0`.
-    read_by: Named[str] = Column(ShortText(16), nullable=False, server_default="*")
+    read_by: Named[str] = Column(ShortText(16), nullable=False)
     #: Whether it counts by the rules of its capsule; what does not grants nothing.
-    counts: Named[bool] = Column(Flag, nullable=False, server_default=text("FALSE"))
+    counts: Named[bool] = Column(Flag, nullable=False)
 
 
 grants = Table(
