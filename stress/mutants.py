@@ -3,7 +3,7 @@ Mutation testing of the capability checks: does a test fail for every small chan
 
     python stress/mutants.py
 
-Changes `permissions/rules.py` and `checks.py` in one place at a time, in copies of the tree, and
+Changes the rules, the judgement and the checks in one place at a time, in copies of the tree, and
 runs their tests on SQLite until the first failure. Prints the mutants that survive; exits with 1 if
 one is not listed with a reason in `equivalent_mutants.txt`, or if a listed one was killed or is no
 longer made. That must happen with `--without`, which leaves out a file of tests. Unlike the
@@ -41,8 +41,16 @@ _PLACE: Final = "src/capsule_registry/permissions"
 #: The modules, and the tests that must kill their mutants, the quickest first.
 _TESTS: Final = {
     "rules": [
-        *("test_permissions.py", "test_permitted_hosts.py", "test_permitted_paths.py"),
-        *("test_permission_properties.py", "test_check_questions.py"),
+        *("test_permissions.py", "test_rules_of_today.py", "test_permission_properties.py"),
+        "test_check_questions.py",
+    ],
+    "topics": ["test_permissions.py", "test_rules_of_today.py", "test_permission_properties.py"],
+    "hosts": ["test_permitted_hosts.py", "test_rules_of_today.py", "test_permission_properties.py"],
+    "ports": ["test_rules_of_today.py", "test_permissions.py", "test_permission_properties.py"],
+    "paths": ["test_permitted_paths.py", "test_rules_of_today.py", "test_permission_properties.py"],
+    "judgement": [
+        *("test_rules_of_today.py", "test_permission_properties.py", "test_check_many.py"),
+        "test_check_questions.py",
     ],
     "checks": [
         *("test_checks.py", "test_check_questions.py", "test_check_outages.py"),

@@ -26,8 +26,9 @@ from capsule_registry.permissions import hosts
 from support.url_parsers import installed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from capsule_registry.permissions.rule import Rule
     from support.url_parsers import Parser
 
 _ENTRIES: Final = (
@@ -194,12 +195,24 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def _allowing(rule: Rule) -> Callable[[str, str], bool]:
+    """Return whether an entry allows a text by that rule."""
+
+    def allows(text: str, entry: str) -> bool:
+        asked = rule.understand(text)
+        return asked is not None and rule.covers(entry, asked)
+
+    return allows
+
+
+#: By today's rule and by that of 0.2.0; what either allows is compared.
+_ALLOWING: Final = (_allowing(hosts.HOST), _allowing(hosts.HOST_ANY_CASE))
+
+
 def allowed(texts: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield each text that the rule covers, with the entries that do."""
     for text in texts:
-        asked = hosts.HOST_ANY_CASE.understand(text)
-        covers = hosts.HOST_ANY_CASE.covers
-        entries = [] if asked is None else [entry for entry in _ENTRIES if covers(entry, asked)]
+        entries = [entry for entry in _ENTRIES if any(allow(text, entry) for allow in _ALLOWING)]
         if entries:
             yield text, entries
 

@@ -274,6 +274,20 @@ def test_all_parsers_of_urls_read_the_host_that_was_allowed(
 
 
 @pytest.mark.stress
+@pytest.mark.parametrize(
+    ("guard", "expected"),
+    [(None, 0), ("components", 1), ("ambiguous", 1), ("loopback", 1), ("segments", 1)],
+)
+def test_what_the_rules_allow_was_granted(guard: str | None, expected: int) -> None:
+    """By readers that are not ours; with a part of a rule taken out they find it elsewhere."""
+    control = ["--without", guard] if guard else []
+    code, output = run("values.py", "--cases", "2000", *control)
+
+    assert expected == code, output
+    assert "connections           2000" in output
+
+
+@pytest.mark.stress
 def test_a_failover_to_a_standby_loses_nothing() -> None:
     """No acknowledged write is lost, and if the standby was behind, a registry notices."""
     skip_without("initdb")

@@ -20,6 +20,7 @@ _PATH_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII | re.IGNORECASE)
 #: IDNA does, a dot.
 _NOT_IN_COMPONENTS: Final = frozenset("/\\%:\u3002")
 _WORKSPACE: Final = "workspace"
+_HOME: Final = "home://"
 
 #: A scheme, and the path's components.
 _Place = tuple[str, tuple[str, ...]]
@@ -79,11 +80,15 @@ def _logical(value: object) -> _Logical | None:
     text = plain_value(value)
     if text is None:
         return None
-    scheme, separator, path = text.partition("://")
-    if not separator or scheme not in ("home", _WORKSPACE):
-        return None if ".." in text.split("/") else _Logical("", text)
-    is_plain = not path or not {"", ".", ".."}.intersection(path.split("/"))
-    return _Logical(scheme, path) if is_plain else None
+    root = _root(text)
+    if root in (_HOME, f"{_WORKSPACE}://"):
+        path = text.removeprefix(root)
+        is_plain = not path or not {"", ".", ".."}.intersection(path.split("/"))
+        return _Logical(root.removesuffix("://"), path) if is_plain else None
+    if root is None or ".." in text.split("/"):
+        return None
+    is_known = root == "/" or _PATH_SCHEME.fullmatch(root.removesuffix("://"))
+    return _Logical("", text) if is_known else None
 
 
 def _logical_covers(entry: str, asked: _Logical) -> bool:
@@ -105,10 +110,18 @@ def _is_below(path: str, directory: str) -> bool:
 
 def _is_prefix(entry: str, path: str) -> bool:
     """Return whether the components of *entry* begin those of *path*."""
-    if not entry or entry.startswith(("home://", "cwd://")):
+    if entry.startswith(("home://", "cwd://")) or _root(entry) != _root(path):
         return False
     wanted = _components(entry)
     return wanted == _components(path)[: len(wanted)]
+
+
+def _root(path: str) -> str | None:
+    """Return `/`, or the scheme with its slashes; `None` if the path has neither."""
+    if path.startswith("/"):
+        return "/"
+    scheme, separator, _ = path.partition("://")
+    return scheme + separator if separator else None
 
 
 def _components(path: str) -> list[str]:
