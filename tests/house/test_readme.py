@@ -31,5 +31,8 @@ def test_the_python_examples_run(checkout: Path, capsys: pytest.CaptureFixture[s
         "3 readme ['uuid.unregistered', 'capsule.unregistered', 'capsule.registered']\n"
         "2 1 and now 0\nTrue\n"
         "True\nmalformed_value\nnot_ready\nunknown_uuid\n['notes']\n"
+        "mixed True\nweather.v1.berlin.today granted\nold.news not_read_by_runtime\n"
+        "weather.v1.* publish subtree True >=0.6.0\n"
+        "old.* capabilities segments False <0.8.0\n"
     ) == capsys.readouterr().out
-    assert 4 == len(blocks)
+    assert 5 == len(blocks)
