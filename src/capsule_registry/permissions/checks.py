@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import and_, bindparam, literal_column, or_, select
+from sqlalchemy import and_, bindparam, or_, select
 
 from capsule_registry.entities import leases, session_uuids
 from capsule_registry.errors import (
@@ -164,7 +164,7 @@ _standing_of_values: Final = _standing_with(
     and_(
         _of_capability,
         or_(
-            grants.c.matching.not_in([literal_column(f"'{one}'") for one in sorted(LISTED)]),
+            and_(*(grants.c.matching != one for one in sorted(LISTED))),
             grants.c.value.in_(bindparam("values", expanding=True)),
         ),
     ),
