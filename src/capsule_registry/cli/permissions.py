@@ -73,7 +73,7 @@ def _sentence(decision: Decision) -> str:
 @click.option("--capability", help="Such as ipc_publish.")
 @click.option("--value", help="That cover this topic, host, path, command line …")
 @click.option("--capsule", "capsule_id", metavar="ID", help="Of this capsule only.")
-@listing("capability", "value", "capsule_id", "state", "matching", "place", "counts")
+@listing("capability", "value", "capsule_id", "state", "matching", "place", "read_by", "counts")
 def grants(registry: RegistryReader, **conditions: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - passed on
     """List what capsules may do, or who may do something."""
     return map(json_shapes.by_fields, registry.grants(**conditions))
