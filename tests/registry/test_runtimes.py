@@ -125,6 +125,32 @@ def test_rights_of_real_manifests_are_those_of_the_runtime(
     assert asked > 4_000
 
 
+def test_what_an_earlier_release_registered_keeps_every_answer(registry: CapsuleRegistry) -> None:
+    """Its manifests are judged as 0.2.0 judges, whatever came later, until they are read anew."""
+    asked = 0
+    for row in rows("today/form_cases"):
+        if row["form"] != "legacy" or not isinstance(row["0.2.0"], list):
+            continue
+        session = uuid4()
+        with CapsuleRegistry.open("sqlite://") as earlier:
+            capsule_id = earlier.register(CapsuleManifest.parse(row["toml"])).id
+            lines = [json.loads(line) for line in earlier.export_lines()]
+        for line in lines:
+            line.pop("form", None)
+            line.pop("rules", None)
+        registry.import_lines(map(json.dumps, lines))
+        registry.register_uuid(session, capsule_id)
+        assert {"original"} == {one.rules for one in registry.values()}
+        found = [registry.is_allowed(session, *question) for question in row["ask"]]
+        answered = ["allowed" if one else "denied" for one in found]
+        assert without_valued_binds(row["ask"], row["0.2.0"]) == without_valued_binds(
+            row["ask"], answered
+        ), row["name"]
+        asked += len(found)
+        registry.drain()
+    assert asked > 100
+
+
 def test_what_is_held_at_all_is_told(registry: CapsuleRegistry) -> None:
     """A list that is not empty, or a flag that is set; topics and unknown names are not held."""
     cases = [row for row in rows("today/process_identity_flags") if row["capability"] == "holds"]
