@@ -125,7 +125,13 @@ class Postgresql(Server):
 
     def command(self) -> Sequence[str]:
         data = str(self.directory / "data")
-        options = ["-c", "listen_addresses=127.0.0.1", "-k", str(self.directory)]
+        settings = [
+            "listen_addresses=127.0.0.1",
+            f"unix_socket_directories={self.directory}",
+            # A server that was killed would leave its shared memory behind.
+            "dynamic_shared_memory_type=mmap",
+        ]
+        options = [word for setting in settings for word in ("-c", setting)]
         return [found("postgres"), "-D", data, "-p", str(self.port), *options]
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pkgutil
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 
 from capsule_registry import (
     CapsuleRegistry,
@@ -18,12 +21,13 @@ from capsule_registry import (
 )
 from capsule_registry.api.transaction_block import TransactionBlock
 from capsule_registry.database.turns import Turns
+from support.backends import engine_on
 from support.factories import make_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from support.backends import Backend
+    from support.backends import Backend, ServerBackend
 
 #: Statements that take much longer than a tenth of a second; SQLite ends its own all the same.
 SLOW = {
@@ -80,6 +84,75 @@ def test_a_swallowed_interruption_poisons_no_connection(
         view.list()
 
     assert [] == registry.list()
+
+
+#: Where the drivers wait for the answer to what they have sent.
+ANSWERS: dict[str, tuple[str, Callable[..., object]]] = {
+    "postgresql": ("psycopg.Connection.wait", lambda _, steps: next(steps, None)),
+    "mariadb": ("pymysql.connections.Connection._read_query_result", lambda *_: None),
+}
+
+
+@contextmanager
+def alarm_at(number: int, server: ServerBackend) -> Iterator[list[int]]:
+    """
+    Raise `Alarm` in the block once the statement of that *number* is sent, but not answered.
+
+    Yields a list that is empty until then.
+    """
+    place, send = ANSWERS[server.name]
+    wait, numbers = pkgutil.resolve_name(place), count(1)
+    rung: list[int] = []
+
+    def ring(*arguments: Any, **options: Any) -> Any:
+        if next(numbers) != number:
+            return wait(*arguments, **options)
+        rung.append(number)
+        send(*arguments)
+        raise Alarm
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(place, ring)
+        yield rung
+
+
+def read_snapshot(registry: CapsuleRegistry) -> None:
+    with registry.snapshot() as view:
+        view.list()
+        view.is_empty()
+
+
+#: What is interrupted on an engine of the caller's.
+CALLS: dict[str, Callable[[CapsuleRegistry], object]] = {
+    "read": lambda registry: registry.list(),
+    "snapshot": read_snapshot,
+    "write": lambda registry: registry.register_uuid(uuid4(), "alpha"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_pool_of_the_callers_gets_no_interrupted_connection_back(
+    server: ServerBackend, url: str, call: str
+) -> None:
+    """Whichever statement an exception comes in, no other is raised, and later reads are right."""
+    engine = engine_on(url, isolation_level="READ COMMITTED")
+    with CapsuleRegistry.open(engine=engine) as registry:
+        for number in count(1):
+            engine.dispose()
+            assert 0 == read(engine, 0)
+            with alarm_at(number, server) as rung, suppress(Alarm):
+                CALLS[call](registry)
+            assert [1, 2] == [read(engine, 1), read(engine, 2)], number
+            if not rung:
+                break
+    engine.dispose()
+
+    assert number > 4
+
+
+def read(engine: sa.Engine, number: int) -> Any:
+    with engine.connect() as connection:
+        return connection.scalar(sa.select(sa.literal(number)))
 
 
 def test_a_turn_that_was_lost_comes_back() -> None:

@@ -22,7 +22,7 @@ from capsule_registry.errors import CapsuleRegistryError, RegistryClosedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, PoolProxiedConnection
 
     from capsule_registry.database.address import Address
     from capsule_registry.database.dialects.sqlite_connections import FileConnector
@@ -109,8 +109,8 @@ class Connections:
             except BaseException:
                 if os.getpid() != process:
                     abandoned.append(conn)
-                elif pooled.is_valid:
-                    (pooled.invalidate if self._can_throw_away else pooled.close)()
+                else:
+                    self._throw_away(pooled)
                 raise
         finally:
             call.is_over = True
@@ -150,6 +150,7 @@ class Connections:
             raise failure
         if (self.connection_check is None and _PREPARED in conn.info) or _CHECKED in conn.info:
             return conn
+        pooled = conn.connection
         try:
             if _PREPARED not in conn.info:
                 self._sessions.prepare(conn)
@@ -158,10 +159,18 @@ class Connections:
                 self.connection_check(conn)
                 conn.rollback()
                 conn.info[_CHECKED] = True
-        except BaseException:
+        except (DBAPIError, CapsuleRegistryError):
             conn.close()
             raise
+        except BaseException:
+            self._throw_away(pooled)
+            raise
         return conn
+
+    def _throw_away(self, pooled: PoolProxiedConnection) -> None:
+        """Close *pooled*, and let it be taken from no pool again."""
+        if pooled.is_valid:
+            (pooled.invalidate if self._can_throw_away else pooled.close)()
 
     def _require_file(self, conn: Connection) -> None:
         """Raise `DatabaseReplacedError` if the file of *conn* was replaced since it was opened."""

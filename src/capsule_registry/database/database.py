@@ -184,9 +184,11 @@ class Database(Connections):
             try:
                 _begin(conn, self.dialect.begin_snapshot)
                 yield conn
-            finally:
-                if os.getpid() == process:
-                    transaction.rollback()
+            except (DBAPIError, CapsuleRegistryError):
+                _roll_back(transaction, process)
+                raise
+            else:
+                _roll_back(transaction, process)
 
     @contextmanager
     def begun(self, begin: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
@@ -282,8 +284,7 @@ class Database(Connections):
                     yield conn
                 self._commit(transaction)
             except (DBAPIError, CapsuleRegistryError):
-                if os.getpid() == process:
-                    transaction.rollback()
+                _roll_back(transaction, process)
                 raise
             self._require_file(conn)  # Else what was written may be in a file without a name.
 
@@ -357,6 +358,12 @@ class Database(Connections):
 
 def _scalar(statement: str, conn: Connection) -> object:
     return conn.exec_driver_sql(statement).scalar()
+
+
+def _roll_back(transaction: Transaction, process: int) -> None:
+    """Roll *transaction* back, unless it is of another *process*."""
+    if os.getpid() == process:
+        transaction.rollback()
 
 
 def _undo(conn: Connection, savepoint: Transaction) -> None:
