@@ -110,6 +110,30 @@ def test_commands_and_operations_are_allowed_as_by_the_runtime() -> None:
         assert (row["answer"] == "allowed") == (found is DecisionReason.GRANTED), row
 
 
+@pytest.mark.parametrize("matching", [Matching.SEGMENTS, Matching.SUBTREE])
+@pytest.mark.parametrize(
+    ("capability", "value", "expected"),
+    [
+        ("ipc_publish", "a." + "b" * 254, DecisionReason.GRANTED),
+        ("ipc_publish", "a." + "b" * 255, DecisionReason.MALFORMED_VALUE),
+        ("ipc_publish", "a." + "\u00e9" * 127, DecisionReason.GRANTED),
+        ("ipc_publish", "a." + "\u00e9" * 128, DecisionReason.MALFORMED_VALUE),
+        ("ipc_publish", "a.\ud800", DecisionReason.MALFORMED_VALUE),
+        ("ipc_publish", "a.b.c.d.e.f.g.h.i", DecisionReason.MALFORMED_VALUE),
+        ("ipc_publish", "*.b", DecisionReason.NOT_GRANTED),
+        ("ipc_publish", None, DecisionReason.MALFORMED_VALUE),
+        ("ipc_subscribe", "a.*", DecisionReason.GRANTED),
+        ("ipc_subscribe", "*.b", DecisionReason.MALFORMED_VALUE),
+        ("ipc_subscribe", "a.*.c", DecisionReason.MALFORMED_VALUE),
+    ],
+)
+def test_a_topic_is_within_the_limits_of_its_host(
+    matching: Matching, capability: str, value: Any, expected: DecisionReason
+) -> None:
+    """256 bytes of UTF-8, eight segments; a `*` that is asked for stands last alone."""
+    assert expected is why(capability, matching, ["a.*"], value)
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -124,7 +148,10 @@ def test_commands_and_operations_are_allowed_as_by_the_runtime() -> None:
         ("a.example:+1", DecisionReason.MALFORMED_VALUE),
         ("a.example:\u0661", DecisionReason.MALFORMED_VALUE),
         ("a.example\0:0", DecisionReason.MALFORMED_VALUE),
+        ("x" * 255, DecisionReason.NOT_GRANTED),
         ("x" * 256, DecisionReason.MALFORMED_VALUE),
+        ("\ud800:1", DecisionReason.MALFORMED_VALUE),
+        ("a.example:65535", DecisionReason.NOT_GRANTED),
         ("::1", DecisionReason.MALFORMED_VALUE),  # Else `:` and the port 1.
         (None, DecisionReason.MALFORMED_VALUE),
         (443, DecisionReason.MALFORMED_VALUE),

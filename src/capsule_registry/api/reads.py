@@ -337,8 +337,8 @@ class Reads(ABC):
         """
         Return the grants that meet all conditions, whatever state their capsules are in.
 
-        With *value*, those that cover it: who may publish to this topic, start this process, reach
-        this host. In order of registration, then of the manifest.
+        With *value*, those that allow it: who may publish to this topic, start this process, reach
+        this host; without, also entries that do not count. In the order of capsules and manifests.
 
         Raises:
             InvalidCapsuleIdError: *capsule_id* is not a valid id.

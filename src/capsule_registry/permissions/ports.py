@@ -11,7 +11,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final, NamedTuple
 
 from capsule_registry.manifest.matching import lower_ascii
-from capsule_registry.permissions.rule import Rule, plain_value
+from capsule_registry.permissions.rule import Rule, is_short, plain_value
 
 _LONGEST_HOST: Final = 255  # Bytes in UTF-8.
 _LAST_PORT: Final = 65_535
@@ -46,8 +46,8 @@ def _address(text: str) -> _Address | None:
 
 
 def _checked(host: str, port: str) -> _Address | None:
-    is_short = 0 < len(host.encode(errors="surrogatepass")) <= _LONGEST_HOST
-    if not (is_short and _PORT.fullmatch(port) and int(port) <= _LAST_PORT):
+    is_port = bool(_PORT.fullmatch(port)) and int(port) <= _LAST_PORT
+    if not (is_port and is_short(host, _LONGEST_HOST)):
         return None
     # So ends what is left of an address of which a part was taken for the port.
     return None if host.endswith(":") else _Address(host, int(port))

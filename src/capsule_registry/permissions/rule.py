@@ -32,6 +32,14 @@ class Rule:
     key: Callable[[str], str] | None = None
 
 
+def is_short(text: str, most: int) -> bool:
+    """Return whether *text* is UTF-8 of at least one byte and at most so many."""
+    try:
+        return 0 < len(text.encode()) <= most
+    except UnicodeEncodeError:
+        return False
+
+
 def plain_value(value: object) -> str | None:
     """Return *value* if it is a text that is not empty, without NUL."""
     text = plain_text(value)

@@ -17,7 +17,7 @@ from capsule_registry.manifest.matching import (
     subtrees_covering,
     topic_matches,
 )
-from capsule_registry.permissions.rule import Rule, plain_value
+from capsule_registry.permissions.rule import Rule, is_short, plain_value
 from capsule_registry.plain_values import plain_text
 
 _LONGEST: Final = 256  # Bytes in UTF-8.
@@ -27,7 +27,7 @@ _MOST_SEGMENTS: Final = 8
 def _topic(value: object) -> str | None:
     """Return a topic that the host takes."""
     text = plain_text(value)
-    if not text or len(text.encode(errors="surrogatepass")) > _LONGEST:
+    if text is None or not is_short(text, _LONGEST):
         return None
     is_valid = has_valid_segments(text) and text.count(".") < _MOST_SEGMENTS
     return text if is_valid else None
