@@ -124,6 +124,7 @@ def test_commands_and_operations_are_allowed_as_by_the_runtime() -> None:
         ("ipc_publish", None, DecisionReason.MALFORMED_VALUE),
         ("ipc_subscribe", "a.*", DecisionReason.GRANTED),
         ("ipc_subscribe", "*.b", DecisionReason.MALFORMED_VALUE),
+        ("ipc_subscribe", "b*.c", DecisionReason.NOT_GRANTED),
         ("ipc_subscribe", "a.*.c", DecisionReason.MALFORMED_VALUE),
     ],
 )
