@@ -52,7 +52,7 @@ def _segments_cover(entry: str, topic: str) -> bool:
 
 
 def _subtree_covers(entry: str, topic: str) -> bool:
-    return bool(entry) and subtree_matches(topic, entry)
+    return subtree_matches(topic, entry)
 
 
 PUBLISH_SEGMENTS: Final = Rule(_topic_without_nul, _segments_cover, keys=patterns_covering)
