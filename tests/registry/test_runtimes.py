@@ -99,6 +99,7 @@ def test_rights_are_those_of_the_runtime(column: str, backend: Backend) -> None:
             assert expected == found, row["name"]
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize("column", ["0.2.0", "today", "own"])
 def test_rights_of_real_manifests_are_those_of_the_runtime(
     column: str, corpus: Path, backend: Backend
@@ -125,6 +126,7 @@ def test_rights_of_real_manifests_are_those_of_the_runtime(
     assert asked > 4_000
 
 
+@pytest.mark.stress
 def test_what_an_earlier_release_registered_keeps_every_answer(registry: CapsuleRegistry) -> None:
     """Its manifests are judged as 0.2.0 judges, whatever came later, until they are read anew."""
     asked = 0
