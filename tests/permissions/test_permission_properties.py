@@ -107,7 +107,7 @@ EVERY_RULE = [(capability, matching) for capability, rules in RULES.items() for 
     st.lists(st.tuples(ALMOST, st.booleans()), min_size=9, max_size=14),
     st.one_of(st.none(), ALMOST),
 )
-@settings(max_examples=600)
+@settings(max_examples=150)
 def test_of_many_entries_those_are_found_that_cover(
     rule: tuple[str, str], given_entries: list[tuple[str, bool]], value: str | None
 ) -> None:
