@@ -153,6 +153,7 @@ def test_a_topic_is_within_the_limits_of_its_host(
         ("x" * 256, DecisionReason.MALFORMED_VALUE),
         ("\ud800:1", DecisionReason.MALFORMED_VALUE),
         ("a.example:65535", DecisionReason.NOT_GRANTED),
+        *((f"a{one}b:0", DecisionReason.MALFORMED_VALUE) for one in "/\\?#@"),
         ("::1", DecisionReason.MALFORMED_VALUE),  # Else `:` and the port 1.
         (None, DecisionReason.MALFORMED_VALUE),
         (443, DecisionReason.MALFORMED_VALUE),
