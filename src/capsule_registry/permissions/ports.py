@@ -14,9 +14,9 @@ from capsule_registry.manifest.matching import lower_ascii
 from capsule_registry.permissions.rule import Rule, is_short, plain_value
 
 _LONGEST_HOST: Final = 255  # Bytes in UTF-8.
-_LAST  #: What programs that read a URL take for the end of a host, or for what stands before it.
+#: What programs that read a URL take for the end of a host, or for what stands before it.
 _NOT_IN_HOSTS: Final = frozenset("/\\?#@")
-_PORT: Final = 65_535
+_LAST_PORT: Final = 65_535
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 #: As the runtime reads the port of an entry.
 _PORT_OF_ENTRY: Final = re.compile(r"\+?[0-9]+")
