@@ -140,7 +140,7 @@ class RuntimeRefusedError(ConflictError):
     `names` has the ids of their capsules, `reason` why the first is refused.
     """
 
-    version: str
+    version: str | None
     names: Sequence[str]
     reason: str
     template = (
@@ -150,7 +150,8 @@ class RuntimeRefusedError(ConflictError):
     def __str__(self) -> str:
         more = len(self.names) - _SHOWN
         named = ", ".join(self.names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-        return self.template.format(version=self.version, names=named, reason=self.reason)
+        version = self.version or "(none: each in its own form)"
+        return self.template.format(version=version, names=named, reason=self.reason)
 
 
 class StaleGenerationError(ConflictError):

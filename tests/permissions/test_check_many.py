@@ -99,9 +99,11 @@ def test_nothing_asked_is_nothing_answered(asked: CapsuleRegistry) -> None:
         [(FIRST, "net", "a", "b")],
         [(FIRST, "net", "a"), 7],
         [None],
+        [{"uuid": FIRST, "capability": "net"}],
+        ["ab"],
         [(FIRST, "net", "a")] * 501,
     ],
-    ids=["one", "four", "a number", "none", "501"],
+    ids=["one", "four", "a number", "none", "object", "text", "501"],
 )
 def test_what_is_no_question_is_refused(asked: CapsuleRegistry, questions: Any) -> None:
     """So are more than five hundred, before anybody is asked."""

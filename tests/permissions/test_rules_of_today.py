@@ -104,10 +104,18 @@ def test_commands_and_operations_are_allowed_as_by_the_runtime() -> None:
         if row["capability"] == "host_process":
             found = why("host_process", Matching.PROGRAM, row["entries"], row["command"])
         elif row["capability"] == "identity":
-            found = why("identity", Matching.LEVEL, row["entries"], row["operation"])
+            found = why("identity", Matching.OPERATION, row["entries"], row["operation"])
         else:
             continue
         assert (row["answer"] == "allowed") == (found is DecisionReason.GRANTED), row
+
+
+@pytest.mark.parametrize("operation", ["unlink", "list_links", "create_user"])
+def test_operations_are_asked_of_todays_hosts_alone(operation: str) -> None:
+    """By the rules of 0.2.0 only the levels are understood."""
+    assert DecisionReason.GRANTED is why("identity", Matching.OPERATION, ["admin"], operation)
+    assert DecisionReason.MALFORMED_VALUE is why("identity", Matching.LEVEL, ["admin"], operation)
+    assert DecisionReason.GRANTED is why("identity", Matching.LEVEL, ["admin"], "link")
 
 
 @pytest.mark.parametrize("matching", [Matching.SEGMENTS, Matching.SUBTREE])

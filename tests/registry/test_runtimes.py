@@ -20,6 +20,7 @@ from capsule_registry import (
     RuntimeRefusedError,
     RuntimeVersionError,
 )
+from capsule_registry.manifest.handlers import handlers_of
 from support.commands import run, run_json
 from support.vector_files import rows
 
@@ -151,6 +152,25 @@ def test_what_an_earlier_release_registered_keeps_every_answer(registry: Capsule
         asked += len(found)
         registry.drain()
     assert asked > 100
+
+
+@pytest.mark.parametrize(
+    ("runtime", "expected"), [("0.2.0", False), ("0.7.0", False), ("0.8.0", True), (TODAY, True)]
+)
+def test_older_hosts_tell_of_one_capability_whether_it_is_held(
+    backend: Backend, runtime: str, *, expected: bool
+) -> None:
+    """Of all others only since 0.8.0."""
+    text = PACKAGE.format("holder") + (
+        '[capabilities]\nnet = ["a.example"]\nallow_prompt_injection = true\n'
+    )
+    with CapsuleRegistry.open(
+        backend.new_url(), namespace="judged", runtime_version=runtime
+    ) as registry:
+        session = registered(registry, text)
+        assert expected == registry.is_allowed(session, "holds", "net")
+        assert registry.is_allowed(session, "holds", "allow_prompt_injection")
+        assert expected == registry.check_many([(session, "holds", "net")])[0].allowed
 
 
 def test_what_is_held_at_all_is_told(registry: CapsuleRegistry) -> None:
@@ -298,6 +318,100 @@ def test_a_runtime_that_refuses_a_capsule_is_refused(registry: CapsuleRegistry, 
     assert ["arrays"] == registry.list()
 
 
+def test_no_reading_of_a_runtime_is_left_behind(backend: Backend) -> None:
+    """To name none any more is refused, too, where a manifest's own form refuses it."""
+    text = PACKAGE.format("a") + '[capabilities]\nipc_publish = ["x.*"]\n[publish]\n"a.b" = {}\n'
+    url = backend.new_url()
+    with CapsuleRegistry.open(url, namespace="n", runtime_version="0.2.0") as registry:
+        session = registered(registry, text)
+        assert registry.is_allowed(session, "ipc_publish", "x.y")
+        with RegistryAdmin.open(url) as admin:
+            with pytest.raises(RuntimeRefusedError, match="its own form") as caught:
+                admin.set_runtime("n", None)
+            assert (None, ("a",)) == (caught.value.version, caught.value.names)
+            assert "0.2.0" == registry.runtime_version
+            registry.unregister("a")
+            admin.set_runtime("n", None)
+
+
+def test_all_rights_that_come_are_shown(registry: CapsuleRegistry, url: str) -> None:
+    """Also those whose entry stays and is compared otherwise; not what then allows nothing."""
+    text = PACKAGE.format("places") + (
+        '[capabilities]\nfs_read = ["home://a", "workspace://s"]\nnet_bind = ["foo"]\n'
+        'identity = ["admin"]\nnet = ["b.example"]\nhost_process = ["git"]\n'
+    )
+    registered(registry, text)
+    with RegistryAdmin.open(url) as admin:
+        [change] = admin.set_runtime("default", TODAY, dry_run=True)
+    assert [("fs_read", "home://a", "path"), ("identity", "admin", "operation")] == [
+        (one.capability, one.value, one.matching) for one in change.gained
+    ]
+    assert ["home://a", "workspace://s", "foo", "admin"] == [one.value for one in change.lost]
+
+
+@pytest.mark.parametrize("version", ["original", "mixed", "legacy", "", "1.0"])
+def test_a_manifest_is_parsed_for_a_version_alone(version: str) -> None:
+    """The names of rules, which the registry uses, are no versions."""
+    with pytest.raises(InvalidTextError, match="runtime_version"):
+        CapsuleManifest.parse(TABLES, runtime_version=version)
+
+
+@pytest.mark.parametrize(("runtime", "priority"), [("0.7.0", 100), ("0.8.0", 5)])
+def test_handlers_have_a_priority_since_0_8_0(runtime: str, priority: int) -> None:
+    """Before, the key is an unknown one; and table keys are not checked for empty segments."""
+    text = PACKAGE.format("a") + (
+        '[subscribe]\n"a.b" = { wit = "x", handler = "h", priority = 5 }\n'
+    )
+    manifest = CapsuleManifest.parse(text, runtime_version=runtime)
+    assert [priority] == [one.priority for one in handlers_of(manifest)]
+    odd = (
+        PACKAGE.format("a")
+        + '[publish]\n"a..b" = "x"\n[subscribe]\n"c" = { wit = "x", priority = 5 }\n'
+    )
+    if priority == 5:
+        with pytest.raises(InvalidManifestError):
+            CapsuleManifest.parse(odd, runtime_version=runtime)
+    else:
+        assert CapsuleManifest.parse(odd, runtime_version=runtime)
+
+
+def test_many_questions_of_the_past_are_answered_in_time(registry: CapsuleRegistry) -> None:
+    """A manifest is read once for all questions of its capsule."""
+    keys = "".join(f'"kind{number}.v1.*" = "x"\n' for number in range(200))
+    texts = [f"{PACKAGE.format(f'c{number}')}[publish]\n{keys}" for number in range(5)]
+    sessions = [registered(registry, text) for text in texts]
+    past = registry.at(revision=registry.history.revision)
+    questions = [(sessions[one % 5], "ipc_publish", f"kind{one % 200}.v1.x") for one in range(300)]
+    assert {"granted"} == {one.why for one in past.check_many(questions)}
+
+
+ASKING = [("grants", "--value", "b.example"), ("check", "UUID", "net", "b.example")]
+#: Edits, and the commands that then meet what nobody of ours has written.
+ODD_EDITS: dict[str, list[tuple[str, ...]]] = {
+    "UPDATE namespaces SET runtime_version = 'zz'": [
+        *(("namespaces", "rederive"), ("doctor",), ("set-state", "arrays", "ready")),
+        *(("show", "arrays"), ("audit", "verify")),
+    ],
+    "UPDATE grants SET matching = 'zzz'": [("grants",), *ASKING, ("audit", "verify")],
+    "UPDATE grants SET matching = 'nothing'": [*ASKING, ("audit", "verify")],
+}
+
+
+@pytest.mark.parametrize("edit", ODD_EDITS)
+def test_what_nobody_of_ours_has_written_is_no_traceback(
+    registry: CapsuleRegistry, backend: Backend, url: str, edit: str
+) -> None:
+    """It is corrupt, or denies, and says so in a line; verification finds it."""
+    session = registered(registry, ARRAYS)
+    backend.tamper(url, edit)
+    found = {
+        command: run(url, *(str(session) if one == "UUID" else one for one in command)).exit_code
+        for command in ODD_EDITS[edit]
+    }
+    assert {*found.values()} <= {0, 1, 8, 9}, found
+    assert 8 == found["audit", "verify"]
+
+
 def test_manifests_of_earlier_releases_are_read_anew(registry: CapsuleRegistry, url: str) -> None:
     """In their own form, all or one; what that refuses stays, and `doctor` says how many gain."""
     with CapsuleRegistry.open("sqlite://") as other:
@@ -408,6 +522,24 @@ def test_the_command_sets_a_runtime_and_reads_anew(
     assert None is registry.runtime_version
     assert 0 == run(url, "namespaces", "create", "other", "--runtime-version", TODAY).exit_code
     assert 4 == run(url, "namespaces", "create", "other", "--runtime-version", "0.2.0").exit_code
+
+
+@pytest.mark.parametrize(
+    ("form", "rules"),
+    [("mixed", "mixed"), ("today", "today"), ("today", "legacy"), ("legacy", "nonsense")],
+)
+def test_an_import_does_not_choose_its_form(
+    registry: CapsuleRegistry, backend: Backend, form: str, rules: str
+) -> None:
+    """The text says it; a line that says another is refused, and nothing is registered."""
+    registered(registry, ARRAYS)
+    lines = [json.loads(line) for line in registry.export_lines()]
+    lines[1] |= {"form": form, "rules": rules}
+    with (
+        CapsuleRegistry.open(backend.new_url(), namespace="other") as other,
+        pytest.raises(InvalidTextError, match="line 2"),
+    ):
+        other.import_lines(map(json.dumps, lines))
 
 
 def test_an_export_is_judged_by_the_runtime_it_comes_to(backend: Backend) -> None:

@@ -322,10 +322,8 @@ class Reads(ABC):
         return self._read(checks.check, uuid, capability, value)
 
     def _decide_many(self, questions: Sequence[Question], _: float) -> Sequence[Decided]:
-        """Return the same for each of *questions*, all of one moment."""
-        return self._read_at_one_moment(
-            lambda scope: [checks.check(scope, *question) for question in questions]
-        )
+        """Return the same for each of *questions*, by one statement."""
+        return self._read(many_checks.check_many, questions)
 
     def grants(
         self,

@@ -179,15 +179,24 @@ def _capsule(  # noqa: PLR0913 - one for each member of the line
     if (manifest_format == "json") != manifest_text.startswith("{"):
         raise ValueError(f"a manifest that is no {manifest_format.upper()}")
     language: Format = "json" if manifest_format == "json" else "toml"
-    manifest = CapsuleManifest.read_back(
-        manifest_text, format=language, form=ManifestForm(form), rules=rules
-    )
-    manifest.require_valid(runtime_version=manifest.runtime_version)
+    manifest = _manifest(manifest_text, language, ManifestForm(form), rules)
     tools = tools_of_json(None if reported_tools is None else json.dumps(reported_tools))
     new = NewCapsule.of(_Exported(manifest, tools, state, state_reason, source_dir))
     if new.id != id:
         raise InvalidTextError("id", "id_mismatch", f"{id!r} is not {new.id!r}")
     return new
+
+
+def _manifest(text: str, language: Format, form: ManifestForm, rules: str) -> CapsuleManifest:
+    """Return the manifest; its text says how it is read, unless an earlier release has read it."""
+    manifest = CapsuleManifest.read_back(text, format=language, form=form, rules=rules)
+    if rules == ORIGINAL:
+        manifest.require_valid()
+        return manifest
+    found = manifest.read_anew(manifest.runtime_version)
+    if found.form is not form:
+        raise ValueError(f"a manifest in the form {found.form}, not {form}")
+    return found
 
 
 def _uplink(*, capsule_id: str, declared: bool, descriptor: object) -> uplinks.Filed:

@@ -69,14 +69,16 @@ def apply(unit: Unit, ids: Sequence[CapsuleId] | None = None) -> list[RightsChan
     Carry out what `plan` returns, by the runtime of the unit's namespace.
 
     Raises:
-        RuntimeRefusedError: That runtime refuses a manifest, so nothing was changed. What is
-            refused in its own form stays as it is.
+        RuntimeRefusedError: That runtime refuses a manifest, or its own form does, so nothing was
+            changed. Only what an earlier release has read stays as it is then.
     """
     found = [*_read_anew(unit, unit.runtime_version, ids)]
     refused = [one.change for one in found if one.change.problem is not None]
-    if refused and unit.runtime_version is not None:
-        names = tuple(str(one.capsule_id) for one in refused)
-        raise RuntimeRefusedError(unit.runtime_version, names, refused[0].problem)
+    # What an earlier release has read may stay as it was read; no other reading is left behind.
+    lost = [one for one in refused if unit.runtime_version or one.rules != ORIGINAL]
+    if lost:
+        names = tuple(str(one.capsule_id) for one in lost)
+        raise RuntimeRefusedError(unit.runtime_version, names, lost[0].problem)
     for one in found:
         if one.change.problem is None:
             _rewrite(unit, one)

@@ -34,7 +34,7 @@ from capsule_registry.manifest.parts import (
     TopicDef,
     UplinkDef,
 )
-from capsule_registry.manifest.readings import ORIGINAL, Reading, reading_of
+from capsule_registry.manifest.readings import ORIGINAL, Reading, reading_of, to_runtime_version
 from capsule_registry.manifest.toml_document import parse_document, read_text
 from capsule_registry.manifest.topic_entries import Published, Subscribed
 
@@ -113,8 +113,9 @@ class CapsuleManifest(ManifestPart):
 
         Raises:
             InvalidManifestError: The first error, in the original's order; `rule` names it.
+            InvalidTextError: *runtime_version* is no version.
         """
-        plain = str.__str__(text)
+        plain, runtime_version = str.__str__(text), to_runtime_version(runtime_version)
         document = parse_document(plain, path)
         form = form_of(document.values, is_toml_1_1=document.is_toml_1_1)
         if not reading_of(form, runtime_version).kinds:
@@ -260,8 +261,9 @@ class CapsuleManifest(ManifestPart):
 
     def _violations(self) -> Iterator[tuple[str, str]]:
         """Yield the violations of the rules since 0.5.0."""
-        yield from rules.of_topic_keys("publish", self.publish)
-        yield from rules.of_topic_keys("subscribe", self.subscribe)
+        if self.reading.table_rights:
+            yield from rules.of_topic_keys("publish", self.publish)
+            yield from rules.of_topic_keys("subscribe", self.subscribe)
         yield from rules.of_interfaces("imports", self.imports)
         yield from rules.of_interfaces("exports", self.exports)
         yield from rules.of_commands(self.commands)

@@ -10,8 +10,10 @@ class Matching(StrEnum):
 
     #: The flag is set; nothing is asked.
     FLAG = "flag"
-    #: A level of `identity`, or an operation that needs it.
+    #: A level of `identity`.
     LEVEL = "level"
+    #: The same, or an operation that needs it.
+    OPERATION = "operation"
     #: A key, or `*` for any.
     KEY = "key"
     #: Topics of the same number of segments, of which `*` covers any one.

@@ -46,6 +46,9 @@ class Reading:
     #: `command.kind` and `env.NAME.options_from`; the text may be TOML 1.1.
     kinds: bool = False
     bind_workers: bool = False
+    #: The keys of the topic tables are the only rights: so they are checked, handlers have a
+    #: priority, and the host tells of every capability whether it is held.
+    table_rights: bool = False
     #: The capabilities of components that hold for the whole capsule.
     merged: frozenset[str] = _ROOT_ALONE
     #: What has the wrong shape for a part that the runtime itself does not read is left unread.
@@ -55,6 +58,7 @@ class Reading:
     hosts: Matching = Matching.HOST_ANY_CASE
     paths: Matching = Matching.WRITTEN_PATH
     commands: Matching = Matching.COMMAND
+    levels: Matching = Matching.LEVEL
     binds: Matching = Matching.ANY_OR_BIND
 
 
@@ -80,6 +84,7 @@ def reading_of_version(text: str) -> Reading:
         allow_persistent=release >= (0, 8, 0),
         kinds=release >= (0, 9, 0),
         bind_workers=release > (0, 10, 4),
+        table_rights=release >= (0, 8, 0),
         merged=_merged(release),
         topic_keys=Matching.SUBTREE if release >= (0, 8, 0) else Matching.SEGMENTS,
     )
@@ -90,6 +95,7 @@ def reading_of_version(text: str) -> Reading:
         hosts=Matching.HOST,
         paths=Matching.PATH,
         commands=Matching.PROGRAM,
+        levels=Matching.OPERATION,
         binds=Matching.SOCKET if release <= (0, 10, 4) else Matching.BIND,
     )
 
@@ -129,6 +135,13 @@ def reading_of(form: ManifestForm, rules: str | None = None) -> Reading:
     if rules in (None, ORIGINAL, form):
         return _BY_FORM[form]
     return reading_of_version(rules)
+
+
+def tells_what_is_held(rules: str) -> bool:
+    """Return whether a host of those *rules* tells of every capability whether it is held."""
+    if rules == ORIGINAL:
+        return False
+    return (_BY_FORM.get(rules) or reading_of_version(rules)).table_rights
 
 
 @overload

@@ -47,13 +47,13 @@ _BY_READING: Final = {
     "fs_read": "paths",
     "fs_write": "paths",
     "host_process": "commands",
+    "identity": "levels",
 }
 #: By capability: how they are compared by all.
 _ALWAYS: Final = {
     **dict.fromkeys(_TABLES, Matching.SEGMENTS),  # The arrays never covered more.
     "net_connect": Matching.HOST_PORT,
     "kv": Matching.KEY,
-    "identity": Matching.LEVEL,
 }
 _EARLY: Final = frozenset({"fs_read", "fs_write", "host_process", "net", "net_bind"})
 

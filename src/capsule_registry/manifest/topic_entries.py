@@ -7,7 +7,8 @@ two that have their own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
@@ -44,6 +45,8 @@ class PublishDef(_TopicEntry):
 
 class SubscribeDef(_TopicEntry):
     """A topic that the capsule may subscribe to, and what is called for it, if anything."""
+
+    read_if: ClassVar[Mapping[str, str]] = {"priority": "table_rights"}
 
     handler: _Pin
     priority: Annotated[

@@ -58,7 +58,8 @@ def changed_rights(
 
 
 def _counting(manifest: CapsuleManifest) -> dict[Meaning, Right]:
-    return {_meaning(right): right for right in rights_of(manifest) if right.counts}
+    rights = (right for right in rights_of(manifest) if right.counts and not _is_void(right))
+    return {_meaning(right): right for right in rights}
 
 
 def _only_in(
@@ -71,6 +72,17 @@ def _only_in(
     )
 
 
+def _is_void(right: Right) -> bool:
+    """Return whether the entry counts and yet covers nothing, compared as it is."""
+    match right.matching:
+        case Matching.BIND | Matching.HOST_PORT:
+            return ":" not in right.value
+        case Matching.PATH:
+            return right.value.startswith("workspace://") or not right.value
+        case _:
+            return not right.value
+
+
 def _meaning(right: Right) -> Meaning:
     """Return the same for entries that allow the same, though they are compared otherwise."""
     value, matching = right.value, right.matching
@@ -81,8 +93,6 @@ def _meaning(right: Right) -> Meaning:
             matching = Matching.HOST
         case Matching.COMMAND if value:
             matching = Matching.PROGRAM
-        case Matching.WRITTEN_PATH if not value.startswith(("workspace://", "cwd://")):
-            matching = Matching.PATH
         case _:
             pass
     return right.capability, value, matching

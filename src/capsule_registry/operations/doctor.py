@@ -76,11 +76,12 @@ def _schema(database: Database, conn: Connection) -> Iterator[Finding]:
 
 def _readings(database: Database, conn: Connection, namespace: dict[str, Any]) -> Iterator[Finding]:
     """Yield by which rules the capsules of a namespace are judged, and what would change that."""
-    name, runtime = namespace["name"], namespace["runtime_version"]
+    name = namespace["name"]
     scope = Scope(conn, name, Clock(is_hosts=database.dialect.has_hosts_clock))
-    judged = f"as runtime {runtime}" if runtime else "each in its own form"
-    unread = rederivation.unread(scope, _MOST_LOOKED_AT)
+    judged = f"as runtime {namespace['runtime_version'] or '(none: each in its own form)'}"
     try:
+        runtime = namespaces.head(scope).runtime_version
+        unread = rederivation.unread(scope, _MOST_LOOKED_AT)
         changes = rederivation.plan(scope, runtime, unread)
     except HistoryCorruptError as error:
         yield Finding(f"rules of {name}", judged, str(error))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import and_, bindparam, or_, select
@@ -21,6 +21,7 @@ from capsule_registry.errors import (
     NamespaceNotFoundError,
 )
 from capsule_registry.identifiers import CapsuleId, to_uuid
+from capsule_registry.manifest.readings import ORIGINAL, tells_what_is_held
 from capsule_registry.models.records import CapsuleState
 from capsule_registry.permissions.fault_log import CHECK_FAULTS, log_denial
 from capsule_registry.permissions.judgement import (
@@ -72,17 +73,23 @@ class Decision(BaseModel):
     revision: int | None = None
 
 
+#: Of this every host tells whether it is held.
+_ALWAYS_TOLD: Final = "allow_prompt_injection"
 #: A decision, or the fault that denies.
 Decided = Decision | Exception
 #: The default timeout: an answer that takes longer denies.
 DEADLINE: Final = timedelta(seconds=2)
 
-_revision = Query(
+REVISION: Final = Query(
     namespaces,
     (),
     select(namespaces.c.revision).where(namespaces.c.name == bindparam("namespace")),
 )
-_capsule = query(capsules, "id", columns=("registered_revision", "state"), is_ordered=False)
+#: What a row of `capsules` says of a capsule.
+CAPSULE: Final = (capsules.c.registered_revision, capsules.c.state, capsules.c.rules)
+BY_ID: Final = query(
+    capsules, "id", columns=tuple(column.name for column in CAPSULE), is_ordered=False
+)
 #: What a row of `grants` says of an entry.
 ENTRY: Final = (grants.c.value, grants.c.matching, grants.c.counts)
 _granted = query(
@@ -99,20 +106,26 @@ def _standing_in_parts(
 ) -> list[Row]:
     """Return what a check needs by one query per table, with all grants whatever the *values*."""
     del values
-    of_entry = [column.name for column in ENTRY]
-    nobody = dict.fromkeys(("capsule_id", "registered_revision", "state", *of_entry))
-    head = {**nobody, **scope.rows(_revision)[0]}
+    found = filed_in_parts(scope, uuid)
+    if found["capsule_id"] is None:
+        return [found]
+    granted = scope.rows(_granted, capsule_id=found["capsule_id"], capability=capability)
+    return [{**found, **_named(ENTRY, grant)} for grant in granted] or [found]
+
+
+def filed_in_parts(scope: LookupScope, uuid: UUID | None) -> Row:
+    """Return the head with the rows of a UUID and of its capsule, each by a query of its own."""
+    nobody = {"capsule_id": None, **_named(CAPSULE, {}), **_named(ENTRY, {})}
+    head = {**nobody, **scope.rows(REVISION)[0]}
     filed = scope.row(session_uuids.BY_UUID, uuid=uuid)
     if filed is None:
-        return [head]
-    capsule = scope.row(_capsule, id=filed["capsule_id"]) or {}
-    found = {
-        **head,
-        **filed,
-        **{name: capsule.get(name) for name in ("registered_revision", "state")},
-    }
-    granted = scope.rows(_granted, capsule_id=filed["capsule_id"], capability=capability)
-    return [{**found, **{name: grant[name] for name in of_entry}} for grant in granted] or [found]
+        return head
+    return {**head, **filed, **_named(CAPSULE, scope.row(BY_ID, id=filed["capsule_id"]) or {})}
+
+
+def _named(columns: Iterable[ColumnElement[Any]], row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of *columns* in *row*, null where it has none."""
+    return {column.name: row.get(column.name) for column in columns}
 
 
 #: The grants that a capsule's current manifest gives it.
@@ -135,8 +148,7 @@ def _standing_with(granted: ColumnElement[bool], *lists: str) -> Query:
             capsules.c.id.label("capsule_id"),
             uuid_mappings.c.lease_id,
             *leases.ENDS,
-            capsules.c.registered_revision,
-            capsules.c.state,
+            *CAPSULE,
             *ENTRY,
         )
         .outerjoin(uuid_mappings, session_uuids.OF_UUID)
@@ -177,8 +189,7 @@ _OF_CAPSULE: Final = Query(
     capsules,
     ("id",),
     select(
-        capsules.c.registered_revision,
-        capsules.c.state,
+        *CAPSULE,
         grants.c.capability,
         *ENTRY,
     )
@@ -194,11 +205,13 @@ class Standing:
 
     is_registered: bool
     state: str | None
+    #: By which its capsule is judged; null if there is none.
+    rules: str | None
     #: The entries of its manifest, in order, by capability.
     grants: Mapping[object, Entries]
 
 
-_UNREGISTERED: Final = Standing(is_registered=False, state=None, grants={})
+_UNREGISTERED: Final = Standing(is_registered=False, state=None, rules=None, grants={})
 
 
 UNKNOWN: Final = Verdict(DecisionReason.UNKNOWN_UUID)
@@ -264,7 +277,8 @@ def decide(standing: Standing, capability: str | None, value: object) -> Verdict
         return Verdict(DecisionReason.UNKNOWN_CAPABILITY)
     entries = standing.grants.get(of, NO_ENTRIES)
     if capability == HOLDS:
-        return judge(capability, entries.all, value)
+        is_told = of == _ALWAYS_TOLD or tells_what_is_held(standing.rules or ORIGINAL)
+        return judge(capability, entries.all if is_told else (), value)
     return judge(capability, entries.that_may_cover(value), value)
 
 
@@ -327,7 +341,7 @@ def _standing(row: Row, granted: Iterable[tuple[object, Row]]) -> Standing:
         if said["value"] is not None:  # There is one.
             grants.setdefault(capability, []).append(_entry(said))
     found = {capability: Entries(capability, entries) for capability, entries in grants.items()}
-    return Standing(registered is not None, state, found)
+    return Standing(registered is not None, state, row["rules"], found)
 
 
 def _entry(row: Row) -> Entry:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from capsule_registry.errors import InvalidTextError
+from capsule_registry.errors import HistoryCorruptError, InvalidTextError
 from capsule_registry.identifiers import CapsuleId
 from capsule_registry.manifest.rights import CAPABILITIES
 from capsule_registry.models.records import CapsuleState, Grant
@@ -49,25 +49,34 @@ def askable(capability: str | None, value: str | None) -> tuple[str | None, str 
 def find(
     scope: Scope, *, capability: str | None, value: str | None, capsule_id: CapsuleId | None
 ) -> list[Grant]:
-    """Return the grants, optionally of one capability or capsule, or that allow *value*."""
+    """
+    Return the grants, optionally of one capability or capsule, or that allow *value*.
+
+    Raises:
+        HistoryCorruptError: A row is not as the registry writes it.
+    """
     wanted = {"capability": capability, "capsule_id": capsule_id}
     given = {name: text for name, text in wanted.items() if text is not None}
     found = scope.rows(_filtered(tuple(given)), **given)
-    if value is not None:
-        found = [row for row in found if _allows(row, value)]
-    return [
-        Grant(
-            capsule_id=CapsuleId(row["capsule_id"]),
-            capability=row["capability"],
-            value=row["value"],
-            state=CapsuleState(row["state"]),
-            matching=row["matching"],
-            place=row["place"],
-            read_by=row["read_by"],
-            counts=row["counts"],
-        )
-        for row in sorted(found, key=_place)
-    ]
+    try:
+        if value is not None:
+            found = [row for row in found if _allows(row, value)]
+        return [_grant(row) for row in sorted(found, key=_place)]
+    except (KeyError, ValueError) as error:
+        raise HistoryCorruptError("grants", f"a row cannot be read: {error}") from error
+
+
+def _grant(row: Row) -> Grant:
+    return Grant(
+        capsule_id=CapsuleId(row["capsule_id"]),
+        capability=row["capability"],
+        value=row["value"],
+        state=CapsuleState(row["state"]),
+        matching=row["matching"],
+        place=row["place"],
+        read_by=row["read_by"],
+        counts=row["counts"],
+    )
 
 
 def _allows(row: Row, value: str) -> bool:

@@ -14,7 +14,7 @@ from capsule_registry.permissions.judgement import deciding
 from capsule_registry.schema.tables import capsules, grants, namespaces, uuid_mappings
 from capsule_registry.schema.tables import leases as leases_table
 from capsule_registry.unit_of_work.high_water_mark import HEAD
-from capsule_registry.unit_of_work.queries import Query
+from capsule_registry.unit_of_work.queries import Query, query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 #: The most questions at once.
 MAX_QUESTIONS: Final = 500
+_LENGTHS: Final = (2, 3)
 
 
 class Question(NamedTuple):
@@ -33,6 +34,30 @@ class Question(NamedTuple):
     uuid: object
     capability: object
     value: object = None
+
+
+_granted = query(
+    grants,
+    "capsule_id",
+    columns=("capability", *(column.name for column in checks.ENTRY)),
+    is_ordered=False,
+)
+
+
+def _standings_in_parts(
+    scope: LookupScope, *, uuids: Sequence[UUID], capabilities: Sequence[str]
+) -> list[Row]:
+    """Return what `_standings_of` finds, by queries for each UUID and each capsule."""
+    grants_of: dict[object, Sequence[Row]] = {}
+    found: list[Row] = [{**checks.filed_in_parts(scope, None), "uuid": None, "capability": None}]
+    for uuid in uuids:
+        filed = {**checks.filed_in_parts(scope, uuid), "uuid": uuid, "capability": None}
+        capsule_id = filed["capsule_id"]
+        if capsule_id not in grants_of:
+            granted = scope.rows(_granted, capsule_id=capsule_id)
+            grants_of[capsule_id] = [one for one in granted if one["capability"] in capabilities]
+        found += [filed, *({**filed, **grant} for grant in grants_of[capsule_id])]
+    return found
 
 
 #: The head, and each of the UUIDs with its lease, its capsule and that one's grants.
@@ -45,8 +70,7 @@ _standings_of: Final = Query(
         capsules.c.id.label("capsule_id"),
         uuid_mappings.c.lease_id,
         *leases.ENDS,
-        capsules.c.registered_revision,
-        capsules.c.state,
+        *checks.CAPSULE,
         grants.c.capability,
         *checks.ENTRY,
     )
@@ -70,6 +94,7 @@ _standings_of: Final = Query(
     .where(namespaces.c.name == bindparam("namespace"))
     .order_by(grants.c.position),
     among=("uuids", "capabilities"),
+    in_parts=_standings_in_parts,
     with_head=True,
 )
 
@@ -85,11 +110,10 @@ def questions_in(given: Iterable[Any]) -> list[Question]:
     for number, one in enumerate(given, start=1):
         if number > MAX_QUESTIONS:
             raise InvalidTextError("questions", "too_many", f"at most {MAX_QUESTIONS} at once")
-        try:
-            found.append(Question(*one))
-        except TypeError as error:
+        if not (isinstance(one, (tuple, list)) and len(one) in _LENGTHS):
             said = f"question {number} is not (uuid, capability) or (uuid, capability, value)"
-            raise InvalidTextError("questions", "malformed", said) from error
+            raise InvalidTextError("questions", "malformed", said)
+        found.append(Question(*one))
     return found
 
 
@@ -116,7 +140,7 @@ def check_many(scope: LookupScope, questions: Sequence[Question]) -> list[Decide
     by_uuid: dict[UUID | None, list[Row]] = {}
     for row in rows:
         by_uuid.setdefault(row["uuid"], []).append(row)
-    nobody = [{**rows[0], "capsule_id": None, "value": None, "state": None}]
+    nobody = [{**rows[0], "capsule_id": None, "value": None, "state": None, "rules": None}]
     return [
         _decided(scope, by_uuid.get(uuid, nobody) if uuid else nobody, name, one.value)
         for uuid, name, one in zip(uuids, names, questions, strict=True)

@@ -32,6 +32,10 @@ def _text(value: object) -> str | None:
 
 
 def _level(value: object) -> int | None:
+    return _LEVELS.get(plain_text(value) or "")
+
+
+def _operation(value: object) -> int | None:
     return _OPERATIONS.get(plain_text(value) or "")
 
 
@@ -96,7 +100,10 @@ RULES: Final[dict[str, dict[str, Rule]]] = {
     },
     "fs_read": {**_PATHS},
     "fs_write": {**_PATHS},
-    "identity": {Matching.LEVEL: Rule(_level, _level_covers)},
+    "identity": {
+        Matching.LEVEL: Rule(_level, _level_covers),
+        Matching.OPERATION: Rule(_operation, _level_covers),
+    },
     "kv": {Matching.KEY: Rule(plain_value, _key_covers, keys=_keys_covering)},
 }
 

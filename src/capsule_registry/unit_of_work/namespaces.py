@@ -26,7 +26,7 @@ from capsule_registry.schema.tables import (
 )
 from capsule_registry.unit_of_work.hash_chain import GENESIS_HASH
 from capsule_registry.unit_of_work.high_water_mark import Position
-from capsule_registry.unit_of_work.unit import open_unit, require_numbers
+from capsule_registry.unit_of_work.unit import open_unit, require_readable
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -174,7 +174,7 @@ def head(scope: Scope) -> Head:
     row = scope.execute(_head, {"namespace": scope.namespace}).mappings().one_or_none()
     if row is None:
         raise NamespaceNotFoundError(scope.namespace)
-    require_numbers(scope.namespace, {**row})
+    require_readable(scope.namespace, {**row})
     found = Head(**row)
     if scope.seen and last:
         scope.seen.take(Position(found.revision, found.incarnation, found.hash), last)

@@ -17,10 +17,12 @@ from capsule_registry.database.dialects.expressions import DatabaseNow, Database
 from capsule_registry.database.driver_cursor import DriverCursor
 from capsule_registry.errors import (
     HistoryCorruptError,
+    InvalidTextError,
     NamespaceNotFoundError,
     OutcomeUnknownError,
 )
 from capsule_registry.identifiers import uuid7
+from capsule_registry.manifest.readings import to_runtime_version
 from capsule_registry.schema.row_images import SUBJECTS, row_image
 from capsule_registry.schema.tables import capsules, events, namespaces, revisions
 from capsule_registry.schema.version import FoundSchema, found_schema, schema_columns
@@ -214,7 +216,7 @@ def open_unit(conn: Connection, namespace: str, clock: Clock, dialect: Dialect) 
     if not heads:
         raise NamespaceNotFoundError(namespace)
     found = statement.converted(heads[0])
-    require_numbers(namespace, found)
+    require_readable(namespace, found)
     began = clock.moment(found["now"]).not_before(found["last_commit_at"])
     return Unit(
         conn,
@@ -236,15 +238,19 @@ def open_unit(conn: Connection, namespace: str, clock: Clock, dialect: Dialect) 
     )
 
 
-def require_numbers(namespace: str, head: Mapping[str, Any]) -> None:
+def require_readable(namespace: str, head: Mapping[str, Any]) -> None:
     """
-    Check that the revisions in *head*, a row of `namespaces`, are integers.
+    Check that *head*, a row of `namespaces`, has numbers as revisions, and a version or none.
 
     Raises:
         HistoryCorruptError: They are not.
     """
     if not (isinstance(head["revision"], int) and isinstance(head["compacted_revision"], int)):
         raise HistoryCorruptError(f"namespace {namespace}", "its revisions are no numbers")
+    try:
+        to_runtime_version(head["runtime_version"])
+    except InvalidTextError as error:
+        raise HistoryCorruptError(f"namespace {namespace}", str(error)) from error
 
 
 def is_committed(unit: Unit, earlier: Unit) -> bool:
