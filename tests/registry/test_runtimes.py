@@ -513,6 +513,9 @@ def test_the_command_sets_a_runtime_and_reads_anew(
     [change] = run_json(url, "namespaces", "set-runtime", TODAY)
     assert ("arrays", TODAY, []) == (change["capsule_id"], change["rules"], change["gained"])
     assert [TODAY] == [one["runtime_version"] for one in run_json(url, "namespaces", "list")]
+    [changed] = run_json(url, "diff", str(registry.history.revision - 1))
+    assert ("changed", "arrays") == (changed["change"], changed["id"])
+    assert changed["after"].endswith(f"rules {TODAY}")
     (tmp_path / "Capsule.toml").write_text(TABLES)
     assert 0 == run(url, "register", tmp_path).exit_code
     assert TODAY == run_json(url, "show", "tables")["rules"]

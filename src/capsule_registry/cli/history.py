@@ -152,7 +152,9 @@ def diff(
 def _contents(view: library.View) -> dict[tuple[str, str], str]:
     """Return a short description of everything registered, by kind and id."""
     capsules = {
-        ("capsule", str(one.id)): f"{one.version} {one.state} generation {one.generation}"
+        ("capsule", str(one.id)): (
+            f"{one.version} {one.state} generation {one.generation} rules {one.rules}"
+        )
         for one in view.values()
     }
     uplinks = {
