@@ -44,6 +44,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
+# PyMySQL reads the machine's certificates anew for each connection, and trusts none of them.
+os.environ |= {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
+
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 
 
