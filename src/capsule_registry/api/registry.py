@@ -103,7 +103,7 @@ class CapsuleRegistry(FastPath, Writes):
             reason: Recorded with changes that give no reason of their own.
             migrate: Whether to create or upgrade the schema; by default on SQLite only.
             read_only: Refuse all changes and create nothing; a role with only SELECT suffices.
-            allow_network_file_system: Open a file that two machines at once could corrupt.
+            allow_network_file_system: Open a file that two machines could corrupt, losing changes.
             clock: Returns the time, instead of the database's clock (on SQLite the host's).
             new_uuid: Generates the ids of declared uplinks.
             engine: An engine of a server, used whatever *url* says.

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _ROOT_ALONE: Final = frozenset[str]()
-_FIVE_LISTS: Final = frozenset({"fs_read", "fs_write", "host_process", "net", "net_bind"})
+#: The capabilities of components that the runtimes merged first.
+FIVE_LISTS: Final = frozenset({"fs_read", "fs_write", "host_process", "net", "net_bind"})
 _MORE_LISTS: Final = frozenset({"identity", "kv", "net_connect"})
 _FLAGS: Final = frozenset({"allow_persistent", "allow_prompt_injection", "uplink"})
 _LONGEST_VERSION: Final = 64
-_LATER: Final = _FIVE_LISTS | _MORE_LISTS | _FLAGS | {"bind_workers"}
+_LATER: Final = FIVE_LISTS | _MORE_LISTS | _FLAGS | {"bind_workers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def reading_of_version(text: str) -> Reading:
 def _merged(release: tuple[int, int, int]) -> frozenset[str]:
     if release < (0, 5, 0):
         return _ROOT_ALONE
-    return _FIVE_LISTS if release <= (0, 10, 4) else _LATER
+    return FIVE_LISTS if release <= (0, 10, 4) else _LATER
 
 
 #: The latest version whose rules are known.
@@ -166,7 +167,7 @@ def to_runtime_version(value: str | None) -> str | None:
         said = f"expected a version of at most {_LONGEST_VERSION} characters"
         raise InvalidTextError("runtime_version", "no_version", said)
     try:
-        Version.parse(text)
+        reading_of_version(text)  # Kept, where parsing is not: every unit asks.
     except SemverError as error:
         raise InvalidTextError("runtime_version", "no_version", str(error)) from error
     return text

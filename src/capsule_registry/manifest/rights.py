@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from capsule_registry.manifest.matchings import Matching
-from capsule_registry.manifest.readings import ORIGINAL, Reading
+from capsule_registry.manifest.readings import FIVE_LISTS, ORIGINAL, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -55,7 +55,6 @@ _ALWAYS: Final = {
     "net_connect": Matching.HOST_PORT,
     "kv": Matching.KEY,
 }
-_EARLY: Final = frozenset({"fs_read", "fs_write", "host_process", "net", "net_bind"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,7 @@ def _of_components(manifest: CapsuleManifest) -> Iterator[_Found]:
         if component.capabilities is None:
             continue
         for name, values, is_read in _stated(component.capabilities):
-            read_by = _COMPONENTS if name in _EARLY else _ALL_OF_COMPONENTS
+            read_by = _COMPONENTS if name in FIVE_LISTS else _ALL_OF_COMPONENTS
             if name in _TABLES:  # No runtime has read them there.
                 read_by = _NONE
             counts = is_read and name in merged

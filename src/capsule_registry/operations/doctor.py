@@ -78,7 +78,8 @@ def _readings(database: Database, conn: Connection, namespace: dict[str, Any]) -
     """Yield by which rules the capsules of a namespace are judged, and what would change that."""
     name = namespace["name"]
     scope = Scope(conn, name, Clock(is_hosts=database.dialect.has_hosts_clock))
-    judged = f"as runtime {namespace['runtime_version'] or '(none: each in its own form)'}"
+    named = namespace["runtime_version"]
+    judged = f"as runtime {named}" if named else "each in its own form"
     try:
         runtime = namespaces.head(scope).runtime_version
         unread = rederivation.unread(scope, _MOST_LOOKED_AT)

@@ -80,14 +80,14 @@ Decided = Decision | Exception
 #: The default timeout: an answer that takes longer denies.
 DEADLINE: Final = timedelta(seconds=2)
 
-REVISION: Final = Query(
+_revision: Final = Query(
     namespaces,
     (),
     select(namespaces.c.revision).where(namespaces.c.name == bindparam("namespace")),
 )
 #: What a row of `capsules` says of a capsule.
 CAPSULE: Final = (capsules.c.registered_revision, capsules.c.state, capsules.c.rules)
-BY_ID: Final = query(
+_by_id: Final = query(
     capsules, "id", columns=tuple(column.name for column in CAPSULE), is_ordered=False
 )
 #: What a row of `grants` says of an entry.
@@ -116,11 +116,11 @@ def _standing_in_parts(
 def filed_in_parts(scope: LookupScope, uuid: UUID | None) -> Row:
     """Return the head with the rows of a UUID and of its capsule, each by a query of its own."""
     nobody = {"capsule_id": None, **_named(CAPSULE, {}), **_named(ENTRY, {})}
-    head = {**nobody, **scope.rows(REVISION)[0]}
+    head = {**nobody, **scope.rows(_revision)[0]}
     filed = scope.row(session_uuids.BY_UUID, uuid=uuid)
     if filed is None:
         return head
-    return {**head, **filed, **_named(CAPSULE, scope.row(BY_ID, id=filed["capsule_id"]) or {})}
+    return {**head, **filed, **_named(CAPSULE, scope.row(_by_id, id=filed["capsule_id"]) or {})}
 
 
 def _named(columns: Iterable[ColumnElement[Any]], row: Mapping[str, Any]) -> dict[str, Any]:

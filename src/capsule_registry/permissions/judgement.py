@@ -10,7 +10,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from capsule_registry.errors import InvalidTextError
 from capsule_registry.manifest.rights import CAPABILITIES
+from capsule_registry.models.storable import storable_text
 from capsule_registry.permissions.rules import RULES, is_understood
 from capsule_registry.plain_values import plain_text
 
@@ -135,10 +137,10 @@ def listed_values(capability: str, value: object) -> list[str] | None:
 def _is_storable(text: str) -> bool:
     """Return whether a row can hold *text*; what cannot be stored is in none."""
     try:
-        text.encode()
-    except UnicodeEncodeError:
+        storable_text("entry", text)
+    except InvalidTextError:
         return False
-    return "\0" not in text
+    return True
 
 
 #: The question whether a capability is held at all; its value is the capability's name.
