@@ -118,6 +118,7 @@ def arguments(name: str, command: click.Command, directory: Path) -> list[str]:
         "topic": "a.b",
         "uuid": UUID,
         "value": "key",
+        "version": "0.7.0",
     }
     words = [values[str(one.name)] for one in command.params if isinstance(one, click.Argument)]
     return [*name.split(), *words, *MORE.get(name, ())]

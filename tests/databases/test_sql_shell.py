@@ -261,6 +261,21 @@ def test_a_command_that_is_ended_leaves_no_file_and_no_shell(
         os.kill(int((tmp_path / "on").read_text()), 0)
 
 
+@pytest.mark.parametrize("_again", range(5))
+def test_a_command_that_is_ended_while_its_shell_starts_leaves_no_shell(
+    backend: Backend, url: str, tmp_path: Path, _again: int
+) -> None:
+    """A signal that comes before the command knows its shell ends both."""
+    script = f"{READS_ONLY} *) echo $$ >{tmp_path}/on; kill $PPID; exec sleep 60;; esac"
+    path = fake(tmp_path / "bin", backend.name, script)
+    process, files = started(url, path, tmp_path)
+
+    assert 128 + signal.SIGTERM == process.wait(timeout=30)
+    assert [] == [*files.iterdir()]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "on").read_text()), 0)
+
+
 def started(url: str, path: str, directory: Path) -> tuple[subprocess.Popen[bytes], Path]:
     """Return the command once its shell runs, in a process group, and where its files are."""
     files = directory / "temporary"
