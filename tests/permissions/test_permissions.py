@@ -106,7 +106,7 @@ def test_there_is_no_other_capability(capability: str) -> None:
         object(),
         str,
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 @pytest.mark.parametrize("capability", [name for name in SAMPLES if name != "net_bind"])
 def test_a_value_that_is_no_text_is_not_understood(capability: str, value: object) -> None:
