@@ -396,4 +396,161 @@ CREATE OR REPLACE SQL SECURITY INVOKER VIEW capability_grants AS
         AND capsules.id = grants.capsule_id AND capsules.generation = grants.generation
     WHERE grants.counts;
 DELETE FROM schema_versions WHERE schema_versions.version = 'v0004';
+CREATE TABLE IF NOT EXISTS routes (
+    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    `position` INTEGER NOT NULL,
+    direction VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    topic VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    matching VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    place VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    handler LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    priority BIGINT,
+    wit LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    pin_kind VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    pin LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    fanout BOOL NOT NULL,
+    CONSTRAINT pk_routes PRIMARY KEY (namespace, capsule_id, `position`),
+    CONSTRAINT ck_routes_fanout_boolean CHECK (fanout IN (FALSE, TRUE)),
+    CONSTRAINT ck_routes_direction_known CHECK (direction IN ('publish', 'subscribe')),
+    CONSTRAINT fk_routes_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+)ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+CREATE TABLE IF NOT EXISTS unknown_tools (
+    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    CONSTRAINT pk_unknown_tools PRIMARY KEY (namespace, capsule_id),
+    CONSTRAINT fk_unknown_tools_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+)ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+CREATE TABLE IF NOT EXISTS commands (
+    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    `position` INTEGER NOT NULL,
+    name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    kind VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    description LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin,
+    CONSTRAINT pk_commands PRIMARY KEY (namespace, capsule_id, `position`),
+    CONSTRAINT ck_commands_kind_known CHECK (kind IN ('slash', 'cli')),
+    CONSTRAINT fk_commands_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+)ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+CREATE TABLE IF NOT EXISTS imports (
+    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    `position` INTEGER NOT NULL,
+    interface VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    requirement LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    optional BOOL NOT NULL,
+    CONSTRAINT pk_imports PRIMARY KEY (namespace, capsule_id, `position`),
+    CONSTRAINT ck_imports_optional_boolean CHECK (optional IN (FALSE, TRUE)),
+    CONSTRAINT fk_imports_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+)ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+CREATE TABLE IF NOT EXISTS exports (
+    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    `position` INTEGER NOT NULL,
+    interface VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    version LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    CONSTRAINT pk_exports PRIMARY KEY (namespace, capsule_id, `position`),
+    CONSTRAINT fk_exports_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+)ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+CREATE TABLE IF NOT EXISTS artifacts (
+    namespace VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    capsule_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    `position` INTEGER NOT NULL,
+    generation BIGINT NOT NULL,
+    kind VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    name LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    file LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    hash VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+    CONSTRAINT pk_artifacts PRIMARY KEY (namespace, capsule_id, `position`),
+    CONSTRAINT ck_artifacts_kind_known CHECK (kind IN ('component', 'asset')),
+    CONSTRAINT fk_artifacts_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+)ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+CREATE INDEX IF NOT EXISTS ix_routes_topic ON routes (namespace, direction, topic);
+CREATE INDEX IF NOT EXISTS ix_commands_name ON commands (namespace, name);
+CREATE INDEX IF NOT EXISTS ix_imports_interface ON imports (namespace, interface);
+CREATE INDEX IF NOT EXISTS ix_exports_interface ON exports (namespace, interface);
+CREATE INDEX IF NOT EXISTS ix_artifacts_hash ON artifacts (namespace, hash);
+ALTER TABLE events ADD COLUMN IF NOT EXISTS changes LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
+ALTER TABLE capsules ADD COLUMN IF NOT EXISTS restored_generation BIGINT;
+ALTER TABLE tools ADD COLUMN IF NOT EXISTS input_schema_wit LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
+ALTER TABLE tools ADD COLUMN IF NOT EXISTS schema_known BOOL DEFAULT TRUE NOT NULL;
+ALTER TABLE tools ALTER COLUMN schema_known DROP DEFAULT;
+ALTER TABLE tools DROP CONSTRAINT IF EXISTS ck_tools_schema_known_boolean;
+ALTER TABLE tools ADD CONSTRAINT ck_tools_schema_known_boolean CHECK (schema_known IN (FALSE, TRUE));
+ALTER TABLE tools ADD COLUMN IF NOT EXISTS routed BOOL DEFAULT TRUE NOT NULL;
+ALTER TABLE tools ALTER COLUMN routed DROP DEFAULT;
+ALTER TABLE tools DROP CONSTRAINT IF EXISTS ck_tools_routed_boolean;
+ALTER TABLE tools ADD CONSTRAINT ck_tools_routed_boolean CHECK (routed IN (FALSE, TRUE));
+ALTER TABLE tools ADD COLUMN IF NOT EXISTS mutable BOOL DEFAULT FALSE NOT NULL;
+ALTER TABLE tools ALTER COLUMN mutable DROP DEFAULT;
+ALTER TABLE tools DROP CONSTRAINT IF EXISTS ck_tools_mutable_boolean;
+ALTER TABLE tools ADD CONSTRAINT ck_tools_mutable_boolean CHECK (mutable IN (FALSE, TRUE));
+ALTER TABLE tools MODIFY description LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW registered_capsules AS
+    SELECT capsules.namespace, capsules.id, capsules.version, capsules.state,
+        capsules.state_reason, capsules.generation, capsules.registered_revision,
+        capsules.modified_revision, capsules.registered_at, capsules.source_dir,
+        capsules.manifest_digest,
+        (SELECT count(*) FROM uplinks WHERE uplinks.namespace = capsules.namespace
+            AND uplinks.capsule_id = capsules.id) AS uplink_count,
+        (SELECT count(*) FROM live_uuids WHERE live_uuids.namespace = capsules.namespace
+            AND live_uuids.capsule_id = capsules.id) AS uuid_count,
+        (SELECT count(*) FROM tools WHERE tools.namespace = capsules.namespace
+            AND tools.capsule_id = capsules.id) AS tool_count,
+        capsules.form, capsules.rules,
+        CASE
+            WHEN EXISTS (SELECT 1 FROM unknown_tools
+                WHERE unknown_tools.namespace = capsules.namespace
+                    AND unknown_tools.capsule_id = capsules.id) THEN 'unknown'
+            WHEN EXISTS (SELECT 1 FROM tools WHERE tools.namespace = capsules.namespace
+                AND tools.capsule_id = capsules.id) THEN 'known'
+            ELSE 'none' END AS tools,
+        capsules.restored_generation
+    FROM capsules
+    WHERE capsules.registered_at IS NOT NULL;
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW tool_index AS
+    SELECT tools.namespace, tools.name, tools.capsule_id, tools.description,
+        tools.input_schema, capsules.version, capsules.state, tools.schema_known,
+        tools.input_schema_wit, tools.routed, tools.mutable
+    FROM tools
+    JOIN capsules ON capsules.namespace = tools.namespace
+        AND capsules.id = tools.capsule_id;
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW topic_routes AS
+    SELECT routes.namespace, routes.topic, routes.direction, routes.handler, routes.priority,
+        routes.capsule_id, capsules.state, capsules.version, routes.matching, routes.place,
+        routes.wit, routes.pin_kind, routes.pin, routes.fanout
+    FROM routes
+    JOIN capsules ON capsules.namespace = routes.namespace AND capsules.id = routes.capsule_id;
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW command_index AS
+    SELECT commands.namespace, commands.name, commands.kind, commands.capsule_id,
+        capsules.state, capsules.version, commands.description
+    FROM commands
+    JOIN capsules ON capsules.namespace = commands.namespace
+        AND capsules.id = commands.capsule_id;
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW artifact_index AS
+    SELECT artifacts.namespace, artifacts.hash, artifacts.kind, artifacts.name, artifacts.file,
+        artifacts.capsule_id, capsules.state, capsules.version, capsules.generation
+    FROM artifacts
+    JOIN capsules ON capsules.namespace = artifacts.namespace
+        AND capsules.id = artifacts.capsule_id AND capsules.generation = artifacts.generation;
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW import_exporters AS
+    SELECT imports.namespace, imports.capsule_id, capsules.state, imports.interface,
+        imports.requirement, imports.optional, exports.capsule_id AS exporter,
+        exporters.state AS exporter_state, exports.version AS exported_version
+    FROM imports
+    JOIN capsules ON capsules.namespace = imports.namespace AND capsules.id = imports.capsule_id
+    LEFT JOIN exports ON exports.namespace = imports.namespace
+        AND exports.interface = imports.interface AND exports.capsule_id <> imports.capsule_id
+    LEFT JOIN capsules AS exporters ON exporters.namespace = exports.namespace
+        AND exporters.id = exports.capsule_id;
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW right_changes AS
+    SELECT events.namespace, events.revision, revisions.committed_at, revisions.actor,
+        revisions.database_user, revisions.reason, events.action, events.capsule_id,
+        entry.m0 AS change_kind, entry.m2 AS capability, entry.m3 AS value, entry.m4 AS matching
+    FROM events
+    JOIN revisions ON revisions.namespace = events.namespace
+        AND revisions.revision = events.revision
+    JOIN json_table(events.changes, '$[*]' COLUMNS (m0 LONGTEXT CHARACTER SET utf8mb4 PATH '$[0]', m1 LONGTEXT CHARACTER SET utf8mb4 PATH '$[1]', m2 LONGTEXT CHARACTER SET utf8mb4 PATH '$[2]', m3 LONGTEXT CHARACTER SET utf8mb4 PATH '$[3]', m4 LONGTEXT CHARACTER SET utf8mb4 PATH '$[4]')) AS entry
+    WHERE events.changes IS NOT NULL AND entry.m1 IN ('right', 'topic');
+DELETE FROM schema_versions WHERE schema_versions.version = 'v0005';
 DELETE FROM capsule_registry_version;

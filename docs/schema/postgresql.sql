@@ -422,4 +422,161 @@ CREATE OR REPLACE VIEW capability_grants AS
         AND capsules.id = grants.capsule_id AND capsules.generation = grants.generation
     WHERE grants.counts;
 DELETE FROM schema_versions WHERE schema_versions.version = 'v0004';
+CREATE TABLE IF NOT EXISTS routes (
+    namespace VARCHAR(63) COLLATE "C" NOT NULL,
+    capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
+    position INTEGER NOT NULL,
+    direction VARCHAR(16) COLLATE "C" NOT NULL,
+    topic VARCHAR(512) COLLATE "C" NOT NULL,
+    matching VARCHAR(16) COLLATE "C" NOT NULL,
+    place VARCHAR(16) COLLATE "C" NOT NULL,
+    handler TEXT,
+    priority BIGINT,
+    wit TEXT,
+    pin_kind VARCHAR(16) COLLATE "C",
+    pin TEXT,
+    fanout BOOLEAN NOT NULL,
+    CONSTRAINT pk_routes PRIMARY KEY (namespace, capsule_id, position),
+    CONSTRAINT ck_routes_fanout_boolean CHECK (fanout IN (FALSE, TRUE)),
+    CONSTRAINT ck_routes_direction_known CHECK (direction IN ('publish', 'subscribe')),
+    CONSTRAINT fk_routes_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS unknown_tools (
+    namespace VARCHAR(63) COLLATE "C" NOT NULL,
+    capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
+    CONSTRAINT pk_unknown_tools PRIMARY KEY (namespace, capsule_id),
+    CONSTRAINT fk_unknown_tools_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS commands (
+    namespace VARCHAR(63) COLLATE "C" NOT NULL,
+    capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
+    position INTEGER NOT NULL,
+    name VARCHAR(255) COLLATE "C" NOT NULL,
+    kind VARCHAR(8) COLLATE "C" NOT NULL,
+    description TEXT,
+    CONSTRAINT pk_commands PRIMARY KEY (namespace, capsule_id, position),
+    CONSTRAINT ck_commands_kind_known CHECK (kind IN ('slash', 'cli')),
+    CONSTRAINT fk_commands_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS imports (
+    namespace VARCHAR(63) COLLATE "C" NOT NULL,
+    capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
+    position INTEGER NOT NULL,
+    interface VARCHAR(512) COLLATE "C" NOT NULL,
+    requirement TEXT NOT NULL,
+    optional BOOLEAN NOT NULL,
+    CONSTRAINT pk_imports PRIMARY KEY (namespace, capsule_id, position),
+    CONSTRAINT ck_imports_optional_boolean CHECK (optional IN (FALSE, TRUE)),
+    CONSTRAINT fk_imports_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS exports (
+    namespace VARCHAR(63) COLLATE "C" NOT NULL,
+    capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
+    position INTEGER NOT NULL,
+    interface VARCHAR(512) COLLATE "C" NOT NULL,
+    version TEXT NOT NULL,
+    CONSTRAINT pk_exports PRIMARY KEY (namespace, capsule_id, position),
+    CONSTRAINT fk_exports_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS artifacts (
+    namespace VARCHAR(63) COLLATE "C" NOT NULL,
+    capsule_id VARCHAR(128) COLLATE "C" NOT NULL,
+    position INTEGER NOT NULL,
+    generation BIGINT NOT NULL,
+    kind VARCHAR(16) COLLATE "C" NOT NULL,
+    name TEXT NOT NULL,
+    file TEXT NOT NULL,
+    hash VARCHAR(255) COLLATE "C" NOT NULL,
+    CONSTRAINT pk_artifacts PRIMARY KEY (namespace, capsule_id, position),
+    CONSTRAINT ck_artifacts_kind_known CHECK (kind IN ('component', 'asset')),
+    CONSTRAINT fk_artifacts_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+);
+CREATE INDEX IF NOT EXISTS ix_routes_topic ON routes (namespace, direction, topic);
+CREATE INDEX IF NOT EXISTS ix_commands_name ON commands (namespace, name);
+CREATE INDEX IF NOT EXISTS ix_imports_interface ON imports (namespace, interface);
+CREATE INDEX IF NOT EXISTS ix_exports_interface ON exports (namespace, interface);
+CREATE INDEX IF NOT EXISTS ix_artifacts_hash ON artifacts (namespace, hash);
+ALTER TABLE events ADD COLUMN IF NOT EXISTS changes TEXT;
+ALTER TABLE capsules ADD COLUMN IF NOT EXISTS restored_generation BIGINT;
+ALTER TABLE tools ADD COLUMN IF NOT EXISTS input_schema_wit TEXT;
+ALTER TABLE tools ADD COLUMN IF NOT EXISTS schema_known BOOLEAN DEFAULT TRUE NOT NULL;
+ALTER TABLE tools ALTER COLUMN schema_known DROP DEFAULT;
+ALTER TABLE tools DROP CONSTRAINT IF EXISTS ck_tools_schema_known_boolean;
+ALTER TABLE tools ADD CONSTRAINT ck_tools_schema_known_boolean CHECK (schema_known IN (FALSE, TRUE));
+ALTER TABLE tools ADD COLUMN IF NOT EXISTS routed BOOLEAN DEFAULT TRUE NOT NULL;
+ALTER TABLE tools ALTER COLUMN routed DROP DEFAULT;
+ALTER TABLE tools DROP CONSTRAINT IF EXISTS ck_tools_routed_boolean;
+ALTER TABLE tools ADD CONSTRAINT ck_tools_routed_boolean CHECK (routed IN (FALSE, TRUE));
+ALTER TABLE tools ADD COLUMN IF NOT EXISTS mutable BOOLEAN DEFAULT FALSE NOT NULL;
+ALTER TABLE tools ALTER COLUMN mutable DROP DEFAULT;
+ALTER TABLE tools DROP CONSTRAINT IF EXISTS ck_tools_mutable_boolean;
+ALTER TABLE tools ADD CONSTRAINT ck_tools_mutable_boolean CHECK (mutable IN (FALSE, TRUE));
+ALTER TABLE tools ALTER COLUMN description DROP NOT NULL;
+CREATE OR REPLACE VIEW registered_capsules AS
+    SELECT capsules.namespace, capsules.id, capsules.version, capsules.state,
+        capsules.state_reason, capsules.generation, capsules.registered_revision,
+        capsules.modified_revision, capsules.registered_at, capsules.source_dir,
+        capsules.manifest_digest,
+        (SELECT count(*) FROM uplinks WHERE uplinks.namespace = capsules.namespace
+            AND uplinks.capsule_id = capsules.id) AS uplink_count,
+        (SELECT count(*) FROM live_uuids WHERE live_uuids.namespace = capsules.namespace
+            AND live_uuids.capsule_id = capsules.id) AS uuid_count,
+        (SELECT count(*) FROM tools WHERE tools.namespace = capsules.namespace
+            AND tools.capsule_id = capsules.id) AS tool_count,
+        capsules.form, capsules.rules,
+        CASE
+            WHEN EXISTS (SELECT 1 FROM unknown_tools
+                WHERE unknown_tools.namespace = capsules.namespace
+                    AND unknown_tools.capsule_id = capsules.id) THEN 'unknown'
+            WHEN EXISTS (SELECT 1 FROM tools WHERE tools.namespace = capsules.namespace
+                AND tools.capsule_id = capsules.id) THEN 'known'
+            ELSE 'none' END AS tools,
+        capsules.restored_generation
+    FROM capsules
+    WHERE capsules.registered_at IS NOT NULL;
+CREATE OR REPLACE VIEW tool_index AS
+    SELECT tools.namespace, tools.name, tools.capsule_id, tools.description,
+        tools.input_schema, capsules.version, capsules.state, tools.schema_known,
+        tools.input_schema_wit, tools.routed, tools.mutable
+    FROM tools
+    JOIN capsules ON capsules.namespace = tools.namespace
+        AND capsules.id = tools.capsule_id;
+CREATE OR REPLACE VIEW topic_routes AS
+    SELECT routes.namespace, routes.topic, routes.direction, routes.handler, routes.priority,
+        routes.capsule_id, capsules.state, capsules.version, routes.matching, routes.place,
+        routes.wit, routes.pin_kind, routes.pin, routes.fanout
+    FROM routes
+    JOIN capsules ON capsules.namespace = routes.namespace AND capsules.id = routes.capsule_id;
+CREATE OR REPLACE VIEW command_index AS
+    SELECT commands.namespace, commands.name, commands.kind, commands.capsule_id,
+        capsules.state, capsules.version, commands.description
+    FROM commands
+    JOIN capsules ON capsules.namespace = commands.namespace
+        AND capsules.id = commands.capsule_id;
+CREATE OR REPLACE VIEW artifact_index AS
+    SELECT artifacts.namespace, artifacts.hash, artifacts.kind, artifacts.name, artifacts.file,
+        artifacts.capsule_id, capsules.state, capsules.version, capsules.generation
+    FROM artifacts
+    JOIN capsules ON capsules.namespace = artifacts.namespace
+        AND capsules.id = artifacts.capsule_id AND capsules.generation = artifacts.generation;
+CREATE OR REPLACE VIEW import_exporters AS
+    SELECT imports.namespace, imports.capsule_id, capsules.state, imports.interface,
+        imports.requirement, imports.optional, exports.capsule_id AS exporter,
+        exporters.state AS exporter_state, exports.version AS exported_version
+    FROM imports
+    JOIN capsules ON capsules.namespace = imports.namespace AND capsules.id = imports.capsule_id
+    LEFT JOIN exports ON exports.namespace = imports.namespace
+        AND exports.interface = imports.interface AND exports.capsule_id <> imports.capsule_id
+    LEFT JOIN capsules AS exporters ON exporters.namespace = exports.namespace
+        AND exporters.id = exports.capsule_id;
+CREATE OR REPLACE VIEW right_changes AS
+    SELECT events.namespace, events.revision, revisions.committed_at, revisions.actor,
+        revisions.database_user, revisions.reason, events.action, events.capsule_id,
+        (entry.value ->> 0) AS change_kind, (entry.value ->> 2) AS capability, (entry.value ->> 3) AS value, (entry.value ->> 4) AS matching
+    FROM events
+    JOIN revisions ON revisions.namespace = events.namespace
+        AND revisions.revision = events.revision
+    CROSS JOIN LATERAL json_array_elements(events.changes::json) AS entry(value)
+    WHERE events.changes IS NOT NULL AND (entry.value ->> 1) IN ('right', 'topic');
+DELETE FROM schema_versions WHERE schema_versions.version = 'v0005';
 DELETE FROM capsule_registry_version;

@@ -58,7 +58,7 @@ CREATE TABLE "events" (
 	subject TEXT NOT NULL,
 	capsule_id TEXT,
 	old_row TEXT,
-	new_row TEXT,
+	new_row TEXT, changes TEXT,
 	CONSTRAINT pk_events PRIMARY KEY (namespace, revision, position)
 ) STRICT;
 CREATE INDEX ix_events_capsule_id ON events (namespace, capsule_id, revision);
@@ -77,7 +77,7 @@ CREATE TABLE "capsules" (
 	registered_revision INTEGER,
 	position INTEGER,
 	modified_revision INTEGER NOT NULL, created_revision INTEGER NOT NULL,
-	registered_at TEXT, form TEXT DEFAULT 'legacy' NOT NULL CONSTRAINT ck_capsules_form_known CHECK (form IN ('legacy', 'today', 'mixed')), rules TEXT DEFAULT 'original' NOT NULL,
+	registered_at TEXT, form TEXT DEFAULT 'legacy' NOT NULL CONSTRAINT ck_capsules_form_known CHECK (form IN ('legacy', 'today', 'mixed')), rules TEXT DEFAULT 'original' NOT NULL, restored_generation INTEGER,
 	CONSTRAINT pk_capsules PRIMARY KEY (namespace, id),
 	CONSTRAINT fk_capsules_namespaces FOREIGN KEY(namespace) REFERENCES namespaces (name),
 	CONSTRAINT fk_capsules_manifests FOREIGN KEY(namespace, manifest_digest) REFERENCES manifests (namespace, digest),
@@ -151,17 +151,6 @@ CREATE TABLE "uuid_mappings" (
 ) STRICT;
 CREATE INDEX ix_uuid_mappings_capsule_id ON uuid_mappings (namespace, capsule_id, created_revision, position);
 CREATE INDEX ix_uuid_mappings_lease_id ON uuid_mappings (namespace, lease_id);
-CREATE TABLE "tools" (
-	namespace TEXT NOT NULL,
-	capsule_id TEXT NOT NULL,
-	position INTEGER NOT NULL,
-	name TEXT NOT NULL,
-	description TEXT NOT NULL,
-	input_schema TEXT NOT NULL,
-	CONSTRAINT pk_tools PRIMARY KEY (namespace, capsule_id, position),
-	CONSTRAINT fk_tools_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
-) STRICT;
-CREATE INDEX ix_tools_name ON tools (namespace, name);
 CREATE TABLE "interceptors" (
 	namespace TEXT NOT NULL,
 	capsule_id TEXT NOT NULL,
@@ -252,12 +241,6 @@ CREATE VIEW capsule_history AS
         LEFT JOIN revisions AS ending ON ending.namespace = step.namespace
             AND ending.revision = step.until_revision
         WHERE step.generation IS NOT NULL;
-CREATE VIEW tool_index AS
-        SELECT tools.namespace, tools.name, tools.capsule_id, tools.description,
-            tools.input_schema, capsules.version, capsules.state
-        FROM tools
-        JOIN capsules ON capsules.namespace = tools.namespace
-            AND capsules.id = tools.capsule_id;
 CREATE TRIGGER events_unchanged BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
 CREATE TRIGGER revisions_unchanged BEFORE UPDATE ON revisions BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
 CREATE TRIGGER manifests_unchanged BEFORE UPDATE ON manifests BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
@@ -284,6 +267,122 @@ CREATE TABLE "grants" (
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX ix_capsules_rules ON capsules (namespace, rules, registered_revision, position);
 CREATE INDEX ix_grants_value ON grants (namespace, capability, value, generation, matching, place, read_by, counts);
+CREATE VIEW capability_grants AS
+    SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
+        capsules.version, capsules.state, capsules.generation, grants.matching, grants.place,
+        grants.read_by
+    FROM grants
+    JOIN capsules ON capsules.namespace = grants.namespace
+        AND capsules.id = grants.capsule_id AND capsules.generation = grants.generation
+    WHERE grants.counts;
+CREATE TABLE routes (
+	namespace TEXT NOT NULL,
+	capsule_id TEXT NOT NULL,
+	position INTEGER NOT NULL,
+	direction TEXT NOT NULL,
+	topic TEXT NOT NULL,
+	matching TEXT NOT NULL,
+	place TEXT NOT NULL,
+	handler TEXT,
+	priority INTEGER,
+	wit TEXT,
+	pin_kind TEXT,
+	pin TEXT,
+	fanout INTEGER NOT NULL,
+	CONSTRAINT pk_routes PRIMARY KEY (namespace, capsule_id, position),
+	CONSTRAINT ck_routes_fanout_boolean CHECK (fanout IN (FALSE, TRUE)),
+	CONSTRAINT ck_routes_direction_known CHECK (direction IN ('publish', 'subscribe')),
+	CONSTRAINT fk_routes_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+)
+ STRICT
+
+;
+CREATE TABLE unknown_tools (
+	namespace TEXT NOT NULL,
+	capsule_id TEXT NOT NULL,
+	CONSTRAINT pk_unknown_tools PRIMARY KEY (namespace, capsule_id),
+	CONSTRAINT fk_unknown_tools_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+)
+ WITHOUT ROWID,
+ STRICT
+
+;
+CREATE TABLE commands (
+	namespace TEXT NOT NULL,
+	capsule_id TEXT NOT NULL,
+	position INTEGER NOT NULL,
+	name TEXT NOT NULL,
+	kind TEXT NOT NULL,
+	description TEXT,
+	CONSTRAINT pk_commands PRIMARY KEY (namespace, capsule_id, position),
+	CONSTRAINT ck_commands_kind_known CHECK (kind IN ('slash', 'cli')),
+	CONSTRAINT fk_commands_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+)
+ STRICT
+
+;
+CREATE TABLE imports (
+	namespace TEXT NOT NULL,
+	capsule_id TEXT NOT NULL,
+	position INTEGER NOT NULL,
+	interface TEXT NOT NULL,
+	requirement TEXT NOT NULL,
+	optional INTEGER NOT NULL,
+	CONSTRAINT pk_imports PRIMARY KEY (namespace, capsule_id, position),
+	CONSTRAINT ck_imports_optional_boolean CHECK (optional IN (FALSE, TRUE)),
+	CONSTRAINT fk_imports_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+)
+ STRICT
+
+;
+CREATE TABLE exports (
+	namespace TEXT NOT NULL,
+	capsule_id TEXT NOT NULL,
+	position INTEGER NOT NULL,
+	interface TEXT NOT NULL,
+	version TEXT NOT NULL,
+	CONSTRAINT pk_exports PRIMARY KEY (namespace, capsule_id, position),
+	CONSTRAINT fk_exports_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+)
+ STRICT
+
+;
+CREATE TABLE artifacts (
+	namespace TEXT NOT NULL,
+	capsule_id TEXT NOT NULL,
+	position INTEGER NOT NULL,
+	generation INTEGER NOT NULL,
+	kind TEXT NOT NULL,
+	name TEXT NOT NULL,
+	file TEXT NOT NULL,
+	hash TEXT NOT NULL,
+	CONSTRAINT pk_artifacts PRIMARY KEY (namespace, capsule_id, position),
+	CONSTRAINT ck_artifacts_kind_known CHECK (kind IN ('component', 'asset')),
+	CONSTRAINT fk_artifacts_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+)
+ STRICT
+
+;
+CREATE INDEX ix_routes_topic ON routes (namespace, direction, topic);
+CREATE INDEX ix_commands_name ON commands (namespace, name);
+CREATE INDEX ix_imports_interface ON imports (namespace, interface);
+CREATE INDEX ix_exports_interface ON exports (namespace, interface);
+CREATE INDEX ix_artifacts_hash ON artifacts (namespace, hash);
+CREATE TABLE "tools" (
+	namespace TEXT NOT NULL,
+	capsule_id TEXT NOT NULL,
+	position INTEGER NOT NULL,
+	name TEXT NOT NULL,
+	description TEXT,
+	input_schema TEXT NOT NULL,
+	input_schema_wit TEXT,
+	schema_known INTEGER NOT NULL CONSTRAINT ck_tools_schema_known_boolean CHECK (schema_known IN (FALSE, TRUE)),
+	routed INTEGER NOT NULL CONSTRAINT ck_tools_routed_boolean CHECK (routed IN (FALSE, TRUE)),
+	mutable INTEGER NOT NULL CONSTRAINT ck_tools_mutable_boolean CHECK (mutable IN (FALSE, TRUE)),
+	CONSTRAINT pk_tools PRIMARY KEY (namespace, capsule_id, position),
+	CONSTRAINT fk_tools_capsules FOREIGN KEY(namespace, capsule_id) REFERENCES capsules (namespace, id) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX ix_tools_name ON tools (namespace, name);
 CREATE VIEW registered_capsules AS
     SELECT capsules.namespace, capsules.id, capsules.version, capsules.state,
         capsules.state_reason, capsules.generation, capsules.registered_revision,
@@ -295,14 +394,58 @@ CREATE VIEW registered_capsules AS
             AND live_uuids.capsule_id = capsules.id) AS uuid_count,
         (SELECT count(*) FROM tools WHERE tools.namespace = capsules.namespace
             AND tools.capsule_id = capsules.id) AS tool_count,
-        capsules.form, capsules.rules
+        capsules.form, capsules.rules,
+        CASE
+            WHEN EXISTS (SELECT 1 FROM unknown_tools
+                WHERE unknown_tools.namespace = capsules.namespace
+                    AND unknown_tools.capsule_id = capsules.id) THEN 'unknown'
+            WHEN EXISTS (SELECT 1 FROM tools WHERE tools.namespace = capsules.namespace
+                AND tools.capsule_id = capsules.id) THEN 'known'
+            ELSE 'none' END AS tools,
+        capsules.restored_generation
     FROM capsules
     WHERE capsules.registered_at IS NOT NULL;
-CREATE VIEW capability_grants AS
-    SELECT grants.namespace, grants.capability, grants.value, grants.capsule_id,
-        capsules.version, capsules.state, capsules.generation, grants.matching, grants.place,
-        grants.read_by
-    FROM grants
-    JOIN capsules ON capsules.namespace = grants.namespace
-        AND capsules.id = grants.capsule_id AND capsules.generation = grants.generation
-    WHERE grants.counts;
+CREATE VIEW tool_index AS
+    SELECT tools.namespace, tools.name, tools.capsule_id, tools.description,
+        tools.input_schema, capsules.version, capsules.state, tools.schema_known,
+        tools.input_schema_wit, tools.routed, tools.mutable
+    FROM tools
+    JOIN capsules ON capsules.namespace = tools.namespace
+        AND capsules.id = tools.capsule_id;
+CREATE VIEW topic_routes AS
+    SELECT routes.namespace, routes.topic, routes.direction, routes.handler, routes.priority,
+        routes.capsule_id, capsules.state, capsules.version, routes.matching, routes.place,
+        routes.wit, routes.pin_kind, routes.pin, routes.fanout
+    FROM routes
+    JOIN capsules ON capsules.namespace = routes.namespace AND capsules.id = routes.capsule_id;
+CREATE VIEW command_index AS
+    SELECT commands.namespace, commands.name, commands.kind, commands.capsule_id,
+        capsules.state, capsules.version, commands.description
+    FROM commands
+    JOIN capsules ON capsules.namespace = commands.namespace
+        AND capsules.id = commands.capsule_id;
+CREATE VIEW artifact_index AS
+    SELECT artifacts.namespace, artifacts.hash, artifacts.kind, artifacts.name, artifacts.file,
+        artifacts.capsule_id, capsules.state, capsules.version, capsules.generation
+    FROM artifacts
+    JOIN capsules ON capsules.namespace = artifacts.namespace
+        AND capsules.id = artifacts.capsule_id AND capsules.generation = artifacts.generation;
+CREATE VIEW import_exporters AS
+    SELECT imports.namespace, imports.capsule_id, capsules.state, imports.interface,
+        imports.requirement, imports.optional, exports.capsule_id AS exporter,
+        exporters.state AS exporter_state, exports.version AS exported_version
+    FROM imports
+    JOIN capsules ON capsules.namespace = imports.namespace AND capsules.id = imports.capsule_id
+    LEFT JOIN exports ON exports.namespace = imports.namespace
+        AND exports.interface = imports.interface AND exports.capsule_id <> imports.capsule_id
+    LEFT JOIN capsules AS exporters ON exporters.namespace = exports.namespace
+        AND exporters.id = exports.capsule_id;
+CREATE VIEW right_changes AS
+    SELECT events.namespace, events.revision, revisions.committed_at, revisions.actor,
+        revisions.database_user, revisions.reason, events.action, events.capsule_id,
+        json_extract(entry.value, '$[0]') AS change_kind, json_extract(entry.value, '$[2]') AS capability, json_extract(entry.value, '$[3]') AS value, json_extract(entry.value, '$[4]') AS matching
+    FROM events
+    JOIN revisions ON revisions.namespace = events.namespace
+        AND revisions.revision = events.revision
+    JOIN json_each(events.changes) AS entry
+    WHERE events.changes IS NOT NULL AND json_extract(entry.value, '$[1]') IN ('right', 'topic');

@@ -18,21 +18,24 @@ _NAMES_BY_MODULE = {
     "api.reads": "RegistryReader",
     "api.registry": "CapsuleRegistry",
     "api.replica": "Replica",
+    "api.routes": "Routes",
     "api.transaction": "Transaction",
     "database.address": "default_file",
     "database.dialects.dialect": "Finding",
     "database.dialects.sqlite_library": "sqlite_module",
     "entities.sync": "SyncAction SyncPlan SyncStep",
     "errors": """
-        CapsuleAlreadyRegisteredError CapsuleNotFoundError CapsuleRegistryError
-        ConflictError DatabaseReplacedError DependencyCycleError ForkedTransactionError
-        FutureRevisionError HistoryCorruptError IncarnationChangedError InvalidCapsuleIdError
+        AmbiguousCommandError ArtifactChangedError CapsuleAlreadyRegisteredError
+        CapsuleNotFoundError CapsuleRegistryError ConflictError DatabaseReplacedError
+        DependencyCycleError ForkedTransactionError FutureRevisionError GenerationNotFoundError
+        HistoryCorruptError IncarnationChangedError InvalidCapsuleIdError
         InvalidDatabaseError InvalidInputError InvalidManifestError InvalidTextError
         InvalidUplinkSourceError InvalidUuidError LeaseLostError LeaseNotFoundError
-        NamespaceInUseError NamespaceNotFoundError NotFoundError OutcomeUnknownError
+        NamespaceInUseError NamespaceNotFoundError NewRightsError NotFoundError
+        OutcomeUnknownError
         PermissionDeniedError RegistryClosedError RegistryUnavailableError
         RevisionCompactedError RevisionError RuntimeRefusedError RuntimeVersionError
-        SchemaVersionError StaleGenerationError TransactionDoomedError
+        SchemaVersionError SoleProviderError StaleGenerationError TransactionDoomedError
         TransactionInProgressError UnexpectedDatabaseError
         UplinkAlreadyRegisteredError UplinkNotFoundError UsageError UuidHeldError
     """,
@@ -54,9 +57,12 @@ _NAMES_BY_MODULE = {
         OptionsDef PackageDef SkillDef ToolDef TopicDef TopicDirection UplinkDef UplinkProfile
     """,
     "manifest.topic_entries": "PublishDef SubscribeDef",
+    "manifest.tools": "ToolCatalogue",
+    "models.declarations": "Artifact Call CallMode Command Export Route",
     "models.records": """
         Anchor BootOrder Capsule CapsuleState CapsuleSummary Dependency Grant Interceptor Lease
-        Provision ReadyStatus RegisteredCapsule RegisteredUplink RegisteredUuid Tool
+        Provision ReadyStatus RegisteredCapsule RegisteredUplink RegisteredUuid
+        SharedInterface Tool
     """,
     "models.rights_change": "ChangedRight RightsChange",
     "models.uplink": "UplinkCapabilities UplinkDescriptor UplinkSource",

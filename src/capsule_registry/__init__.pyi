@@ -8,6 +8,7 @@ from capsule_registry.api.point_in_time import View as View
 from capsule_registry.api.reads import RegistryReader as RegistryReader
 from capsule_registry.api.registry import CapsuleRegistry as CapsuleRegistry
 from capsule_registry.api.replica import Replica as Replica
+from capsule_registry.api.routes import Routes as Routes
 from capsule_registry.api.transaction import Transaction as Transaction
 from capsule_registry.database.address import default_file as default_file
 from capsule_registry.database.dialects.dialect import Finding as Finding
@@ -15,6 +16,8 @@ from capsule_registry.database.dialects.sqlite_library import sqlite_module as s
 from capsule_registry.entities.sync import SyncAction as SyncAction
 from capsule_registry.entities.sync import SyncPlan as SyncPlan
 from capsule_registry.entities.sync import SyncStep as SyncStep
+from capsule_registry.errors import AmbiguousCommandError as AmbiguousCommandError
+from capsule_registry.errors import ArtifactChangedError as ArtifactChangedError
 from capsule_registry.errors import CapsuleAlreadyRegisteredError as CapsuleAlreadyRegisteredError
 from capsule_registry.errors import CapsuleNotFoundError as CapsuleNotFoundError
 from capsule_registry.errors import CapsuleRegistryError as CapsuleRegistryError
@@ -23,6 +26,7 @@ from capsule_registry.errors import DatabaseReplacedError as DatabaseReplacedErr
 from capsule_registry.errors import DependencyCycleError as DependencyCycleError
 from capsule_registry.errors import ForkedTransactionError as ForkedTransactionError
 from capsule_registry.errors import FutureRevisionError as FutureRevisionError
+from capsule_registry.errors import GenerationNotFoundError as GenerationNotFoundError
 from capsule_registry.errors import HistoryCorruptError as HistoryCorruptError
 from capsule_registry.errors import IncarnationChangedError as IncarnationChangedError
 from capsule_registry.errors import InvalidCapsuleIdError as InvalidCapsuleIdError
@@ -36,6 +40,7 @@ from capsule_registry.errors import LeaseLostError as LeaseLostError
 from capsule_registry.errors import LeaseNotFoundError as LeaseNotFoundError
 from capsule_registry.errors import NamespaceInUseError as NamespaceInUseError
 from capsule_registry.errors import NamespaceNotFoundError as NamespaceNotFoundError
+from capsule_registry.errors import NewRightsError as NewRightsError
 from capsule_registry.errors import NotFoundError as NotFoundError
 from capsule_registry.errors import OutcomeUnknownError as OutcomeUnknownError
 from capsule_registry.errors import PermissionDeniedError as PermissionDeniedError
@@ -46,6 +51,7 @@ from capsule_registry.errors import RevisionError as RevisionError
 from capsule_registry.errors import RuntimeRefusedError as RuntimeRefusedError
 from capsule_registry.errors import RuntimeVersionError as RuntimeVersionError
 from capsule_registry.errors import SchemaVersionError as SchemaVersionError
+from capsule_registry.errors import SoleProviderError as SoleProviderError
 from capsule_registry.errors import StaleGenerationError as StaleGenerationError
 from capsule_registry.errors import TransactionDoomedError as TransactionDoomedError
 from capsule_registry.errors import TransactionInProgressError as TransactionInProgressError
@@ -91,8 +97,15 @@ from capsule_registry.manifest.parts import TopicDef as TopicDef
 from capsule_registry.manifest.parts import TopicDirection as TopicDirection
 from capsule_registry.manifest.parts import UplinkDef as UplinkDef
 from capsule_registry.manifest.parts import UplinkProfile as UplinkProfile
+from capsule_registry.manifest.tools import ToolCatalogue as ToolCatalogue
 from capsule_registry.manifest.topic_entries import PublishDef as PublishDef
 from capsule_registry.manifest.topic_entries import SubscribeDef as SubscribeDef
+from capsule_registry.models.declarations import Artifact as Artifact
+from capsule_registry.models.declarations import Call as Call
+from capsule_registry.models.declarations import CallMode as CallMode
+from capsule_registry.models.declarations import Command as Command
+from capsule_registry.models.declarations import Export as Export
+from capsule_registry.models.declarations import Route as Route
 from capsule_registry.models.records import Anchor as Anchor
 from capsule_registry.models.records import BootOrder as BootOrder
 from capsule_registry.models.records import Capsule as Capsule
@@ -107,6 +120,7 @@ from capsule_registry.models.records import ReadyStatus as ReadyStatus
 from capsule_registry.models.records import RegisteredCapsule as RegisteredCapsule
 from capsule_registry.models.records import RegisteredUplink as RegisteredUplink
 from capsule_registry.models.records import RegisteredUuid as RegisteredUuid
+from capsule_registry.models.records import SharedInterface as SharedInterface
 from capsule_registry.models.records import Tool as Tool
 from capsule_registry.models.rights_change import ChangedRight as ChangedRight
 from capsule_registry.models.rights_change import RightsChange as RightsChange

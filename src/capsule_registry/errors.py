@@ -4,12 +4,16 @@ Every error that the registry raises on purpose.
     CapsuleRegistryError
     ├─ NotFoundError (also LookupError)      the named object does not exist
     │  ├─ CapsuleNotFoundError(capsule_id), UplinkNotFoundError(uplink_id)
-    │  └─ LeaseNotFoundError(lease_id), NamespaceNotFoundError(namespace)
+    │  ├─ LeaseNotFoundError(lease_id), NamespaceNotFoundError(namespace)
+    │  └─ GenerationNotFoundError(capsule_id, reason)
     ├─ ConflictError                         fails until the state changes
     │  ├─ CapsuleAlreadyRegisteredError(capsule_id), UplinkAlreadyRegisteredError(uplink_id)
     │  ├─ NamespaceInUseError(namespace, capsule_count), StaleGenerationError(expected, actual)
     │  ├─ RuntimeVersionError(namespace, expected, actual)
     │  ├─ RuntimeRefusedError(version, names, reason)
+    │  ├─ SoleProviderError(capsule_id, interface, importers)
+    │  ├─ AmbiguousCommandError(verb, names), NewRightsError(names)
+    │  ├─ ArtifactChangedError(capsule_id, version, file, expected, actual)
     │  └─ LeaseLostError(lease_id), UuidHeldError(uuid, lease_id)
     ├─ InvalidInputError (also ValueError)   the value can never be right, whatever the state
     │  ├─ InvalidCapsuleIdError(capsule_id, reason), InvalidUuidError(text)
@@ -44,6 +48,14 @@ if TYPE_CHECKING:
 _SHOWN: Final = 5
 
 
+def _shown(fact: object) -> object:
+    """Return *fact* as messages show it; of many names the first."""
+    if not isinstance(fact, (list, tuple)):
+        return "none" if fact is None else fact
+    more = len(fact) - _SHOWN
+    return ", ".join(map(str, fact[:_SHOWN])) + (f" and {more} more" if more > 0 else "")
+
+
 class CapsuleRegistryError(Exception):
     """The root of every error that the registry raises on purpose."""
 
@@ -60,7 +72,7 @@ class CapsuleRegistryError(Exception):
             setattr(self, name, value)
 
     def __str__(self) -> str:
-        return self.template.format(**{name: getattr(self, name) for name in self.facts})
+        return self.template.format(**{name: _shown(getattr(self, name)) for name in self.facts})
 
 
 class NotFoundError(CapsuleRegistryError, LookupError):
@@ -93,6 +105,14 @@ class NamespaceNotFoundError(NotFoundError):
 
     namespace: str
     template = "Not found: namespace {namespace}"
+
+
+class GenerationNotFoundError(NotFoundError):
+    """There is no such generation of the capsule to go back to."""
+
+    capsule_id: str
+    reason: str
+    template = "{capsule_id} cannot be rolled back: {reason}"
 
 
 class ConflictError(CapsuleRegistryError):
@@ -134,11 +154,7 @@ class RuntimeVersionError(ConflictError):
 
 
 class RuntimeRefusedError(ConflictError):
-    """
-    Registered manifests are refused by the runtime's rules; nothing was changed.
-
-    `names` has the ids of their capsules, `reason` why the first is refused.
-    """
+    """Registered manifests are refused by the runtime's rules, the first for *reason*."""
 
     version: str | None
     names: Sequence[str]
@@ -147,11 +163,42 @@ class RuntimeRefusedError(ConflictError):
         "Runtime {version} refuses {names}: {reason}; replace or unregister them, then try again"
     )
 
-    def __str__(self) -> str:
-        more = len(self.names) - _SHOWN
-        named = ", ".join(self.names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-        version = self.version or "(none: each in its own form)"
-        return self.template.format(version=version, names=named, reason=self.reason)
+
+class SoleProviderError(ConflictError):
+    """Others import an interface that nobody else exports; nothing was changed."""
+
+    capsule_id: str
+    interface: str
+    importers: Sequence[str]
+    template = (
+        "Only {capsule_id} exports {interface}, which {importers} import; force it, or find another"
+    )
+
+
+class AmbiguousCommandError(ConflictError):
+    """Several commands have that name; `names` has the ids of their capsules."""
+
+    verb: str
+    names: Sequence[str]
+    template = "Command {verb} is that of {names}: set all but one to another state than ready"
+
+
+class NewRightsError(ConflictError):
+    """A sync would have given capsules rights that they had not; nothing was changed."""
+
+    names: Sequence[str]
+    template = "New rights for {names}: look at them with --dry-run, then sync without refusing"
+
+
+class ArtifactChangedError(ConflictError):
+    """The manifest has the version of the registered one, and another hash of a file."""
+
+    capsule_id: str
+    version: str
+    file: str
+    expected: str | None
+    actual: str | None
+    template = "{capsule_id} {version} has other bytes: {file} is {actual}, and was {expected}"
 
 
 class StaleGenerationError(ConflictError):

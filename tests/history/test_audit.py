@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 STRAY = (
-    "INSERT INTO events SELECT namespace, {}, 0, action, kind, 'evil', 'evil', NULL, new_row"
-    " FROM events WHERE revision = 2 AND position = 0"
+    "INSERT INTO events SELECT namespace, {}, 0, action, kind, 'evil', 'evil', NULL, new_row,"
+    " changes FROM events WHERE revision = 2 AND position = 0"
 )
 
 UNUSED = (
@@ -252,7 +252,7 @@ def test_only_what_was_anchored_is_pruned(registry: CapsuleRegistry) -> None:
 
 
 INSERTED = (
-    "INSERT INTO events SELECT namespace, 2, 99, action, kind, 'x', NULL, NULL, new_row"
+    "INSERT INTO events SELECT namespace, 2, 99, action, kind, 'x', NULL, NULL, new_row, changes"
     " FROM events WHERE revision = 3 AND position = 0"
 )
 

@@ -158,11 +158,11 @@ def test_an_edit_changes_the_answer(registry: CapsuleRegistry, url: str) -> None
         "UPDATE OR REPLACE events SET revision = 2 WHERE revision = 3",
         (
             "INSERT INTO events SELECT namespace, 2, 99, action, kind, subject, capsule_id,"
-            " old_row, new_row FROM events WHERE revision = 3"
+            " old_row, new_row, changes FROM events WHERE revision = 3"
         ),
         (
             "INSERT INTO events SELECT namespace, 3.5, 0, action, kind, subject, capsule_id,"
-            " old_row, new_row FROM events WHERE revision = 3 LIMIT 1"
+            " old_row, new_row, changes FROM events WHERE revision = 3 LIMIT 1"
         ),
         "REPLACE INTO revisions SELECT * FROM revisions WHERE revision = 2",
         (

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
+from capsule_registry.api.declared_reads import DeclaredReads
 from capsule_registry.entities import (
     capsules,
-    dependencies,
     export_import,
     session_uuids,
-    tools,
     uplinks,
 )
 from capsule_registry.identifiers import CapsuleId, is_capsule_id, optional_id, to_uuid
 from capsule_registry.models.capsule_page import CapsulePage
-from capsule_registry.models.storable import storable_text
+from capsule_registry.models.storable import required_text
 from capsule_registry.models.uplink import (
     masks_satisfying,
     masks_with,
@@ -36,28 +34,18 @@ if TYPE_CHECKING:
     from capsule_registry.manifest.forms import ManifestForm
     from capsule_registry.manifest.parts import UplinkProfile
     from capsule_registry.models.records import (
-        BootOrder,
         CapsuleState,
         CapsuleSummary,
-        Dependency,
         Grant,
-        Interceptor,
-        Provision,
         RegisteredCapsule,
         RegisteredUplink,
         RegisteredUuid,
-        Tool,
     )
     from capsule_registry.models.uplink import UplinkCapabilities, UplinkDescriptor
     from capsule_registry.permissions.many_checks import Question
-    from capsule_registry.unit_of_work.queries import Scope
-    from capsule_registry.unit_of_work.registered_objects import RegisteredObjects
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
-class Reads(ABC):
+class Reads(DeclaredReads):
     """
     The read methods.
 
@@ -65,20 +53,6 @@ class Reads(ABC):
     Capsules, uplinks, tools and UUIDs come in registration order. A reserved id (something is
     filed under it, but no capsule registered) appears only in `find_by_uuid`, `uuids` and uplinks.
     """
-
-    _objects: RegisteredObjects
-
-    @abstractmethod
-    def _read(
-        self, work: Callable[Concatenate[Scope, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Return `work(scope, *args, **kwargs)`."""
-
-    def _read_at_one_moment(
-        self, work: Callable[Concatenate[Scope, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Return the same for work of several statements, which all see one moment."""
-        return self._read(work, *args, **kwargs)
 
     def _attached(self, record: RegisteredCapsule) -> RegisteredCapsule:
         """Return *record* with its `instance`, where this process has it."""
@@ -154,14 +128,6 @@ class Reads(ABC):
         """Return whether no capsule is registered; uplinks and UUIDs do not count."""
         return len(self) == 0
 
-    def tools(self, capsule_id: str | None = None) -> builtins.list[Tool]:
-        """Return the tools of all capsules, or of one."""
-        return self._read(tools.list_all, optional_id(capsule_id))
-
-    def find_tool(self, name: str) -> builtins.list[Tool]:
-        """Return every tool called *name*; several capsules may offer one."""
-        return self._read(tools.find, storable_text("tool name", name))
-
     # Session UUIDs
 
     def find_by_uuid(self, uuid: UUID | str) -> CapsuleId | None:
@@ -195,7 +161,7 @@ class Reads(ABC):
         *text* is compared as it is with the stored, normalised platform: `telegram` finds an
         uplink declared for ` Telegram `, `Telegram` does not. `find_uplinks` normalises.
         """
-        return self._read(uplinks.find_by_platform, storable_text("platform", text))
+        return self._read(uplinks.find_by_platform, required_text("platform", text))
 
     def find_uplinks_with_capability(
         self, predicate: Callable[[UplinkCapabilities], object]
@@ -345,34 +311,6 @@ class Reads(ABC):
         name, asked = grants.askable(capability, value)
         wanted = optional_id(capsule_id)
         return self._read(grants.find, capability=name, value=asked, capsule_id=wanted)
-
-    # Dependencies
-
-    def interceptors(self, topic: str) -> builtins.list[Interceptor]:
-        """
-        Return the interceptors of an event of *topic*: capsule id, action, instance.
-
-        These are all interceptors of ready capsules whose pattern covers the topic, in registration
-        order; one capsule may have several. Source: astrid-capsule 0.2.0 `dispatcher`.
-        """
-        called = self._read(dependencies.called_by, storable_text("topic", topic))
-        return [*map(self._objects.interceptor, called)]
-
-    def providers(self, capability: str) -> builtins.list[Provision]:
-        """
-        Return all provisions that satisfy the requirement *capability*, in registration order.
-
-        Such as `topic:a.*`; see `capability_matches`.
-        """
-        return self._read(dependencies.providers, storable_text("capability", capability))
-
-    def dependencies(self) -> builtins.list[Dependency]:
-        """Return each requirement of each capsule with its providers, in registration order."""
-        return self._read_at_one_moment(dependencies.list_all)
-
-    def boot_order(self) -> BootOrder:
-        """Return the start order of the capsules, the unmet requirements, and any cycle."""
-        return self._read_at_one_moment(dependencies.boot_order)
 
     # Export
 

@@ -8,7 +8,7 @@ and the session UUIDs, each in order of registration. Leases and their UUIDs are
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -47,7 +47,7 @@ class _Exported:
     """A capsule as read from its line."""
 
     manifest: CapsuleManifest
-    tools: Sequence[ToolDef]
+    tools: Sequence[ToolDef] | None
     state: str
     state_reason: str | None
     source_dir: str | None
@@ -181,7 +181,8 @@ def _capsule(  # noqa: PLR0913 - one for each member of the line
     language: Format = "json" if manifest_format == "json" else "toml"
     manifest = _manifest(manifest_text, language, ManifestForm(form), rules)
     tools = tools_of_json(None if reported_tools is None else json.dumps(reported_tools))
-    new = NewCapsule.of(_Exported(manifest, tools, state, state_reason, source_dir))
+    found = NewCapsule.of(_Exported(manifest, tools, state, state_reason, source_dir))
+    new = replace(found, reported_tools=None if tools is None else tuple(tools))
     if new.id != id:
         raise InvalidTextError("id", "id_mismatch", f"{id!r} is not {new.id!r}")
     return new

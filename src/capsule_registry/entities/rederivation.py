@@ -12,6 +12,7 @@ from capsule_registry.errors import (
     RuntimeRefusedError,
 )
 from capsule_registry.identifiers import CapsuleId
+from capsule_registry.manifest.comparison import compared
 from capsule_registry.manifest.readings import ORIGINAL
 from capsule_registry.models.new_capsule import storable_manifest, tools_of_json
 from capsule_registry.models.rights_change import RightsChange, changed_rights
@@ -118,13 +119,16 @@ def _reread(row: Row, runtime_version: str | None) -> _Reread | None:
 def _rewrite(unit: Unit, found: _Reread) -> None:
     """Write the row and the derived rows of a capsule, whose generation stays."""
     row, manifest = found.row, found.manifest
-    changes: dict[str, Any] = {
+    values: dict[str, Any] = {
         "manifest": manifest.to_json(),
         "form": manifest.form.value,
         "rules": manifest.rules,
         "modified_revision": unit.revision,
     }
-    unit.update(tables.capsules, row, changes, "capsule.rederived")
+    reported = tools_of_json(row["reported_tools"])
+    before = capsules.restored(row).manifest
+    difference = compared(before, manifest, reported=(reported, reported))
+    unit.update(tables.capsules, row, values, "capsule.rederived", difference.to_json())
     derived_rows.clear(unit, row["id"])
-    derived_rows.write(unit, row, manifest, tools_of_json(row["reported_tools"]))
+    derived_rows.write(unit, row, manifest, reported)
     unit.log(logging.INFO, "Read capsule anew", capsule_id=str(row["id"]))

@@ -18,6 +18,8 @@ from capsule_registry.errors import (
     StaleGenerationError,
     UplinkAlreadyRegisteredError,
 )
+from capsule_registry.manifest.comparison import compared
+from capsule_registry.models.new_capsule import json_of_tools, tools_of_json
 from capsule_registry.models.records import CapsuleState
 from capsule_registry.schema import tables
 from capsule_registry.unit_of_work.prepared_statements import batches
@@ -163,14 +165,15 @@ def _register(
 def _insert(unit: Unit, new: NewCapsule, existing: ExistingKeys) -> Row:
     row = _new_row(unit, new)
     _keep_manifest(unit, new, existing)
+    added = compared(None, new.manifest, reported=(None, new.reported_tools)).to_json()
     old = find_row(unit, new.id) if new.id in existing.capsules else None
     if old is None:
         inserted = {**row, "created_revision": unit.revision}
-        unit.insert(tables.capsules, [inserted], "capsule.registered")
+        unit.insert(tables.capsules, [inserted], "capsule.registered", added)
     elif old["registered_at"] is not None:
         raise CapsuleAlreadyRegisteredError(str(new.id))
     else:
-        unit.update(tables.capsules, old, row, "capsule.registered")
+        unit.update(tables.capsules, old, row, "capsule.registered", added)
     existing.capsules.add(new.id)
     derived_rows.write(unit, row, new.manifest, new.reported_tools)
     return row
@@ -229,7 +232,10 @@ def replace(  # noqa: PLR0913, PLR0917 - what `Writes.replace` takes
         kept += ["state", "state_reason"]
     row = _new_row(unit, new) | {name: old[name] for name in kept}
     _keep_manifest(unit, new, existing)
-    unit.update(tables.capsules, old, row, "capsule.replaced")
+    before = capsules.restored(old).manifest
+    reported = tools_of_json(old["reported_tools"]), new.reported_tools
+    changes = compared(before, new.manifest, reported=reported).to_json()
+    unit.update(tables.capsules, old, row, "capsule.replaced", changes)
     derived_rows.clear(unit, new.id)
     derived_rows.write(unit, row, new.manifest, new.reported_tools)
     _declare_uplinks(unit, new, uplink_ids, existing)
@@ -256,7 +262,7 @@ def _new_row(unit: Unit, new: NewCapsule) -> dict[str, Any]:
         "version": new.manifest.package.version,
         "manifest": new.manifest_json,
         "manifest_digest": new.digest,
-        "reported_tools": new.reported_json,
+        "reported_tools": None if new.reported_tools is None else json_of_tools(new.reported_tools),
         "source_dir": new.source_dir,
         "state": (new.state or CapsuleState.READY).value,
         "state_reason": new.state_reason,
@@ -267,4 +273,5 @@ def _new_row(unit: Unit, new: NewCapsule) -> dict[str, Any]:
         "registered_at": unit.at,
         "form": new.manifest.form.value,
         "rules": new.manifest.rules,
+        "restored_generation": None,
     }

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from capsule_registry.entities import capsules
+from capsule_registry.errors import CapsuleNotFoundError
 from capsule_registry.identifiers import CapsuleId
+from capsule_registry.manifest.tools import ToolCatalogue
 from capsule_registry.models.records import Tool
-from capsule_registry.schema.tables import tools
+from capsule_registry.schema.tables import tools, unknown_tools
 from capsule_registry.unit_of_work.queries import derived, in_order
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 _all = derived(tools)
 _named = derived(tools, "name")
 _of_capsule = derived(tools, "capsule_id")
+_unknown = derived(unknown_tools, "capsule_id")
 
 
 def list_all(scope: Scope, capsule_id: str | None) -> list[Tool]:
@@ -31,13 +35,24 @@ def find(scope: Scope, name: str) -> list[Tool]:
     return _records(scope.rows(_named, name=name))
 
 
+def catalogue(scope: Scope, capsule_id: str) -> ToolCatalogue:
+    """
+    Return what is known of the capsule's tools.
+
+    Raises:
+        CapsuleNotFoundError: It is not registered.
+    """
+    if not capsules.is_registered(scope, capsule_id):
+        raise CapsuleNotFoundError(capsule_id)
+    if scope.rows(_unknown, capsule_id=capsule_id):
+        return ToolCatalogue.UNKNOWN
+    has_tools = bool(scope.rows(_of_capsule, capsule_id=capsule_id))
+    return ToolCatalogue.KNOWN if has_tools else ToolCatalogue.NONE
+
+
 def _records(found: Iterable[Row]) -> list[Tool]:
+    fields = [name for name in Tool.model_fields if name != "capsule_id"]
     return [
-        Tool(
-            capsule_id=CapsuleId(row["capsule_id"]),
-            name=row["name"],
-            description=row["description"],
-            input_schema=row["input_schema"],
-        )
+        Tool(capsule_id=CapsuleId(row["capsule_id"]), **{name: row[name] for name in fields})
         for row in in_order(found)
     ]

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, delete, select
 
 from capsule_registry.entities import capsules, session_uuids, uplinks
+from capsule_registry.manifest.comparison import compared
+from capsule_registry.models.new_capsule import tools_of_json
 from capsule_registry.schema import tables
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def unregister(unit: Unit, capsule_id: CapsuleId) -> RegisteredCapsule:
         unit.rows(uplinks.OF_CAPSULE, capsule_id=capsule_id),
         unit.rows(session_uuids.OF_CAPSULE, capsule_id=capsule_id),
     )
-    unit.delete(tables.capsules, [row], "capsule.unregistered")
+    unit.delete(tables.capsules, [row], "capsule.unregistered", _changes(row, record))
     _log_unregistered(unit, record)
     return record
 
@@ -50,14 +52,21 @@ def drain(unit: Unit) -> list[RegisteredCapsule]:
     of_namespace = {"namespace": unit.namespace}
     rows = unit.execute(_with_reservations, of_namespace).mappings().all()
     _file_cascade(unit, unit.rows(uplinks.ALL), unit.rows(session_uuids.ALL))
+    by_id = {str(record.id): record for record in records}
     for row in rows:
-        reserved = row["registered_at"] is None
-        action = "capsule.released" if reserved else "capsule.unregistered"
-        unit.removed(tables.capsules, [row], action)
+        record = by_id.get(row["id"])
+        action = "capsule.released" if record is None else "capsule.unregistered"
+        changes = None if record is None else _changes(row, record)
+        unit.removed(tables.capsules, [row], action, changes)
     unit.execute(delete(tables.capsules).where(tables.capsules.c.namespace == unit.namespace))
     for record in records:
         _log_unregistered(unit, record)
     return records
+
+
+def _changes(row: Row, record: RegisteredCapsule) -> str | None:
+    reported = tools_of_json(row["reported_tools"])
+    return compared(record.manifest, None, reported=(reported, None)).to_json()
 
 
 def _file_cascade(unit: Unit, filed: Sequence[Row], sessions: Sequence[Row]) -> None:

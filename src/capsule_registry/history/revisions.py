@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from sqlalchemy import bindparam, select
 
 from capsule_registry.errors import HistoryCorruptError
+from capsule_registry.models.comparison import Comparison
 from capsule_registry.schema.tables import events, namespaces, revisions
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Event(BaseModel):
 
     `old_row` and `new_row` are the row before and after, `None` if there was none: every column as
     a JSON value, but for the namespace, derived columns, and what renewing a lease changes.
+    `changes` is what a capsule's manifest adds and removes, `None` if nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,6 +86,7 @@ class Event(BaseModel):
     capsule_id: str | None
     old_row: dict[str, Any] | None
     new_row: dict[str, Any] | None
+    changes: Comparison | None = None
 
 
 class Revision(BaseModel):
@@ -219,4 +222,6 @@ def _event(row: RowMapping) -> Event:
     values = {name: row[name] for name in Event.model_fields}
     for name in ("old_row", "new_row"):
         values[name] = None if row[name] is None else json.loads(row[name])
+    if row["changes"] is not None:
+        values["changes"] = Comparison.from_json(row["changes"])
     return Event.model_construct(**values)

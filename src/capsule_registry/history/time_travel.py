@@ -78,6 +78,8 @@ _endings = select(events.c.old_row, events.c.new_row).where(
     events.c.revision > bindparam("revision"),
     events.c.action.in_(["lease.expired", "lease.closed"]),
 )
+#: What derived rows have of their capsules, as `queries.derived` gives it.
+_OF_OWNER: Final = ("state", "generation", "registered_at", "rules")
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
@@ -181,7 +183,7 @@ class PastScope(Scope):
                     **derived,
                     "registered_revision": row["registered_revision"],
                     "capsule_position": row["position"],
-                    **{name: row[name] for name in ("state", "generation", "registered_at")},
+                    **{name: row[name] for name in _OF_OWNER},
                 }
 
     def _with_leases(self, table: Table, values: dict[str, Any]) -> Iterator[dict[str, Any]]:

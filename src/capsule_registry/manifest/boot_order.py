@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from capsule_registry.errors import DependencyCycleError
+from capsule_registry.manifest.exporters import Exporters
 from capsule_registry.manifest.matching import Offers
 
 if TYPE_CHECKING:
@@ -21,14 +23,18 @@ class Node(NamedTuple):
     requires: Sequence[str]
     provides: Sequence[str]
     is_uplink: bool
+    #: The interfaces, each with a requirement of versions, and with a version.
+    imports: Sequence[tuple[str, str]] = ()
+    exports: Sequence[tuple[str, str]] = ()
 
 
 def boot_order(manifests: Iterable[CapsuleManifest]) -> list[CapsuleManifest]:
     """
     Return the manifests in the order in which a host starts them.
 
-    Providers come before those that require them, uplink capsules before all others; otherwise the
-    order given is kept. A requirement that nobody meets delays nothing.
+    Providers come before those that require them, exporters before those that import from them,
+    uplink capsules before all others; otherwise the order given is kept. A requirement or import
+    that nobody meets delays nothing.
 
     Raises:
         DependencyCycleError: Some require each other in a cycle; `fallback` has the indexes in
@@ -40,7 +46,9 @@ def boot_order(manifests: Iterable[CapsuleManifest]) -> list[CapsuleManifest]:
             manifest.package.name,
             manifest.dependencies.requires,
             manifest.effective_provides,
-            manifest.capabilities.uplink,
+            manifest.merged_capabilities.uplink,
+            [(name, one.version) for name, one in manifest.all_imports],
+            [(name, one.version) for name, one in manifest.all_exports],
         )
         for manifest in given
     ]
@@ -79,9 +87,15 @@ def _dependency_order(nodes: Sequence[Node]) -> list[int]:
 
 
 def _edges(nodes: Sequence[Node]) -> Iterable[tuple[int, int]]:
-    """Yield (consumer, provider) for each requirement and each other capsule that meets it."""
+    """Yield (consumer, provider) for each need and each other capsule that meets it."""
     if len(nodes) < 2:  # noqa: PLR2004 - one alone has no other
         return
+    for consumer, providers in chain(_requirements_met(nodes), _imports_met(nodes)):
+        yield from ((consumer, index) for index in providers if index != consumer)
+
+
+def _requirements_met(nodes: Sequence[Node]) -> Iterable[tuple[int, list[int]]]:
+    """Yield for each requirement whose it is, and who meets it."""
     offers = Offers(
         (index, capability) for index, node in enumerate(nodes) for capability in node.provides
     )
@@ -90,4 +104,17 @@ def _edges(nodes: Sequence[Node]) -> Iterable[tuple[int, int]]:
         for requirement in node.requires:
             if requirement not in known:
                 known[requirement] = offers.meeting(requirement)
-            yield from ((consumer, index) for index in known[requirement] if index != consumer)
+            yield consumer, known[requirement]
+
+
+def _imports_met(nodes: Sequence[Node]) -> Iterable[tuple[int, list[int]]]:
+    """Yield for each import whose it is, and who meets it."""
+    exporters = Exporters(
+        (index, *export) for index, node in enumerate(nodes) for export in node.exports
+    )
+    known: dict[tuple[str, str], list[int]] = {}
+    for consumer, node in enumerate(nodes):
+        for wanted in node.imports:
+            if wanted not in known:
+                known[wanted] = exporters.meeting(*wanted)
+            yield consumer, known[wanted]

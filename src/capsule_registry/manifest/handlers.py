@@ -33,12 +33,17 @@ def handlers_of(manifest: CapsuleManifest) -> Iterator[Handler]:
 
     An interceptor gives way to a handler of the very same topic.
     """
-    is_first = manifest.rules == ORIGINAL
-    handled = {} if is_first else _handled(manifest)
+    handled = _handled(manifest)
     for topic in sorted(handled):
         yield handled[topic]
+    yield from interceptors_of(manifest)
+
+
+def interceptors_of(manifest: CapsuleManifest) -> Iterator[Handler]:
+    """Yield the interceptors that are called, in their order."""
     if not manifest.reading.interceptors:
         return
+    is_first, handled = manifest.rules == ORIGINAL, _handled(manifest)
     for one in manifest.interceptors:
         if one.event not in handled:
             priority = DEFAULT_PRIORITY if is_first else one.priority
@@ -46,6 +51,8 @@ def handlers_of(manifest: CapsuleManifest) -> Iterator[Handler]:
 
 
 def _handled(manifest: CapsuleManifest) -> dict[str, Handler]:
+    if manifest.rules == ORIGINAL:
+        return {}
     return {
         topic: Handler(topic, entry.handler, _or_default(entry.priority))
         for topic, entry in manifest.subscribe.items()

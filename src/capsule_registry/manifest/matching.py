@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,6 +63,30 @@ def subtree_matches(topic: str, pattern: str) -> bool:
     return is_long and all(
         one in ("*", given) for one, given in zip(wanted, segments, strict=False)
     )
+
+
+class TopicPattern(NamedTuple):
+    """A pattern taken apart, to be compared with others."""
+
+    segments: tuple[str, ...]
+    #: Whether it covers one or more segments after these.
+    is_open: bool
+
+    @classmethod
+    def of(cls, pattern: str, *, is_subtree: bool) -> TopicPattern:
+        """Return *pattern* taken apart; *is_subtree* if a trailing `.*` covers all below."""
+        is_open = is_subtree and pattern.endswith(".*")
+        return cls(tuple((pattern[:-2] if is_open else pattern).split(".")), is_open)
+
+    def meets(self, other: TopicPattern) -> bool:
+        """Return whether there are topics that both cover."""
+        mine, theirs = len(self.segments) + self.is_open, len(other.segments) + other.is_open
+        if (mine > theirs and not other.is_open) or (theirs > mine and not self.is_open):
+            return False
+        return all(
+            one == two or "*" in (one, two)
+            for one, two in zip(self.segments, other.segments, strict=False)
+        )
 
 
 def patterns_covering(topic: str) -> list[str] | None:

@@ -23,9 +23,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from capsule_registry.errors import InvalidTextError
 from capsule_registry.manifest.matching import trim
 from capsule_registry.manifest.part import ManifestPart, is_empty, is_none
 from capsule_registry.manifest.readings import Reading
+from capsule_registry.plain_values import plain_text
 
 if TYPE_CHECKING:
     from pydantic import ValidatorFunctionWrapHandler
@@ -71,6 +73,19 @@ class CommandKind(StrEnum):
 
     SLASH = "slash"
     CLI = "cli"
+
+
+def to_command_kind(value: str) -> CommandKind:
+    """
+    Return the kind of that name.
+
+    Raises:
+        InvalidTextError: There is no such kind.
+    """
+    try:
+        return CommandKind(plain_text(value) or "")
+    except ValueError as error:
+        raise InvalidTextError("kind", "unknown", f"{value!r} is no kind of command") from error
 
 
 def _variant_name(value: object) -> object:

@@ -50,6 +50,8 @@ class Reading:
     #: The keys of the topic tables are the only rights: so they are checked, handlers have a
     #: priority, and the host tells of every capability whether it is held.
     table_rights: bool = False
+    #: Several who are called for a topic are called one after another, whatever their priorities.
+    chains_calls: bool = False
     #: The capabilities of components that hold for the whole capsule.
     merged: frozenset[str] = _ROOT_ALONE
     #: What has the wrong shape for a part that the runtime itself does not read is left unread.
@@ -86,6 +88,7 @@ def reading_of_version(text: str) -> Reading:
         kinds=release >= (0, 9, 0),
         bind_workers=release > (0, 10, 4),
         table_rights=release >= (0, 8, 0),
+        chains_calls=(0, 5, 0) <= release < (0, 9, 0),
         merged=_merged(release),
         topic_keys=Matching.SUBTREE if release >= (0, 8, 0) else Matching.SEGMENTS,
     )
@@ -138,11 +141,16 @@ def reading_of(form: ManifestForm, rules: str | None = None) -> Reading:
     return reading_of_version(rules)
 
 
-def tells_what_is_held(rules: str) -> bool:
-    """Return whether a host of those *rules* tells of every capability whether it is held."""
+def reading_by(rules: str) -> Reading:
+    """
+    Return what a host of those *rules* reads; by `ORIGINAL`, as 0.2.0 does.
+
+    Raises:
+        SemverError: They are neither a form's nor those of a version.
+    """
     if rules == ORIGINAL:
-        return False
-    return (_BY_FORM.get(rules) or reading_of_version(rules)).table_rights
+        return _BY_FORM[ManifestForm.LEGACY]
+    return _BY_FORM.get(rules) or reading_of_version(rules)
 
 
 @overload

@@ -11,7 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from capsule_registry.errors import InvalidTextError
 from capsule_registry.identifiers import quoted
+from capsule_registry.plain_values import plain_text
 
 _U64_MAX: Final = 2**64 - 1
 _MAX_COMPARATORS: Final = 32
@@ -152,6 +154,20 @@ class Requirement:
         return not version.prerelease or any(
             comparator.allows_prerelease_of(version) for comparator in self.comparators
         )
+
+
+def to_requirement(text: str) -> Requirement:
+    """
+    Return the requirement that a caller has given as *text*.
+
+    Raises:
+        InvalidTextError: It is none.
+    """
+    plain = plain_text(text)
+    try:
+        return Requirement.parse("" if plain is None else plain)
+    except SemverError as error:
+        raise InvalidTextError("version", "no_requirement", str(error)) from error
 
 
 def _comparator(text: str) -> tuple[Comparator, str, str]:

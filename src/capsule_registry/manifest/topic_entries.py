@@ -19,7 +19,8 @@ from capsule_registry.manifest.parts import LAST_PRIORITY
 if TYPE_CHECKING:
     from pydantic import ValidationInfo, ValidatorFunctionWrapHandler
 
-_PINS: Final = ("version", "tag", "rev", "branch", "path")
+#: What may pin the version of a record, at most one of them.
+PINS: Final = ("version", "tag", "rev", "branch", "path")
 _SHAPE: Final = (
     'expected "REFERENCE" or { wit = "REFERENCE" }; a key with dots is quoted, as in'
     ' "a.b" = "REFERENCE"'
@@ -63,7 +64,7 @@ def _bound(value: object, handler: ValidatorFunctionWrapHandler, _: ValidationIn
         entry = handler(value)
     except ValidationError:
         raise PydanticCustomError("untagged_mismatch", _SHAPE) from None
-    pins = [name for name in _PINS if getattr(entry, name) is not None]
+    pins = [name for name in PINS if getattr(entry, name) is not None]
     if len(pins) > 1:
         raise PydanticCustomError("two_pins", f"expected one of {', '.join(pins)}")
     has_priority = isinstance(entry, SubscribeDef) and entry.priority is not None

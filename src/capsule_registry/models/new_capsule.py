@@ -18,9 +18,11 @@ from pydantic import ValidationError
 from capsule_registry.canonical_json import canonical_json
 from capsule_registry.errors import InvalidManifestError, InvalidTextError
 from capsule_registry.identifiers import MAX_ID_LENGTH, CapsuleId
+from capsule_registry.manifest.artifacts import artifacts_of
 from capsule_registry.manifest.manifest import CapsuleManifest
-from capsule_registry.manifest.parts import DescribedToolDef, ToolDef
+from capsule_registry.manifest.parts import ToolDef
 from capsule_registry.manifest.rights import Right, rights_of
+from capsule_registry.manifest.tools import tools_of
 from capsule_registry.models.records import CapsuleState
 from capsule_registry.models.storable import (
     MAX_CAPABILITY,
@@ -51,9 +53,8 @@ class NewCapsule:
     state: CapsuleState | None  # If the object has one.
     state_reason: str | None
     source_dir: str | None
-    reported_tools: tuple[ToolDef, ...]
-    #: `reported_tools` as stored, or `None` if there are none.
-    reported_json: str | None
+    #: What the object reported, or `None` if that is nothing, so that it may report later.
+    reported_tools: tuple[ToolDef, ...] | None
     instance: object
 
     @classmethod
@@ -72,7 +73,6 @@ class NewCapsule:
         else:
             members = {name: _member(capsule, name) for name in _MEMBERS}
         manifest = storable_manifest(members.get("manifest"))
-        reported = tuple(map(_tool_def, _listed(members.get("tools"))))
         return cls(
             id=_verified_id(manifest, members.get("id")),
             manifest=manifest,
@@ -81,10 +81,7 @@ class NewCapsule:
             state=_state(members.get("state")),
             state_reason=_text("state reason", members.get("state_reason")),
             source_dir=_directory(members.get("source_dir")),
-            reported_tools=reported,
-            reported_json=canonical_json([one.model_dump(mode="json") for one in reported])
-            if reported
-            else None,
+            reported_tools=reported_tools(members.get("tools")) or None,
             instance=capsule,
         )
 
@@ -128,7 +125,11 @@ def _bounded_texts(manifest: CapsuleManifest) -> list[Bounded]:
     found = [("capsule id", manifest.package.name, MAX_ID_LENGTH)]
     for uplink in manifest.uplinks:
         found += [("uplink name", uplink.name, MAX_NAME), ("platform", uplink.platform, MAX_NAME)]
-    found += [("tool name", tool.name, MAX_NAME) for tool in manifest.tools]
+    found += [("tool name", tool.name, MAX_NAME) for tool in tools_of(manifest)]
+    found += [("command name", command.name, MAX_NAME) for command in manifest.commands]
+    interfaces = (name for name, _ in (*manifest.all_imports, *manifest.all_exports))
+    found += [("interface name", name, MAX_GRANT) for name in interfaces]
+    found += [("hash of a file", one.hash, MAX_NAME) for one in artifacts_of(manifest)]
     counting = (right for right in rights_of(manifest) if right.counts)
     found += [(f"value of {right.capability}", right.value, MAX_GRANT) for right in counting]
     found += [("event of an interceptor", one.event, MAX_GRANT) for one in manifest.interceptors]
@@ -141,25 +142,24 @@ def storable_rights(manifest: CapsuleManifest) -> list[Right]:
     return [right for right in rights_of(manifest) if len(right.value) <= MAX_GRANT]
 
 
-def merged_tools(
-    declared: Iterable[ToolDef | DescribedToolDef], reported: Iterable[ToolDef]
-) -> tuple[ToolDef | DescribedToolDef, ...]:
-    """Return the declared tools, replaced by reported namesakes, then the other reported ones."""
-    left = list(reported)
-    names = {tool.name for tool in left}
-    merged: list[ToolDef | DescribedToolDef] = []
-    for tool in declared:
-        if tool.name not in names:
-            merged.append(tool)
-        else:
-            merged += [mine for mine in left if mine.name == tool.name]
-            left = [mine for mine in left if mine.name != tool.name]
-    return (*merged, *left)
+def tools_of_json(text: str | None) -> list[ToolDef] | None:
+    """Return the reported tools that were stored as *text*; `None` if none were reported yet."""
+    return None if text is None else [ToolDef.model_validate(tool) for tool in json.loads(text)]
 
 
-def tools_of_json(text: str | None) -> list[ToolDef]:
-    """Return the reported tools that were stored as *text*."""
-    return [] if text is None else [ToolDef.model_validate(tool) for tool in json.loads(text)]
+def reported_tools(tools: object) -> tuple[ToolDef, ...]:
+    """
+    Validate *tools*: each a `ToolDef`, a mapping, or an object like one.
+
+    Raises:
+        InvalidManifestError: One is no tool, or cannot be stored.
+    """
+    return tuple(map(_tool_def, _listed(tools)))
+
+
+def json_of_tools(tools: Iterable[ToolDef]) -> str:
+    """Return *tools* as they are stored."""
+    return canonical_json([one.model_dump(mode="json") for one in tools])
 
 
 def _member(capsule: object, name: str) -> Any:  # noqa: ANN401 - the caller's own object

@@ -48,14 +48,24 @@ class Capsule(Protocol):
 
 
 class Tool(BaseModel):
-    """A function that the model may call, and the capsule that offers it."""
+    """
+    A function that the model may call, and the capsule that offers it.
+
+    `description` is `None` if only a route tells of the tool, `input_schema` unless `schema_known`:
+    the running capsule tells them (`report_tools`). One that is not `routed` is never reached by
+    dispatch. `mutable` says whether the manifest says that it changes something.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     capsule_id: CapsuleId
     name: str
-    description: str
+    description: str | None
     input_schema: Any
+    schema_known: bool = True
+    input_schema_wit: str | None = None
+    routed: bool = True
+    mutable: bool = False
 
 
 class RegisteredCapsule(BaseModel):
@@ -193,23 +203,40 @@ class Interceptor(NamedTuple):
 
 
 class Provision(BaseModel):
-    """A capability that a capsule offers to others."""
+    """A capability that a capsule offers to others, or an interface, which has a version."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     capsule_id: CapsuleId
     capability: str
     state: CapsuleState
+    version: str | None = None
 
 
 class Dependency(BaseModel):
-    """A capability that a capsule requires, and all capsules providing it, itself included."""
+    """
+    A capability that a capsule requires, and all capsules providing it, itself included.
+
+    Or an interface that it imports, in the versions that `version` asks for, and all others that
+    export it so; without an `optional` one it works.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     capsule_id: CapsuleId
     requirement: str
     providers: tuple[CapsuleId, ...]
+    version: str | None = None
+    optional: bool = False
+
+
+class SharedInterface(BaseModel):
+    """An interface that several capsules export: none of them is the one who does."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    interface: str
+    exporters: tuple[CapsuleId, ...]
 
 
 class BootOrder(BaseModel):
@@ -217,7 +244,8 @@ class BootOrder(BaseModel):
     The order in which capsules start: providers first, uplinks before all others.
 
     If some require each other in a cycle, `cycle` names them and those waiting for them, and
-    `order` is that of registration, uplinks first. `unmet` lists what nobody provides.
+    `order` is that of registration, uplinks first. `unmet` lists what nobody provides, optional
+    imports included; `shared` the interfaces that several export.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -225,6 +253,7 @@ class BootOrder(BaseModel):
     order: tuple[CapsuleId, ...]
     unmet: tuple[Dependency, ...]
     cycle: tuple[CapsuleId, ...]
+    shared: tuple[SharedInterface, ...] = ()
 
 
 class ReadyStatus(StrEnum):

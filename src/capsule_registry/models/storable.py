@@ -54,6 +54,19 @@ def storable_text(field: str, text: str | None, longest: int | None = None) -> s
     return plain
 
 
+def required_text(field: str, text: str) -> str:
+    """
+    Return *text* as `storable_text` does.
+
+    Raises:
+        InvalidTextError: As that, and for `None`.
+    """
+    plain = storable_text(field, text)
+    if plain is None:
+        raise InvalidTextError(field, "no_text", "none is given")
+    return plain
+
+
 def storable_values(part: ManifestPart) -> Any:  # noqa: ANN401 - any JSON value
     """
     Return the values of *part*, under the names of the TOML file.

@@ -21,7 +21,7 @@ from capsule_registry.errors import (
     NamespaceNotFoundError,
 )
 from capsule_registry.identifiers import CapsuleId, to_uuid
-from capsule_registry.manifest.readings import ORIGINAL, tells_what_is_held
+from capsule_registry.manifest.readings import ORIGINAL, reading_by
 from capsule_registry.models.records import CapsuleState
 from capsule_registry.permissions.fault_log import CHECK_FAULTS, log_denial
 from capsule_registry.permissions.judgement import (
@@ -277,7 +277,7 @@ def decide(standing: Standing, capability: str | None, value: object) -> Verdict
         return Verdict(DecisionReason.UNKNOWN_CAPABILITY)
     entries = standing.grants.get(of, NO_ENTRIES)
     if capability == HOLDS:
-        is_told = of == _ALWAYS_TOLD or tells_what_is_held(standing.rules or ORIGINAL)
+        is_told = of == _ALWAYS_TOLD or reading_by(standing.rules or ORIGINAL).table_rights
         return judge(capability, entries.all if is_told else (), value)
     return judge(capability, entries.that_may_cover(value), value)
 

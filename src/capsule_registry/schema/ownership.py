@@ -9,12 +9,17 @@ from capsule_registry.schema.version import VERSION_TABLE
 
 #: The views that the migrations create.
 VIEWS: Final = (
+    "artifact_index",
     "audit_log",
     "capability_grants",
     "capsule_history",
+    "command_index",
+    "import_exporters",
     "live_uuids",
     "registered_capsules",
+    "right_changes",
     "tool_index",
+    "topic_routes",
 )
 #: The table that locks the schema on a cluster (`schema_locked`).
 _LOCK_TABLE: Final = "capsule_registry_schema_lock"

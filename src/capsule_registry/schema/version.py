@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from capsule_registry.database.database import Database
 
 #: The schema version that this library was written for.
-SCHEMA_VERSION: Final = "v0004"
+SCHEMA_VERSION: Final = "v0005"
 #: The oldest schema version that this library can run on.
-OLDEST_SUPPORTED: Final = "v0004"
+OLDEST_SUPPORTED: Final = "v0005"
 #: The oldest schema version that can be upgraded.
 _FIRST: Final = "v0001"
 #: What to do with a schema from before the first version.

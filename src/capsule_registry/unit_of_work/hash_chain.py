@@ -47,9 +47,15 @@ def hash_lines(
 
 
 def event_line(event: Mapping[Any, Any]) -> str:
-    """Return the line of an event: canonical JSON, built by hand for speed."""
+    """
+    Return the line of an event: canonical JSON, built by hand for speed.
+
+    Without changes it has no member of that name, as before there were any.
+    """
+    changes = event["changes"]
+    changed = "" if changes is None else f'"changes":{_text(changes)},'
     return (
-        f'{{"action":{_text(event["action"])},"capsule_id":{_text(event["capsule_id"])},'
+        f'{{"action":{_text(event["action"])},"capsule_id":{_text(event["capsule_id"])},{changed}'
         f'"kind":{_text(event["kind"])},"new_row":{_text(event["new_row"])},'
         f'"old_row":{_text(event["old_row"])},"position":{event["position"]},'
         f'"revision":{event["revision"]},"subject":{_text(event["subject"])}}}'

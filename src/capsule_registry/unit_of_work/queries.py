@@ -147,6 +147,7 @@ def derived(table: Table, *by: str, among: tuple[str, ...] = ()) -> Query:
         capsules.c.state,
         capsules.c.generation,
         capsules.c.registered_at,
+        capsules.c.rules,
     ).join(capsules, of_capsule)
     return Query(table, by, statement.where(matching(table, by, among)), among)
 

@@ -58,9 +58,11 @@ class RegisteredObjects:
 
     def interceptor(self, row: Row) -> Interceptor:
         """Return the interceptor of a row, with its capsule's object."""
-        capsule_id = CapsuleId(row["capsule_id"])
-        instance = self.of((capsule_id, row["generation"], row["registered_at"]))
-        return Interceptor(capsule_id, row["action"], instance)
+        return Interceptor(CapsuleId(row["capsule_id"]), row["action"], self.of_row(row))
+
+    def of_row(self, row: Row) -> object | None:
+        """Return the object of the capsule that a derived *row* belongs to."""
+        return self.of((row["capsule_id"], row["generation"], row["registered_at"]))
 
     def _forget_older(self, registration: Registration) -> None:
         """Drop what stood before *registration*, unless another thread has removed that since."""

@@ -136,27 +136,44 @@ class Unit(Scope):
         self.buffer.flush()
         return self.conn.execute(statement, values)
 
-    def insert(self, table: Table, rows: Sequence[dict[str, Any]], action: str) -> None:
-        """Insert *rows* and file *action* for each."""
+    def insert(
+        self,
+        table: Table,
+        rows: Sequence[dict[str, Any]],
+        action: str,
+        changes: str | None = None,
+    ) -> None:
+        """Insert *rows* and file *action* for each, with the *changes* that it makes."""
         for row in rows:
             row["namespace"] = self.namespace
-            self._file(action, table, old=None, new=row)
+            self._file(action, table, old=None, new=row, changes=changes)
         self.buffer.insert(table, rows)
 
-    def update(self, table: Table, old: Row, changes: dict[str, Any], action: str) -> None:
-        """Change the row *old* and file *action*."""
-        self._file(action, table, old=old, new=dict(old) | changes)
-        self.buffer.update(table, old[SUBJECTS[table].name], changes)
+    def update(
+        self,
+        table: Table,
+        old: Row,
+        values: dict[str, Any],
+        action: str,
+        changes: str | None = None,
+    ) -> None:
+        """Change *values* of the row *old* and file *action*, with the *changes* that it makes."""
+        self._file(action, table, old=old, new=dict(old) | values, changes=changes)
+        self.buffer.update(table, old[SUBJECTS[table].name], values)
 
-    def delete(self, table: Table, rows: Sequence[Row], action: str) -> None:
+    def delete(
+        self, table: Table, rows: Sequence[Row], action: str, changes: str | None = None
+    ) -> None:
         """Delete *rows* and, by cascade, what refers to them; file *action* for each of *rows*."""
-        self.removed(table, rows, action)
+        self.removed(table, rows, action, changes)
         self.buffer.delete(table, [row[SUBJECTS[table].name] for row in rows])
 
-    def removed(self, table: Table, rows: Sequence[Row], action: str) -> None:
+    def removed(
+        self, table: Table, rows: Sequence[Row], action: str, changes: str | None = None
+    ) -> None:
         """File *action* for rows that the deletion of another row removes by cascade."""
         for row in rows:
-            self._file(action, table, old=row, new=None)
+            self._file(action, table, old=row, new=None, changes=changes)
 
     def file(self, action: str, kind: str, old_row: str | None, new: Mapping[str, Any]) -> None:
         """File *action* for the namespace itself, whose row image is now *new*."""
@@ -167,6 +184,7 @@ class Unit(Scope):
             capsule_id=None,
             old_row=old_row,
             new_row=canonical_json(new),
+            changes=None,
         )
 
     def log(self, level: int, message: str, **fields: object) -> None:
@@ -179,7 +197,13 @@ class Unit(Scope):
             undo()
 
     def _file(
-        self, action: str, table: Table, *, old: Row | None, new: Mapping[str, Any] | None
+        self,
+        action: str,
+        table: Table,
+        *,
+        old: Row | None,
+        new: Mapping[str, Any] | None,
+        changes: str | None,
     ) -> None:
         row: Mapping[Any, Any] = new or old or {}
         self._append(
@@ -189,6 +213,7 @@ class Unit(Scope):
             capsule_id=row["id"] if table is capsules else row.get("capsule_id"),
             old_row=old and row_image(table, old),
             new_row=new and row_image(table, new),
+            changes=changes,
         )
 
     def _append(self, **event: Any) -> None:  # noqa: ANN401 - the columns of an event

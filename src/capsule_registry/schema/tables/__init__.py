@@ -7,11 +7,17 @@ describes each. Primary keys begin with the namespace, except in `schema_version
 """
 
 from capsule_registry.schema.tables.declared import (
+    artifacts,
+    commands,
+    exports,
     grants,
+    imports,
     interceptors,
     provisions,
     requirements,
+    routes,
     tools,
+    unknown_tools,
 )
 from capsule_registry.schema.tables.history import (
     events,
@@ -25,10 +31,14 @@ from capsule_registry.schema.tables.own_commits import file_metadata, own_commit
 from capsule_registry.schema.tables.registered import capsules, leases, uplinks, uuid_mappings
 
 __all__ = [
+    "artifacts",
     "capsules",
+    "commands",
     "events",
+    "exports",
     "file_metadata",
     "grants",
+    "imports",
     "interceptors",
     "leases",
     "manifests",
@@ -38,8 +48,10 @@ __all__ = [
     "provisions",
     "requirements",
     "revisions",
+    "routes",
     "schema_versions",
     "tools",
+    "unknown_tools",
     "uplinks",
     "uuid_mappings",
 ]

@@ -35,8 +35,17 @@ class _ToolColumns(TypedColumns):
     capsule_id: Named[str] = Column(ShortText(128), nullable=False)
     position: Named[int] = Column(Integer, nullable=False)
     name: Named[str] = Column(ShortText(255), nullable=False)
-    description: Named[str] = Column(LongText(), nullable=False)
+    #: What the model reads; null if only a route tells of the tool.
+    description: Named[str | None] = Column(LongText(), nullable=True)
     input_schema: Named[Any] = Column(CanonicalJson(none_as_null=False), nullable=False)
+    #: Whether `input_schema` is its schema; else it is null, and the running capsule tells it.
+    schema_known: Named[bool] = Column(Flag, nullable=False)
+    #: The record that its input is, by its name in WIT.
+    input_schema_wit: Named[str | None] = Column(LongText(), nullable=True)
+    #: Whether a call of it reaches the capsule: today's runtimes dispatch by topic.
+    routed: Named[bool] = Column(Flag, nullable=False)
+    #: Whether the manifest says that it changes something.
+    mutable: Named[bool] = Column(Flag, nullable=False)
 
 
 tools = Table(
@@ -45,8 +54,28 @@ tools = Table(
     _ToolColumns,
     PrimaryKeyConstraint("namespace", "capsule_id", "position"),
     ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
+    *(
+        CheckConstraint(f"{flag} IN (FALSE, TRUE)", name=f"{flag}_boolean")
+        for flag in ("schema_known", "routed", "mutable")
+    ),
     Index("ix_tools_name", "namespace", "name"),
     **STRICT,
+)
+
+
+class _UnknownToolsColumns(TypedColumns):
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
+    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
+
+
+#: The capsules that may have other tools than those in `tools`: which, they tell once they run.
+unknown_tools = Table(
+    "unknown_tools",
+    metadata,
+    _UnknownToolsColumns,
+    PrimaryKeyConstraint("namespace", "capsule_id"),
+    ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
+    **KEYED,
 )
 
 
@@ -102,6 +131,132 @@ interceptors = Table(
     PrimaryKeyConstraint("namespace", "capsule_id", "position"),
     ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
     Index("ix_interceptors_event", "namespace", "event"),
+    **STRICT,
+)
+
+
+class _RouteColumns(TypedColumns):
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
+    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
+    position: Named[int] = Column(Integer, nullable=False)
+    direction: Named[str] = Column(ShortText(16), nullable=False)
+    #: A topic or pattern.
+    topic: Named[str] = Column(ShortText(512), nullable=False)
+    #: How it covers topics: `segments`, or `subtree`.
+    matching: Named[str] = Column(ShortText(16), nullable=False)
+    #: Where it stands: `publish`, `subscribe`, `capabilities` or `interceptor`.
+    place: Named[str] = Column(ShortText(16), nullable=False)
+    #: What is called for it, if anything, and when: the lower, the earlier.
+    handler: Named[str | None] = Column(LongText(), nullable=True)
+    priority: Named[int | None] = Column(BIG_INTEGER, nullable=True)
+    #: The record that is sent, by its name in WIT, and what pins its version.
+    wit: Named[str | None] = Column(LongText(), nullable=True)
+    pin_kind: Named[str | None] = Column(ShortText(16), nullable=True)
+    pin: Named[str | None] = Column(LongText(), nullable=True)
+    fanout: Named[bool] = Column(Flag, nullable=False)
+
+
+routes = Table(
+    "routes",
+    metadata,
+    _RouteColumns,
+    PrimaryKeyConstraint("namespace", "capsule_id", "position"),
+    ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
+    CheckConstraint("direction IN ('publish', 'subscribe')", name="direction_known"),
+    CheckConstraint("fanout IN (FALSE, TRUE)", name="fanout_boolean"),
+    Index("ix_routes_topic", "namespace", "direction", "topic"),
+    **STRICT,
+)
+
+
+class _CommandColumns(TypedColumns):
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
+    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
+    position: Named[int] = Column(Integer, nullable=False)
+    name: Named[str] = Column(ShortText(255), nullable=False)
+    #: Where people type it: `slash`, in a conversation, or `cli`, in a shell.
+    kind: Named[str] = Column(ShortText(8), nullable=False)
+    description: Named[str | None] = Column(LongText(), nullable=True)
+
+
+commands = Table(
+    "commands",
+    metadata,
+    _CommandColumns,
+    PrimaryKeyConstraint("namespace", "capsule_id", "position"),
+    ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
+    CheckConstraint("kind IN ('slash', 'cli')", name="kind_known"),
+    Index("ix_commands_name", "namespace", "name"),
+    **STRICT,
+)
+
+
+class _ImportColumns(TypedColumns):
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
+    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
+    position: Named[int] = Column(Integer, nullable=False)
+    #: As `ns:name`.
+    interface: Named[str] = Column(ShortText(512), nullable=False)
+    #: The versions that it can use, by Cargo's rules.
+    requirement: Named[str] = Column(LongText(), nullable=False)
+    #: Whether it works without.
+    optional: Named[bool] = Column(Flag, nullable=False)
+
+
+imports = Table(
+    "imports",
+    metadata,
+    _ImportColumns,
+    PrimaryKeyConstraint("namespace", "capsule_id", "position"),
+    ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
+    CheckConstraint("optional IN (FALSE, TRUE)", name="optional_boolean"),
+    Index("ix_imports_interface", "namespace", "interface"),
+    **STRICT,
+)
+
+
+class _ExportColumns(TypedColumns):
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
+    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
+    position: Named[int] = Column(Integer, nullable=False)
+    #: As `ns:name`.
+    interface: Named[str] = Column(ShortText(512), nullable=False)
+    version: Named[str] = Column(LongText(), nullable=False)
+
+
+exports = Table(
+    "exports",
+    metadata,
+    _ExportColumns,
+    PrimaryKeyConstraint("namespace", "capsule_id", "position"),
+    ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
+    Index("ix_exports_interface", "namespace", "interface"),
+    **STRICT,
+)
+
+
+class _ArtifactColumns(TypedColumns):
+    namespace: Named[str] = Column(ShortText(63), nullable=False)
+    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
+    position: Named[int] = Column(Integer, nullable=False)
+    #: The capsule's generation that is made of it.
+    generation: Named[int] = Column(BIG_INTEGER, nullable=False)
+    kind: Named[str] = Column(ShortText(16), nullable=False)
+    #: Its id in the manifest; it may be empty.
+    name: Named[str] = Column(LongText(), nullable=False)
+    file: Named[str] = Column(LongText(), nullable=False)
+    #: Of its bytes, as the manifest writes it, such as `blake3:…`.
+    hash: Named[str] = Column(ShortText(255), nullable=False)
+
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    _ArtifactColumns,
+    PrimaryKeyConstraint("namespace", "capsule_id", "position"),
+    ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
+    CheckConstraint("kind IN ('component', 'asset')", name="kind_known"),
+    Index("ix_artifacts_hash", "namespace", "hash"),
     **STRICT,
 )
 

@@ -109,6 +109,9 @@ class _EventColumns(TypedColumns):
     capsule_id: Named[str | None] = Column(ShortText(128), nullable=True)
     old_row: Named[str | None] = Column(LongText(), nullable=True)
     new_row: Named[str | None] = Column(LongText(), nullable=True)
+    #: What a capsule's manifest adds to and removes from the one before, as a JSON array; null if
+    #: nothing: see `docs/sql.md`.
+    changes: Named[str | None] = Column(LongText(), nullable=True)
 
 
 events = Table(

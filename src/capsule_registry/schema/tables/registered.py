@@ -83,6 +83,10 @@ class _CapsuleColumns(TypedColumns):
     rules: Named[str] = Column(
         ShortText(64), nullable=False, server_default=ORIGINAL, info=imaged_unless(ORIGINAL)
     )
+    #: The generation that a rollback has brought back as this one.
+    restored_generation: Named[int | None] = Column(
+        BIG_INTEGER, nullable=True, info=imaged_unless(None)
+    )
 
 
 _REGISTERED: Final = (

@@ -1,0 +1,122 @@
+"""
+What one manifest says more, and less, than another: rights, topics, handlers, tools and the rest.
+
+Entries are compared by their text, as astrid 010d22d compares rights: `a.example` after `*` is an
+addition. Two rights of one text that are compared otherwise with what is asked differ too.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from capsule_registry.canonical_json import canonical_json
+from capsule_registry.manifest.rights import rights_of
+from capsule_registry.manifest.routes import routes_of
+from capsule_registry.manifest.tools import tools_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from capsule_registry.manifest.manifest import CapsuleManifest
+    from capsule_registry.manifest.matchings import Matching
+    from capsule_registry.manifest.parts import ToolDef
+
+    Reported = Sequence[ToolDef] | None
+
+
+class Part(StrEnum):
+    """A part of a manifest whose entries are compared."""
+
+    #: An entry of `[capabilities]`: the capability, and its value.
+    RIGHT = "right"
+    #: A key of `[publish]` or `[subscribe]`: the capability that it is a right of, and the topic.
+    TOPIC = "topic"
+    #: A topic, and what is called for it.
+    HANDLER = "handler"
+    #: A tool's name.
+    TOOL = "tool"
+    #: The kind of a command, and its name.
+    COMMAND = "command"
+    #: An interface, and the versions that are asked for.
+    IMPORT = "import"
+    #: An interface, and its version.
+    EXPORT = "export"
+
+
+#: The parts that are rights.
+RIGHTS: Final = (Part.RIGHT, Part.TOPIC)
+
+
+class Entry(NamedTuple):
+    """An entry of a manifest; `matching` says of a right how it is compared with what is asked."""
+
+    part: Part
+    name: str
+    value: str
+    matching: Matching | None = None
+
+
+class Difference(NamedTuple):
+    """The entries that a manifest has and the one before had not, and those that it has no more."""
+
+    added: tuple[Entry, ...] = ()
+    removed: tuple[Entry, ...] = ()
+
+    @property
+    def added_rights(self) -> tuple[Entry, ...]:
+        """The rights that are new, topics included."""
+        return tuple(one for one in self.added if one.part in RIGHTS)
+
+    def to_json(self) -> str | None:
+        """Return it as the history stores it, or `None` if nothing was added or removed."""
+        if not (self.added or self.removed):
+            return None
+        return canonical_json(
+            [["added", *one] for one in self.added] + [["removed", *one] for one in self.removed]
+        )
+
+
+def compared(
+    old: CapsuleManifest | None,
+    new: CapsuleManifest | None,
+    *,
+    reported: tuple[Reported, Reported] = (None, None),
+) -> Difference:
+    """
+    Return what *new* adds to *old*, and removes, in the order of the manifests.
+
+    Args:
+        old: `None` if there was no capsule.
+        new: `None` if there is no more.
+        reported: The tools that the object of each has reported.
+    """
+    before, after = (
+        [] if one is None else [*entries_of(one, tools)]
+        for one, tools in zip((old, new), reported, strict=True)
+    )
+    return Difference(_without(after, before), _without(before, after))
+
+
+def _without(these: Sequence[Entry], those: Sequence[Entry]) -> tuple[Entry, ...]:
+    left_out = set(those)
+    return tuple(one for one in these if one not in left_out)
+
+
+def entries_of(manifest: CapsuleManifest, reported: Reported = None) -> Iterator[Entry]:
+    """Yield the entries of a manifest that count, rights first."""
+    for right in rights_of(manifest):
+        if right.counts:
+            part = Part.TOPIC if right.place in ("publish", "subscribe") else Part.RIGHT
+            yield Entry(part, right.capability, right.value, right.matching)
+    for route in routes_of(manifest):
+        if route.handler is not None:
+            yield Entry(Part.HANDLER, route.topic, route.handler)
+    for tool in tools_of(manifest, reported):
+        yield Entry(Part.TOOL, tool.name, "")
+    for command in manifest.commands:
+        yield Entry(Part.COMMAND, command.kind, command.name)
+    for name, wanted in manifest.all_imports:
+        yield Entry(Part.IMPORT, name, wanted.version)
+    for name, offered in manifest.all_exports:
+        yield Entry(Part.EXPORT, name, offered.version)
