@@ -45,6 +45,7 @@ _NAMES_BY_MODULE = {
     "history.watch": "Watch",
     "identifiers": "CapsuleId UplinkId",
     "manifest.boot_order": "boot_order",
+    "manifest.comparison": "Part",
     "manifest.discovery": "discover",
     "manifest.forms": "ManifestForm",
     "manifest.interfaces": "ExportDef ImportDef",
@@ -58,6 +59,7 @@ _NAMES_BY_MODULE = {
     """,
     "manifest.topic_entries": "PublishDef SubscribeDef",
     "manifest.tools": "ToolCatalogue",
+    "models.comparison": "Comparison ManifestEntry",
     "models.declarations": "Artifact Call CallMode Command Export Route",
     "models.records": """
         Anchor BootOrder Capsule CapsuleState CapsuleSummary Dependency Grant Interceptor Lease

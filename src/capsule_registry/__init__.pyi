@@ -68,6 +68,7 @@ from capsule_registry.history.watch import Watch as Watch
 from capsule_registry.identifiers import CapsuleId as CapsuleId
 from capsule_registry.identifiers import UplinkId as UplinkId
 from capsule_registry.manifest.boot_order import boot_order as boot_order
+from capsule_registry.manifest.comparison import Part as Part
 from capsule_registry.manifest.discovery import discover as discover
 from capsule_registry.manifest.forms import ManifestForm as ManifestForm
 from capsule_registry.manifest.interfaces import ExportDef as ExportDef
@@ -100,6 +101,8 @@ from capsule_registry.manifest.parts import UplinkProfile as UplinkProfile
 from capsule_registry.manifest.tools import ToolCatalogue as ToolCatalogue
 from capsule_registry.manifest.topic_entries import PublishDef as PublishDef
 from capsule_registry.manifest.topic_entries import SubscribeDef as SubscribeDef
+from capsule_registry.models.comparison import Comparison as Comparison
+from capsule_registry.models.comparison import ManifestEntry as ManifestEntry
 from capsule_registry.models.declarations import Artifact as Artifact
 from capsule_registry.models.declarations import Call as Call
 from capsule_registry.models.declarations import CallMode as CallMode

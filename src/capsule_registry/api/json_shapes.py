@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from capsule_registry import (
+        Call,
+        CapsuleId,
         CapsuleManifest,
         CapsuleSummary,
+        Comparison,
         Discrepancy,
         Finding,
         Interceptor,
@@ -35,9 +38,9 @@ def by_fields(found: BaseModel | Discrepancy | Finding | SchemaStatus) -> Json:
     """
     Return *found* as an object of its fields.
 
-    For a tool, session UUID, lease, decision, grant, change of rights, provision, boot order,
-    revision, sync step, discrepancy of a verification, finding about a database or status of its
-    schema.
+    For a tool, command, route, export, artifact, session UUID, lease, decision, grant, change of
+    rights, provision, dependency, boot order, revision, sync step, discrepancy of a verification,
+    finding about a database or status of its schema.
     """
     if isinstance(found, BaseModel):
         return found.model_dump(mode="json")
@@ -62,6 +65,29 @@ def uplink(found: RegisteredUplink) -> Json:
 def interceptor(found: Interceptor) -> Json:
     """Return a capsule's action for an event."""
     return {"capsule_id": found.capsule_id, "action": found.action}
+
+
+def call(found: Call) -> Json:
+    """Return a handler to call for a topic."""
+    return {
+        "capsule_id": found.capsule_id,
+        "handler": found.handler,
+        "priority": found.priority,
+        "topic": found.topic,
+        "mode": found.mode.value,
+        "is_gated": found.is_gated,
+    }
+
+
+def party(capsule_id: CapsuleId) -> Json:
+    """Return a capsule that publishes or hears a topic."""
+    return {"capsule_id": capsule_id}
+
+
+def comparison(found: Comparison) -> list[Json]:
+    """Return a row for each entry that was added or removed."""
+    sides = [("added", one) for one in found.added] + [("removed", one) for one in found.removed]
+    return [{"change": side, **one.model_dump(mode="json")} for side, one in sides]
 
 
 def difference(change: str, kind: str, name: str, before: str | None, after: str | None) -> Json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from datetime import timedelta
+from operator import index
 from threading import Event, Thread, current_thread
 from typing import TYPE_CHECKING, Final, Self
 from weakref import WeakSet, ref
@@ -130,9 +131,12 @@ class Leases:
         except CapsuleRegistryError as error:
             logger.warning("Leases were not reaped: %s", error)
 
-    def register_uuid(self, lease_id: UUID, uuid: UUID | str, capsule_id: str) -> None:
+    def register_uuid(
+        self, lease_id: UUID, uuid: UUID | str, capsule_id: str, generation: int | None
+    ) -> None:
         """File *uuid* under *capsule_id* with the lease; see `OpenLease.register_uuid`."""
-        self._write(session_uuids.register, to_uuid(uuid), CapsuleId.storable(capsule_id), lease_id)
+        wanted = CapsuleId.storable(capsule_id)
+        self._write(session_uuids.register, to_uuid(uuid), wanted, lease_id, generation)
 
 
 class OpenLease:
@@ -184,20 +188,25 @@ class OpenLease:
         is_parents = os.getpid() != self._process
         return is_parents or self._is_gone or uptime_seconds() >= self._lasts_until
 
-    def register_uuid(self, uuid: UUID | str, capsule_id: str) -> None:
+    def register_uuid(
+        self, uuid: UUID | str, capsule_id: str, *, expected_generation: int | None = None
+    ) -> None:
         """
         File *uuid* under *capsule_id*, registered or not, until the lease ends.
 
-        A UUID that is filed elsewhere without a lease is moved here.
+        A UUID that is filed elsewhere without a lease is moved here. With an *expected_generation*
+        it is filed only if that is registered.
 
         Raises:
+            StaleGenerationError: Not *expected_generation* but another, or nothing, is registered.
             LeaseLostError: The lease has expired, or was closed; nothing was filed.
             UuidHeldError: Another live lease holds the UUID.
             InvalidUuidError: *uuid* is a string but not a UUID.
             InvalidCapsuleIdError: *capsule_id* is not a valid id, or too long.
         """
         try:
-            self._leases.register_uuid(self.held_id, uuid, capsule_id)
+            generation = None if expected_generation is None else index(expected_generation)
+            self._leases.register_uuid(self.held_id, uuid, capsule_id, generation)
         except LeaseLostError:
             self._is_gone = True
             raise

@@ -8,7 +8,13 @@ import click
 
 from capsule_registry.api import json_shapes
 from capsule_registry.cli.exit_codes import PARTLY_FAILED
-from capsule_registry.cli.output import escape, print_json, text_format_option
+from capsule_registry.cli.output import (
+    escape,
+    format_option,
+    print_json,
+    print_rows,
+    text_format_option,
+)
 from capsule_registry.cli.target import at_option, listing, pass_target
 
 if TYPE_CHECKING:
@@ -32,10 +38,40 @@ def interceptors(registry: RegistryReader, topic: str) -> Iterator[dict[str, Any
 
 @click.command
 @click.argument("capability")
-@listing("capsule_id", "capability", "state")
-def providers(registry: RegistryReader, capability: str) -> Iterator[dict[str, Any]]:
+@click.option("--version", default="*", help="Of an interface: the versions that will do.")
+@listing("capsule_id", "capability", "version", "state")
+def providers(registry: RegistryReader, capability: str, version: str) -> Iterator[dict[str, Any]]:
     """List all who offer what meets the requirement CAPABILITY, such as topic:llm.*."""
-    return map(json_shapes.by_fields, registry.providers(capability))
+    return map(json_shapes.by_fields, registry.providers(capability, version=version))
+
+
+@click.command
+@listing("capsule_id", "interface", "version", "state")
+def exports(registry: RegistryReader) -> Iterator[dict[str, Any]]:
+    """List the interfaces that capsules export, in the order of registration."""
+    return map(json_shapes.by_fields, registry.exports())
+
+
+@click.command
+@click.option(
+    "--required/--optional",
+    default=None,
+    help="Only those without which a capsule does not work, or only the others.",
+)
+@at_option
+@format_option
+@click.pass_context
+def unmet(
+    ctx: click.Context, output_format: str, moment: dict[str, Any] | None, *, required: bool | None
+) -> None:
+    """List the requirements and imports that nobody meets; exit 1 if one is required."""
+    target: Target = ctx.obj
+    with target.view(moment) as registry:
+        found = registry.unmet(required=required)
+    rows = [*map(json_shapes.by_fields, found)]
+    print_rows(rows, ("capsule_id", "requirement", "version", "optional"), output_format)
+    if not all(one.optional for one in found):
+        ctx.exit(PARTLY_FAILED)
 
 
 @click.command("boot-order")
@@ -53,7 +89,11 @@ def boot_order(ctx: click.Context, output_format: str, moment: dict[str, Any] | 
         for capsule_id in found.order:
             click.echo(capsule_id)
     for one in found.unmet:
-        click.echo(f"unmet: {one.capsule_id} requires {escape(one.requirement)}", err=True)
+        wants = "would use" if one.optional else "requires"
+        click.echo(f"unmet: {one.capsule_id} {wants} {escape(_wanted(one))}", err=True)
+    for rivals in found.shared:
+        who = ", ".join(rivals.exporters)
+        click.echo(f"several export {escape(rivals.interface)}: {who}", err=True)
     if found.cycle:
         click.echo(f"in a circle, or waiting for one: {', '.join(found.cycle)}", err=True)
         ctx.exit(PARTLY_FAILED)
@@ -78,6 +118,10 @@ def graph(target: Target, language: str, moment: dict[str, Any] | None) -> None:
         click.echo(line)
 
 
+def _wanted(one: Dependency) -> str:
+    return one.requirement if one.version is None else f"{one.requirement} {one.version}"
+
+
 def _dot(capsule_ids: list[Any], found: list[Dependency]) -> list[str]:
     def quoted(text: str) -> str:
         shown = escape(text).replace("\\", "\\\\").replace('"', '\\"')
@@ -85,15 +129,15 @@ def _dot(capsule_ids: list[Any], found: list[Dependency]) -> list[str]:
 
     lines = [f"  {quoted(one)};" for one in capsule_ids]
     for one in found:
-        label = quoted(one.requirement)
+        label = quoted(_wanted(one))
         lines += [
             f"  {quoted(one.capsule_id)} -> {quoted(provider)} [label={label}];"
             for provider in one.providers
         ]
         if not one.providers:
-            unmet = quoted(f"unmet {one.requirement}")
-            lines.append(f"  {unmet} [label={label}, style=dashed];")
-            lines.append(f"  {quoted(one.capsule_id)} -> {unmet} [style=dashed];")
+            missing = quoted(f"unmet {_wanted(one)}")
+            lines.append(f"  {missing} [label={label}, style=dashed];")
+            lines.append(f"  {quoted(one.capsule_id)} -> {missing} [style=dashed];")
     return ["digraph capsules {", *lines, "}"]
 
 
@@ -107,11 +151,11 @@ def _mermaid(capsule_ids: list[Any], found: list[Dependency]) -> list[str]:
     names = {one: f"c{number}" for number, one in enumerate(capsule_ids)}
     lines = [f"  {name}[{quoted(one)}]" for one, name in names.items()]
     for number, one in enumerate(found):
-        label, needing = quoted(one.requirement), names[one.capsule_id]
+        label, needing = quoted(_wanted(one)), names[one.capsule_id]
         lines += [f"  {needing} -->|{label}| {names[provider]}" for provider in one.providers]
         if not one.providers:
             lines.append(f"  {needing} -.-> u{number}({label})")
     return ["flowchart LR", *lines]
 
 
-commands = (interceptors, providers, boot_order, graph)
+commands = (interceptors, providers, exports, unmet, boot_order, graph)

@@ -17,6 +17,7 @@ from capsule_registry.cli.output import (
     Ticker,
     escape,
     format_option,
+    print_changes,
     print_json,
     print_rows,
     text_format_option,
@@ -86,6 +87,8 @@ def _print_revision(one: Revision) -> None:
     click.echo(escape(f"{one.revision}  {one.committed_at.isoformat()}  {one.actor}{reason}"))
     for event in one.events:
         click.echo(escape(f"    {_sentence(event)}"))
+        if event.changes is not None:
+            print_changes(event.changes, "        ")
 
 
 def _sentence(event: Event) -> str:
@@ -145,8 +148,20 @@ def diff(
     with target.open_history() as registry:
         old = registry.at(**before)
         new = registry.at(**(later or {"revision": registry.history.revision}))
-        rows = [*_differences(_contents(old), _contents(new))]
+        rows = [*_differences(_contents(old), _contents(new)), *_manifest_changes(old, new)]
     print_rows(rows, ("change", "kind", "id", "before", "after"), output_format)
+
+
+def _manifest_changes(old: library.View, new: library.View) -> Iterator[dict[str, Any]]:
+    """Yield what the manifests of capsules that are at both moments have more and less."""
+    manifests = {one.id: one.manifest for one in old.values()}
+    for one in new.values():
+        before = manifests.get(one.id, one.manifest)
+        for change in json_shapes.comparison(library.Comparison.of_manifests(before, one.manifest)):
+            side = "after" if change["change"] == "added" else "before"
+            values = {"before": None, "after": None, side: change["value"]}
+            name = f"{one.id} {change['name']}"
+            yield json_shapes.difference(change["change"], change["part"], name, **values)
 
 
 def _contents(view: library.View) -> dict[tuple[str, str], str]:

@@ -74,11 +74,42 @@ def uplinks(registry: RegistryReader, **conditions: Any) -> Iterator[dict[str, A
 
 @click.command
 @click.argument("name", required=False)
-@listing("name", "capsule_id", "description")
+@listing("name", "capsule_id", "routed", "mutable", "description")
 def tools(registry: RegistryReader, name: str | None) -> Iterator[dict[str, Any]]:
     """List the tools of all capsules, or every tool called NAME."""
     found = registry.tools() if name is None else registry.find_tool(name)
     return map(json_shapes.by_fields, found)
+
+
+@click.command("commands")
+@click.option("--kind", type=click.Choice(["slash", "cli"]), help="Only those of this kind.")
+@listing("name", "kind", "capsule_id", "state", "description")
+def list_commands(registry: RegistryReader, kind: str | None) -> Iterator[dict[str, Any]]:
+    """List the commands that capsules answer."""
+    return map(json_shapes.by_fields, registry.commands(kind=kind))
+
+
+@click.command("find-command")
+@click.argument("verb")
+@at_option
+@click.pass_context
+def find_command(ctx: click.Context, verb: str, moment: dict[str, Any] | None) -> None:
+    """Print the id of the capsule that answers the command VERB of a shell."""
+    target: Target = ctx.obj
+    with target.view(moment) as registry:
+        found = registry.find_command(verb)
+    if found is None:
+        click.echo(f"capsule-registry: Not found: command {escape(verb)}", err=True)
+        ctx.exit(NOT_FOUND)
+    click.echo(found.capsule_id)
+
+
+@click.command("find-artifact")
+@click.argument("hash_", metavar="HASH")
+@listing("capsule_id", "generation", "kind", "name", "file")
+def find_artifact(registry: RegistryReader, hash_: str) -> Iterator[dict[str, Any]]:
+    """List the components and assets with that HASH, such as blake3:…."""
+    return map(json_shapes.by_fields, registry.find_artifact(hash_))
 
 
 @click.command
@@ -104,4 +135,7 @@ def resolve(ctx: click.Context, uuid: str, moment: dict[str, Any] | None) -> Non
     click.echo(capsule_id)
 
 
-commands = (list_capsules, show, uplinks, tools, uuids, resolve)
+commands = (
+    *(list_capsules, show, uplinks, tools, uuids, resolve),
+    *(list_commands, find_command, find_artifact),
+)

@@ -33,6 +33,19 @@ _BY_MODULE: Final = {
         "check": "Say whether the sender with the session UUID may do something; exit 9 if not.",
         "grants": "List what capsules may do, or who may do something.",
     },
+    "routes": {
+        "routes": (
+            "Show who is called for a topic, who publishes it, who hears it, and what nobody does."
+        ),
+    },
+    "generations": {
+        "rollback": (
+            "Register again what stood under ID at a generation, another revision, or a time."
+        ),
+        "compare": (
+            "Show what the capsule ID has more and less than at a MOMENT: a generation, or a time."
+        ),
+    },
     "dependencies": {
         "interceptors": (
             "List the actions that an event of TOPIC calls for, of the capsules that are ready."
@@ -40,6 +53,8 @@ _BY_MODULE: Final = {
         "providers": (
             "List all who offer what meets the requirement CAPABILITY, such as topic:llm.*."
         ),
+        "exports": "List the interfaces that capsules export, in the order of registration.",
+        "unmet": "List the requirements and imports that nobody meets; exit 1 if one is required.",
         "boot-order": (
             "Print the ids in the order in which capsules start; exit 1 if some wait in a circle."
         ),
@@ -82,6 +97,9 @@ _BY_MODULE: Final = {
         "show": "Show all of one capsule, its manifest included.",
         "uplinks": "List the uplinks, in the order of their registration.",
         "tools": "List the tools of all capsules, or every tool called NAME.",
+        "commands": "List the commands that capsules answer.",
+        "find-command": "Print the id of the capsule that answers the command VERB of a shell.",
+        "find-artifact": "List the components and assets with that HASH, such as blake3:….",
         "uuids": "List the session UUIDs, in the order in which they were filed.",
         "resolve": "Print the id of the capsule that UUID is filed under.",
     },
@@ -94,6 +112,7 @@ _BY_MODULE: Final = {
             "Put the capsule at PATH, a manifest or a directory, in the place of the "
             "registered one."
         ),
+        "report-tools": "File the tools that the running capsule ID has, as JSON in FILE.",
         "set-state": "Set the state of the capsule ID: only one that is ready is allowed anything.",
         "wait-ready": (
             "Wait until each capsule is ready or has failed; exit 1 unless all are ready."

@@ -16,6 +16,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from capsule_registry import Comparison
+
     Row = Mapping[str, Any]
 
 #: Wide enough for any cell, when the output is not a terminal.
@@ -79,6 +81,20 @@ def print_text(text: str) -> None:
     """Print the lines of *text*, each escaped."""
     for line in text.rstrip("\n").split("\n"):
         click.echo(escape(line.removesuffix("\r")))
+
+
+def print_changes(found: Comparison, indent: str, *, err: bool = False) -> None:
+    """Print a line for each entry that came or went, first those rights that are new."""
+    rights = found.added_rights
+    others = [one for one in found.added if one not in rights]
+    for mark, entries, color in (
+        ("+", rights, "yellow"),
+        ("+", others, None),
+        ("-", found.removed, None),
+    ):
+        for one in entries:
+            what = " ".join(filter(None, (one.part, one.name, one.value)))
+            click.echo(click.style(f"{indent}{mark} {escape(what)}", fg=color), err=err)
 
 
 def _print_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:

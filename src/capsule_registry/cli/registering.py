@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 import uuid as uuid_module
@@ -16,15 +17,18 @@ import click
 import capsule_registry as library
 from capsule_registry.api import json_shapes
 from capsule_registry.cli import exit_codes
+from capsule_registry.cli.bounded_input import read_whole
+from capsule_registry.cli.generations import force_option, generation_option, print_comparison
 from capsule_registry.cli.output import (
     PATIENCE_SECONDS,
     STATES,
     escape,
+    format_option,
     print_json,
     text_format_option,
 )
 from capsule_registry.cli.seconds import Seconds
-from capsule_registry.cli.target import LAST_REVISION, Target, pass_target
+from capsule_registry.cli.target import Target, pass_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
     from capsule_registry import CapsuleManifest, CapsuleRegistry
 
 _LONGEST_ERROR: Final = 500
+#: The most bytes that are read of reported tools.
+_MOST_TOOLS: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +51,12 @@ class _Found:
 
 @click.command
 @click.argument("paths", metavar="PATH…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--if-same", is_flag=True, help="What is registered already as it is may be.")
 @text_format_option
 @click.pass_context
-def register(ctx: click.Context, paths: tuple[Path, ...], output_format: str) -> None:
+def register(
+    ctx: click.Context, paths: tuple[Path, ...], output_format: str, *, if_same: bool
+) -> None:
     """
     Register the capsules at each PATH: a manifest, a capsule's directory, or one of several.
 
@@ -57,7 +66,7 @@ def register(ctx: click.Context, paths: tuple[Path, ...], output_format: str) ->
     target: Target = ctx.obj
     results = []
     with target.open() as registry:
-        register_one = partial(_register_one, registry)
+        register_one = partial(_register_one, registry, if_same=if_same)
         for result in _registered(register_one, paths, show_progress=output_format == "text"):
             results.append(result)
             _report(result, as_text=output_format == "text")
@@ -95,12 +104,12 @@ def _manifests_at(place: Path) -> list[tuple[Path, str | None]]:
     return [*found] or [(place, "there is no Capsule.toml here")]
 
 
-def _register_one(registry: CapsuleRegistry, path: Path) -> dict[str, Any]:
+def _register_one(registry: CapsuleRegistry, path: Path, *, if_same: bool) -> dict[str, Any]:
     manifest = None
     try:
         manifest = library.CapsuleManifest.load(path, runtime_version=registry.runtime_version)
         found = _Found(manifest, path.parent.resolve())
-        registry.register(found)
+        registry.register(found, if_same=if_same)
     except library.InvalidManifestError as error:
         return json_shapes.registration(path, manifest, f"{error.message} [{error.rule}]")
     except (library.InvalidInputError, library.ConflictError) as error:
@@ -137,16 +146,25 @@ def _progress(total: int, *, shown: bool) -> Iterator[Callable[[], None]]:
 
 @click.command
 @click.argument("capsule_ids", metavar="ID…", nargs=-1, required=True)
+@generation_option
+@force_option
 @click.pass_context
-def unregister(ctx: click.Context, capsule_ids: tuple[str, ...]) -> None:
+def unregister(
+    ctx: click.Context, capsule_ids: tuple[str, ...], generation: int | None, *, force: bool
+) -> None:
     """Unregister each capsule with its uplinks and UUIDs."""
     target: Target = ctx.obj
+    if generation is not None and len(capsule_ids) > 1:
+        raise click.UsageError("--generation is that of one capsule")
     errors = []
     with target.open() as registry:
         for capsule_id in capsule_ids:
             try:
-                registry.unregister(capsule_id)
-            except (library.NotFoundError, library.InvalidInputError) as error:
+                registry.unregister(capsule_id, expected_generation=generation, force=force)
+            except (
+                *(library.NotFoundError, library.InvalidInputError),
+                *(library.SoleProviderError, library.StaleGenerationError),
+            ) as error:
                 errors.append(error)
                 click.echo(f"capsule-registry: {escape(str(error))}", err=True)
             else:
@@ -159,24 +177,42 @@ def unregister(ctx: click.Context, capsule_ids: tuple[str, ...]) -> None:
 
 @click.command
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option(
-    "--generation", type=click.IntRange(0, LAST_REVISION), help="Only if this one stands there."
-)
+@generation_option
 @click.option("--uuid", "uuids", multiple=True, help="A session UUID of the new one.")
 @click.option("--keep-uuids", is_flag=True, help="Keep the session UUIDs of the old one too.")
+@click.option("--if-same", is_flag=True, help="Leave what is registered already as it is.")
+@click.option("--same-artifacts", is_flag=True, help="Refuse other hashes of the same version.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be added and removed.")
+@force_option
+@format_option
 @pass_target
 def replace(
-    target: Target, path: Path, generation: int | None, uuids: tuple[str, ...], *, keep_uuids: bool
+    target: Target,
+    /,
+    path: Path,
+    output_format: str,
+    *,
+    dry_run: bool,
+    **options: Any,  # noqa: ANN401 - passed on
 ) -> None:
     """Put the capsule at PATH, a manifest or a directory, in the place of the registered one."""
     found = _only_manifest_at(path)
-    with target.open() as registry:
+    with target.open_to_read() if dry_run else target.open() as registry:
         manifest = library.CapsuleManifest.load(found, runtime_version=registry.runtime_version)
+        if dry_run:
+            print_comparison(_upgrade(registry, manifest), output_format)
+            return
         capsule = _Found(manifest, found.parent.resolve())
-        record = registry.replace(
-            capsule, expected_generation=generation, uuids=uuids, keep_uuids=keep_uuids
-        )
+        record = registry.replace(capsule, expected_generation=options.pop("generation"), **options)
     click.echo(f"replaced {record.id} {escape(record.version)} generation {record.generation}")
+
+
+def _upgrade(registry: CapsuleRegistry, manifest: CapsuleManifest) -> library.Comparison:
+    """Return what *manifest* adds to the registered one, and removes."""
+    old = registry.get(manifest.package.name)
+    if old is None:
+        raise library.CapsuleNotFoundError(manifest.package.name)
+    return registry.compare(old.manifest, manifest)
 
 
 def _only_manifest_at(place: Path) -> Path:
@@ -190,12 +226,42 @@ def _only_manifest_at(place: Path) -> Path:
 @click.argument("capsule_id", metavar="ID")
 @click.argument("state", type=click.Choice(STATES))
 @click.option("--because", metavar="TEXT", help="Kept beside the state.")
+@generation_option
 @pass_target
-def set_state(target: Target, capsule_id: str, state: str, because: str | None) -> None:
+def set_state(
+    target: Target, capsule_id: str, state: str, because: str | None, generation: int | None
+) -> None:
     """Set the state of the capsule ID: only one that is ready is allowed anything."""
     with target.open() as registry:
-        record = registry.set_state(capsule_id, state, because)
+        record = registry.set_state(capsule_id, state, because, expected_generation=generation)
     click.echo(f"{record.id} is {record.state}")
+
+
+@click.command("report-tools")
+@click.argument("capsule_id", metavar="ID")
+@click.argument("file", type=click.File("rb"), default="-")
+@generation_option
+@pass_target
+def report_tools(target: Target, capsule_id: str, file: Any, generation: int | None) -> None:  # noqa: ANN401 - a file
+    """
+    File the tools that the running capsule ID has, as JSON in FILE.
+
+    That is an array of objects: name, description, input_schema.
+    """
+    tools = _tools_in(read_whole(file, "tools", _MOST_TOOLS))
+    with target.open() as registry:
+        record = registry.report_tools(capsule_id, tools, expected_generation=generation)
+    click.echo(f"{record.id} has reported {len(tools)} tools")
+
+
+def _tools_in(text: str) -> list[Any]:
+    try:
+        tools = json.loads(text)
+    except (RecursionError, ValueError) as error:
+        raise library.InvalidTextError("tools", "no_json", str(error)) from error
+    if not isinstance(tools, list):
+        raise library.InvalidTextError("tools", "no_list", "expected an array of objects")
+    return tools
 
 
 @click.command("wait-ready")
@@ -217,12 +283,19 @@ def wait_ready(ctx: click.Context, capsule_ids: tuple[str, ...], timeout: timede
 @click.argument("capsule_id", metavar="ID")
 @click.argument("uuid", required=False)
 @click.option("--lease", metavar="ID", help="That it is to belong to; see `leases`.")
+@generation_option
 @pass_target
-def register_uuid(target: Target, capsule_id: str, uuid: str | None, lease: str | None) -> None:
+def register_uuid(
+    target: Target,
+    capsule_id: str,
+    uuid: str | None,
+    lease: str | None,
+    generation: int | None,
+) -> None:
     """File UUID, or a new one, under the capsule ID, and print it."""
     wanted = str(uuid_module.uuid4()) if uuid is None else uuid
     with target.open() as registry:
-        registry.register_uuid(wanted, capsule_id, lease=lease)
+        registry.register_uuid(wanted, capsule_id, lease=lease, expected_generation=generation)
     click.echo(wanted)
 
 
@@ -240,4 +313,13 @@ def drain(target: Target, *, yes: bool) -> None:
         click.echo(f"unregistered {capsule.id}")
 
 
-commands = (register, replace, set_state, wait_ready, unregister, register_uuid, drain)
+commands = (
+    register,
+    replace,
+    report_tools,
+    set_state,
+    wait_ready,
+    unregister,
+    register_uuid,
+    drain,
+)

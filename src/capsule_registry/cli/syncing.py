@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,20 @@ import click
 from capsule_registry.api import json_shapes
 from capsule_registry.cli.bounded_input import lines_of
 from capsule_registry.cli.exit_codes import PARTLY_FAILED
-from capsule_registry.cli.output import Ticker, escape, format_option, print_rows
+from capsule_registry.cli.generations import force_option
+from capsule_registry.cli.output import (
+    Ticker,
+    escape,
+    format_option,
+    print_changes,
+    print_rows,
+)
 from capsule_registry.cli.target import pass_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from capsule_registry import CapsuleRegistry, SyncPlan
+    from capsule_registry import SyncPlan
     from capsule_registry.cli.target import Target
 
 _MARKS = {"register": "+", "replace": "~", "unregister": "-", "keep": " ", "refuse": "!"}
@@ -28,6 +36,8 @@ _MARKS = {"register": "+", "replace": "~", "unregister": "-", "keep": " ", "refu
 @click.option("--prune", is_flag=True, help="Unregister what is not in the directory.")
 @click.option("--allow-empty", is_flag=True, help="Prune though there is no manifest at all.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be done.")
+@click.option("--refuse-new-rights", is_flag=True, help="Do nothing if a right would be new.")
+@force_option
 @format_option
 @click.pass_context
 def sync(  # noqa: PLR0913 - one for each argument and option
@@ -38,6 +48,8 @@ def sync(  # noqa: PLR0913 - one for each argument and option
     prune: bool,
     allow_empty: bool,
     dry_run: bool,
+    refuse_new_rights: bool,
+    force: bool,
 ) -> None:
     """
     Register the capsules of DIRECTORY that are new, and replace those that were changed.
@@ -51,18 +63,25 @@ def sync(  # noqa: PLR0913 - one for each argument and option
         if prune and not allow_empty and all(step.path is None for step in plan.steps):
             raise click.UsageError(f"there is no manifest at {directory}: say --allow-empty")
         _print_plan(plan, output_format)
+        if refuse_new_rights:
+            plan.refuse_new_rights()
         if not dry_run:
-            plan = _apply(registry, directory, plan, prune=prune)
+            done = partial(
+                registry.sync,
+                directory,
+                prune=prune,
+                refuse_new_rights=refuse_new_rights,
+                force=force,
+            )
+            plan = _apply(done, plan)
     _print_summary(plan, is_done=not dry_run)
     if not plan.ok:
         ctx.exit(PARTLY_FAILED)
 
 
-def _apply(
-    registry: CapsuleRegistry, directory: Path, planned: SyncPlan, *, prune: bool
-) -> SyncPlan:
+def _apply(carry_out: Callable[[], SyncPlan], planned: SyncPlan) -> SyncPlan:
     """Sync, and report if what was done differs from what was *planned*."""
-    done = registry.sync(directory, prune=prune)
+    done = carry_out()
     if done != planned:
         click.echo("capsule-registry: what was to be done has changed; this was done:", err=True)
         _print_steps(done, err=True)
@@ -85,6 +104,7 @@ def _print_steps(plan: SyncPlan, *, err: bool) -> None:
         if problem or step.action not in ("keep", "refuse"):
             who = step.capsule_id or "?"
             click.echo(f"{_MARKS[step.action]} {step.action} {who}{where}{problem}", err=err)
+            print_changes(step.changes, "    ", err=err)
 
 
 def _print_summary(plan: SyncPlan, *, is_done: bool) -> None:

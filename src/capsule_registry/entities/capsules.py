@@ -202,6 +202,7 @@ def record_of(row: Row, manifest: CapsuleManifest) -> RegisteredCapsule:
         state=CapsuleState(row["state"]),
         state_reason=row["state_reason"],
         generation=row["generation"],
+        restored_generation=row["restored_generation"],
         modified_revision=row["modified_revision"],
         registered_at=row["registered_at"],
         form=ManifestForm(row["form"]),

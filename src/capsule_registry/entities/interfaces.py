@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from capsule_registry.errors import HistoryCorruptError, SoleProviderError
 from capsule_registry.identifiers import CapsuleId
 from capsule_registry.manifest.exporters import Exporters
+from capsule_registry.manifest.readings import ORIGINAL
 from capsule_registry.manifest.semver import SemverError
 from capsule_registry.models.declarations import Export
 from capsule_registry.models.records import Dependency, SharedInterface
@@ -15,8 +16,9 @@ from capsule_registry.schema.tables import exports, imports
 from capsule_registry.unit_of_work.queries import derived, in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from capsule_registry.manifest.interfaces import ExportDef
     from capsule_registry.manifest.manifest import CapsuleManifest
     from capsule_registry.unit_of_work.queries import Row, Scope
 
@@ -24,7 +26,6 @@ _imports = derived(imports)
 _exports = derived(exports)
 _imports_of = derived(imports, among=("interface",))
 _exports_of = derived(exports, among=("interface",))
-_exports_by = derived(exports, "capsule_id")
 _FIELDS: Final = tuple(name for name in Export.model_fields if name != "capsule_id")
 
 
@@ -92,7 +93,7 @@ def shared(offers: Iterable[Row]) -> Iterator[SharedInterface]:
 
 
 def require_other_providers(
-    scope: Scope, leaving: Collection[CapsuleId], coming: Sequence[CapsuleManifest] = ()
+    scope: Scope, leaving: Sequence[CapsuleManifest], coming: Sequence[CapsuleManifest] = ()
 ) -> None:
     """
     Require that nobody is left importing what only *leaving* capsules export.
@@ -102,25 +103,28 @@ def require_other_providers(
 
     Args:
         scope: In which they are registered still.
-        leaving: Those that are removed or replaced.
+        leaving: The manifests of those that are removed or replaced.
         coming: The manifests that take their places, or are new.
 
     Raises:
         SoleProviderError: Somebody is; names the first interface.
     """
-    lost = _lost(scope, leaving)
+    ids = {manifest.package.name for manifest in leaving}
+    lost: dict[str, str] = {}
+    for manifest in leaving:
+        lost = {name: manifest.package.name for name, _ in _exported(manifest)} | lost
     for manifest in coming:
         for name, _ in manifest.all_exports:
             lost.pop(name, None)
     if not lost:
         return
     for row in exports_of(scope, [*lost]):
-        if row["capsule_id"] not in leaving:
+        if row["capsule_id"] not in ids:
             lost.pop(row["interface"], None)
     importers = [
         (row["interface"], str(row["capsule_id"]))
         for row in in_order(scope.rows(_imports_of, interface=[*lost]))
-        if row["capsule_id"] not in leaving
+        if row["capsule_id"] not in ids
     ]
     importers += [
         (name, manifest.package.name) for manifest in coming for name, _ in manifest.all_imports
@@ -131,10 +135,6 @@ def require_other_providers(
             raise SoleProviderError(capsule_id, interface, left)
 
 
-def _lost(scope: Scope, leaving: Iterable[CapsuleId]) -> dict[str, str]:
-    """Return the interfaces that *leaving* capsules export, each with the first of them."""
-    lost: dict[str, str] = {}
-    for capsule_id in leaving:
-        for row in in_order(scope.rows(_exports_by, capsule_id=capsule_id)):
-            lost.setdefault(row["interface"], str(capsule_id))
-    return lost
+def _exported(manifest: CapsuleManifest) -> list[tuple[str, ExportDef]]:
+    """Return the exports that have rows: not those that an earlier release has read."""
+    return [] if manifest.rules == ORIGINAL else manifest.all_exports

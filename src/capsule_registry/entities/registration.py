@@ -10,14 +10,20 @@ from uuid import UUID
 
 from sqlalchemy import String, bindparam, cast, literal_column, select, union_all
 
-from capsule_registry.entities import capsules, derived_rows, session_uuids, uplinks
+from capsule_registry.entities import (
+    capsules,
+    derived_rows,
+    interfaces,
+    session_uuids,
+    uplinks,
+)
 from capsule_registry.entities.reservations import find_row
 from capsule_registry.errors import (
+    ArtifactChangedError,
     CapsuleAlreadyRegisteredError,
-    CapsuleNotFoundError,
-    StaleGenerationError,
     UplinkAlreadyRegisteredError,
 )
+from capsule_registry.manifest.artifacts import artifacts_of
 from capsule_registry.manifest.comparison import compared
 from capsule_registry.models.new_capsule import json_of_tools, tools_of_json
 from capsule_registry.models.records import CapsuleState
@@ -202,28 +208,19 @@ def _keep_manifest(unit: Unit, new: NewCapsule, existing: ExistingKeys) -> None:
 
 def replace(  # noqa: PLR0913, PLR0917 - what `Writes.replace` takes
     unit: Unit,
+    old: Row,
     new: NewCapsule,
     new_uuid: NewUuid,
-    expected_generation: int | None,
     uuids: Sequence[UUID] = (),
     lease_id: UUID | None = None,
 ) -> RegisteredCapsule:
     """
-    Replace the capsule registered under the id of *new*, which keeps its place in the order.
+    Replace the capsule of the row *old* by *new*, which keeps its place in the order.
 
     Declared uplinks are those of the new manifest; uplinks filed by hand stay, and so do session
     UUIDs, beside which *uuids* are filed.
-
-    Raises:
-        CapsuleNotFoundError, StaleGenerationError: As `Writes.replace`.
     """
     new = new.judged_by(unit.runtime_version)
-    old = capsules.find_row(unit, new.id)
-    found = None if old is None else old["generation"]
-    if expected_generation is not None and found != expected_generation:
-        raise StaleGenerationError(expected_generation, found)
-    if old is None:
-        raise CapsuleNotFoundError(str(new.id))
     uplinks.withdraw(unit, new.id)
     uplink_ids = [new_uuid() for _ in new.manifest.uplinks]
     existing = ExistingKeys.find(unit, [new], uplink_ids, uuids)
@@ -242,6 +239,44 @@ def replace(  # noqa: PLR0913, PLR0917 - what `Writes.replace` takes
     session_uuids.file(unit, uuids, new.id, lease_id, existing.uuid_mappings)
     unit.log(logging.INFO, "Replaced capsule", capsule_id=str(new.id))
     return capsules.record_of(row, new.manifest)
+
+
+def is_same(unit: Unit, old: Row, new: NewCapsule) -> bool:
+    """Return whether the manifest of the row *old* is the very same, read by the same rules."""
+    manifest = new.judged_by(unit.runtime_version).manifest
+    return (old["manifest_digest"], old["rules"]) == (new.digest, manifest.rules)
+
+
+def require_same_artifacts(old: Row, new: NewCapsule) -> None:
+    """
+    Require that under the version of the row *old* no file has another hash.
+
+    Raises:
+        ArtifactChangedError: One has, or is no longer there, or is new.
+    """
+    before = capsules.restored(old).manifest
+    version = new.manifest.package.version
+    if before.package.version != version:
+        return
+    old, now = (
+        {(one.kind, one.name, one.file): one.hash for one in artifacts_of(manifest)}
+        for manifest in (before, new.manifest)
+    )
+    for key in {**old, **now}:
+        if old.get(key) != now.get(key):
+            expected, actual = old.get(key), now.get(key)
+            raise ArtifactChangedError(str(new.id), version, key[2], expected, actual)
+
+
+def require_exported_still(unit: Unit, old: Row, new: NewCapsule) -> None:
+    """
+    Require that *new* exports what the row *old* does and others import, if nobody else does.
+
+    Raises:
+        SoleProviderError: It does not.
+    """
+    before, after = capsules.restored(old).manifest, new.judged_by(unit.runtime_version).manifest
+    interfaces.require_other_providers(unit, [before], [after])
 
 
 def set_state(
@@ -273,5 +308,5 @@ def _new_row(unit: Unit, new: NewCapsule) -> dict[str, Any]:
         "registered_at": unit.at,
         "form": new.manifest.form.value,
         "rules": new.manifest.rules,
-        "restored_generation": None,
+        "restored_generation": new.restored_generation,
     }

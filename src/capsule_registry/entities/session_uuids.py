@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import and_, bindparam, select
 
-from capsule_registry.entities import leases
+from capsule_registry.entities import generations, leases
 from capsule_registry.entities.reservations import release, reserve
 from capsule_registry.errors import LeaseLostError, UuidHeldError
 from capsule_registry.identifiers import CapsuleId, known_id
@@ -152,16 +152,25 @@ def list_all(scope: Scope, capsule_id: str | None) -> list[RegisteredUuid]:
     ]
 
 
-def register(unit: Unit, uuid: UUID, capsule_id: CapsuleId, lease_id: UUID | None = None) -> None:
+def register(
+    unit: Unit,
+    uuid: UUID,
+    capsule_id: CapsuleId,
+    lease_id: UUID | None = None,
+    generation: int | None = None,
+) -> None:
     """
     File *uuid* under *capsule_id*, moving it from another id; if already there, do nothing.
 
-    It then belongs to *lease_id* or, without one, to the lease it already had there.
+    It then belongs to *lease_id* or, without one, to the lease it already had there. With a
+    *generation* only that may be registered.
 
     Raises:
+        StaleGenerationError: Another is, or none.
         LeaseLostError: The lease has run out, or was closed.
         UuidHeldError: Another live lease holds the UUID.
     """
+    generations.require(unit, capsule_id, generation)
     if lease_id is not None:
         leases.hold(unit, lease_id)
     found = unit.rows(_with_capsule, uuid=uuid, capsule=capsule_id)[0]

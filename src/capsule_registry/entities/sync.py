@@ -10,16 +10,25 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from capsule_registry.entities import capsules, registration, session_uuids, unregistration
-from capsule_registry.errors import CapsuleRegistryError, InvalidManifestError
+from capsule_registry.entities import (
+    capsules,
+    interfaces,
+    registration,
+    session_uuids,
+    unregistration,
+)
+from capsule_registry.errors import CapsuleRegistryError, InvalidManifestError, NewRightsError
 from capsule_registry.identifiers import CapsuleId, is_capsule_id
+from capsule_registry.manifest.comparison import compared
 from capsule_registry.manifest.discovery import dangling, discover
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.manifest.toml_document import parse_document, read_text
+from capsule_registry.models.comparison import Comparison
 from capsule_registry.models.new_capsule import NewCapsule
+from capsule_registry.unit_of_work.prepared_statements import batches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from os import PathLike
     from pathlib import Path
     from uuid import UUID
@@ -52,6 +61,8 @@ class SyncStep(BaseModel):
     after: str | None = None
     #: Why a manifest is refused, or why a capsule missing from the directory stays.
     problem: str | None = None
+    #: What the manifest adds to the one before, rights first, and removes.
+    changes: Comparison = Comparison()
 
 
 class SyncPlan(BaseModel):
@@ -66,6 +77,17 @@ class SyncPlan(BaseModel):
         """The steps that change something."""
         idle = (SyncAction.KEEP, SyncAction.REFUSE)
         return tuple(step for step in self.steps if step.action not in idle)
+
+    def refuse_new_rights(self) -> None:
+        """
+        Refuse the plan if a capsule would have a right that it has not now.
+
+        Raises:
+            NewRightsError: Names the capsules.
+        """
+        names = [str(step.capsule_id) for step in self.changes if step.changes.added_rights]
+        if names:
+            raise NewRightsError(tuple(names))
 
     @property
     def ok(self) -> bool:
@@ -133,14 +155,40 @@ def plan(scope: Scope, desired: Desired, *, prune: bool) -> SyncPlan:
     ]
     removals = [*_removals(registered, desired)] if prune else []
     wanted = [_step(registered.get(new.id), path, new) for path, new in desired.capsules.items()]
-    return SyncPlan(steps=(*refusals, *removals, *wanted))
+    steps = [*_with_changes(scope, desired, wanted)]
+    return SyncPlan(steps=(*refusals, *removals, *steps))
 
 
-def apply(unit: Unit, desired: Desired, new_uuid: Callable[[], UUID], *, prune: bool) -> Applied:
-    """Carry out what `plan` returns."""
-    done, by_id = plan(unit, desired, prune=prune), desired.by_id
-    applied = Applied(done)
-    for action, steps in groupby(done.changes, key=attrgetter("action")):
+def _with_changes(scope: Scope, desired: Desired, steps: Iterable[SyncStep]) -> Iterator[SyncStep]:
+    """Yield *steps*, those that change something with what that is."""
+    by_id = desired.by_id
+    for some in batches([*steps]):
+        replaced = [one.capsule_id for one in some if one.action is SyncAction.REPLACE]
+        rows = {row["id"]: row for row in capsules.rows_of(scope, [*filter(None, replaced)])}
+        for step in some:
+            if step.action is SyncAction.KEEP or step.capsule_id is None:
+                yield step
+                continue
+            row, new = rows.get(step.capsule_id), by_id[step.capsule_id]
+            old = None if row is None else capsules.restored(row).manifest
+            changes = Comparison.of(compared(old, new.manifest))
+            yield step.model_copy(update={"changes": changes})
+
+
+def apply(
+    unit: Unit, desired: Desired, planned: SyncPlan, new_uuid: Callable[[], UUID], *, force: bool
+) -> Applied:
+    """
+    Carry out what is *planned* for the state of this unit.
+
+    Raises:
+        SoleProviderError: Others import what nobody would export; unless it is to *force*.
+    """
+    by_id = desired.by_id
+    applied = Applied(planned)
+    if not force:
+        _require_exported_still(unit, by_id, planned)
+    for action, steps in groupby(planned.changes, key=attrgetter("action")):
         ids = [CapsuleId(step.capsule_id or "") for step in steps]
         if action is SyncAction.UNREGISTER:
             applied.removed += [unregistration.unregister(unit, one) for one in ids]
@@ -154,9 +202,21 @@ def apply(unit: Unit, desired: Desired, new_uuid: Callable[[], UUID], *, prune: 
     return applied
 
 
+def _require_exported_still(unit: Unit, by_id: Mapping[str, NewCapsule], planned: SyncPlan) -> None:
+    """Require that nobody is left importing what nobody exports, once all is done."""
+    leaving = (SyncAction.UNREGISTER, SyncAction.REPLACE)
+    ids = [one.capsule_id for one in planned.changes if one.action in leaving and one.capsule_id]
+    rows = [row for batch in batches(ids) for row in capsules.rows_of(unit, batch)]
+    interfaces.require_other_providers(
+        unit,
+        [capsules.restored(row).manifest for row in rows],
+        [by_id[one.capsule_id or ""].manifest for one in planned.changes if one.path is not None],
+    )
+
+
 def _replace(unit: Unit, new: NewCapsule, new_uuid: Callable[[], UUID]) -> RegisteredCapsule:
     session_uuids.retire(unit, new.id, ())
-    return registration.replace(unit, new, new_uuid, None)
+    return registration.replace(unit, capsules.require_row(unit, new.id), new, new_uuid)
 
 
 def _named(path: Path) -> CapsuleId | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, select
 
-from capsule_registry.entities import capsules, session_uuids, uplinks
+from capsule_registry.entities import capsules, generations, interfaces, session_uuids, uplinks
 from capsule_registry.manifest.comparison import compared
 from capsule_registry.models.new_capsule import tools_of_json
 from capsule_registry.schema import tables
@@ -32,10 +32,19 @@ _with_reservations = (
 )
 
 
-def unregister(unit: Unit, capsule_id: CapsuleId) -> RegisteredCapsule:
-    """Remove the registered capsule and, by cascade, everything filed under its id."""
-    row = capsules.require_row(unit, capsule_id)
+def unregister(
+    unit: Unit, capsule_id: CapsuleId, generation: int | None = None, *, force: bool = True
+) -> RegisteredCapsule:
+    """
+    Remove the registered capsule and, by cascade, everything filed under its id.
+
+    Raises:
+        CapsuleNotFoundError, StaleGenerationError, SoleProviderError: As `Writes.unregister`.
+    """
+    row = generations.expected_row(unit, capsule_id, generation)
     record = capsules.restored(row)
+    if not force:
+        interfaces.require_other_providers(unit, [record.manifest])
     _file_cascade(
         unit,
         unit.rows(uplinks.OF_CAPSULE, capsule_id=capsule_id),

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from capsule_registry.manifest.comparison import RIGHTS, Entry, Part
+from capsule_registry.manifest.comparison import RIGHTS, Entry, Part, compared
 from capsule_registry.manifest.matchings import Matching
 
 if TYPE_CHECKING:
     from capsule_registry.manifest.comparison import Difference
+    from capsule_registry.manifest.manifest import CapsuleManifest
 
 
 class ManifestEntry(BaseModel):
@@ -43,6 +44,11 @@ class Comparison(BaseModel):
     def of(cls, found: Difference) -> Self:
         """Return *found* as a record."""
         return cls(added=tuple(map(_entry, found.added)), removed=tuple(map(_entry, found.removed)))
+
+    @classmethod
+    def of_manifests(cls, old: CapsuleManifest | None, new: CapsuleManifest | None) -> Self:
+        """Return what *new* adds to *old*, and removes; `None` is nothing at all."""
+        return cls.of(compared(old, new))
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -56,6 +56,8 @@ class NewCapsule:
     #: What the object reported, or `None` if that is nothing, so that it may report later.
     reported_tools: tuple[ToolDef, ...] | None
     instance: object
+    #: The generation that it is a return to.
+    restored_generation: int | None = None
 
     @classmethod
     def of(cls, capsule: object) -> NewCapsule:
@@ -81,8 +83,20 @@ class NewCapsule:
             state=_state(members.get("state")),
             state_reason=_text("state reason", members.get("state_reason")),
             source_dir=_directory(members.get("source_dir")),
-            reported_tools=reported_tools(members.get("tools")) or None,
+            reported_tools=reported_tools(members.get("tools") or ()) or None,
             instance=capsule,
+        )
+
+    def restoring(
+        self, generation: int, tools: Iterable[ToolDef] | None, source_dir: str | None
+    ) -> NewCapsule:
+        """Return the capsule as that *generation* was, with no object."""
+        return replace(
+            self,
+            reported_tools=None if tools is None else tuple(tools),
+            source_dir=source_dir,
+            instance=None,
+            restored_generation=generation,
         )
 
     def judged_by(self, runtime_version: str | None) -> NewCapsule:
@@ -175,8 +189,6 @@ def _member(capsule: object, name: str) -> Any:  # noqa: ANN401 - the caller's o
 
 
 def _listed(tools: object) -> Iterable[object]:
-    if tools is None:
-        return ()
     if not isinstance(tools, Iterable):
         message = f"the tools that the object reports are no list but {type(tools).__name__}"
         raise InvalidManifestError(None, "wrong_type", message)

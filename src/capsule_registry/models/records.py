@@ -76,7 +76,7 @@ class RegisteredCapsule(BaseModel):
     that of its last change. `manifest_text` is the exact text given and `manifest_digest` its
     SHA-256. `form` is how the manifest is written, `rules` by which it is read and judged: those of
     its form, by name, or of a runtime, by version; `original` if it was registered before rules
-    were told apart.
+    were told apart. `restored_generation` is that which a rollback has brought back as this one.
     `instance` is the very object that this process registered, else `None`; it is left
     out of equality, JSON and pickles.
     """
@@ -96,6 +96,7 @@ class RegisteredCapsule(BaseModel):
     registered_at: AwareDatetime
     form: ManifestForm
     rules: str
+    restored_generation: int | None = None
 
     _instance: Any = PrivateAttr(default=None)
 
@@ -132,6 +133,7 @@ class CapsuleSummary(BaseModel):
     registered_at: AwareDatetime
     form: ManifestForm
     rules: str
+    restored_generation: int | None = None
 
 
 class RegisteredUplink(BaseModel):

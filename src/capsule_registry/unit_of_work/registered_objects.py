@@ -40,6 +40,14 @@ class RegisteredObjects:
         self._objects.setdefault(record.id, {})[registration] = instance
         return self.attach(record, unit)
 
+    def add_missing(
+        self, unit: Unit, record: RegisteredCapsule, instance: object
+    ) -> RegisteredCapsule:
+        """Return *record*, which stays as it is, with its object, or *instance* if it has none."""
+        if self.of(registration_of(record)) is None:
+            return self.add(unit, record, instance)
+        return self.attach(record, unit)
+
     def remove(self, unit: Unit, record: RegisteredCapsule) -> RegisteredCapsule:
         """Drop the object of *record*, which *unit* removes; return *record* with it."""
         unit.on_commit.append(partial(self._forget, registration_of(record)))
