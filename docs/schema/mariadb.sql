@@ -508,6 +508,13 @@ CREATE OR REPLACE SQL SECURITY INVOKER VIEW registered_capsules AS
         capsules.restored_generation
     FROM capsules
     WHERE capsules.registered_at IS NOT NULL;
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW audit_log AS
+    SELECT revisions.namespace, revisions.revision, events.position, revisions.committed_at,
+        revisions.actor, revisions.database_user, revisions.reason, events.action,
+        events.kind, events.subject, events.capsule_id, events.old_row, events.new_row, events.changes
+    FROM revisions
+    JOIN events ON events.namespace = revisions.namespace
+        AND events.revision = revisions.revision;
 CREATE OR REPLACE SQL SECURITY INVOKER VIEW tool_index AS
     SELECT tools.namespace, tools.name, tools.capsule_id, tools.description,
         tools.input_schema, capsules.version, capsules.state, tools.schema_known,

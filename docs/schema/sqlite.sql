@@ -198,13 +198,6 @@ CREATE VIEW live_uuids AS
         LEFT JOIN leases ON leases.namespace = uuid_mappings.namespace
             AND leases.id = uuid_mappings.lease_id
         WHERE uuid_mappings.lease_id IS NULL OR leases.expires_at > strftime('%Y-%m-%dT%H:%M:%f000Z', 'now');
-CREATE VIEW audit_log AS
-        SELECT revisions.namespace, revisions.revision, events.position, revisions.committed_at,
-            revisions.actor, revisions.database_user, revisions.reason, events.action,
-            events.kind, events.subject, events.capsule_id, events.old_row, events.new_row
-        FROM revisions
-        JOIN events ON events.namespace = revisions.namespace
-            AND events.revision = revisions.revision;
 CREATE VIEW capsule_history AS
         SELECT step.namespace, step.capsule_id, step.generation, step.until_revision,
             step.from_time, ending.committed_at AS until_time, step.version,
@@ -405,6 +398,13 @@ CREATE VIEW registered_capsules AS
         capsules.restored_generation
     FROM capsules
     WHERE capsules.registered_at IS NOT NULL;
+CREATE VIEW audit_log AS
+    SELECT revisions.namespace, revisions.revision, events.position, revisions.committed_at,
+        revisions.actor, revisions.database_user, revisions.reason, events.action,
+        events.kind, events.subject, events.capsule_id, events.old_row, events.new_row, events.changes
+    FROM revisions
+    JOIN events ON events.namespace = revisions.namespace
+        AND events.revision = revisions.revision;
 CREATE VIEW tool_index AS
     SELECT tools.namespace, tools.name, tools.capsule_id, tools.description,
         tools.input_schema, capsules.version, capsules.state, tools.schema_known,

@@ -79,6 +79,13 @@ REGISTERED_CAPSULES = """
         capsules.form, capsules.rules{}
     FROM capsules
     WHERE capsules.registered_at IS NOT NULL"""
+AUDIT_LOG = """
+    SELECT revisions.namespace, revisions.revision, events.position, revisions.committed_at,
+        revisions.actor, revisions.database_user, revisions.reason, events.action,
+        events.kind, events.subject, events.capsule_id, events.old_row, events.new_row{}
+    FROM revisions
+    JOIN events ON events.namespace = revisions.namespace
+        AND events.revision = revisions.revision"""
 TOOL_INDEX = """
     SELECT tools.namespace, tools.name, tools.capsule_id, tools.description,
         tools.input_schema, capsules.version, capsules.state{}
@@ -101,6 +108,7 @@ CHANGED_VIEWS = {
         ),
         REGISTERED_CAPSULES.format(""),
     ),
+    "audit_log": (AUDIT_LOG.format(", events.changes"), AUDIT_LOG.format("")),
     "tool_index": (
         TOOL_INDEX.format(
             ", tools.schema_known,\n        tools.input_schema_wit, tools.routed, tools.mutable"

@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from capsule_registry import CapsuleRegistry, RegistryAdmin
+from capsule_registry import CapsuleManifest, CapsuleRegistry, RegistryAdmin
 from capsule_registry.database.database import Database
 from capsule_registry.schema.tables import file_metadata, leases, metadata
 from support.backends import NAMES, first_url
@@ -26,6 +26,24 @@ if TYPE_CHECKING:
     from support.backends import Backend
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sql.md").read_text()
+#: Capsules of today.
+MODERN = """[package]
+name = "modern"
+version = "1.0.0"
+[[component]]
+file = "m.wasm"
+hash = "blake3:5ca1ab1e"
+[subscribe]
+"llm.*" = { wit = "opaque", handler = "h" }
+[imports]
+"n:nobody" = "^1"
+[exports]
+"n:shared" = "1.0.0"
+[[command]]
+name = "remember"
+kind = "cli"
+"""
+OTHER = '[package]\nname = "other"\nversion = "1.0.0"\n[exports]\n"n:shared" = "2.0.0"\n'
 #: Printed before what a statement prints.
 MARK = "@@ answer"
 SESSION = UUID("6f9619ff-8b86-4d01-b42d-00cf4fc964ff")
@@ -47,6 +65,12 @@ TELLING: dict[str, list[tuple[str, ...]]] = {
         ("importer", "kv", "index", "component 1", ">0.10.4", "legacy")
     ],
     "By which rules are the capsules judged?": [("legacy", "legacy", "4")],
+    "When did a capsule get a right, and when did it lose it?": [("5", "alice", "added")],
+    "Who is called for a topic, and in which order?": [("modern", "h", "100", "llm.*")],
+    "Which capsules answer a command of the shell?": [("modern",)],
+    "Which import is unmet?": [("modern", "n:nobody", "^1")],
+    "Which interfaces do several capsules export?": [("n:shared", "2", "modern", "other")],
+    "Which capsules are made of a file of that hash?": [("modern", "component", "m.wasm")],
     "Which capsules offer a tool of the same name?": [("find", "importer"), ("find", "notes")],
     "Which session UUIDs point to a reservation?": [(str(ADRIFT), "ghost")],
     "Which uplinks were filed by hand and not declared?": [("importer", "discord")],
@@ -113,6 +137,8 @@ def filled(registry: CapsuleRegistry, url: str, clock: Clock) -> CapsuleRegistry
         part = {"file": "x", "capabilities": {"kv": ["index"]}}
         importer = make_manifest("importer", tool=[tool], capabilities=may, component=[part])
         transaction.register(importer)
+        transaction.register(CapsuleManifest.parse(MODERN))
+        transaction.register(CapsuleManifest.parse(OTHER))
     clock.step(timedelta(hours=1))
     registry.register_uuid(ADRIFT, "ghost")
     registry.register_uplink("importer", make_uplink())
