@@ -32,6 +32,7 @@ import history
 import lookups
 import peers
 import readers
+import routes
 import startup
 import writes
 from support import plot, record, table
@@ -50,6 +51,7 @@ GROUPS: Final[dict[str, Group]] = {
     "writes": writes.findings,
     "bulk": bulk.findings,
     "finding": finding.findings,
+    "routes": routes.findings,
     "startup": startup.findings,
     "readers": readers.findings,
     "peers": peers.findings,

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from support.capsules import manifest
+from capsule_registry import CapsuleManifest
+from support.capsules import capsule_id, manifest
 from support.comparison import Finding
 from support.databases import Databases
 from support.population import Population
@@ -73,6 +74,17 @@ class Setting:
         first = manifest(0, uplinks=1, tools=0)
         population = Population(count, first, 0, has_history=False, changes=_of_uplinks)
         return self._build(f"uplinks-{count}", population)
+
+    def routes(self, count: int) -> str:
+        """Return the URL of *count* capsules, each called for a topic and a command of its own."""
+        name = capsule_id(0)
+        first = CapsuleManifest.parse(
+            f'[package]\nname = "{name}"\nversion = "1.0.0"\n'
+            f'[subscribe]\n"{name}.v1.ask" = {{ wit = "opaque", handler = "ask" }}\n'
+            f'[[command]]\nname = "ask-{name}"\nkind = "cli"\n'
+        )
+        population = Population(count, first, 0, has_history=False)
+        return self._build(f"routes-{count}", population)
 
     def _build(self, name: str, population: Population) -> str:
         file = self.directory / f"{name}.db"

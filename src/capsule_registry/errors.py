@@ -170,9 +170,7 @@ class SoleProviderError(ConflictError):
     capsule_id: str
     interface: str
     importers: Sequence[str]
-    template = (
-        "Only {capsule_id} exports {interface}, which {importers} import; force it, or find another"
-    )
+    template = "Only {capsule_id} exports {interface}, imported by {importers}; it can be forced"
 
 
 class AmbiguousCommandError(ConflictError):

@@ -34,5 +34,7 @@ def test_the_python_examples_run(checkout: Path, capsys: pytest.CaptureFixture[s
         "mixed True\nweather.v1.berlin.today granted\nold.news not_read_by_runtime\n"
         "weather.v1.* publish subtree True >=0.6.0\n"
         "old.* capabilities segments False <0.8.0\n"
+        "[('llm', 'ask')]\n['*']\n[('chat', 'acme:llm', '^1')]\n1.0.0 []\n"
+        "Only llm exports acme:llm, imported by chat; it can be forced\n"
     ) == capsys.readouterr().out
-    assert 5 == len(blocks)
+    assert 6 == len(blocks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, bindparam, delete
+from sqlalchemy import bindparam, delete, select, update
 
 from capsule_registry.manifest.artifacts import artifacts_of
 from capsule_registry.manifest.handlers import handlers_of
@@ -26,6 +26,7 @@ from capsule_registry.schema.tables import (
     tools,
     unknown_tools,
 )
+from capsule_registry.unit_of_work.queries import Query, matching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -117,7 +118,10 @@ def _capabilities(found: Sequence[str]) -> Values:
 
 def _placed(rows: Iterable[dict[str, Any]]) -> Values:
     """Return *rows*, each with its place among them."""
-    return [{"position": position, **row} for position, row in enumerate(rows)]
+    placed = [*rows]
+    for position, row in enumerate(placed):
+        row["position"] = position
+    return placed
 
 
 #: By table: derives its rows from a manifest and the tools that the object reported.
@@ -138,13 +142,31 @@ DERIVED: Final = tuple(_MAKERS)
 #: Those that depend on what the object has reported.
 _OF_TOOLS: Final = (tools, unknown_tools)
 _of_capsule: Final = {
-    table: delete(table).where(
-        and_(
-            table.c.namespace == bindparam("namespace"),
-            table.c.capsule_id == bindparam("capsule_id"),
-        )
+    table: delete(table).where(matching(table, ["capsule_id"])) for table in DERIVED
+}
+_of_generation: Final = {
+    table: update(table)
+    .where(
+        table.c.namespace == bindparam("of_namespace"),
+        table.c.capsule_id == bindparam("of_capsule"),
     )
+    .values(generation=bindparam("new_generation"))
     for table in DERIVED
+    if "generation" in table.c
+}
+#: By table: the columns that a manifest decides.
+_decided: Final = {
+    table: [column for column in table.c if column.name not in ("namespace", "generation")]
+    for table in DERIVED
+}
+#: The rows of a capsule, in the order in which they are derived.
+_stored: Final = {
+    table: Query(
+        table,
+        ("capsule_id",),
+        select(*columns).where(matching(table, ["capsule_id"])).order_by(*table.primary_key),
+    )
+    for table, columns in _decided.items()
 }
 
 
@@ -163,39 +185,60 @@ def derive(
     of_capsule = {"namespace": capsule["namespace"], "capsule_id": capsule["id"]}
     if "generation" in table.c:
         of_capsule["generation"] = capsule["generation"]
-    return [{**of_capsule, **values} for values in _MAKERS[table](manifest, reported)]
+    rows = _MAKERS[table](manifest, reported)
+    for row in rows:
+        row.update(of_capsule)
+    return rows
 
 
 def write(unit: Unit, capsule: Row, manifest: CapsuleManifest, reported: Reported) -> None:
     """Write the derived rows of a *capsule*, which has none; see `derive`."""
-    _write(unit, DERIVED, capsule, manifest, reported)
-
-
-def rewrite_tools(unit: Unit, capsule: Row, manifest: CapsuleManifest, reported: Reported) -> None:
-    """Write the rows of the tools anew that a *capsule* has reported."""
-    _clear(unit, _OF_TOOLS, capsule["id"])
-    _write(unit, _OF_TOOLS, capsule, manifest, reported)
-
-
-def clear(unit: Unit, capsule_id: str) -> None:
-    """Delete the derived rows of a capsule."""
-    _clear(unit, DERIVED, capsule_id)
-
-
-def _write(
-    unit: Unit,
-    tables: Sequence[Table],
-    capsule: Row,
-    manifest: CapsuleManifest,
-    reported: Reported,
-) -> None:
     owner = {**capsule, "namespace": unit.namespace}
-    rows = {table: derive(table, owner, manifest, reported) for table in tables}
+    rows = {table: derive(table, owner, manifest, reported) for table in DERIVED}
     for table, values in rows.items():
         unit.buffer.insert(table, values)
 
 
-def _clear(unit: Unit, tables: Sequence[Table], capsule_id: str) -> None:
-    parameters = {"namespace": unit.namespace, "capsule_id": capsule_id}
+def rewrite(
+    unit: Unit,
+    capsule: Row,
+    manifest: CapsuleManifest,
+    reported: Reported,
+    tables: Sequence[Table] = DERIVED,
+) -> None:
+    """
+    Make the derived rows of a *capsule* those of its new *manifest*.
+
+    A table whose rows are what they are to be, but for their generation, is left as it is: most of
+    many rights stay. Whatever else stands there goes.
+    """
+    owner = {**capsule, "namespace": unit.namespace}
+    wanted = {table: derive(table, owner, manifest, reported) for table in tables}
+    # All reads come first, and then all deletions, so that the rest is written together.
+    others = [table for table, rows in wanted.items() if not _is_there(unit, table, owner, rows)]
+    clear(unit, owner["id"], others)
+    for table in others:
+        unit.buffer.insert(table, wanted[table])
+    for table, statement in _of_generation.items():
+        if wanted.get(table) and table not in others:
+            names = ("of_namespace", "of_capsule", "new_generation")
+            values = (unit.namespace, owner["id"], owner["generation"])
+            unit.execute(statement, dict(zip(names, values, strict=True)))
+
+
+def clear(unit: Unit, capsule_id: str, tables: Iterable[Table]) -> None:
+    """Delete the derived rows of a capsule from *tables*."""
     for table in tables:
-        unit.execute(_of_capsule[table], parameters)
+        unit.execute(_of_capsule[table], {"namespace": unit.namespace, "capsule_id": capsule_id})
+
+
+def rewrite_tools(unit: Unit, capsule: Row, manifest: CapsuleManifest, reported: Reported) -> None:
+    """Make the rows of the tools those that a *capsule* has reported."""
+    rewrite(unit, capsule, manifest, reported, _OF_TOOLS)
+
+
+def _is_there(unit: Unit, table: Table, capsule: Row, wanted: Values) -> bool:
+    """Return whether the rows of the table are the *wanted* ones, but for their generation."""
+    names = [column.name for column in _decided[table]]
+    found = unit.values(_stored[table], capsule_id=capsule["id"])
+    return found == [[row.get(name) for name in names] for row in wanted]

@@ -129,6 +129,5 @@ def _rewrite(unit: Unit, found: _Reread) -> None:
     before = capsules.restored(row).manifest
     difference = compared(before, manifest, reported=(reported, reported))
     unit.update(tables.capsules, row, values, "capsule.rederived", difference.to_json())
-    derived_rows.clear(unit, row["id"])
-    derived_rows.write(unit, row, manifest, reported)
+    derived_rows.rewrite(unit, row, manifest, reported)
     unit.log(logging.INFO, "Read capsule anew", capsule_id=str(row["id"]))

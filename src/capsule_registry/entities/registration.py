@@ -233,8 +233,7 @@ def replace(  # noqa: PLR0913, PLR0917 - what `Writes.replace` takes
     reported = tools_of_json(old["reported_tools"]), new.reported_tools
     changes = compared(before, new.manifest, reported=reported).to_json()
     unit.update(tables.capsules, old, row, "capsule.replaced", changes)
-    derived_rows.clear(unit, new.id)
-    derived_rows.write(unit, row, new.manifest, new.reported_tools)
+    derived_rows.rewrite(unit, row, new.manifest, new.reported_tools)
     _declare_uplinks(unit, new, uplink_ids, existing)
     session_uuids.file(unit, uuids, new.id, lease_id, existing.uuid_mappings)
     unit.log(logging.INFO, "Replaced capsule", capsule_id=str(new.id))

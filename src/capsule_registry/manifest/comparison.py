@@ -16,11 +16,12 @@ from capsule_registry.manifest.routes import routes_of
 from capsule_registry.manifest.tools import tools_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from capsule_registry.manifest.manifest import CapsuleManifest
     from capsule_registry.manifest.matchings import Matching
     from capsule_registry.manifest.parts import ToolDef
+    from capsule_registry.manifest.rights import Right
 
     Reported = Sequence[ToolDef] | None
 
@@ -91,10 +92,12 @@ def compared(
         new: `None` if there is no more.
         reported: The tools that the object of each has reported.
     """
-    before, after = (
-        [] if one is None else [*entries_of(one, tools)]
-        for one, tools in zip((old, new), reported, strict=True)
-    )
+    rights = [[] if one is None else rights_of(one) for one in (old, new)]
+    sides = []
+    for manifest, of_side, tools in zip((old, new), rights, reported, strict=True):
+        entries = [] if rights[0] == rights[1] else [*_rights(of_side)]
+        sides.append(entries if manifest is None else [*entries, *_others(manifest, tools)])
+    before, after = sides
     return Difference(_without(after, before), _without(before, after))
 
 
@@ -103,12 +106,14 @@ def _without(these: Sequence[Entry], those: Sequence[Entry]) -> tuple[Entry, ...
     return tuple(one for one in these if one not in left_out)
 
 
-def entries_of(manifest: CapsuleManifest, reported: Reported = None) -> Iterator[Entry]:
-    """Yield the entries of a manifest that count, rights first."""
-    for right in rights_of(manifest):
+def _rights(rights: Iterable[Right]) -> Iterator[Entry]:
+    for right in rights:
         if right.counts:
             part = Part.TOPIC if right.place in ("publish", "subscribe") else Part.RIGHT
             yield Entry(part, right.capability, right.value, right.matching)
+
+
+def _others(manifest: CapsuleManifest, reported: Reported) -> Iterator[Entry]:
     for route in routes_of(manifest):
         if route.handler is not None:
             yield Entry(Part.HANDLER, route.topic, route.handler)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
@@ -96,6 +96,8 @@ class CapsuleManifest(ManifestPart):
     _source: tuple[Format, str] | None = PrivateAttr(default=None)
     #: The values as canonical JSON when parsed: `env` and unknown keys are mutable.
     _parsed: str | None = PrivateAttr(default=None)
+    #: What was derived of it, by the function that did: what is stored changes no more.
+    _derived: dict[Callable[..., Any], Any] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def parse(
@@ -273,6 +275,12 @@ class CapsuleManifest(ManifestPart):
         is_uplink = self.merged_capabilities.uplink
         yield from rules.of_uplink(is_uplink=is_uplink, has_imports=any(self.imports.values()))
 
+    def derived(self, derive: Callable[[CapsuleManifest], T]) -> T:
+        """Return `derive(self)`, which is derived once; it must not be changed."""
+        if derive not in self._derived:
+            self._derived[derive] = derive(self)
+        return self._derived[derive]  # type: ignore[no-any-return]  # what it has returned
+
     @property
     def reading(self) -> Reading:
         """What is read of it, and how it is compared."""
@@ -370,7 +378,7 @@ class CapsuleManifest(ManifestPart):
         copy = super().model_copy(update=update, deep=deep)
         if update:
             copy._source = copy._parsed = copy._form = None  # noqa: SLF001 - of its own class
-            copy._rules = None  # noqa: SLF001
+            copy._rules, copy._derived = None, {}  # noqa: SLF001
         return copy
 
     def _with_source(self, language: Format, text: str) -> Self:

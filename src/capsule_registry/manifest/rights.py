@@ -6,9 +6,8 @@ What the runtime does not read stands here too, marked so. Source: astrid 0.2.0 
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from capsule_registry.manifest.matchings import Matching
 from capsule_registry.manifest.readings import FIVE_LISTS, ORIGINAL, Reading
@@ -57,8 +56,7 @@ _ALWAYS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Right:
+class Right(NamedTuple):
     """One entry of a manifest that asks for a capability."""
 
     capability: str
@@ -76,29 +74,32 @@ class Right:
 
 def rights_of(manifest: CapsuleManifest) -> list[Right]:
     """Return the rights that stand in *manifest*, by capability, each in its order there."""
+    return manifest.derived(_rights_of)
+
+
+def _rights_of(manifest: CapsuleManifest) -> list[Right]:
     if manifest.rules == ORIGINAL:
         return [*_original(manifest)]
+    reading = manifest.reading
     found = [
-        *_of_tables(manifest),
-        *_of_root(manifest),
-        *_of_components(manifest),
+        *_of_tables(manifest, reading),
+        *_of_root(manifest, reading),
+        *_of_components(manifest, reading),
     ]
-    positions = Counter[str]()
-    rights = []
+    by_capability: dict[str, list[Right]] = {name: [] for name in CAPABILITIES}
     for capability, value, matching, place, read_by, counts in found:
-        position = positions[capability]
-        positions[capability] += 1
+        rights = by_capability[capability]
+        position = len(rights)
         rights.append(Right(capability, position, value, matching, place, read_by, counts))
-    return sorted(rights, key=lambda one: CAPABILITIES.index(one.capability))
+    return [*chain.from_iterable(by_capability.values())]
 
 
 #: A right without its position: capability, value, matching, place, readers, whether it counts.
 _Found = tuple[str, str, Matching, str, str, bool]
 
 
-def _of_tables(manifest: CapsuleManifest) -> Iterator[_Found]:
+def _of_tables(manifest: CapsuleManifest, reading: Reading) -> Iterator[_Found]:
     """Yield the keys of `[publish]` and `[subscribe]`, which have no order: so sorted."""
-    reading = manifest.reading
     for capability, table in _TABLES.items():
         keys = getattr(manifest, table)
         for key in sorted(keys):
@@ -109,17 +110,17 @@ def _of_tables(manifest: CapsuleManifest) -> Iterator[_Found]:
                 yield capability, key, Matching.SUBTREE, table, _KEYS, False
 
 
-def _of_root(manifest: CapsuleManifest) -> Iterator[_Found]:
+def _of_root(manifest: CapsuleManifest, reading: Reading) -> Iterator[_Found]:
     for name, values, is_read in _stated(manifest.capabilities):
         read_by = _ARRAYS if name in _TABLES else _SINCE.get(name, _ALL)
         # An array gives way to a table that is not empty.
         counts = is_read and not (name in _TABLES and getattr(manifest, _TABLES[name]))
+        matching = matching_of(name, reading)
         for value in values:
-            yield name, value, matching_of(name, manifest.reading), _ROOT, read_by, counts
+            yield name, value, matching, _ROOT, read_by, counts
 
 
-def _of_components(manifest: CapsuleManifest) -> Iterator[_Found]:
-    merged = manifest.reading.merged
+def _of_components(manifest: CapsuleManifest, reading: Reading) -> Iterator[_Found]:
     for number, component in enumerate(manifest.components, start=1):
         if component.capabilities is None:
             continue
@@ -127,8 +128,8 @@ def _of_components(manifest: CapsuleManifest) -> Iterator[_Found]:
             read_by = _COMPONENTS if name in FIVE_LISTS else _ALL_OF_COMPONENTS
             if name in _TABLES:  # No runtime has read them there.
                 read_by = _NONE
-            counts = is_read and name in merged
-            matching = matching_of(name, manifest.reading)
+            counts = is_read and name in reading.merged
+            matching = matching_of(name, reading)
             for value in values:
                 yield name, value, matching, f"component {number}", read_by, counts
 

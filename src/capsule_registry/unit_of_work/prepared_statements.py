@@ -70,6 +70,8 @@ class PreparedStatement:
                 for index, column in enumerate(statement.selected_columns)
             }
 
+        self._results = [*self.columns.values()]
+
     def parameters(self, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - what the driver takes
         """Return *values* as the driver takes them; lists are padded with nulls."""
         if self._lists or self._own_values:
@@ -78,6 +80,10 @@ class PreparedStatement:
             process(values[name]) if process else values[name] for name, process in self._binds
         ]
         return taken if self._names is None else dict(zip(self._names, taken, strict=True))
+
+    def values(self, row: Sequence[Any]) -> list[Any]:
+        """Return the converted values of a row of the driver, in order."""
+        return [process(row[index]) if process else row[index] for index, process in self._results]
 
     def converted(self, row: Sequence[Any]) -> dict[str, Any]:
         """Return a row of the driver as a dictionary of converted values."""

@@ -129,6 +129,12 @@ class Unit(Scope):
         prepared, found = self.prepared.fetch(query, values)
         return [*map(prepared.converted, found)]
 
+    def values(self, query: Query, **values: Any) -> list[list[Any]]:  # noqa: ANN401 - bound values
+        """Return the values of the rows that *query* finds, each in the order of its columns."""
+        self.buffer.flush()
+        prepared, found = self.prepared.fetch(query, values)
+        return [*map(prepared.values, found)]
+
     def execute(
         self, statement: Executable, values: Mapping[str, Any] | None = None
     ) -> CursorResult[*tuple[Any, ...]]:
