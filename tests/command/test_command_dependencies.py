@@ -48,7 +48,14 @@ ASKED: dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]] = {
     "interceptors": (("news.today",), [{"capsule_id": "needy", "action": "read"}]),
     "providers": (
         ("topic:news.*",),
-        [{"capsule_id": "news", "capability": "topic:news.today", "state": "ready"}],
+        [
+            {
+                "capsule_id": "news",
+                "capability": "topic:news.today",
+                "state": "ready",
+                "version": None,
+            }
+        ],
     ),
 }
 
@@ -72,7 +79,8 @@ def test_a_table_csv_and_json_say_the_same(needs: CapsuleRegistry, url: str, com
     table = run(url, command, *arguments)
 
     in_cells = [
-        {name: "yes" if value is True else value for name, value in row.items()} for row in expected
+        {name: {True: "yes", None: ""}.get(value, value) for name, value in row.items()}
+        for row in expected
     ]
     assert expected == run_json(url, command, *arguments)
     assert in_cells == cells
@@ -108,7 +116,8 @@ def test_the_boot_order_is_printed_with_what_stands_in_the_way(
     assert (0, "news\nneedy\n") == (result.exit_code, result.stdout)
     assert "unmet: needy requires tool:gone\n" == result.stderr
     unmet = {"capsule_id": "needy", "requirement": "tool:gone", "providers": []}
-    found = {"order": ["news", "needy"], "unmet": [unmet], "cycle": []}
+    unmet |= {"version": None, "optional": False}
+    found = {"order": ["news", "needy"], "unmet": [unmet], "cycle": [], "shared": []}
     assert found == run_json(url, "boot-order")
 
     needs.register(

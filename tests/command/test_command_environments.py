@@ -118,6 +118,8 @@ def arguments(name: str, command: click.Command, directory: Path) -> list[str]:
         "topic": "a.b",
         "uuid": UUID,
         "value": "key",
+        "verb": "x",
+        "hash_": "blake3:1",
         "version": "0.7.0",
     }
     words = [values[str(one.name)] for one in command.params if isinstance(one, click.Argument)]

@@ -55,11 +55,12 @@ def test_sync_for_programs(registry: CapsuleRegistry, url: str, tmp_path: Path) 
     rows = json.loads(done.stdout)
 
     assert (1, 1) == (planned.exit_code, done.exit_code)
-    assert ["action", "capsule_id", "path", "before", "after", "problem"] == [*rows[0]]
+    shown = ["action", "capsule_id", "path", "before", "after", "problem"]
+    assert [*shown, "changes"] == [*rows[0]]
     assert [("refuse", "bad"), ("register", "good")] == [
         (row["action"], row["capsule_id"]) for row in rows
     ]
-    assert [{name: value or "" for name, value in row.items()} for row in rows] == [
+    assert [{name: row[name] or "" for name in shown} for row in rows] == [
         *csv.DictReader(io.StringIO(planned.stdout))
     ]
     assert "[wrong_type]" in rows[0]["problem"]

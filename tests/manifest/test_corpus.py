@@ -155,3 +155,59 @@ def test_a_directory_of_real_manifests_registers_what_it_can(
     assert len(result.stdout.splitlines()) == len(registry)
     refused = [line for line in result.stderr.splitlines() if line.endswith("]")]
     assert 17 == len(refused)
+
+
+def newest_set(corpus: Path) -> list[CapsuleManifest]:
+    """Return the latest capsule of each purpose of the largest repository, by date first seen."""
+    newest: dict[str, dict[str, str]] = {}
+    for row in index(corpus):
+        purpose = row["package.name"].removeprefix("aos-").removeprefix("astrid-capsule-")
+        is_named = purpose != row["package.name"]
+        if row["kind"] == "real" and is_named and "unicity-aos/aos-ce" in row["repos"]:
+            newest[purpose] = max(
+                newest.get(purpose, row), row, key=lambda one: (one["first_seen"], one["id"])
+            )
+    return [
+        CapsuleManifest.load(corpus / "manifests" / row["id"] / "Capsule.toml")
+        for row in newest.values()
+    ]
+
+
+def test_the_routes_and_tools_of_real_capsules_are_found(
+    corpus: Path, sqlite: SqliteBackend
+) -> None:
+    """All of what a whole set of capsules publishes, subscribes to, handles and offers."""
+    with CapsuleRegistry.open(sqlite.new_url()) as registry:
+        registry.register_many(newest_set(corpus))
+        routes = registry.routes.list()
+
+        assert (23, 107, 97, 135, 34) == (
+            len(registry),
+            len([one for one in routes if one.handler is not None]),
+            len([one for one in routes if one.place == "publish"]),
+            len([one for one in routes if one.place == "subscribe"]),
+            len(registry.tools()),
+        )
+        assert registry.history.verify().ok
+
+
+def test_the_exporters_of_real_capsules_start_before_their_importers(
+    corpus: Path, sqlite: SqliteBackend
+) -> None:
+    """Unless the importer is an uplink, which starts before all others."""
+    with CapsuleRegistry.open(sqlite.new_url()) as registry:
+        registry.register_many(newest_set(corpus))
+        found = registry.boot_order()
+        uplinks = {one.capsule_id for one in registry.grants(capability="uplink") if one.counts}
+        places = {capsule_id: place for place, capsule_id in enumerate(found.order)}
+        late = [
+            (one.capsule_id, provider, one.requirement)
+            for one in registry.dependencies()
+            for provider in one.providers
+            if one.version is not None
+            and one.capsule_id not in uplinks
+            and places[provider] > places[one.capsule_id]
+        ]
+
+        assert ((), []) == (found.cycle, late)
+        assert 4 == len([one for one in registry.dependencies() if one.version is not None])

@@ -12,11 +12,20 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from capsule_registry import CapsuleManifest, CapsuleRegistry, InvalidTextError, ManifestForm
+from capsule_registry import (
+    CapsuleManifest,
+    CapsuleRegistry,
+    InvalidTextError,
+    ManifestForm,
+    RegistryAdmin,
+)
 from capsule_registry.database.database import Database
+from capsule_registry.entities import registration
+from capsule_registry.manifest.comparison import Difference
 from capsule_registry.schema.migrations import migrations_directory
 from capsule_registry.schema.upgrade import migrating
 from support.commands import run_json
+from support.factories import make_text
 
 if TYPE_CHECKING:
     from support.backends import Backend
@@ -157,6 +166,35 @@ def test_what_was_registered_before_there_were_forms_stays_as_it_was(backend: Ba
         assert ["legacy"] == [one.form for one in registry.values()]
         assert [] == before == registry.grants()
         assert not registry.is_allowed(uuid, "ipc_publish", "a.b")
+        assert registry.history.verify().ok
+
+
+def test_what_was_registered_before_there_were_routes_has_them(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its topics and interceptors are routes, its tools known; the rest once it is read anew."""
+    monkeypatch.setattr(registration, "compared", lambda *_, **__: Difference())
+    url = backend.empty_url()
+    text = make_text(
+        "old",
+        '[capabilities]\nipc_publish = ["x.y", "x.z"]\nipc_subscribe = ["q.*"]\n'
+        '[[interceptor]]\nevent = "a.*"\naction = "act"\n'
+        '[[command]]\nname = "verb"\n'
+        '[[tool]]\nname = "t"\ndescription = "d"\ninput_schema = { type = "object" }\n',
+    )
+    with CapsuleRegistry.open(url, migrate=True) as registry:
+        registry.import_lines([*earlier_export(text)])
+        before = registry.routes.list(), registry.tools(), registry.tool_catalogue("old")
+    downgrade(url)
+    with CapsuleRegistry.open(url, migrate=True) as registry:
+        assert before == (registry.routes.list(), registry.tools(), registry.tool_catalogue("old"))
+        assert ["act"] == [call.handler for call in registry.routes.called("a.b")]
+        assert [] == registry.commands()
+        assert registry.history.verify().ok
+    with RegistryAdmin.open(url) as admin:
+        admin.rederive("default")
+    with CapsuleRegistry.open(url) as registry:
+        assert ["verb"] == [command.name for command in registry.commands()]
         assert registry.history.verify().ok
 
 

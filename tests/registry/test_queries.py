@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import event
 
-from capsule_registry import CapsuleId
+from capsule_registry import CapsuleId, CapsuleManifest, SoleProviderError
 from support.factories import CLI, TELEGRAM, make_manifest, make_text, make_uplink
 from support.histories import make_history
 from support.statements import watch_statements
@@ -26,6 +26,18 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("sqlite")
 
+MODERN = """
+[[component]]
+file = "m.wasm"
+hash = "blake3:m"
+[subscribe]
+"modern.v1.*" = "opaque"
+[exports]
+"n:y" = "1.0.0"
+[[command]]
+name = "verb"
+kind = "cli"
+"""
 #: Tables that do not grow with the number of capsules.
 ONE_ROW = ("schema_versions", "capsule_registry_version", "namespaces")
 
@@ -102,9 +114,48 @@ def ask_who(reader: RegistryReader) -> None:
         assert count == len(reader.grants(**conditions))
     for topic in ("a.b", "a", ".".join("abcdefghi")):
         assert count == len(reader.interceptors(topic))
+        assert count == len(reader.routes.called(topic))
+        reader.routes.publishers(topic)
+        reader.routes.subscribers(topic)
     assert count == len(reader.providers("topic:a.*"))
     assert count == len(reader.dependencies())
     assert count == reader.boot_order().order.count(CapsuleId("full"))
+    ask_what_is_declared(reader)
+
+
+def ask_what_is_declared(reader: RegistryReader) -> None:
+    """Ask for routes, commands, interfaces and artifacts; `modern`, if registered, has each."""
+    count = int("modern" in reader)
+    assert count == len(reader.routes.list("modern"))
+    assert count == len(reader.commands())
+    assert bool(count) == (reader.find_command("verb") is not None)
+    assert count == len(reader.exports()) == len(reader.providers("n:y", version="^1"))
+    assert count == len(reader.find_artifact("blake3:m"))
+    reader.routes.list()
+    reader.routes.unheard()
+    reader.routes.unsaid()
+    reader.unmet()
+    if count:
+        reader.tool_catalogue("modern")
+
+
+def change_generations(registry: CapsuleRegistry) -> None:
+    """Replace, roll back, compare and report, each by its own way."""
+    modern = CapsuleManifest.parse(make_text("modern", MODERN))
+    old = registry.register(modern)
+    ask_what_is_declared(registry)
+    later = CapsuleManifest.parse(make_text("modern", MODERN + "# later"))
+    registry.replace(later, same_artifacts=True, expected_generation=old.generation)
+    registry.replace(later, if_same=True)
+    registry.report_tools("modern", [{"name": "t", "description": "", "input_schema": {}}])
+    registry.rollback("modern")
+    registry.compare(old.generation, modern, capsule_id="modern")
+    ask_what_is_declared(registry)
+    registry.register(CapsuleManifest.parse(make_text("needing", '[imports]\n"n:y" = "^1"')))
+    with pytest.raises(SoleProviderError):
+        registry.unregister("modern")
+    registry.unregister("needing")
+    registry.unregister("modern")
 
 
 def carry_and_synchronize(registry: CapsuleRegistry, directory: Path) -> None:
@@ -168,6 +219,7 @@ def use_every_verb(registry: CapsuleRegistry, directory: Path) -> None:
     registry.find_tool("t")
     ask_who(registry)
     look_back(registry, one)
+    change_generations(registry)
     carry_and_synchronize(registry, directory)
     registry.unregister_capsule_uplinks("full")
     registry.unregister_uuid(one)

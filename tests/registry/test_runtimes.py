@@ -513,7 +513,8 @@ def test_the_command_sets_a_runtime_and_reads_anew(
     [change] = run_json(url, "namespaces", "set-runtime", TODAY)
     assert ("arrays", TODAY, []) == (change["capsule_id"], change["rules"], change["gained"])
     assert [TODAY] == [one["runtime_version"] for one in run_json(url, "namespaces", "list")]
-    [changed] = run_json(url, "diff", str(registry.history.revision - 1))
+    changed, lost = run_json(url, "diff", str(registry.history.revision - 1))
+    assert ("removed", "right", "arrays ipc_publish", "a.*", None) == tuple(lost.values())
     assert ("changed", "arrays") == (changed["change"], changed["id"])
     assert changed["after"].endswith(f"rules {TODAY}")
     (tmp_path / "Capsule.toml").write_text(TABLES)

@@ -121,6 +121,8 @@ def require_other_providers(
     for row in exports_of(scope, [*lost]):
         if row["capsule_id"] not in ids:
             lost.pop(row["interface"], None)
+    if not lost:
+        return
     importers = [
         (row["interface"], str(row["capsule_id"]))
         for row in in_order(scope.rows(_imports_of, interface=[*lost]))

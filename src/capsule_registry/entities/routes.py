@@ -88,6 +88,8 @@ def unanswered(scope: Scope, direction: str) -> list[Route]:
 def _covering(scope: Scope, direction: str, patterns: list[str] | None) -> Sequence[Row]:
     if patterns is None:  # Too many to look up.
         return scope.rows(_of_direction, direction=direction)
+    if not patterns:
+        return []
     return scope.rows(_by_topic, direction=direction, topic=patterns)
 
 

@@ -19,7 +19,6 @@ from capsule_registry.entities import (
 )
 from capsule_registry.errors import CapsuleRegistryError, InvalidManifestError, NewRightsError
 from capsule_registry.identifiers import CapsuleId, is_capsule_id
-from capsule_registry.manifest.comparison import compared
 from capsule_registry.manifest.discovery import dangling, discover
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.manifest.toml_document import parse_document, read_text
@@ -163,16 +162,21 @@ def _with_changes(scope: Scope, desired: Desired, steps: Iterable[SyncStep]) -> 
     """Yield *steps*, those that change something with what that is."""
     by_id = desired.by_id
     for some in batches([*steps]):
-        replaced = [one.capsule_id for one in some if one.action is SyncAction.REPLACE]
-        rows = {row["id"]: row for row in capsules.rows_of(scope, [*filter(None, replaced)])}
+        old = _manifests_of(scope, [one for one in some if one.action is SyncAction.REPLACE])
         for step in some:
             if step.action is SyncAction.KEEP or step.capsule_id is None:
                 yield step
                 continue
-            row, new = rows.get(step.capsule_id), by_id[step.capsule_id]
-            old = None if row is None else capsules.restored(row).manifest
-            changes = Comparison.of(compared(old, new.manifest))
+            new = by_id[step.capsule_id].manifest
+            changes = Comparison.of_manifests(old.get(step.capsule_id), new)
             yield step.model_copy(update={"changes": changes})
+
+
+def _manifests_of(scope: Scope, steps: Iterable[SyncStep]) -> dict[str, CapsuleManifest]:
+    """Return the registered manifests of those capsules, by id."""
+    ids = [one.capsule_id for one in steps if one.capsule_id]
+    rows = (row for some in batches(ids) for row in capsules.rows_of(scope, some))
+    return {row["id"]: capsules.restored(row).manifest for row in rows}
 
 
 def apply(
@@ -205,13 +209,9 @@ def apply(
 def _require_exported_still(unit: Unit, by_id: Mapping[str, NewCapsule], planned: SyncPlan) -> None:
     """Require that nobody is left importing what nobody exports, once all is done."""
     leaving = (SyncAction.UNREGISTER, SyncAction.REPLACE)
-    ids = [one.capsule_id for one in planned.changes if one.action in leaving and one.capsule_id]
-    rows = [row for batch in batches(ids) for row in capsules.rows_of(unit, batch)]
-    interfaces.require_other_providers(
-        unit,
-        [capsules.restored(row).manifest for row in rows],
-        [by_id[one.capsule_id or ""].manifest for one in planned.changes if one.path is not None],
-    )
+    old = _manifests_of(unit, [one for one in planned.changes if one.action in leaving])
+    coming = [by_id[one.capsule_id or ""] for one in planned.changes if one.path is not None]
+    interfaces.require_other_providers(unit, [*old.values()], [one.manifest for one in coming])
 
 
 def _replace(unit: Unit, new: NewCapsule, new_uuid: Callable[[], UUID]) -> RegisteredCapsule:

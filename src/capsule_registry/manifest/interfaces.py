@@ -7,7 +7,8 @@ Written as `"ns:iface" = …` or as a table of a namespace, and kept as the latt
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictStr, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
@@ -16,9 +17,12 @@ from capsule_registry.manifest.part import ManifestPart, is_empty
 from capsule_registry.manifest.semver import Requirement, SemverError, Version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pydantic import ValidatorFunctionWrapHandler
+
+
+T = TypeVar("T")
 
 
 class ImportDef(ManifestPart):
@@ -94,3 +98,13 @@ _Export = Annotated[
 ]
 Imports = Annotated[dict[str, dict[str, _Import]], BeforeValidator(_nested)]
 Exports = Annotated[dict[str, dict[str, _Export]], BeforeValidator(_nested)]
+
+
+def by_interface(tables: Mapping[str, Mapping[str, T]]) -> list[tuple[str, T]]:
+    """Return the entries of the tables of namespaces as `ns:name`, sorted by that."""
+    named = (
+        (f"{namespace}:{name}", entry)
+        for namespace, table in tables.items()
+        for name, entry in table.items()
+    )
+    return sorted(named, key=itemgetter(0))

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from itertools import chain
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, PrivateAttr, ValidationError
@@ -16,7 +15,13 @@ from capsule_registry.errors import InvalidManifestError
 from capsule_registry.manifest import rules
 from capsule_registry.manifest.first_error import first_error
 from capsule_registry.manifest.forms import ManifestForm, form_of
-from capsule_registry.manifest.interfaces import ExportDef, Exports, ImportDef, Imports
+from capsule_registry.manifest.interfaces import (
+    ExportDef,
+    Exports,
+    ImportDef,
+    Imports,
+    by_interface,
+)
 from capsule_registry.manifest.part import ManifestPart, is_empty
 from capsule_registry.manifest.parts import (
     AnyToolDef,
@@ -347,12 +352,12 @@ class CapsuleManifest(ManifestPart):
     @property
     def all_imports(self) -> list[tuple[str, ImportDef]]:
         """The imports, each with its interface as `ns:name`, sorted by that."""
-        return _by_interface(self.imports)
+        return by_interface(self.imports)
 
     @property
     def all_exports(self) -> list[tuple[str, ExportDef]]:
         """The exports, each with its interface as `ns:name`, sorted by that."""
-        return _by_interface(self.exports)
+        return by_interface(self.exports)
 
     @property
     def format(self) -> Format:
@@ -391,14 +396,3 @@ class CapsuleManifest(ManifestPart):
         return self.__dict__ == other.__dict__ and self.model_extra == other.model_extra
 
     __hash__ = None  # type: ignore[assignment]  # `env` and unknown keys are mutable
-
-
-def _by_interface(tables: Mapping[str, Mapping[str, T]]) -> list[tuple[str, T]]:
-    return sorted(
-        (
-            (f"{namespace}:{name}", entry)
-            for namespace, table in tables.items()
-            for name, entry in table.items()
-        ),
-        key=itemgetter(0),
-    )
