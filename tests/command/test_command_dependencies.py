@@ -115,8 +115,8 @@ def test_the_boot_order_is_printed_with_what_stands_in_the_way(
     result = run(url, "boot-order")
     assert (0, "news\nneedy\n") == (result.exit_code, result.stdout)
     assert "unmet: needy requires tool:gone\n" == result.stderr
-    unmet = {"capsule_id": "needy", "requirement": "tool:gone", "providers": []}
-    unmet |= {"version": None, "optional": False}
+    unmet: dict[str, Any] = {"capsule_id": "needy", "requirement": "tool:gone"}
+    unmet |= {"providers": [], "version": None, "optional": False}
     found = {"order": ["news", "needy"], "unmet": [unmet], "cycle": [], "shared": []}
     assert found == run_json(url, "boot-order")
 

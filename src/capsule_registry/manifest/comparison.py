@@ -2,7 +2,7 @@
 What one manifest says more, and less, than another: rights, topics, handlers, tools and the rest.
 
 Entries are compared by their text, as astrid 010d22d compares rights: `a.example` after `*` is an
-addition. Two rights of one text that are compared otherwise with what is asked differ too.
+addition. Two rights of one text differ too if they allow something else.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from capsule_registry.canonical_json import canonical_json
+from capsule_registry.manifest.matchings import Matching
 from capsule_registry.manifest.rights import rights_of
 from capsule_registry.manifest.routes import routes_of
 from capsule_registry.manifest.tools import tools_of
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from capsule_registry.manifest.manifest import CapsuleManifest
-    from capsule_registry.manifest.matchings import Matching
     from capsule_registry.manifest.parts import ToolDef
     from capsule_registry.manifest.rights import Right
 
@@ -101,9 +101,26 @@ def compared(
     return Difference(_without(after, before), _without(before, after))
 
 
+def meaning(matching: Matching, value: str) -> Matching:
+    """Return the same for rights of one value that allow the same, though compared otherwise."""
+    match matching:
+        case Matching.SUBTREE if not value.endswith(".*"):
+            return Matching.SEGMENTS
+        case Matching.HOST_ANY_CASE if value == value.lower() and ":" not in value:
+            return Matching.HOST
+        case Matching.COMMAND if value:
+            return Matching.PROGRAM
+        case _:
+            return matching
+
+
 def _without(these: Sequence[Entry], those: Sequence[Entry]) -> tuple[Entry, ...]:
-    left_out = set(those)
-    return tuple(one for one in these if one not in left_out)
+    left_out = {*map(_meant, those)}
+    return tuple(one for one in these if _meant(one) not in left_out)
+
+
+def _meant(one: Entry) -> Entry:
+    return one if one.matching is None else one._replace(matching=meaning(one.matching, one.value))
 
 
 def _rights(rights: Iterable[Right]) -> Iterator[Entry]:

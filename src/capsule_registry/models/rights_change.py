@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 from capsule_registry.identifiers import CapsuleId
+from capsule_registry.manifest.comparison import meaning
 from capsule_registry.manifest.forms import ManifestForm
 from capsule_registry.manifest.matchings import Matching
 from capsule_registry.manifest.rights import rights_of
@@ -59,7 +60,7 @@ def changed_rights(
 
 def _counting(manifest: CapsuleManifest) -> dict[Meaning, Right]:
     rights = (right for right in rights_of(manifest) if right.counts and not _is_void(right))
-    return {_meaning(right): right for right in rights}
+    return {(one.capability, one.value, meaning(one.matching, one.value)): one for one in rights}
 
 
 def _only_in(
@@ -81,18 +82,3 @@ def _is_void(right: Right) -> bool:
             return right.value.startswith("workspace://") or not right.value
         case _:
             return not right.value
-
-
-def _meaning(right: Right) -> Meaning:
-    """Return the same for entries that allow the same, though they are compared otherwise."""
-    value, matching = right.value, right.matching
-    match matching:
-        case Matching.SUBTREE if not value.endswith(".*"):
-            matching = Matching.SEGMENTS
-        case Matching.HOST_ANY_CASE if value == value.lower() and ":" not in value:
-            matching = Matching.HOST
-        case Matching.COMMAND if value:
-            matching = Matching.PROGRAM
-        case _:
-            pass
-    return right.capability, value, matching
