@@ -354,6 +354,8 @@ def test_every_part_is_compared(registry: CapsuleRegistry, clock: Clock) -> None
     ]
     with pytest.raises(TypeError):
         registry.compare(1, 2)
+    with pytest.raises(CapsuleNotFoundError):
+        registry.compare(1, 2, capsule_id="beta")
     with pytest.raises(FutureRevisionError):
         registry.compare(1, 99, capsule_id="alpha")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from capsule_registry.api.capsule_writes import CapsuleWrites, generation_of
 from capsule_registry.api.point_in_time import Past
 from capsule_registry.entities import capsules, generations, registration
+from capsule_registry.errors import CapsuleNotFoundError
 from capsule_registry.identifiers import CapsuleId
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.models.comparison import Comparison
@@ -84,11 +85,14 @@ class GenerationWrites(CapsuleWrites):
             capsule_id: The capsule, unless both are manifests.
 
         Raises:
+            CapsuleNotFoundError: It was registered at neither moment.
             FutureRevisionError, RevisionCompactedError: There is no such moment, or no more.
             InvalidCapsuleIdError: *capsule_id* is not a valid id.
             TypeError: A moment is given and no capsule, or a time without a zone.
         """
         before, after = (self._manifest_at(one, capsule_id) for one in (old, new))
+        if before is after is None and capsule_id is not None:
+            raise CapsuleNotFoundError(capsule_id)
         return Comparison.of_manifests(before, after)
 
     def _manifest_at(self, which: Compared, capsule_id: str | None) -> CapsuleManifest | None:

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from capsule_registry.entities.derived_rows import records
 from capsule_registry.errors import AmbiguousCommandError
-from capsule_registry.identifiers import CapsuleId
 from capsule_registry.manifest.parts import CommandKind
 from capsule_registry.models.declarations import Command
 from capsule_registry.models.records import CapsuleState
 from capsule_registry.schema.tables import commands
-from capsule_registry.unit_of_work.queries import derived, in_order
+from capsule_registry.unit_of_work.queries import derived
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from capsule_registry.unit_of_work.queries import Row, Scope
+    from capsule_registry.unit_of_work.queries import Scope
 
 _all = derived(commands)
 _named = derived(commands, "name")
-_FIELDS: Final = tuple(name for name in Command.model_fields if name != "capsule_id")
 
 
 def list_all(scope: Scope, kind: CommandKind | None) -> list[Command]:
     """Return the commands, or those of one kind, in order of registration."""
-    return [one for one in _records(scope.rows(_all)) if kind in (None, one.kind)]
+    return [one for one in records(Command, scope.rows(_all)) if kind in (None, one.kind)]
 
 
 def find(scope: Scope, verb: str) -> Command | None:
@@ -36,16 +33,9 @@ def find(scope: Scope, verb: str) -> Command | None:
     """
     found = [
         one
-        for one in _records(scope.rows(_named, name=verb))
+        for one in records(Command, scope.rows(_named, name=verb))
         if one.kind is CommandKind.CLI and one.state is CapsuleState.READY
     ]
     if len(found) > 1:
         raise AmbiguousCommandError(verb, tuple(str(one.capsule_id) for one in found))
     return found[0] if found else None
-
-
-def _records(found: Iterable[Row]) -> list[Command]:
-    return [
-        Command(capsule_id=CapsuleId(row["capsule_id"]), **{name: row[name] for name in _FIELDS})
-        for row in in_order(found)
-    ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import bindparam, delete, select, update
 
+from capsule_registry.identifiers import CapsuleId
 from capsule_registry.manifest.artifacts import artifacts_of
 from capsule_registry.manifest.handlers import handlers_of
 from capsule_registry.manifest.matching import split_capability
@@ -26,11 +27,12 @@ from capsule_registry.schema.tables import (
     tools,
     unknown_tools,
 )
-from capsule_registry.unit_of_work.queries import Query, matching
+from capsule_registry.unit_of_work.queries import Query, in_order, matching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from pydantic import BaseModel
     from sqlalchemy import Table
 
     from capsule_registry.manifest.manifest import CapsuleManifest
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     Values = list[dict[str, Any]]
     #: The tools that the object has reported, if it has.
     Reported = Sequence[ToolDef] | None
+
+M = TypeVar("M", bound="BaseModel")
 
 
 def _tools(manifest: CapsuleManifest, reported: Reported) -> Values:
@@ -168,6 +172,15 @@ _stored: Final = {
     )
     for table, columns in _decided.items()
 }
+
+
+def records(kind: type[M], found: Iterable[Row]) -> list[M]:
+    """Return derived rows as records of that *kind*, in order of registration."""
+    names = [name for name in kind.model_fields if name != "capsule_id"]
+    return [
+        kind(capsule_id=CapsuleId(row["capsule_id"]), **{name: row[name] for name in names})
+        for row in in_order(found)
+    ]
 
 
 def derive(

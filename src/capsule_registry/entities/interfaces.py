@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from capsule_registry.entities.derived_rows import records
 from capsule_registry.errors import HistoryCorruptError, SoleProviderError
 from capsule_registry.identifiers import CapsuleId
 from capsule_registry.manifest.exporters import Exporters
@@ -13,6 +14,7 @@ from capsule_registry.manifest.semver import SemverError
 from capsule_registry.models.declarations import Export
 from capsule_registry.models.records import Dependency, SharedInterface
 from capsule_registry.schema.tables import exports, imports
+from capsule_registry.unit_of_work.prepared_statements import batches
 from capsule_registry.unit_of_work.queries import derived, in_order
 
 if TYPE_CHECKING:
@@ -20,13 +22,12 @@ if TYPE_CHECKING:
 
     from capsule_registry.manifest.interfaces import ExportDef
     from capsule_registry.manifest.manifest import CapsuleManifest
-    from capsule_registry.unit_of_work.queries import Row, Scope
+    from capsule_registry.unit_of_work.queries import Query, Row, Scope
 
 _imports = derived(imports)
 _exports = derived(exports)
 _imports_of = derived(imports, among=("interface",))
 _exports_of = derived(exports, among=("interface",))
-_FIELDS: Final = tuple(name for name in Export.model_fields if name != "capsule_id")
 
 
 def all_rows(scope: Scope) -> tuple[list[Row], list[Row]]:
@@ -41,10 +42,7 @@ def exports_of(scope: Scope, interfaces: list[str]) -> Sequence[Row]:
 
 def list_exports(scope: Scope) -> list[Export]:
     """Return the exports, in order of registration."""
-    return [
-        Export(capsule_id=CapsuleId(row["capsule_id"]), **{name: row[name] for name in _FIELDS})
-        for row in in_order(scope.rows(_exports))
-    ]
+    return records(Export, scope.rows(_exports))
 
 
 def met(needs: Iterable[Row], offers: Sequence[Row]) -> list[Dependency]:
@@ -110,22 +108,13 @@ def require_other_providers(
         SoleProviderError: Somebody is; names the first interface.
     """
     ids = {manifest.package.name for manifest in leaving}
-    lost: dict[str, str] = {}
-    for manifest in leaving:
-        lost = {name: manifest.package.name for name, _ in _exported(manifest)} | lost
-    for manifest in coming:
-        for name, _ in manifest.all_exports:
-            lost.pop(name, None)
-    if not lost:
-        return
-    for row in exports_of(scope, [*lost]):
+    lost = _lost(leaving, coming)
+    for row in _rows(scope, _exports_of, lost):
         if row["capsule_id"] not in ids:
             lost.pop(row["interface"], None)
-    if not lost:
-        return
     importers = [
         (row["interface"], str(row["capsule_id"]))
-        for row in in_order(scope.rows(_imports_of, interface=[*lost]))
+        for row in in_order(_rows(scope, _imports_of, lost))
         if row["capsule_id"] not in ids
     ]
     importers += [
@@ -135,6 +124,23 @@ def require_other_providers(
         left = tuple(who for name, who in importers if name == interface and who != capsule_id)
         if left:
             raise SoleProviderError(capsule_id, interface, left)
+
+
+def _lost(leaving: Iterable[CapsuleManifest], coming: Iterable[CapsuleManifest]) -> dict[str, str]:
+    """Return what *leaving* ones export and *coming* ones do not, with the first who does."""
+    lost: dict[str, str] = {}
+    for manifest in leaving:
+        for name, _ in _exported(manifest):
+            lost.setdefault(name, manifest.package.name)
+    for manifest in coming:
+        for name, _ in manifest.all_exports:
+            lost.pop(name, None)
+    return lost
+
+
+def _rows(scope: Scope, query: Query, interfaces: Iterable[str]) -> list[Row]:
+    """Return the rows of *interfaces*."""
+    return [row for some in batches([*interfaces]) for row in scope.rows(query, interface=[*some])]
 
 
 def _exported(manifest: CapsuleManifest) -> list[tuple[str, ExportDef]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from capsule_registry.entities.derived_rows import records
 from capsule_registry.identifiers import CapsuleId
 from capsule_registry.manifest.matching import (
     TopicPattern,
@@ -21,7 +22,7 @@ from capsule_registry.schema.tables import routes
 from capsule_registry.unit_of_work.queries import derived, in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from capsule_registry.unit_of_work.queries import Row, Scope
 
@@ -29,7 +30,6 @@ _all = derived(routes)
 _of_capsule = derived(routes, "capsule_id")
 _of_direction = derived(routes, "direction")
 _by_topic = derived(routes, "direction", among=("topic",))
-_FIELDS: Final = tuple(name for name in Route.model_fields if name != "capsule_id")
 
 
 def called(scope: Scope, topic: str) -> list[Row]:
@@ -66,8 +66,8 @@ def parties(scope: Scope, direction: str, topic: str) -> list[CapsuleId]:
 def list_all(scope: Scope, capsule_id: str | None) -> list[Route]:
     """Return the routes, or those of one capsule, in order of registration."""
     if capsule_id is None:
-        return _records(scope.rows(_all))
-    return _records(scope.rows(_of_capsule, capsule_id=capsule_id))
+        return records(Route, scope.rows(_all))
+    return records(Route, scope.rows(_of_capsule, capsule_id=capsule_id))
 
 
 def unanswered(scope: Scope, direction: str) -> list[Route]:
@@ -82,7 +82,7 @@ def unanswered(scope: Scope, direction: str) -> list[Route]:
             known[pattern] = any(map(pattern.meets, answers))
         if not known[pattern]:
             lone.append(row)
-    return _records(lone)
+    return records(Route, lone)
 
 
 def _covering(scope: Scope, direction: str, patterns: list[str] | None) -> Sequence[Row]:
@@ -100,10 +100,3 @@ def _covers(row: Row, topic: str) -> bool:
 
 def _pattern(row: Row) -> TopicPattern:
     return TopicPattern.of(row["topic"], is_subtree=row["matching"] == Matching.SUBTREE)
-
-
-def _records(found: Iterable[Row]) -> list[Route]:
-    return [
-        Route(capsule_id=CapsuleId(row["capsule_id"]), **{name: row[name] for name in _FIELDS})
-        for row in in_order(found)
-    ]

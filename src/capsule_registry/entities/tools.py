@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING
 
 from capsule_registry.entities import capsules, derived_rows
 from capsule_registry.errors import CapsuleNotFoundError
-from capsule_registry.identifiers import CapsuleId
 from capsule_registry.manifest.comparison import compared
 from capsule_registry.manifest.tools import ToolCatalogue
 from capsule_registry.models.new_capsule import json_of_tools, tools_of_json
 from capsule_registry.models.records import Tool
 from capsule_registry.schema.tables import capsules as capsules_table
 from capsule_registry.schema.tables import tools, unknown_tools
-from capsule_registry.unit_of_work.queries import derived, in_order
+from capsule_registry.unit_of_work.queries import derived
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
+    from capsule_registry.identifiers import CapsuleId
     from capsule_registry.manifest.parts import ToolDef
     from capsule_registry.models.records import RegisteredCapsule
-    from capsule_registry.unit_of_work.queries import Row, Scope
+    from capsule_registry.unit_of_work.queries import Scope
     from capsule_registry.unit_of_work.unit import Unit
 
 _all = derived(tools)
@@ -32,13 +32,13 @@ _unknown = derived(unknown_tools, "capsule_id")
 def list_all(scope: Scope, capsule_id: str | None) -> list[Tool]:
     """Return the tools, or those of one capsule, in order of registration."""
     if capsule_id is None:
-        return _records(scope.rows(_all))
-    return _records(scope.rows(_of_capsule, capsule_id=capsule_id))
+        return derived_rows.records(Tool, scope.rows(_all))
+    return derived_rows.records(Tool, scope.rows(_of_capsule, capsule_id=capsule_id))
 
 
 def find(scope: Scope, name: str) -> list[Tool]:
     """Return the tools of that name, in order of their capsules' registration."""
-    return _records(scope.rows(_named, name=name))
+    return derived_rows.records(Tool, scope.rows(_named, name=name))
 
 
 def catalogue(scope: Scope, capsule_id: str) -> ToolCatalogue:
@@ -74,11 +74,3 @@ def report(unit: Unit, capsule_id: CapsuleId, found: Sequence[ToolDef]) -> Regis
     unit.update(capsules_table, row, values, "capsule.tools_reported", changes)
     derived_rows.rewrite_tools(unit, row, record.manifest, found)
     return capsules.restored({**row, **values})
-
-
-def _records(found: Iterable[Row]) -> list[Tool]:
-    fields = [name for name in Tool.model_fields if name != "capsule_id"]
-    return [
-        Tool(capsule_id=CapsuleId(row["capsule_id"]), **{name: row[name] for name in fields})
-        for row in in_order(found)
-    ]

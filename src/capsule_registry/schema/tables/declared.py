@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     CheckConstraint,
@@ -29,11 +29,29 @@ from capsule_registry.database.dialects.types import (
 from capsule_registry.schema.tables.metadata import metadata
 from capsule_registry.schema.tables.registered import CAPSULES_KEY
 
+C = TypeVar("C", bound=TypedColumns)
 
-class _ToolColumns(TypedColumns):
+
+class _DeclaredColumns(TypedColumns):
     namespace: Named[str] = Column(ShortText(63), nullable=False)
     capsule_id: Named[str] = Column(ShortText(128), nullable=False)
     position: Named[int] = Column(Integer, nullable=False)
+
+
+def _declared(name: str, columns: type[C], *items: CheckConstraint | Index) -> Table[C]:
+    """Return a table of what capsules declare: each row has its place in the manifest."""
+    return Table(
+        name,
+        metadata,
+        columns,
+        PrimaryKeyConstraint("namespace", "capsule_id", "position"),
+        ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
+        *items,
+        **STRICT,
+    )
+
+
+class _ToolColumns(_DeclaredColumns):
     name: Named[str] = Column(ShortText(255), nullable=False)
     #: What the model reads; null if only a route tells of the tool.
     description: Named[str | None] = Column(LongText(), nullable=True)
@@ -48,18 +66,14 @@ class _ToolColumns(TypedColumns):
     mutable: Named[bool] = Column(Flag, nullable=False)
 
 
-tools = Table(
+tools = _declared(
     "tools",
-    metadata,
     _ToolColumns,
-    PrimaryKeyConstraint("namespace", "capsule_id", "position"),
-    ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
     *(
         CheckConstraint(f"{flag} IN (FALSE, TRUE)", name=f"{flag}_boolean")
         for flag in ("schema_known", "routed", "mutable")
     ),
     Index("ix_tools_name", "namespace", "name"),
-    **STRICT,
 )
 
 
@@ -114,31 +128,21 @@ grants = Table(
 )
 
 
-class _InterceptorColumns(TypedColumns):
-    namespace: Named[str] = Column(ShortText(63), nullable=False)
-    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
-    position: Named[int] = Column(Integer, nullable=False)
+class _InterceptorColumns(_DeclaredColumns):
     event: Named[str] = Column(ShortText(512), nullable=False)
     action: Named[str] = Column(LongText(), nullable=False)
     #: The lower, the earlier it is called.
     priority: Named[int] = Column(BIG_INTEGER, nullable=False, server_default=text("100"))
 
 
-interceptors = Table(
+interceptors = _declared(
     "interceptors",
-    metadata,
     _InterceptorColumns,
-    PrimaryKeyConstraint("namespace", "capsule_id", "position"),
-    ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
     Index("ix_interceptors_event", "namespace", "event"),
-    **STRICT,
 )
 
 
-class _RouteColumns(TypedColumns):
-    namespace: Named[str] = Column(ShortText(63), nullable=False)
-    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
-    position: Named[int] = Column(Integer, nullable=False)
+class _RouteColumns(_DeclaredColumns):
     direction: Named[str] = Column(ShortText(16), nullable=False)
     #: A topic or pattern.
     topic: Named[str] = Column(ShortText(512), nullable=False)
@@ -156,45 +160,31 @@ class _RouteColumns(TypedColumns):
     fanout: Named[bool] = Column(Flag, nullable=False)
 
 
-routes = Table(
+routes = _declared(
     "routes",
-    metadata,
     _RouteColumns,
-    PrimaryKeyConstraint("namespace", "capsule_id", "position"),
-    ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
     CheckConstraint("direction IN ('publish', 'subscribe')", name="direction_known"),
     CheckConstraint("fanout IN (FALSE, TRUE)", name="fanout_boolean"),
     Index("ix_routes_topic", "namespace", "direction", "topic"),
-    **STRICT,
 )
 
 
-class _CommandColumns(TypedColumns):
-    namespace: Named[str] = Column(ShortText(63), nullable=False)
-    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
-    position: Named[int] = Column(Integer, nullable=False)
+class _CommandColumns(_DeclaredColumns):
     name: Named[str] = Column(ShortText(255), nullable=False)
     #: Where people type it: `slash`, in a conversation, or `cli`, in a shell.
     kind: Named[str] = Column(ShortText(8), nullable=False)
     description: Named[str | None] = Column(LongText(), nullable=True)
 
 
-commands = Table(
+commands = _declared(
     "commands",
-    metadata,
     _CommandColumns,
-    PrimaryKeyConstraint("namespace", "capsule_id", "position"),
-    ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
     CheckConstraint("kind IN ('slash', 'cli')", name="kind_known"),
     Index("ix_commands_name", "namespace", "name"),
-    **STRICT,
 )
 
 
-class _ImportColumns(TypedColumns):
-    namespace: Named[str] = Column(ShortText(63), nullable=False)
-    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
-    position: Named[int] = Column(Integer, nullable=False)
+class _ImportColumns(_DeclaredColumns):
     #: As `ns:name`.
     interface: Named[str] = Column(ShortText(512), nullable=False)
     #: The versions that it can use, by Cargo's rules.
@@ -203,42 +193,28 @@ class _ImportColumns(TypedColumns):
     optional: Named[bool] = Column(Flag, nullable=False)
 
 
-imports = Table(
+imports = _declared(
     "imports",
-    metadata,
     _ImportColumns,
-    PrimaryKeyConstraint("namespace", "capsule_id", "position"),
-    ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
     CheckConstraint("optional IN (FALSE, TRUE)", name="optional_boolean"),
     Index("ix_imports_interface", "namespace", "interface"),
-    **STRICT,
 )
 
 
-class _ExportColumns(TypedColumns):
-    namespace: Named[str] = Column(ShortText(63), nullable=False)
-    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
-    position: Named[int] = Column(Integer, nullable=False)
+class _ExportColumns(_DeclaredColumns):
     #: As `ns:name`.
     interface: Named[str] = Column(ShortText(512), nullable=False)
     version: Named[str] = Column(LongText(), nullable=False)
 
 
-exports = Table(
+exports = _declared(
     "exports",
-    metadata,
     _ExportColumns,
-    PrimaryKeyConstraint("namespace", "capsule_id", "position"),
-    ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
     Index("ix_exports_interface", "namespace", "interface"),
-    **STRICT,
 )
 
 
-class _ArtifactColumns(TypedColumns):
-    namespace: Named[str] = Column(ShortText(63), nullable=False)
-    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
-    position: Named[int] = Column(Integer, nullable=False)
+class _ArtifactColumns(_DeclaredColumns):
     #: The capsule's generation that is made of it.
     generation: Named[int] = Column(BIG_INTEGER, nullable=False)
     kind: Named[str] = Column(ShortText(16), nullable=False)
@@ -249,37 +225,22 @@ class _ArtifactColumns(TypedColumns):
     hash: Named[str] = Column(ShortText(255), nullable=False)
 
 
-artifacts = Table(
+artifacts = _declared(
     "artifacts",
-    metadata,
     _ArtifactColumns,
-    PrimaryKeyConstraint("namespace", "capsule_id", "position"),
-    ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
     CheckConstraint("kind IN ('component', 'asset')", name="kind_known"),
     Index("ix_artifacts_hash", "namespace", "hash"),
-    **STRICT,
 )
 
 
-class _CapabilityColumns(TypedColumns):
-    namespace: Named[str] = Column(ShortText(63), nullable=False)
-    capsule_id: Named[str] = Column(ShortText(128), nullable=False)
-    position: Named[int] = Column(Integer, nullable=False)
+class _CapabilityColumns(_DeclaredColumns):
     #: The word before the colon, such as `topic`.
     kind: Named[str] = Column(ShortText(32), nullable=False)
     capability: Named[str] = Column(ShortText(1024), nullable=False)
 
 
 def _of_capabilities(name: str) -> Table[_CapabilityColumns]:
-    return Table(
-        name,
-        metadata,
-        _CapabilityColumns,
-        PrimaryKeyConstraint("namespace", "capsule_id", "position"),
-        ForeignKeyConstraint(["namespace", "capsule_id"], CAPSULES_KEY, ondelete="CASCADE"),
-        Index(f"ix_{name}_kind", "namespace", "kind"),
-        **STRICT,
-    )
+    return _declared(name, _CapabilityColumns, Index(f"ix_{name}_kind", "namespace", "kind"))
 
 
 provisions = _of_capabilities("provisions")
