@@ -11,7 +11,7 @@ Every error that the registry raises on purpose.
     │  ├─ NamespaceInUseError(namespace, capsule_count), StaleGenerationError(expected, actual)
     │  ├─ RuntimeVersionError(namespace, expected, actual)
     │  ├─ RuntimeRefusedError(version, names, reason)
-    │  ├─ SoleProviderError(capsule_id, interface, importers)
+    │  ├─ SoleProviderError(capsule, interface, importers)
     │  ├─ AmbiguousCommandError(verb, names), NewRightsError(names)
     │  ├─ ArtifactChangedError(capsule_id, version, file, expected, actual)
     │  └─ LeaseLostError(lease_id), UuidHeldError(uuid, lease_id)
@@ -167,10 +167,10 @@ class RuntimeRefusedError(ConflictError):
 class SoleProviderError(ConflictError):
     """Others import an interface that nobody else exports; nothing was changed."""
 
-    capsule_id: str
+    capsule: str
     interface: str
     importers: Sequence[str]
-    template = "Only {capsule_id} exports {interface}, imported by {importers}; it can be forced"
+    template = "Only {capsule} exports {interface}, imported by {importers}; it can be forced"
 
 
 class AmbiguousCommandError(ConflictError):

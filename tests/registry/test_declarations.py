@@ -286,7 +286,7 @@ def test_a_replacement_that_exports_it_no_more_is_refused(registry: CapsuleRegis
     with pytest.raises(SoleProviderError) as caught:
         registry.unregister("gamma")
     assert ("gamma", "n:x", ["beta"]) == (
-        caught.value.capsule_id,
+        caught.value.capsule,
         caught.value.interface,
         [*caught.value.importers],
     )
