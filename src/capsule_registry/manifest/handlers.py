@@ -27,16 +27,18 @@ class Handler(NamedTuple):
     priority: int
 
 
-def handlers_of(manifest: CapsuleManifest) -> Iterator[Handler]:
+def handlers_of(manifest: CapsuleManifest) -> list[Handler]:
     """
-    Yield the handlers of `[subscribe]`, sorted by topic, then the interceptors in their order.
+    Return the handlers of `[subscribe]`, sorted by topic, then the interceptors in their order.
 
     An interceptor gives way to a handler of the very same topic.
     """
+    return manifest.derived(_handlers_of)
+
+
+def _handlers_of(manifest: CapsuleManifest) -> list[Handler]:
     handled = _handled(manifest)
-    for topic in sorted(handled):
-        yield handled[topic]
-    yield from interceptors_of(manifest)
+    return [*(handled[topic] for topic in sorted(handled)), *interceptors_of(manifest)]
 
 
 def interceptors_of(manifest: CapsuleManifest) -> Iterator[Handler]:

@@ -47,12 +47,20 @@ class ManifestRoute(NamedTuple):
     fanout: bool = False
 
 
-def routes_of(manifest: CapsuleManifest) -> Iterator[ManifestRoute]:
+def routes_of(manifest: CapsuleManifest) -> list[ManifestRoute]:
     """
-    Yield the topics that count: those published, those subscribed to, then the interceptors.
+    Return the topics that count: those published, those subscribed to, then the interceptors.
 
     An interceptor has a route of its own, unless its event is a key that has a handler.
     """
+    return manifest.derived(_routes_of)
+
+
+def _routes_of(manifest: CapsuleManifest) -> list[ManifestRoute]:
+    return [*_routes(manifest)]
+
+
+def _routes(manifest: CapsuleManifest) -> Iterator[ManifestRoute]:
     counting = [right for right in rights_of(manifest) if right.counts]
     for direction, capability in _DIRECTIONS.items():
         for right in counting:
