@@ -10,6 +10,7 @@ from capsule_registry.manifest.matching import subtree_matches, topic_matches
 from capsule_registry.manifest.matchings import Matching
 from capsule_registry.permissions.judgement import DecisionReason, Entry, judge
 from capsule_registry.permissions.ports import is_loopback
+from support.rules import verdict
 from support.vector_files import rows
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ REASONS = {
 def why(
     capability: str, matching: Matching, entries: Iterable[str], value: object
 ) -> DecisionReason:
-    return judge(capability, [Entry(one, matching, counts=True) for one in entries], value).why
+    return verdict(capability, matching, entries, value).why
 
 
 def of(name: str) -> list[dict[str, Any]]:
