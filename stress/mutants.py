@@ -53,8 +53,8 @@ _TESTS: Final = {
         *("test_check_questions.py", "test_check_many.py"),
     ],
     "checks": [
-        *("test_checks.py", "test_check_questions.py", "test_check_outages.py"),
-        *("test_fault_log.py", "test_check_faults.py"),
+        *("test_checks.py", "test_check_lookups.py", "test_check_questions.py"),
+        *("test_check_outages.py", "test_fault_log.py", "test_check_faults.py"),
     ],
 }
 #: Imported once for all mutants; nothing of the project, which is imported from the copies.

@@ -139,10 +139,11 @@ def test_one_asks_of_the_capabilities_and_whether_they_are_held() -> None:
         ("holds", b"net", None),
         ("nothing", "net", None),
         ("", "net", None),
+        (None, "net", None),
     ],
 )
 def test_entries_of_the_capability_decide_or_of_the_one_that_is_asked_for(
-    capability: str, value: object, expected: str | None
+    capability: str | None, value: object, expected: str | None
 ) -> None:
     """A capability that does not exist is none."""
     assert expected == deciding(capability, value)
