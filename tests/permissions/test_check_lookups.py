@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from capsule_registry import CapsuleRegistry, Decision, DecisionReason
+from capsule_registry import CapsuleRegistry, Decision, DecisionReason, HistoryCorruptError
+from capsule_registry.manifest.matchings import Matching
 from capsule_registry.permissions import checks
+from capsule_registry.permissions.judgement import Entries, Entry
 from capsule_registry.unit_of_work.queries import LookupScope
 from support.factories import make_manifest
 from support.standing import LIVE, QUESTION, SESSION, Standing
@@ -73,6 +75,8 @@ def test_what_covers_is_found_however_it_is_asked(
 class NoRows(LookupScope):
     """A scope in which there is nothing."""
 
+    namespace = "judged"
+
     def rows(self, *_: Any, **__: Any) -> list[Any]:
         return []
 
@@ -82,3 +86,49 @@ def test_a_capsule_without_a_row_is_not_registered() -> None:
     nobody = checks.standing(NoRows(), "ghost")
 
     assert DecisionReason.NOT_REGISTERED is checks.decide(nobody, *QUESTION[1:]).why
+
+
+def test_without_rules_a_capsule_is_judged_as_by_the_first() -> None:
+    """A row from before rules were told apart: whether anything else is held is not told."""
+    grants: dict[object, Entries] = {
+        name: Entries(name, [Entry("true", Matching.FLAG, counts=True)])
+        for name in ("uplink", "allow_prompt_injection")
+    }
+    standing = checks.Standing(is_registered=True, state="ready", rules=None, grants=grants)
+
+    assert DecisionReason.GRANTED is checks.decide(standing, "uplink", None).why
+    assert DecisionReason.NOT_GRANTED is checks.decide(standing, "holds", "uplink").why
+    assert DecisionReason.GRANTED is checks.decide(standing, "holds", "allow_prompt_injection").why
+
+
+#: A row by which `QUESTION` is allowed.
+SOUND: dict[str, Any] = {
+    "revision": 5,
+    "capsule_id": "alpha",
+    "lease_id": None,
+    "registered_revision": 1,
+    "state": "ready",
+    "rules": TODAY,
+    "value": "key",
+    "matching": "key",
+    "counts": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *(("revision", one) for one in ("5", b"5", 5.0, None)),
+        *(("registered_revision", one) for one in ("1", b"1", 1.0)),
+        *(("state", one) for one in ("Ready", "", b"ready", 1)),
+        *((column, one) for column in ("value", "matching") for one in (b"key", 1)),
+        *(("counts", one) for one in (None, 0, 1, "true")),
+    ],
+)
+def test_what_the_registry_would_not_write_denies(column: str, value: object) -> None:
+    """A value of another type in a row is a fault, whatever it would be read as."""
+    row = SOUND | {column: value}
+    with pytest.raises((HistoryCorruptError, ValueError)):
+        checks.decided(NoRows(), row, [("kv", row)], *QUESTION[1:])
+    control = checks.decided(NoRows(), SOUND, [("kv", SOUND)], *QUESTION[1:])
+    assert (True, "key", 5) == (control.allowed, control.grant, control.revision)
