@@ -49,12 +49,12 @@ _TESTS: Final = {
     "ports": ["test_rules_of_today.py", "test_permissions.py", "test_permission_properties.py"],
     "paths": ["test_permitted_paths.py", "test_rules_of_today.py", "test_permission_properties.py"],
     "judgement": [
-        *("test_rules_of_today.py", "test_permission_properties.py", "test_check_many.py"),
-        "test_check_questions.py",
+        *("test_judgement.py", "test_rules_of_today.py", "test_permission_properties.py"),
+        *("test_check_questions.py", "test_check_many.py"),
     ],
     "checks": [
-        *("test_checks.py", "test_check_questions.py", "test_check_outages.py"),
-        *("test_fault_log.py", "test_check_faults.py"),
+        *("test_checks.py", "test_check_lookups.py", "test_check_questions.py"),
+        *("test_check_outages.py", "test_fault_log.py", "test_check_faults.py"),
     ],
 }
 #: Imported once for all mutants; nothing of the project, which is imported from the copies.

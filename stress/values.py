@@ -166,7 +166,11 @@ _RULES: Final[dict[str, tuple[Rule, Sequence[str], Callable[[str, str], bool]]]]
 }
 #: Parts of the rules by name: where each stands, and what takes it out.
 _GUARDS: Final[dict[str, tuple[Any, str, Any]]] = {
-    "components": (paths, "_is_below", lambda path, directory: path.startswith(directory)),
+    "components": (
+        paths,
+        "_is_within",
+        lambda place, granted: paths._text(place).startswith(paths._text(granted)),  # noqa: SLF001 - that is the guard
+    ),
     "ambiguous": (paths, "_is_ambiguous", lambda _: False),
     "loopback": (ports, "is_loopback", lambda _: True),
     "segments": (topics, "subtree_matches", lambda topic, entry: topic.startswith(entry[:-2])),

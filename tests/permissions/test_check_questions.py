@@ -83,6 +83,11 @@ QUESTIONS: dict[DecisionReason, list[tuple[Any, ...]]] = {
         (SESSION, {"kv": "key"}, "key"),
         (SESSION, Everything("vk"), "key"),
         (SESSION, Network("vk"), "key"),
+        (SESSION, "holds"),
+        (SESSION, "holds", "tool"),
+        (SESSION, "holds", "holds"),
+        (SESSION, "holds", b"kv"),
+        (SESSION, "holds", Network("vk")),
     ],
     DecisionReason.MALFORMED_VALUE: [
         (SESSION, "kv"),

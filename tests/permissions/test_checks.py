@@ -21,7 +21,7 @@ from capsule_registry import (
     sqlite_module,
 )
 from support.factories import make_manifest
-from support.standing import QUESTION, SESSION, Standing, stand
+from support.standing import LIVE, QUESTION, SESSION, Standing, stand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -309,14 +309,16 @@ def test_what_another_capsule_or_namespace_may_is_its_own(standing: Standing, ur
         assert other.is_allowed(SESSION, "net", "good.com")
         standing.registry.register(make_manifest("gamma", capabilities=CAPABILITIES))
 
-        assert denied(DecisionReason.NOT_GRANTED, 6, "alpha") == standing.registry.check(
-            SESSION, "net", "good.com"
-        )
-        assert denied(DecisionReason.UNKNOWN_UUID, 6) == standing.registry.check(
-            only_there, "kv", "first"
-        )
+        not_its_own = (SESSION, "net", "good.com")
+        for way in LIVE:
+            not_granted = denied(DecisionReason.NOT_GRANTED, 6, "alpha")
+            assert not_granted == standing.ask(way, "check", *not_its_own)
+            unknown = denied(DecisionReason.UNKNOWN_UUID, 6)
+            assert unknown == standing.ask(way, "check", only_there, "kv", "first")
         standing.registry.set_state("alpha", "failed")
-        assert denied(DecisionReason.NOT_READY, 7, "alpha") == standing.registry.check(*QUESTION)
+        for way in LIVE:
+            not_ready = denied(DecisionReason.NOT_READY, 7, "alpha")
+            assert not_ready == standing.ask(way, "check", *QUESTION)
         assert other.is_allowed(SESSION, "net", "good.com")
 
 

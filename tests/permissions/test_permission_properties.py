@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from capsule_registry.manifest.matchings import Matching
 from capsule_registry.permissions.judgement import (
     LISTED,
     DecisionReason,
@@ -125,3 +127,31 @@ def test_of_many_entries_those_are_found_that_cover(
         assert expected.grant == judge(capability, fetched, asked).grant
         if expected.why is DecisionReason.NOT_READ_BY_RUNTIME:
             assert expected.why is judge(capability, fetched, asked).why
+
+
+@pytest.mark.parametrize(
+    ("capability", "matching", "entry", "value"),
+    [
+        ("fs_read", Matching.PATH, "cwd://a/b", "workspace://a/b/c"),
+        ("fs_read", Matching.WRITTEN_PATH, "workspace://a/b", "workspace://a/b/c"),
+        ("net", Matching.HOST, "a.example", "b.a.example"),
+        ("net", Matching.HOST_ANY_CASE, "A.example", "b.a.example"),
+        ("net_connect", Matching.HOST_PORT, "A.example:080", "a.example:80"),
+        ("host_process", Matching.COMMAND, "a b", "a b c"),
+        ("host_process", Matching.PROGRAM, "a b", "a b c"),
+        ("kv", Matching.KEY, "a", "a"),
+        ("ipc_publish", Matching.SEGMENTS, "a.*", "a.b"),
+        ("ipc_publish", Matching.SUBTREE, "a.*", "a.b.c"),
+        ("ipc_subscribe", Matching.SEGMENTS, "a.*", "a.b"),
+        ("ipc_subscribe", Matching.SUBTREE, "a.*", "a.b.c"),
+    ],
+)
+def test_of_many_entries_no_others_are_looked_at(
+    capability: str, matching: Matching, entry: str, value: str
+) -> None:
+    """What a check costs does not depend on how much else of that kind a capsule may do."""
+    others = [Entry(f"x://x{number}/x", matching, counts=True) for number in range(20)]
+    wanted = Entry(entry, matching, counts=True)
+    found = Entries(capability, [*others, wanted, *others]).that_may_cover(value)
+
+    assert [wanted] == found

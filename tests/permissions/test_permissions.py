@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from capsule_registry.permissions import rules
 from capsule_registry.permissions.rules import RULES
 from support.rules import covering, is_understood
 
@@ -87,6 +88,7 @@ def test_there_is_no_other_capability(capability: str) -> None:
     for value, entry in SAMPLES.values():
         assert None is covering(capability, [entry, "*", "true"], value)
         assert not is_understood(capability, value)
+        assert not rules.is_understood(capability, value)
 
 
 @pytest.mark.parametrize(
@@ -236,6 +238,8 @@ def test_topics_are_compared_segment_by_segment(
         ("git", "git", True),
         ("git", "git status", True),
         ("git", "git  status", True),
+        ("git", f"git{' x' * 30}", True),
+        ("git", f"git{' x' * 300}", True),
         ("git status", "git status -s", True),
         ("git status", "git", False),
         ("git status", "git push", False),

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.rules import covering, is_understood
+from capsule_registry.manifest.matchings import Matching
+from capsule_registry.permissions.judgement import DecisionReason
+from support.rules import covering, is_understood, verdict
 
 
 def covers(capability: str, entry: str, value: str) -> bool:
@@ -19,6 +21,7 @@ PATH_ROWS = [
     ("workspace://src", "workspace://src/a", True),
     ("workspace://src", "workspace://src/box", True),
     ("workspace://src", "workspace://src/a/b.c", True),
+    ("workspace://src/a", "workspace://src/a/b", True),
     ("workspace://src/", "workspace://src/a", True),
     ("workspace://src/", "workspace://src", True),
     ("workspace://", "workspace://src", True),
@@ -180,3 +183,109 @@ def test_a_covered_path_begins_with_the_entry(entry: str, path: str) -> None:
         assert path == entry or f"{path}/".startswith(root)
         assert not {"..", "."} & set(path.split("/"))
         assert not set(path) & set("%\\\0")
+
+
+TODAY_ROWS = [
+    ("home://a", "home://a", True),
+    ("home://a/", "home://a/b", True),
+    ("home://a//", "home://a/b", True),
+    ("home:////", "home://a", True),
+    ("home://", "home://a..b/..c", True),
+    ("cwd://a", "workspace://a", True),
+    ("cwd:///a//", "workspace://a/b", True),
+    ("cwd://x", "workspace://x/b", True),
+    ("cwd://", "workspace://", True),
+    ("*", "workspace://", True),
+    ("*", "workspace://a", True),
+    ("/", "/", True),
+    ("/", "/a", True),
+    ("//a/.//b/", "/./a//b/./c", True),
+    ("/a", "/a/b..c", True),
+    ("/a", "/a/..b", True),
+    ("x://a", "x://a/b", True),
+    ("x://", "x://a", True),
+    ("x://.//a/", "x://a/./b", True),
+    ("X+y.z-1://a", "X+y.z-1://a/b", True),
+    ("HOME://a", "HOME://a/b", True),  # No scheme of the host.
+    # A name without `://` is none of a scheme.
+    ("home", "home://a", False),
+    ("home:", "home://a", False),
+    ("home:/", "home://a", False),
+    ("cwd", "workspace://a", False),
+    ("cwd:/", "workspace://a", False),
+    ("workspace", "workspace://a", False),
+    ("", "home://a", False),
+    ("", "workspace://a", False),
+    ("", "/a", False),
+    ("a", "/a", False),
+    ("a", "x://a", False),
+    ("/", "x://a", False),
+    ("x://", "/a", False),
+    ("x://a", "y://a", False),
+    ("x://a", "X://a", False),
+    ("x://a", "x://ab", False),
+    ("x://a/b", "x://a", False),
+    ("/a/b", "/a", False),
+    ("/a/b", "/b", False),
+    # The host's own schemes: each by its own entries.
+    ("workspace://a", "workspace://a", False),
+    ("workspace://", "workspace://a", False),
+    ("home://a", "workspace://a", False),
+    ("cwd://a", "home://a", False),
+    ("/home://a", "home://a", False),
+    ("home:///a", "home://a", False),
+    ("home://a/b", "home://a", False),
+    ("home://a", "home://ab", False),
+    ("cwd://x", "workspace://a", False),
+    ("cwd://a/b", "workspace://a", False),
+    ("cwd://./a", "workspace://a", False),
+    ("cwd://a/..", "workspace://a", False),
+    ("*", "home://a", False),
+    ("*", "/a", False),
+    ("*", "x://a", False),
+    ("*", "cwd://a", False),
+    # What the manifest calls so is not what a capsule asks for.
+    ("cwd://a", "cwd://a", False),
+    ("cwd://", "cwd://a", False),
+    ("cwd://", "cwd://", False),
+    ("home://", "cwd://a", False),
+]
+#: Paths that the gate takes for none, and what would cover them.
+TODAY_MALFORMED = [
+    *(("home://", f"home://{one}") for one in ("..", ".", "a/..", "a/../b", "a//b", "/a", "a/")),
+    *(("cwd://", f"workspace://{one}") for one in ("..", "./a", "a/../b", "a//b", "/a", "a/")),
+    *(("/", f"/{one}") for one in ("..", "a/..", "../a", "a/../b", "a\0")),
+    *(("x://", f"x://{one}") for one in ("..", "a/..", "../a", "a/../b")),
+    ("*", "*"),
+    ("a", "a"),
+    ("a", "a/b"),
+    ("a:b", "a:b"),
+    ("://a", "://a"),
+    ("1://a", "1://a"),
+    ("a b://c", "a b://c"),
+    ("a/b://c", "a/b://c"),
+    ("../a://b", "../a://b"),
+    ("\uff41://b", "\uff41://b"),
+    ("\u017f://b", "\u017f://b"),
+    ("", ""),
+]
+
+
+@pytest.mark.parametrize("capability", ["fs_read", "fs_write"])
+@pytest.mark.parametrize(("entry", "path", "expected"), TODAY_ROWS)
+def test_todays_host_compares_paths_below_the_same_root(
+    capability: str, entry: str, path: str, expected: bool
+) -> None:
+    """By whole components; `cwd://` and `*` name the workspace, and no entry its own scheme."""
+    why = DecisionReason.GRANTED if expected else DecisionReason.NOT_GRANTED
+    assert why is verdict(capability, Matching.PATH, [entry], path).why
+
+
+@pytest.mark.parametrize("capability", ["fs_read", "fs_write"])
+@pytest.mark.parametrize(("entry", "path"), TODAY_MALFORMED, ids=ascii)
+def test_todays_host_takes_no_path_that_goes_up_or_has_no_root(
+    capability: str, entry: str, path: str
+) -> None:
+    """Whatever the entry; below its own schemes it takes no detour at all."""
+    expected = DecisionReason.MALFORMED_VALUE
+    assert expected is verdict(capability, Matching.PATH, [entry], path).why

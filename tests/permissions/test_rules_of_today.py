@@ -10,6 +10,7 @@ from capsule_registry.manifest.matching import subtree_matches, topic_matches
 from capsule_registry.manifest.matchings import Matching
 from capsule_registry.permissions.judgement import DecisionReason, Entry, judge
 from capsule_registry.permissions.ports import is_loopback
+from support.rules import verdict
 from support.vector_files import rows
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ REASONS = {
 def why(
     capability: str, matching: Matching, entries: Iterable[str], value: object
 ) -> DecisionReason:
-    return judge(capability, [Entry(one, matching, counts=True) for one in entries], value).why
+    return verdict(capability, matching, entries, value).why
 
 
 def of(name: str) -> list[dict[str, Any]]:
@@ -118,6 +119,28 @@ def test_operations_are_asked_of_todays_hosts_alone(operation: str) -> None:
     assert DecisionReason.GRANTED is why("identity", Matching.LEVEL, ["admin"], "link")
 
 
+LEVELS = {"resolve": 1, "link": 2, "admin": 3}
+NEEDED = {**LEVELS, "unlink": 2, "list_links": 2, "create_user": 3}
+
+
+@pytest.mark.parametrize("entry", LEVELS)
+@pytest.mark.parametrize("operation", NEEDED)
+def test_an_operation_needs_its_level_or_a_higher_one(operation: str, entry: str) -> None:
+    """Links are seen, made and undone by `link`, users made by `admin` alone."""
+    is_enough = LEVELS[entry] >= NEEDED[operation]
+    expected = DecisionReason.GRANTED if is_enough else DecisionReason.NOT_GRANTED
+    assert expected is why("identity", Matching.OPERATION, [entry], operation)
+
+
+@pytest.mark.parametrize("matching", [Matching.COMMAND, Matching.PROGRAM])
+@pytest.mark.parametrize("command", ["git\0", "git \0", "\0", b"git", None, ["git"]])
+def test_no_command_has_a_nul_or_is_no_text(matching: Matching, command: object) -> None:
+    """Programs read it up to there: so it is malformed, whatever the entry."""
+    entries = ["git", "git\0", "\0"]
+    assert DecisionReason.MALFORMED_VALUE is why("host_process", matching, entries, command)
+    assert DecisionReason.GRANTED is why("host_process", matching, entries, "git x")
+
+
 @pytest.mark.parametrize("matching", [Matching.SEGMENTS, Matching.SUBTREE])
 @pytest.mark.parametrize(
     ("capability", "value", "expected"),
@@ -170,6 +193,22 @@ def test_a_topic_is_within_the_limits_of_its_host(
 def test_a_host_alone_asks_to_resolve_it(value: Any, expected: DecisionReason) -> None:
     """Only an entry for port 0, or any, allows that; what is neither is malformed."""
     assert expected is why("net_connect", Matching.HOST_PORT, ["a.example:0", "::1"], value)
+
+
+@pytest.mark.parametrize("entry", ["443", "*", "+443", "a.example", ""])
+@pytest.mark.parametrize("value", ["a.example:443", "a.example:0", "a.example", "443"])
+def test_an_entry_without_a_port_covers_no_connection(entry: str, value: str) -> None:
+    """Neither as a host nor as a port."""
+    assert DecisionReason.NOT_GRANTED is why("net_connect", Matching.HOST_PORT, [entry], value)
+
+
+@pytest.mark.parametrize("matching", [Matching.SOCKET, Matching.BIND, Matching.ANY_OR_BIND])
+@pytest.mark.parametrize("value", [80, True, b"unix:/x", ["unix:/x"], "", "unix:\0"])
+def test_what_is_no_address_is_not_bound_to(matching: Matching, value: object) -> None:
+    """It asks for no socket either: only a name does, or no value at all."""
+    entries = ["unix:*", "127.0.0.1:80"]
+    assert DecisionReason.MALFORMED_VALUE is why("net_bind", matching, entries, value)
+    assert DecisionReason.GRANTED is why("net_bind", matching, entries, None)
 
 
 @pytest.mark.parametrize(

@@ -102,13 +102,10 @@ _granted = query(
 
 
 def _standing_in_parts(
-    scope: LookupScope, *, uuid: UUID | None, capability: str | None, values: object = None
+    scope: LookupScope, *, uuid: UUID | None, capability: str | None, **_: object
 ) -> list[Row]:
-    """Return what a check needs by one query per table, with all grants whatever the *values*."""
-    del values
+    """Return what a check needs by one query per table, with all grants of the capability."""
     found = filed_in_parts(scope, uuid)
-    if found["capsule_id"] is None:
-        return [found]
     granted = scope.rows(_granted, capsule_id=found["capsule_id"], capability=capability)
     return [{**found, **_named(ENTRY, grant)} for grant in granted] or [found]
 
@@ -160,7 +157,7 @@ def _standing_with(granted: ColumnElement[bool], *lists: str) -> Query:
     )
     return Query(
         uuid_mappings,
-        ("uuid",),
+        (),
         statement,
         among=lists,
         in_parts=_standing_in_parts,
@@ -229,7 +226,7 @@ def check(scope: LookupScope, uuid: object, capability: object, value: object) -
     """
     known = known_capability(capability)
     try:
-        of = None if known is None else deciding(known, value)
+        of = deciding(known, value)
         rows = _standing_rows(scope, asked_uuid(uuid), of, value, is_held=known == HOLDS)
         if not rows:
             raise NamespaceNotFoundError(scope.namespace)
@@ -272,7 +269,7 @@ def decide(standing: Standing, capability: str | None, value: object) -> Verdict
         return Verdict(DecisionReason.NOT_REGISTERED)
     if standing.state != CapsuleState.READY:
         return Verdict(DecisionReason.NOT_READY)
-    of = None if capability is None else deciding(capability, value)
+    of = deciding(capability, value)
     if capability is None or of is None:
         return Verdict(DecisionReason.UNKNOWN_CAPABILITY)
     entries = standing.grants.get(of, NO_ENTRIES)

@@ -151,7 +151,7 @@ _HELD: Final = frozenset(CAPABILITIES) - {"ipc_publish", "ipc_subscribe"}
 QUESTIONS: Final = frozenset({*RULES, HOLDS})
 
 
-def deciding(capability: str, value: object) -> str | None:
+def deciding(capability: str | None, value: object) -> str | None:
     """Return the capability whose entries decide; `None` if there is none of that name."""
     name = plain_text(value) if capability == HOLDS else capability
     return name if name in RULES else None

@@ -126,10 +126,7 @@ def check_many(scope: LookupScope, questions: Sequence[Question]) -> list[Decide
     """
     uuids = [checks.asked_uuid(one.uuid) for one in questions]
     names = [checks.known_capability(one.capability) for one in questions]
-    of = {
-        None if name is None else deciding(name, one.value)
-        for name, one in zip(names, questions, strict=True)
-    }
+    of = {deciding(name, one.value) for name, one in zip(names, questions, strict=True)}
     rows = scope.rows(
         _standings_of,
         uuids=[*{uuid for uuid in uuids if uuid is not None}],

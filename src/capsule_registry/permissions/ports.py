@@ -69,8 +69,8 @@ def _bind(value: object) -> _Bind | None:
 
 
 def _covers(entry: str, asked: _Address) -> bool:
-    host, colon, port = entry.rpartition(":")
-    if not colon or lower_ascii(host) != lower_ascii(asked.host):
+    host, _, port = entry.rpartition(":")  # Without a colon, no host, which nobody asks for.
+    if lower_ascii(host) != lower_ascii(asked.host):
         return False
     return port == "*" or bool(_PORT_OF_ENTRY.fullmatch(port) and int(port) == asked.port)
 
