@@ -40,6 +40,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("backend", names, indirect=True, scope="session")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files, so that no process is left alone with them at the end."""
+    items.sort(key=lambda item: item.path.parent.name != "stress")
+
+
 # A busy machine must not fail an example.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
