@@ -553,11 +553,11 @@ CREATE OR REPLACE SQL SECURITY INVOKER VIEW import_exporters AS
 CREATE OR REPLACE SQL SECURITY INVOKER VIEW right_changes AS
     SELECT events.namespace, events.revision, revisions.committed_at, revisions.actor,
         revisions.database_user, revisions.reason, events.action, events.capsule_id,
-        entry.m0 AS change_kind, entry.m2 AS capability, entry.m3 AS value, entry.m4 AS matching
+        json_value(events.changes, concat('$[', entry.seq, '][0]')) AS change_kind, json_value(events.changes, concat('$[', entry.seq, '][2]')) AS capability, json_value(events.changes, concat('$[', entry.seq, '][3]')) AS value, json_value(events.changes, concat('$[', entry.seq, '][4]')) AS matching
     FROM events
     JOIN revisions ON revisions.namespace = events.namespace
         AND revisions.revision = events.revision
-    JOIN json_table(events.changes, '$[*]' COLUMNS (m0 LONGTEXT CHARACTER SET utf8mb4 PATH '$[0]', m1 LONGTEXT CHARACTER SET utf8mb4 PATH '$[1]', m2 LONGTEXT CHARACTER SET utf8mb4 PATH '$[2]', m3 LONGTEXT CHARACTER SET utf8mb4 PATH '$[3]', m4 LONGTEXT CHARACTER SET utf8mb4 PATH '$[4]')) AS entry
-    WHERE events.changes IS NOT NULL AND entry.m1 IN ('right', 'topic');
+    JOIN seq_0_to_65535 AS entry ON entry.seq < json_length(events.changes)
+    WHERE events.changes IS NOT NULL AND json_value(events.changes, concat('$[', entry.seq, '][1]')) IN ('right', 'topic');
 DELETE FROM schema_versions WHERE schema_versions.version = 'v0005';
 DELETE FROM capsule_registry_version;

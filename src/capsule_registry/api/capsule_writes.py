@@ -192,6 +192,8 @@ class CapsuleWrites(Reads):
         lease_id, generation = lease_id_of(lease), generation_of(expected_generation)
 
         def work(unit: Unit) -> RegisteredCapsule:
+            if lease_id is not None:
+                leases.hold(unit, lease_id)
             old = generations.expected_row(unit, new.id, generation)
             if if_same and registration.is_same(unit, old, new):
                 return self._keep(unit, old, new, sessions, lease_id)
@@ -213,8 +215,6 @@ class CapsuleWrites(Reads):
         *,
         keep_uuids: bool,
     ) -> RegisteredCapsule:
-        if lease_id is not None:
-            leases.hold(unit, lease_id)
         if not keep_uuids:
             session_uuids.retire(unit, new.id, sessions)
         record = registration.replace(unit, old, new, self._new_uuid, sessions, lease_id)

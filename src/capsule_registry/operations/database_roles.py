@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 #: A user and its host, as in `user@host`.
 _MAX_PARTS: Final = 2
-_HISTORY: Final = frozenset({events.name, revisions.name, "audit_log", "capsule_history"})
+_HISTORY: Final = frozenset(
+    {events.name, revisions.name, "audit_log", "capsule_history", "right_changes"}
+)
 #: A writer's rights besides SELECT on everything; on the history, INSERT alone.
 _WRITER: Final = {
     "INSERT, UPDATE": (namespaces,),
@@ -66,7 +68,7 @@ def grant_statements(
         yield from grants.read(tables - _HISTORY, views - _HISTORY, role)
     for role in (*auditors, *writers):
         yield from grants.use(role)
-        yield from grants.read(tables, views, role)
+        yield from grants.read(tables | {*database.dialect.sequences}, views, role)
     for role in writers:
         for rights, changed in _WRITER.items():
             yield from grants.on(rights, [table.name for table in changed], role)

@@ -240,6 +240,8 @@ class Dialect:
     grants_singly: bool = False
     #: What lets a user read a view, and see its query.
     view_rights: str = "SELECT"
+    #: The server's own tables of numbers that views count by.
+    sequences: tuple[str, ...] = ()
     #: Check the settings that the guarantees rely on.
     probes: tuple[Probe, ...] = ()
     #: Checks that take more than one statement, given a connection and the file, if any.

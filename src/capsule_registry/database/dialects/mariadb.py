@@ -382,5 +382,6 @@ MARIADB: Final = Dialect(
     backup_tool="mariadb-dump",
     grants_singly=True,
     view_rights="SELECT, SHOW VIEW",
+    sequences=("seq_0_to_65535",),
     probes=_PROBES,
 )
