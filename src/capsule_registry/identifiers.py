@@ -7,6 +7,7 @@ import secrets
 import time
 import unicodedata
 from functools import lru_cache
+from operator import index
 from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
 
@@ -135,6 +136,16 @@ def to_uuid(value: object) -> UUID:
     if text is not None or (uuid := plain_uuid(value)) is None:
         raise InvalidUuidError(value)
     return uuid
+
+
+def to_generation(expected: int | None) -> int | None:
+    """
+    Return the generation that a caller expects, if any.
+
+    Raises:
+        TypeError: It is no integer.
+    """
+    return None if expected is None else index(expected)
 
 
 def to_namespace(text: str) -> str:

@@ -273,6 +273,31 @@ def test_what_stood_at_a_pruning_can_be_gone_back_to(registry: CapsuleRegistry) 
     assert registry.history.verify().ok
 
 
+def test_what_is_pruned_meanwhile_is_not_gone_back_to(
+    registry: CapsuleRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was kept of it is not what stood at that revision."""
+    first = registry.register(versioned(1))
+    second = registry.replace(versioned(2))
+    registry.replace(versioned(3))
+    find = registry._past
+
+    def find_and_prune(moment: Any) -> Any:
+        found = find(moment)
+        registry.history.prune(registry.history.anchor())
+        return found
+
+    monkeypatch.setattr(registry, "_past", find_and_prune)
+    for generation in (second.generation, first.generation):
+        with pytest.raises(RevisionCompactedError):
+            registry.rollback("alpha", to=generation)
+        monkeypatch.undo()
+
+    found = registry.get("alpha")
+    assert found is not None
+    assert "3.0.0" == found.version
+
+
 # What one adds
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from itertools import islice
-from operator import index
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
 from capsule_registry.api.leases import OpenLease
@@ -12,13 +11,14 @@ from capsule_registry.api.reads import Reads
 from capsule_registry.entities import (
     capsules,
     generations,
+    interfaces,
     leases,
     registration,
     session_uuids,
     tools,
     unregistration,
 )
-from capsule_registry.identifiers import CapsuleId, to_uuid
+from capsule_registry.identifiers import CapsuleId, to_generation, to_uuid
 from capsule_registry.models.new_capsule import NewCapsule, reported_tools, to_state
 from capsule_registry.models.storable import storable_text
 from capsule_registry.unit_of_work import namespaces
@@ -95,8 +95,8 @@ class CapsuleWrites(Reads):
     def _register_unless_same(
         self, unit: Unit, new: NewCapsule, sessions: Sequence[UUID], lease_id: UUID | None
     ) -> RegisteredCapsule:
-        old = capsules.find_row(unit, new.id)
-        if old is None or not registration.is_same(unit, old, new):
+        old, new = capsules.find_row(unit, new.id), new.judged_by(unit.runtime_version)
+        if old is None or not registration.is_same(old, new):
             return self._register(unit, new, sessions, lease_id)
         return self._keep(unit, old, new, sessions, lease_id)
 
@@ -188,19 +188,21 @@ class CapsuleWrites(Reads):
             InvalidManifestError, InvalidCapsuleIdError, InvalidUplinkSourceError, InvalidUuidError,
             UuidHeldError, LeaseLostError: As `register`.
         """
-        new, sessions = NewCapsule.of(capsule), [to_uuid(uuid) for uuid in uuids]
-        lease_id, generation = lease_id_of(lease), generation_of(expected_generation)
+        given, sessions = NewCapsule.of(capsule), [to_uuid(uuid) for uuid in uuids]
+        lease_id, generation = lease_id_of(lease), to_generation(expected_generation)
 
         def work(unit: Unit) -> RegisteredCapsule:
             if lease_id is not None:
                 leases.hold(unit, lease_id)
-            old = generations.expected_row(unit, new.id, generation)
-            if if_same and registration.is_same(unit, old, new):
-                return self._keep(unit, old, new, sessions, lease_id)
+            row = generations.expected_row(unit, given.id, generation)
+            new = given.judged_by(unit.runtime_version)
+            if if_same and registration.is_same(row, new):
+                return self._keep(unit, row, new, sessions, lease_id)
+            old = registration.Predecessor.of(row)
             if same_artifacts:
-                registration.require_same_artifacts(old, new)
+                registration.require_same_artifacts(old.manifest, new.manifest)
             if not force:
-                registration.require_exported_still(unit, old, new)
+                interfaces.require_other_providers(unit, [old.manifest], [new.manifest])
             return self._replace(unit, old, new, sessions, lease_id, keep_uuids=keep_uuids)
 
         return self._write(work)
@@ -208,7 +210,7 @@ class CapsuleWrites(Reads):
     def _replace(  # noqa: PLR0913 - what `replace` takes
         self,
         unit: Unit,
-        old: Row,
+        old: registration.Predecessor,
         new: NewCapsule,
         sessions: Sequence[UUID],
         lease_id: UUID | None,
@@ -242,7 +244,7 @@ class CapsuleWrites(Reads):
         """
         text = storable_text("state reason", reason)
         wanted, new = CapsuleId(capsule_id), to_state(state)
-        generation = generation_of(expected_generation)
+        generation = to_generation(expected_generation)
         return self._write(self._set_state, wanted, new, text, generation)
 
     def _set_state(
@@ -281,7 +283,7 @@ class CapsuleWrites(Reads):
             InvalidCapsuleIdError: *capsule_id* is not a valid id.
         """
         wanted, found = CapsuleId(capsule_id), reported_tools(tools)
-        generation = generation_of(expected_generation)
+        generation = to_generation(expected_generation)
         return self._write(self._report_tools, wanted, found, generation)
 
     def _report_tools(
@@ -312,7 +314,7 @@ class CapsuleWrites(Reads):
             SoleProviderError: Others import what nobody would export any more.
             InvalidCapsuleIdError: *capsule_id* is not a valid id.
         """
-        wanted, generation = CapsuleId(capsule_id), generation_of(expected_generation)
+        wanted, generation = CapsuleId(capsule_id), to_generation(expected_generation)
         return self._write(self._unregister, wanted, generation, force=force)
 
     def _unregister(
@@ -336,11 +338,6 @@ class CapsuleWrites(Reads):
         A manifest is to be parsed with it: `CapsuleManifest.load(path, runtime_version=…)`.
         """
         return self._read(namespaces.head).runtime_version
-
-
-def generation_of(expected: int | None) -> int | None:
-    """Return the generation that a caller expects, if any."""
-    return None if expected is None else index(expected)
 
 
 def lease_id_of(lease: HeldLease) -> UUID | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from capsule_registry.api.capsule_writes import CapsuleWrites, generation_of
+from capsule_registry.api.capsule_writes import CapsuleWrites
 from capsule_registry.api.point_in_time import Past
-from capsule_registry.entities import capsules, generations, registration
+from capsule_registry.entities import capsules, generations, interfaces, registration
 from capsule_registry.errors import CapsuleNotFoundError
-from capsule_registry.identifiers import CapsuleId
+from capsule_registry.identifiers import CapsuleId, to_generation
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.models.comparison import Comparison
 
@@ -57,17 +57,18 @@ class GenerationWrites(CapsuleWrites):
             StaleGenerationError, SoleProviderError: As `replace`.
             TypeError: *to* is a time without a zone.
         """
-        wanted, generation = CapsuleId(capsule_id), generation_of(expected_generation)
+        wanted, generation = CapsuleId(capsule_id), to_generation(expected_generation)
         at = None if to is None else self._past(to).revision
 
         def work(unit: Unit) -> RegisteredCapsule:
             generations.require(unit, wanted, generation)
             new = generations.standing(unit, wanted, at)
-            old = capsules.find_row(unit, wanted)
-            if old is None:
+            row = capsules.find_row(unit, wanted)
+            if row is None:
                 return self._register(unit, new, (), None)
+            old = registration.Predecessor.of(row)
             if not force:
-                registration.require_exported_still(unit, old, new)
+                interfaces.require_other_providers(unit, [old.manifest], [new.manifest])
             return self._replace(unit, old, new, (), None, keep_uuids=keep_uuids)
 
         return self._write(work)

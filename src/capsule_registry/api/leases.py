@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from datetime import timedelta
-from operator import index
 from threading import Event, Thread, current_thread
 from typing import TYPE_CHECKING, Final, Self
 from weakref import WeakSet, ref
@@ -20,7 +19,7 @@ from capsule_registry.errors import (
     RegistryClosedError,
     RegistryUnavailableError,
 )
-from capsule_registry.identifiers import CapsuleId, to_uuid, uuid7
+from capsule_registry.identifiers import CapsuleId, to_generation, to_uuid, uuid7
 from capsule_registry.models.storable import MAX_NAME, storable_text
 from capsule_registry.plain_values import plain_duration
 
@@ -205,7 +204,7 @@ class OpenLease:
             InvalidCapsuleIdError: *capsule_id* is not a valid id, or too long.
         """
         try:
-            generation = None if expected_generation is None else index(expected_generation)
+            generation = to_generation(expected_generation)
             self._leases.register_uuid(self.held_id, uuid, capsule_id, generation)
         except LeaseLostError:
             self._is_gone = True

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from capsule_registry.api.capsule_writes import generation_of, lease_id_of
+from capsule_registry.api.capsule_writes import lease_id_of
 from capsule_registry.api.generation_writes import GenerationWrites
 from capsule_registry.entities import export_import, session_uuids, sync, uplinks
-from capsule_registry.identifiers import CapsuleId, to_uuid
+from capsule_registry.identifiers import CapsuleId, to_generation, to_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,7 +58,7 @@ class Writes(GenerationWrites):
             to_uuid(uuid),
             CapsuleId.storable(capsule_id),
             lease_id_of(lease),
-            generation_of(expected_generation),
+            to_generation(expected_generation),
         )
 
     def unregister_uuid(self, uuid: UUID | str) -> bool:

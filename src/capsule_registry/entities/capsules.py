@@ -13,6 +13,7 @@ from capsule_registry.manifest.forms import ManifestForm
 from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.models.capsule_page import EVERY_CAPSULE, CapsulePage
 from capsule_registry.models.records import CapsuleState, CapsuleSummary, RegisteredCapsule
+from capsule_registry.schema.row_images import UNREADABLE
 from capsule_registry.schema.tables import capsules, manifests, namespaces
 from capsule_registry.unit_of_work.high_water_mark import HEAD
 from capsule_registry.unit_of_work.queries import ORDER, Query, counting, matching, page, query
@@ -187,6 +188,21 @@ def _summary(row: Row) -> CapsuleSummary:
         return CapsuleSummary(**{name: row[name] for name in _SUMMARY})
     except ValidationError as error:
         raise HistoryCorruptError(f"capsule {row['id']}", str(error)) from error
+
+
+def read_back(row: Row, language: Any, text: Any) -> CapsuleManifest:  # noqa: ANN401 - as stored
+    """
+    Return the manifest of a row of the history, of its stored *text*.
+
+    Raises:
+        HistoryCorruptError: The row or the text was not written by the registry.
+    """
+    try:
+        return CapsuleManifest.read_back(
+            text, format=language, form=ManifestForm(row["form"]), rules=row["rules"]
+        )
+    except UNREADABLE as error:
+        raise HistoryCorruptError(f"the manifest of capsule {row['id']}", str(error)) from error
 
 
 def record_of(row: Row, manifest: CapsuleManifest) -> RegisteredCapsule:

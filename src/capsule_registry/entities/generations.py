@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import bindparam, select
 
 from capsule_registry.entities import capsules
 from capsule_registry.errors import (
     GenerationNotFoundError,
-    HistoryCorruptError,
     RevisionCompactedError,
     StaleGenerationError,
 )
-from capsule_registry.manifest.forms import ManifestForm
-from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.models.new_capsule import NewCapsule, tools_of_json
-from capsule_registry.schema.row_images import UNREADABLE, row_of_image
+from capsule_registry.schema.row_images import row_of_image
 from capsule_registry.schema.tables import capsules as capsules_table
 from capsule_registry.schema.tables import events, manifests
 
 if TYPE_CHECKING:
     from capsule_registry.identifiers import CapsuleId
+    from capsule_registry.manifest.manifest import CapsuleManifest
     from capsule_registry.unit_of_work.queries import Row, Scope
     from capsule_registry.unit_of_work.unit import Unit
 
@@ -94,11 +92,13 @@ def standing(unit: Unit, capsule_id: CapsuleId, revision: int | None) -> NewCaps
 
 
 def _at(unit: Unit, capsule_id: CapsuleId, revision: int) -> Row:
-    found = _last_image(unit, capsule_id, revision)
-    if found is None or found["generation"] is None:
+    if revision < unit.compacted_revision:  # Pruned since it was asked for.
+        raise RevisionCompactedError(revision, unit.compacted_revision)
+    found = _last_event(unit, capsule_id, revision)
+    if found is None or found.row is None:
         reason = f"nothing was registered at revision {revision}"
         raise GenerationNotFoundError(capsule_id, reason)
-    return found
+    return found.row
 
 
 def _before(unit: Unit, capsule_id: CapsuleId, generation: int | None) -> Row:
@@ -106,39 +106,37 @@ def _before(unit: Unit, capsule_id: CapsuleId, generation: int | None) -> Row:
     revision = (unit.revision if generation is None else generation) - 1
     # Of what lies before a pruning, only what stood at it is known.
     while revision >= max(unit.compacted_revision, 1):
-        found = unit.execute(_image_through, _of(unit, capsule_id, revision)).first()
+        found = _last_event(unit, capsule_id, revision)
         if found is None:
             break
-        if found.new_row is not None:
-            row = row_of_image(capsules_table, unit.namespace, found.new_row)
-            if row["generation"] is not None:
-                return row
-        revision = found.revision - 1  # It was unregistered, or reserved.
+        if found.row is not None:
+            return found.row
+        revision = found.revision - 1
     if unit.compacted_revision:
         raise RevisionCompactedError(revision, unit.compacted_revision)
     raise GenerationNotFoundError(capsule_id, "there is no generation before")
 
 
-def _last_image(unit: Unit, capsule_id: CapsuleId, revision: int) -> Row | None:
-    found = unit.execute(_image_through, _of(unit, capsule_id, revision)).first()
-    if found is None or found.new_row is None:
+class _Event(NamedTuple):
+    """An event of a capsule, and its row since then, unless it was unregistered or reserved."""
+
+    revision: int
+    row: Row | None
+
+
+def _last_event(unit: Unit, capsule_id: CapsuleId, revision: int) -> _Event | None:
+    """Return the last event of the capsule at or before *revision*."""
+    parameters = {"namespace": unit.namespace, "subject": capsule_id, "revision": revision}
+    found = unit.execute(_image_through, parameters).first()
+    if found is None:
         return None
-    return row_of_image(capsules_table, unit.namespace, found.new_row)
-
-
-def _of(unit: Unit, capsule_id: CapsuleId, revision: int) -> dict[str, Any]:
-    return {"namespace": unit.namespace, "subject": capsule_id, "revision": revision}
+    row = None
+    if found.new_row is not None:
+        row = row_of_image(capsules_table, unit.namespace, found.new_row)
+    return _Event(found.revision, row if row and row["generation"] is not None else None)
 
 
 def _manifest(unit: Unit, row: Row) -> CapsuleManifest:
     parameters = {"namespace": unit.namespace, "digest": row["manifest_digest"]}
     language, text = unit.execute(_text_of, parameters).one_or_none() or (None, None)
-    try:
-        return CapsuleManifest.read_back(
-            text,  # type: ignore[arg-type]  # refused there
-            format=language,  # type: ignore[arg-type]
-            form=ManifestForm(row["form"]),
-            rules=row["rules"],
-        )
-    except UNREADABLE as error:
-        raise HistoryCorruptError(f"the manifest of capsule {row['id']}", str(error)) from error
+    return capsules.read_back(row, language, text)

@@ -32,9 +32,10 @@ _unread: Final = page(tables.capsules, "rules", columns=("id",))
 
 
 class _Reread(NamedTuple):
-    """A capsule's row, its manifest as it is read from now on, and what changes by that."""
+    """A capsule's row, its manifest as it was and is read from now on, and what that changes."""
 
     row: Row
+    before: CapsuleManifest
     manifest: CapsuleManifest
     change: RightsChange
 
@@ -108,12 +109,12 @@ def _reread(row: Row, runtime_version: str | None) -> _Reread | None:
         after = storable_manifest(before.read_anew(runtime_version))
     except InvalidManifestError as error:
         problem = f"{error.message} [{error.rule}]"
-        return _Reread(row, before, RightsChange(**of_capsule, problem=problem))
+        return _Reread(row, before, before, RightsChange(**of_capsule, problem=problem))
     if (after.form, after.rules) == (before.form, before.rules):
         return None
     gained, lost = changed_rights(before, after)
     read_as = {**of_capsule, "form": after.form, "rules": after.rules}
-    return _Reread(row, after, RightsChange(**read_as, gained=gained, lost=lost))
+    return _Reread(row, before, after, RightsChange(**read_as, gained=gained, lost=lost))
 
 
 def _rewrite(unit: Unit, found: _Reread) -> None:
@@ -126,8 +127,7 @@ def _rewrite(unit: Unit, found: _Reread) -> None:
         "modified_revision": unit.revision,
     }
     reported = tools_of_json(row["reported_tools"])
-    before = capsules.restored(row).manifest
-    difference = compared(before, manifest, reported=(reported, reported))
+    difference = compared(found.before, manifest, reported=(reported, reported))
     unit.update(tables.capsules, row, values, "capsule.rederived", difference.to_json())
     derived_rows.rewrite(unit, row, manifest, reported)
     unit.log(logging.INFO, "Read capsule anew", capsule_id=str(row["id"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from itertools import chain, starmap, zip_longest
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from uuid import UUID
 
 from sqlalchemy import String, bindparam, cast, literal_column, select, union_all
@@ -13,7 +13,6 @@ from sqlalchemy import String, bindparam, cast, literal_column, select, union_al
 from capsule_registry.entities import (
     capsules,
     derived_rows,
-    interfaces,
     session_uuids,
     uplinks,
 )
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, ColumnElement, Select
 
     from capsule_registry.identifiers import CapsuleId
+    from capsule_registry.manifest.manifest import CapsuleManifest
     from capsule_registry.models.new_capsule import NewCapsule
     from capsule_registry.models.records import RegisteredCapsule
     from capsule_registry.unit_of_work.queries import Row
@@ -206,16 +206,28 @@ def _keep_manifest(unit: Unit, new: NewCapsule, existing: ExistingKeys) -> None:
         existing.manifests.add(new.digest)
 
 
+class Predecessor(NamedTuple):
+    """What is registered, and is to be replaced: its row, and its manifest."""
+
+    row: Row
+    manifest: CapsuleManifest
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        """Return the capsule of *row*."""
+        return cls(row, capsules.restored(row).manifest)
+
+
 def replace(  # noqa: PLR0913, PLR0917 - what `Writes.replace` takes
     unit: Unit,
-    old: Row,
+    old: Predecessor,
     new: NewCapsule,
     new_uuid: NewUuid,
     uuids: Sequence[UUID] = (),
     lease_id: UUID | None = None,
 ) -> RegisteredCapsule:
     """
-    Replace the capsule of the row *old* by *new*, which keeps its place in the order.
+    Replace *old* by *new*, which keeps its place in the order.
 
     Declared uplinks are those of the new manifest; uplinks filed by hand stay, and so do session
     UUIDs, beside which *uuids* are filed.
@@ -227,12 +239,11 @@ def replace(  # noqa: PLR0913, PLR0917 - what `Writes.replace` takes
     kept = ["registered_revision", "position"]
     if new.state is None:  # Not given: the state that was set remains.
         kept += ["state", "state_reason"]
-    row = _new_row(unit, new) | {name: old[name] for name in kept}
+    row = _new_row(unit, new) | {name: old.row[name] for name in kept}
     _keep_manifest(unit, new, existing)
-    before = capsules.restored(old).manifest
-    reported = tools_of_json(old["reported_tools"]), new.reported_tools
-    changes = compared(before, new.manifest, reported=reported).to_json()
-    unit.update(tables.capsules, old, row, "capsule.replaced", changes)
+    reported = tools_of_json(old.row["reported_tools"]), new.reported_tools
+    changes = compared(old.manifest, new.manifest, reported=reported).to_json()
+    unit.update(tables.capsules, old.row, row, "capsule.replaced", changes)
     derived_rows.rewrite(unit, row, new.manifest, new.reported_tools)
     _declare_uplinks(unit, new, uplink_ids, existing)
     session_uuids.file(unit, uuids, new.id, lease_id, existing.uuid_mappings)
@@ -240,42 +251,29 @@ def replace(  # noqa: PLR0913, PLR0917 - what `Writes.replace` takes
     return capsules.record_of(row, new.manifest)
 
 
-def is_same(unit: Unit, old: Row, new: NewCapsule) -> bool:
+def is_same(old: Row, new: NewCapsule) -> bool:
     """Return whether the manifest of the row *old* is the very same, read by the same rules."""
-    manifest = new.judged_by(unit.runtime_version).manifest
-    return (old["manifest_digest"], old["rules"]) == (new.digest, manifest.rules)
+    return (old["manifest_digest"], old["rules"]) == (new.digest, new.manifest.rules)
 
 
-def require_same_artifacts(old: Row, new: NewCapsule) -> None:
+def require_same_artifacts(old: CapsuleManifest, new: CapsuleManifest) -> None:
     """
-    Require that under the version of the row *old* no file has another hash.
+    Require that under the version of *old* no file has another hash.
 
     Raises:
         ArtifactChangedError: One has, or is no longer there, or is new.
     """
-    before = capsules.restored(old).manifest
-    version = new.manifest.package.version
-    if before.package.version != version:
+    package = new.package
+    if old.package.version != package.version:
         return
-    old, now = (
+    before, now = (
         {(one.kind, one.name, one.file): one.hash for one in artifacts_of(manifest)}
-        for manifest in (before, new.manifest)
+        for manifest in (old, new)
     )
-    for key in {**old, **now}:
-        if old.get(key) != now.get(key):
-            expected, actual = old.get(key), now.get(key)
-            raise ArtifactChangedError(str(new.id), version, key[2], expected, actual)
-
-
-def require_exported_still(unit: Unit, old: Row, new: NewCapsule) -> None:
-    """
-    Require that *new* exports what the row *old* does and others import, if nobody else does.
-
-    Raises:
-        SoleProviderError: It does not.
-    """
-    before, after = capsules.restored(old).manifest, new.judged_by(unit.runtime_version).manifest
-    interfaces.require_other_providers(unit, [before], [after])
+    for key in {**before, **now}:
+        expected, actual = before.get(key), now.get(key)
+        if expected != actual:
+            raise ArtifactChangedError(package.name, package.version, key[2], expected, actual)
 
 
 def set_state(

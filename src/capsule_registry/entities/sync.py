@@ -216,7 +216,8 @@ def _require_exported_still(unit: Unit, by_id: Mapping[str, NewCapsule], planned
 
 def _replace(unit: Unit, new: NewCapsule, new_uuid: Callable[[], UUID]) -> RegisteredCapsule:
     session_uuids.retire(unit, new.id, ())
-    return registration.replace(unit, capsules.require_row(unit, new.id), new, new_uuid)
+    old = registration.Predecessor.of(capsules.require_row(unit, new.id))
+    return registration.replace(unit, old, new, new_uuid)
 
 
 def _named(path: Path) -> CapsuleId | None:

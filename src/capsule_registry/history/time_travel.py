@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, func, select
 
+from capsule_registry.entities.capsules import read_back
 from capsule_registry.entities.derived_rows import DERIVED, derive
-from capsule_registry.errors import HistoryCorruptError
-from capsule_registry.manifest.forms import ManifestForm
-from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.models.new_capsule import tools_of_json
 from capsule_registry.models.uplink import capability_mask
-from capsule_registry.schema.row_images import SUBJECTS, UNREADABLE, row_of_image
+from capsule_registry.schema.row_images import SUBJECTS, row_of_image
 from capsule_registry.schema.tables import (
     capsules,
     events,
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Table
 
+    from capsule_registry.manifest.manifest import CapsuleManifest
     from capsule_registry.unit_of_work.queries import Query, Row
 
 _until = (
@@ -171,7 +170,7 @@ class PastScope(Scope):
             for row in batch:
                 language, text = texts.get(row["manifest_digest"], (None, None))
                 whole = {**row, "manifest_format": language, "manifest_text": text}
-                yield whole, _manifest(row, language, text)
+                yield whole, read_back(row, language, text)
 
     def _derived(self, table: Table, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
         of_capsule = {"id": values["capsule_id"]} if "capsule_id" in values else {}
@@ -223,12 +222,3 @@ def _meets(query: Query, row: Row, values: dict[str, Any]) -> bool:
     return all(row[name] == values[name] for name in query.by) and all(
         row[name] in values[name] for name in query.among
     )
-
-
-def _manifest(row: dict[str, Any], language: Any, text: Any) -> CapsuleManifest:  # noqa: ANN401 - as stored
-    try:
-        return CapsuleManifest.read_back(
-            text, format=language, form=ManifestForm(row["form"]), rules=row["rules"]
-        )
-    except UNREADABLE as error:
-        raise HistoryCorruptError(f"the manifest of capsule {row['id']}", str(error)) from error

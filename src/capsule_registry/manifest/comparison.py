@@ -64,11 +64,6 @@ class Difference(NamedTuple):
     added: tuple[Entry, ...] = ()
     removed: tuple[Entry, ...] = ()
 
-    @property
-    def added_rights(self) -> tuple[Entry, ...]:
-        """The rights that are new, topics included."""
-        return tuple(one for one in self.added if one.part in RIGHTS)
-
     def to_json(self) -> str | None:
         """Return it as the history stores it, or `None` if nothing was added or removed."""
         if not (self.added or self.removed):

@@ -49,18 +49,19 @@ def interceptors_of(manifest: CapsuleManifest) -> Iterator[Handler]:
     for one in manifest.interceptors:
         if one.event not in handled:
             priority = DEFAULT_PRIORITY if is_first else one.priority
-            yield Handler(one.event, one.action, _or_default(priority))
+            yield Handler(one.event, one.action, or_default(priority))
 
 
 def _handled(manifest: CapsuleManifest) -> dict[str, Handler]:
     if manifest.rules == ORIGINAL:
         return {}
     return {
-        topic: Handler(topic, entry.handler, _or_default(entry.priority))
+        topic: Handler(topic, entry.handler, or_default(entry.priority))
         for topic, entry in manifest.subscribe.items()
         if entry.handler is not None
     }
 
 
-def _or_default(priority: int | None) -> int:
+def or_default(priority: int | None) -> int:
+    """Return the priority, or that of what states none."""
     return DEFAULT_PRIORITY if priority is None else priority

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from capsule_registry.manifest.handlers import DEFAULT_PRIORITY, interceptors_of
+from capsule_registry.manifest.handlers import interceptors_of, or_default
 from capsule_registry.manifest.matchings import Matching
 from capsule_registry.manifest.rights import rights_of
 from capsule_registry.manifest.topic_entries import PINS, SubscribeDef
@@ -83,8 +83,7 @@ def _of_right(manifest: CapsuleManifest, direction: str, right: Right) -> Manife
         return route._replace(fanout=entry.fanout)
     if entry.handler is None:
         return route
-    priority = DEFAULT_PRIORITY if entry.priority is None else entry.priority
-    return route._replace(handler=entry.handler, priority=priority)
+    return route._replace(handler=entry.handler, priority=or_default(entry.priority))
 
 
 def is_called_by_people(topic: str) -> bool:
