@@ -560,4 +560,5 @@ CREATE OR REPLACE SQL SECURITY INVOKER VIEW right_changes AS
     JOIN seq_0_to_65535 AS entry ON entry.seq < json_length(events.changes)
     WHERE events.changes IS NOT NULL AND json_value(events.changes, concat('$[', entry.seq, '][1]')) IN ('right', 'topic');
 DELETE FROM schema_versions WHERE schema_versions.version = 'v0005';
+DELETE FROM schema_versions WHERE schema_versions.version = 'v0006';
 DELETE FROM capsule_registry_version;

@@ -586,4 +586,5 @@ CREATE OR REPLACE VIEW right_changes AS
     CROSS JOIN LATERAL json_array_elements(events.changes::json) AS entry(value)
     WHERE events.changes IS NOT NULL AND (entry.value ->> 1) IN ('right', 'topic');
 DELETE FROM schema_versions WHERE schema_versions.version = 'v0005';
+DELETE FROM schema_versions WHERE schema_versions.version = 'v0006';
 DELETE FROM capsule_registry_version;

@@ -240,8 +240,6 @@ CREATE TRIGGER manifests_unchanged BEFORE UPDATE ON manifests BEGIN SELECT RAISE
 CREATE TRIGGER events_kept BEFORE DELETE ON events WHEN NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
 CREATE TRIGGER revisions_kept BEFORE DELETE ON revisions WHEN NOT OLD.revision <= (SELECT compacted_revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
 CREATE TRIGGER manifests_kept BEFORE DELETE ON manifests WHEN NOT (SELECT compacted_revision >= revision FROM namespaces WHERE name = OLD.namespace) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
-CREATE TRIGGER events_appended BEFORE INSERT ON events WHEN NEW.revision IS NOT (SELECT revision + 1 FROM namespaces WHERE name = NEW.namespace) OR EXISTS (SELECT 1 FROM events WHERE rowid = NEW.rowid) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
-CREATE TRIGGER revisions_appended BEFORE INSERT ON revisions WHEN NEW.revision IS NOT (SELECT revision + 1 FROM namespaces WHERE name = NEW.namespace) OR EXISTS (SELECT 1 FROM revisions WHERE rowid = NEW.rowid) OR EXISTS (SELECT 1 FROM revisions WHERE request_id = NEW.request_id) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
 CREATE TRIGGER manifests_appended BEFORE INSERT ON manifests WHEN EXISTS (SELECT 1 FROM manifests WHERE rowid = NEW.rowid) OR EXISTS (SELECT 1 FROM manifests WHERE namespace = NEW.namespace AND digest = NEW.digest) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
 CREATE INDEX ix_capsules_form ON capsules (namespace, form, registered_revision, position);
 CREATE TABLE "grants" (
@@ -449,3 +447,5 @@ CREATE VIEW right_changes AS
         AND revisions.revision = events.revision
     JOIN json_each(events.changes) AS entry
     WHERE events.changes IS NOT NULL AND json_extract(entry.value, '$[1]') IN ('right', 'topic');
+CREATE TRIGGER events_appended BEFORE INSERT ON events WHEN (NEW.revision > (SELECT revision FROM namespaces WHERE name = NEW.namespace)) IS NOT 1 OR EXISTS (SELECT 1 FROM events WHERE rowid = NEW.rowid) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;
+CREATE TRIGGER revisions_appended BEFORE INSERT ON revisions WHEN (NEW.revision > (SELECT revision FROM namespaces WHERE name = NEW.namespace)) IS NOT 1 OR EXISTS (SELECT 1 FROM revisions WHERE rowid = NEW.rowid) OR EXISTS (SELECT 1 FROM revisions WHERE request_id = NEW.request_id) BEGIN SELECT RAISE(ABORT, 'the history is append-only: only pruning deletes, and nothing changes it'); END;

@@ -32,7 +32,7 @@ from capsule_registry.database.turns import Turns
 from capsule_registry.entities import leases
 from capsule_registry.schema.tables import namespaces
 from capsule_registry.schema.version import schema_columns
-from capsule_registry.unit_of_work import unit
+from capsule_registry.unit_of_work import head
 from capsule_registry.unit_of_work.queries import Query
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def take_out(guard: str | None) -> None:
         case "transaction":
             _commit_each_statement()
         case "lock":
-            unit._lock_head = _read_head()  # noqa: SLF001 - that is the guard
+            head._lock_head = _read_head()  # noqa: SLF001 - that is the guard
         case "foreign-keys":
             _ignore_foreign_keys()
         case "queue":

@@ -213,7 +213,7 @@ def downgrade(url: str) -> None:
     """Take the database back to the schema without forms."""
     with closing(Database.open(url)) as database, migrating(database) as connection:
         context = MigrationContext.configure(connection)
-        for later in ("v0005", "v0004", "v0003"):
+        for later in ("v0006", "v0005", "v0004", "v0003"):
             step = ScriptDirectory(str(migrations_directory())).get_revision(later)
             assert step is not None
             step.module.downgrade(Operations(context))

@@ -22,6 +22,7 @@ from capsule_registry.identifiers import CapsuleId, to_generation, to_uuid
 from capsule_registry.models.new_capsule import NewCapsule, reported_tools, to_state
 from capsule_registry.models.storable import storable_text
 from capsule_registry.unit_of_work import namespaces
+from capsule_registry.unit_of_work.known_keys import asking
 
 if TYPE_CHECKING:
     import builtins
@@ -56,6 +57,12 @@ class CapsuleWrites(Reads):
         self, work: Callable[Concatenate[Unit, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Return `work(unit, *args, **kwargs)`."""
+
+    @abstractmethod
+    def _write_much(
+        self, work: Callable[Concatenate[Unit, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Do as `_write`, for work that others should not wait for."""
 
     def register(
         self,
@@ -113,6 +120,7 @@ class CapsuleWrites(Reads):
             session_uuids.register(unit, uuid, new.id, lease_id)
         return self._objects.add_missing(unit, capsules.restored(old), new.instance)
 
+    @asking(registration.keys_of_register)
     def _register(
         self, unit: Unit, new: NewCapsule, sessions: Sequence[UUID], lease_id: UUID | None
     ) -> RegisteredCapsule:
@@ -137,7 +145,7 @@ class CapsuleWrites(Reads):
         waiting = iter(given)
         found: builtins.list[RegisteredCapsule] = []
         while batch := [*islice(waiting, self._max_per_revision)]:
-            found += self._write(self._register_many, [*map(NewCapsule.of, batch)])
+            found += self._write_much(self._register_many, [*map(NewCapsule.of, batch)])
         return found
 
     def _register_many(
@@ -325,7 +333,7 @@ class CapsuleWrites(Reads):
 
     def drain(self) -> builtins.list[RegisteredCapsule]:
         """Remove everything but leases in one revision, and return the capsules."""
-        return self._write(self._drain)
+        return self._write_much(self._drain)
 
     def _drain(self, unit: Unit) -> builtins.list[RegisteredCapsule]:
         return [self._objects.remove(unit, record) for record in unregistration.drain(unit)]

@@ -247,11 +247,10 @@ class CapsuleRegistry(FastPath, Writes):
         """
         Open a transaction with the registry's methods inside the one that *connection* has begun.
 
-        On a server, so that rows of the host's own and the registry's change together. The revision
-        is written when the block ends, but counts, and is seen, once the host commits; if the host
-        rolls back, there is none. After an error in the block what it did is undone, and the host
-        may go on. From the block until the host's transaction ends other writers of the namespace
-        wait, this thread's too; so join late.
+        On a server, so that rows of the host's own change with the registry's. The revision counts,
+        and is seen, once the host commits; if the host rolls back, there is none. After an error in
+        the block what it did is undone, and the host may go on. From the block until the host's
+        transaction ends other writers of the namespace wait, this thread's too; so join late.
 
         Args:
             connection: Of SQLAlchemy, on this registry's database, at READ COMMITTED. Its session
@@ -274,12 +273,18 @@ class CapsuleRegistry(FastPath, Writes):
         *,
         reason: str | None = None,
         actor: str | None = None,
+        together: bool = False,
     ) -> T:
         """
-        Return `work(transaction)`, run in one transaction: all or nothing, one revision.
+        Return `work(transaction)`: all or nothing, one revision.
 
-        *work* is called again after a transient database error, so it must have no effects except
-        on the transaction.
+        Args:
+            work: It is called again after a transient database error, so it must have no effects
+                except on the transaction.
+            reason: Recorded with the revision.
+            actor: Recorded instead of the registry's own.
+            together: Let it share a COMMIT with what other threads write, as single writes do.
+                Then *work* may be called on another thread, and must be quick.
 
         Raises:
             TransactionDoomedError: An error inside was swallowed.
@@ -289,8 +294,9 @@ class CapsuleRegistry(FastPath, Writes):
             with self._block(lambda: nullcontext(unit)) as transaction:
                 return work(transaction)
 
+        run = self._runner.run_together if together else self._runner.run
         self._refuse_inside_transaction()
-        return self._runner.run(in_unit, reason, actor)
+        return run(in_unit, reason, actor)
 
     def _block(
         self, open_unit: Callable[[], AbstractContextManager[Unit]]
@@ -337,6 +343,12 @@ class CapsuleRegistry(FastPath, Writes):
         self, work: Callable[Concatenate[Unit, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         self._refuse_inside_transaction()
+        return self._runner.run_together(work, None, None, *args, **kwargs)
+
+    def _write_much(
+        self, work: Callable[Concatenate[Unit, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        self._refuse_inside_transaction()
         return self._runner.run(work, None, None, *args, **kwargs)
 
     def _amend(
@@ -350,8 +362,7 @@ class CapsuleRegistry(FastPath, Writes):
         mark = self._inside.get(threading.get_ident())
         if mark is None:
             return
-        block = TransactionBlock.left(mark)
-        if block is None:
+        if (block := TransactionBlock.left(mark)) is None:
             raise TransactionInProgressError
         block.abandon()
         self._inside.pop(threading.get_ident(), None)
@@ -382,10 +393,8 @@ class CapsuleRegistry(FastPath, Writes):
 
         def counts(conn: Connection) -> str:
             scope = self._runner.scope(conn)
-            ids = capsules.ids(scope, CapsulePage(most=10))
-            return (
-                f"capsule_count={capsules.count(scope)}, capsule_ids={[*map(str, ids)]}, "
-                f"uplink_count={uplinks.count(scope)}"
-            )
+            ids = [*map(str, capsules.ids(scope, CapsulePage(most=10)))]
+            counted = f"capsule_count={capsules.count(scope)}, capsule_ids={ids}"
+            return f"{counted}, uplink_count={uplinks.count(scope)}"
 
         return f"CapsuleRegistry({self._database.peek(counts) or 'not available'})"

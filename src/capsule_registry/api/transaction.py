@@ -82,6 +82,8 @@ class Transaction(Writes):
             if is_alone:
                 self._busy.release()
 
+    _write_much = _write
+
     @staticmethod
     def _require(is_alone: bool) -> None:  # noqa: FBT001 - all that it is about
         if not is_alone:

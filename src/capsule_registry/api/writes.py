@@ -119,7 +119,7 @@ class Writes(GenerationWrites):
         """
         read, count = export_import.read(lines), 0
         while batch := [*islice(read, self._max_per_revision)]:
-            self._write(export_import.restore, batch)
+            self._write_much(export_import.restore, batch)
             count += len(batch)
         return count
 
@@ -154,7 +154,7 @@ class Writes(GenerationWrites):
         desired = sync.read(directory, self.runtime_version)
         if dry_run:
             return self._read_at_one_moment(sync.plan, desired, prune=prune)
-        return self._write(
+        return self._write_much(
             self._sync, desired, prune=prune, refuse_new_rights=refuse_new_rights, force=force
         )
 

@@ -16,7 +16,15 @@ from capsule_registry.models.records import CapsuleState, CapsuleSummary, Regist
 from capsule_registry.schema.row_images import UNREADABLE
 from capsule_registry.schema.tables import capsules, manifests, namespaces
 from capsule_registry.unit_of_work.high_water_mark import HEAD
-from capsule_registry.unit_of_work.queries import ORDER, Query, counting, matching, page, query
+from capsule_registry.unit_of_work.queries import (
+    ORDER,
+    Query,
+    counting,
+    matching,
+    page,
+    query,
+    rows_by,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -43,7 +51,8 @@ _SUMMARY: Final = tuple(CapsuleSummary.model_fields)
 
 def _whole(*by: str, among: tuple[str, ...] = ()) -> Query:
     statement = _WITH_MANIFEST.where(matching(capsules, by, among))
-    return Query(capsules, by, statement, among, with_manifest=True)
+    found_by = rows_by(capsules, *by, *among)
+    return Query(capsules, by, statement, among, with_manifest=True, found_by=found_by)
 
 
 _all = _whole()

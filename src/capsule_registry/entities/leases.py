@@ -22,7 +22,7 @@ from capsule_registry.entities.reservations import release
 from capsule_registry.errors import HistoryCorruptError, LeaseLostError, LeaseNotFoundError
 from capsule_registry.models.records import Lease
 from capsule_registry.schema.tables import leases, namespaces, uuid_mappings
-from capsule_registry.unit_of_work.queries import Query, matching, put_in_order, query
+from capsule_registry.unit_of_work.queries import Query, matching, put_in_order, query, rows_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,8 @@ OF_UUID: Final = and_(
 def _with_times(*by: str) -> Query:
     of_namespace = namespaces.c.name == leases.c.namespace
     statement = select(leases, *TIMES).join(namespaces, of_namespace).where(matching(leases, by))
-    return Query(leases, by, statement.order_by(leases.c.opened_revision))
+    found_by = rows_by(leases, *by)
+    return Query(leases, by, statement.order_by(leases.c.opened_revision), found_by=found_by)
 
 
 _all = _with_times()

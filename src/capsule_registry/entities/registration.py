@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from itertools import chain, starmap, zip_longest
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
-from uuid import UUID
-
-from sqlalchemy import String, bindparam, cast, literal_column, select, union_all
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from capsule_registry.entities import (
     capsules,
@@ -27,46 +24,20 @@ from capsule_registry.manifest.comparison import compared
 from capsule_registry.models.new_capsule import json_of_tools, tools_of_json
 from capsule_registry.models.records import CapsuleState
 from capsule_registry.schema import tables
-from capsule_registry.unit_of_work.prepared_statements import batches
-from capsule_registry.unit_of_work.queries import Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-
-    from sqlalchemy import Column, ColumnElement, Select
+    from uuid import UUID
 
     from capsule_registry.identifiers import CapsuleId
     from capsule_registry.manifest.manifest import CapsuleManifest
     from capsule_registry.models.new_capsule import NewCapsule
     from capsule_registry.models.records import RegisteredCapsule
+    from capsule_registry.unit_of_work.known_keys import Keys
     from capsule_registry.unit_of_work.queries import Row
     from capsule_registry.unit_of_work.unit import Unit
 
     NewUuid = Callable[[], UUID]
-
-
-#: The keys that may exist already, each with the name of its table.
-_KEYS: Final[Sequence[tuple[ColumnElement[str], Column[Any]]]] = (
-    (literal_column("'capsules'", String), tables.capsules.c.id),
-    (literal_column("'manifests'", String), tables.manifests.c.digest),
-    (literal_column("'uplinks'", String), tables.uplinks.c.id),
-    (literal_column("'uuid_mappings'", String), tables.uuid_mappings.c.uuid),
-)
-
-
-def _existing(kind: ColumnElement[str], key: Column[Any]) -> Select[str, str]:
-    return select(kind.label("kind"), cast(key, String(128)).label("key")).where(
-        key.table.c.namespace == bindparam("namespace"),
-        key.in_(bindparam(key.table.name, expanding=True)),
-    )
-
-
-_existing_keys: Final = Query(
-    tables.capsules,
-    (),
-    union_all(*starmap(_existing, _KEYS)),
-    among=tuple(key.table.name for _, key in _KEYS),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +59,8 @@ class ExistingKeys:
         uuids: Sequence[UUID] = (),
     ) -> Self:
         """Return which ids and digests of *new* exist, and which of *uplink_ids* and *uuids*."""
-        wanted: dict[str, Sequence[object]] = {
-            "capsules": [one.id for one in new],
-            "manifests": [one.digest for one in new],
-            "uplinks": [*uplink_ids],
-            "uuid_mappings": uuids,
-        }
-        found: dict[str, set[str]] = {kind: set() for kind in wanted}
-        for some in zip_longest(*map(batches, wanted.values()), fillvalue=()):
-            for row in unit.rows(_existing_keys, **dict(zip(wanted, some, strict=True))):
-                found[row["kind"]].add(row["key"])
-        return cls(
-            capsules=found["capsules"],
-            manifests=found["manifests"],
-            uplinks={*map(UUID, found["uplinks"])},
-            uuid_mappings={*map(UUID, found["uuid_mappings"])},
-        )
+        found = unit.existing(_keys(new, [*uplink_ids], uuids))
+        return cls(**{table.name: keys for table, keys in found.items()})
 
     def take_uplinks(self, ids: Iterable[UUID]) -> None:
         """
@@ -116,6 +73,20 @@ class ExistingKeys:
             if uplink_id in self.uplinks:
                 raise UplinkAlreadyRegisteredError(uplink_id)
             self.uplinks.add(uplink_id)
+
+
+def _keys(new: Sequence[NewCapsule], uplink_ids: Sequence[UUID], uuids: Sequence[UUID]) -> Keys:
+    return {
+        tables.capsules: [one.id for one in new],
+        tables.manifests: [one.digest for one in new],
+        tables.uplinks: uplink_ids,
+        tables.uuid_mappings: uuids,
+    }
+
+
+def keys_of_register(new: NewCapsule, uuids: Sequence[UUID], *_: object) -> Keys:
+    """Return the keys that `register` asks for, but those of uplinks, which it makes."""
+    return _keys([new], (), uuids)
 
 
 def register(

@@ -14,8 +14,7 @@ from sqlalchemy import bindparam, exists, or_, select
 from capsule_registry.manifest.forms import ManifestForm
 from capsule_registry.manifest.readings import ORIGINAL
 from capsule_registry.schema.tables import capsules, uplinks, uuid_mappings
-from capsule_registry.unit_of_work.prepared_statements import batches
-from capsule_registry.unit_of_work.queries import Query
+from capsule_registry.unit_of_work.queries import Query, rows_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,16 +26,7 @@ if TYPE_CHECKING:
 _of_id = select(capsules).where(
     capsules.c.namespace == bindparam("namespace"), capsules.c.id == bindparam("id")
 )
-_row = Query(capsules, ("id",), _of_id)
-_present = Query(
-    capsules,
-    (),
-    select(capsules.c.id).where(
-        capsules.c.namespace == bindparam("namespace"),
-        capsules.c.id.in_(bindparam("id", expanding=True)),
-    ),
-    among=("id",),
-)
+_row = Query(capsules, ("id",), _of_id, found_by=rows_by(capsules, "id"))
 _childless = _of_id.where(
     capsules.c.registered_at.is_(None),
     ~or_(
@@ -59,18 +49,16 @@ def find_row(scope: Scope, capsule_id: CapsuleId) -> Row | None:
 
 def reserve(unit: Unit, capsule_ids: Iterable[CapsuleId]) -> None:
     """Reserve those of *capsule_ids* that have no row yet."""
-    for some in batches([*dict.fromkeys(capsule_ids)]):
-        present = {row["id"] for row in unit.rows(_present, id=some)}
-        missing = [capsule_id for capsule_id in some if capsule_id not in present]
-        revision = unit.revision
-        made = {
-            "modified_revision": revision,
-            "created_revision": revision,
-            "form": ManifestForm.LEGACY.value,
-            "rules": ORIGINAL,
-        }
-        rows = [{"id": one, **made} for one in missing]
-        unit.insert(capsules, rows, "capsule.reserved")
+    wanted = [*dict.fromkeys(capsule_ids)]
+    present = unit.existing({capsules: wanted})[capsules]
+    made = {
+        "modified_revision": unit.revision,
+        "created_revision": unit.revision,
+        "form": ManifestForm.LEGACY.value,
+        "rules": ORIGINAL,
+    }
+    rows = [{"id": one, **made} for one in wanted if one not in present]
+    unit.insert(capsules, rows, "capsule.reserved")
 
 
 def release(unit: Unit, capsule_id: str) -> None:

@@ -16,14 +16,22 @@ from capsule_registry.models.records import RegisteredUuid
 from capsule_registry.schema.tables import capsules, namespaces, uuid_mappings
 from capsule_registry.schema.tables import leases as leases_table
 from capsule_registry.unit_of_work.high_water_mark import HEAD
-from capsule_registry.unit_of_work.prepared_statements import batches
-from capsule_registry.unit_of_work.queries import ORDER, Query, matching, put_in_order, query
+from capsule_registry.unit_of_work.known_keys import asking
+from capsule_registry.unit_of_work.queries import (
+    ORDER,
+    Query,
+    matching,
+    put_in_order,
+    query,
+    rows_by,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
     from uuid import UUID
 
     from capsule_registry.clocks import End
+    from capsule_registry.unit_of_work.known_keys import Keys
     from capsule_registry.unit_of_work.queries import LookupScope, Row, Scope
     from capsule_registry.unit_of_work.unit import Unit
 
@@ -77,19 +85,14 @@ WITHOUT_LEASE: Final = Query(
     .join(capsules, OF_OWNER)
     .where(matching(uuid_mappings, ("uuid",)), uuid_mappings.c.lease_id.is_(None)),
 )
-#: The row of a UUID and the id of a capsule, registered or reserved; each null if missing.
-_with_capsule = Query(
+#: The row of a UUID, and when its lease ends.
+_with_ending = Query(
     uuid_mappings,
-    (),
-    select(uuid_mappings, *leases.ENDINGS, capsules.c.id.label("present_id"))
-    .select_from(namespaces)
-    .outerjoin(uuid_mappings, OF_UUID)
+    ("uuid",),
+    select(uuid_mappings, *leases.ENDINGS)
     .outerjoin(leases_table, leases.OF_UUID)
-    .outerjoin(
-        capsules,
-        and_(capsules.c.namespace == namespaces.c.name, capsules.c.id == bindparam("capsule")),
-    )
-    .where(namespaces.c.name == bindparam("namespace")),
+    .where(matching(uuid_mappings, ("uuid",))),
+    found_by=rows_by(uuid_mappings, "uuid"),
 )
 _uuids_and_leases = query(uuid_mappings, columns=("uuid", "lease_id"))
 _among = query(uuid_mappings, among=("uuid",), is_ordered=False)
@@ -152,6 +155,11 @@ def list_all(scope: Scope, capsule_id: str | None) -> list[RegisteredUuid]:
     ]
 
 
+def _keys_of_register(uuid: UUID, capsule_id: CapsuleId, *_: object) -> Keys:
+    return {uuid_mappings: (uuid,), capsules: (capsule_id,)}
+
+
+@asking(_keys_of_register)
 def register(
     unit: Unit,
     uuid: UUID,
@@ -173,9 +181,9 @@ def register(
     generations.require(unit, capsule_id, generation)
     if lease_id is not None:
         leases.hold(unit, lease_id)
-    found = unit.rows(_with_capsule, uuid=uuid, capsule=capsule_id)[0]
-    is_filed = found["uuid"] is not None
-    old = _unless_run_out(unit, found, lease_id) if is_filed else None
+    existing = unit.existing(_keys_of_register(uuid, capsule_id))
+    found = unit.row(_with_ending, uuid=uuid) if existing[uuid_mappings] else None
+    old = None if found is None else _unless_run_out(unit, found, lease_id)
     if old is not None:
         if old["capsule_id"] == capsule_id and lease_id in (None, old["lease_id"]):
             unit.log(logging.DEBUG, _REGISTERED, uuid=str(uuid), capsule_id=str(capsule_id))
@@ -183,7 +191,7 @@ def register(
         if old["lease_id"] not in (None, lease_id):
             raise UuidHeldError(uuid, old["lease_id"])
     # The UUIDs of a lease that had run out may have been all that kept the id reserved.
-    if found["present_id"] is None or (is_filed and old is None):
+    if not existing[capsules] or (found is not None and old is None):
         reserve(unit, [capsule_id])
     if old is not None:
         unit.delete(uuid_mappings, [old], "uuid.unregistered")
@@ -217,7 +225,7 @@ def file(
 def restore(unit: Unit, filed: Sequence[tuple[UUID, CapsuleId]]) -> None:
     """File each UUID as `register` does, in order; new ones without a query each."""
     wanted = [uuid for uuid, _ in filed]
-    there = {row["uuid"] for some in batches(wanted) for row in unit.rows(_among, uuid=some)}
+    there = unit.existing({uuid_mappings: wanted})[uuid_mappings]
     reserve(unit, [capsule_id for _, capsule_id in filed])
     has_moved = False
     for uuid, capsule_id in filed:

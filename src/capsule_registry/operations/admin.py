@@ -19,9 +19,9 @@ from capsule_registry.operations.sql import opened_shell, run_query
 from capsule_registry.schema.upgrade import prepare, upgrade, upgrade_sql
 from capsule_registry.schema.version import SCHEMA_VERSION, find_schema
 from capsule_registry.unit_of_work import namespaces
+from capsule_registry.unit_of_work.head import close_unit, open_unit
 from capsule_registry.unit_of_work.high_water_mark import HighWaterMark
 from capsule_registry.unit_of_work.runner import default_actor, recordable
-from capsule_registry.unit_of_work.unit import close_unit, open_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

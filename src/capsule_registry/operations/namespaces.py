@@ -17,9 +17,9 @@ from capsule_registry.manifest.readings import to_runtime_version
 from capsule_registry.schema.upgrade import prepare
 from capsule_registry.schema.version import find_schema
 from capsule_registry.unit_of_work import namespaces
+from capsule_registry.unit_of_work.head import close_unit, is_committed, open_unit
 from capsule_registry.unit_of_work.queries import Scope
 from capsule_registry.unit_of_work.runner import default_actor, recordable
-from capsule_registry.unit_of_work.unit import close_unit, is_committed, open_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

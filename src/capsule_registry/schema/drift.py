@@ -24,7 +24,7 @@ from capsule_registry.schema.migrations import (
 )
 from capsule_registry.schema.table_drift import find_table_drift
 from capsule_registry.schema.tables import schema_versions
-from capsule_registry.schema.version import SCHEMA_VERSION, find_schema
+from capsule_registry.schema.version import OLDEST_SUPPORTED, SCHEMA_VERSION, find_schema
 from capsule_registry.schema.view_drift import find_view_drift
 
 if TYPE_CHECKING:
@@ -41,23 +41,24 @@ _CREATE: Final = re.compile(
 
 def find_drift(conn: Connection) -> Iterator[Finding]:
     """
-    Yield what differs from the schema that the migrations make.
+    Yield what differs from what the migrations make, up to the version that is found.
 
     What cannot be compared is a finding without a problem, whose value says why.
     """
-    version = find_schema(conn).version
-    if version is not None and version > SCHEMA_VERSION:
+    version = find_schema(conn).version or SCHEMA_VERSION
+    if version > SCHEMA_VERSION:
         yield Finding("schema", f"{version} is newer than this library")
     elif not migrations_directory().is_dir():
         yield Finding("schema", "the library is installed as an archive, without its migrations")
     else:
-        yield from _find_version_drift(conn)
-        yield from _find_object_drift(conn)
+        version = max(version, OLDEST_SUPPORTED)
+        yield from _find_version_drift(conn, version)
+        yield from _find_object_drift(conn, version)
 
 
-def _find_object_drift(conn: Connection) -> Iterator[Finding]:
+def _find_object_drift(conn: Connection, version: str) -> Iterator[Finding]:
     dialect = dialect_named(conn.dialect.name)
-    created = _created(conn.dialect.name)
+    created = _created(conn.dialect.name, version)
     if dialect is not None and dialect.kept_statements:
         yield from _find_text_drift(dialect.kept_statements(conn), created)
     elif dialect is not None and dialect.catalog:
@@ -69,10 +70,10 @@ def _find_object_drift(conn: Connection) -> Iterator[Finding]:
         )
 
 
-def _created(dialect_name: str) -> Mapping[str, dict[str, str]]:
+def _created(dialect_name: str, version: str) -> Mapping[str, dict[str, str]]:
     """Return by kind and name the statement of the migrations that creates each object last."""
     created: dict[str, dict[str, str]] = {kind: {} for kind in _KINDS}
-    for statement in upgrade_statements(dialect_name):
+    for statement in upgrade_statements(dialect_name, version):
         if match := _CREATE.match(statement):
             created[match[1]][match[2]] = statement
     return created
@@ -102,17 +103,17 @@ def _plain(sql: str) -> str:
     return " ".join(re.sub(r'"(\w+)"', r"\1", sql).split())
 
 
-def _find_version_drift(conn: Connection) -> Iterator[Finding]:
+def _find_version_drift(conn: Connection, version: str) -> Iterator[Finding]:
     """Compare what `schema_versions` says of each migration."""
-    expected = oldest_compatible_by_version()
+    expected = oldest_compatible_by_version(version)
     columns = schema_versions.c.version, schema_versions.c.oldest_compatible
     found: dict[str, str] = {row[0]: row[1] for row in conn.execute(select(*columns))}
-    for version in sorted({*expected, *found}, key=str):
-        where = f"schema_versions {version}"
-        if version not in found:
+    for each in sorted({*expected, *found}, key=str):
+        where = f"schema_versions {each}"
+        if each not in found:
             yield Finding(where, "", MISSING)
-        elif version not in expected:
-            yield Finding(where, str(found[version]), FOREIGN)
-        elif expected[version] != found[version]:
-            problem = f"oldest_compatible is {found[version]!r}, not {expected[version]!r}"
-            yield Finding(where, str(found[version]), problem)
+        elif each not in expected:
+            yield Finding(where, str(found[each]), FOREIGN)
+        elif expected[each] != found[each]:
+            problem = f"oldest_compatible is {found[each]!r}, not {expected[each]!r}"
+            yield Finding(where, str(found[each]), problem)

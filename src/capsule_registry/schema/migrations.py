@@ -61,18 +61,18 @@ def _version_table() -> CreateTable:
     return CreateTable(table, if_not_exists=True)
 
 
-def oldest_compatible_by_version() -> dict[str, str]:
-    """Return what `schema_versions` holds after all migrations."""
-    steps = _scripts().walk_revisions()
+def oldest_compatible_by_version(version: str = SCHEMA_VERSION) -> dict[str, str]:
+    """Return what `schema_versions` holds after the migrations up to *version*."""
+    steps = _scripts().walk_revisions(head=version)
     return {step.revision: step.module.oldest_compatible for step in steps}
 
 
 @cache
-def upgrade_statements(dialect_name: str) -> tuple[str, ...]:
-    """Return the statements that create this library's schema in an empty database."""
+def upgrade_statements(dialect_name: str, version: str = SCHEMA_VERSION) -> tuple[str, ...]:
+    """Return the statements that create the schema of that *version* in an empty database."""
     dialect = dialect_named(dialect_name)
     if dialect is not None and dialect.is_file:
-        return tuple(_dumped())
+        return tuple(_dumped(version))
     from alembic.operations import Operations  # noqa: PLC0415 - as above
     from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
 
@@ -81,23 +81,23 @@ def upgrade_statements(dialect_name: str) -> tuple[str, ...]:
     context = MigrationContext.configure(
         dialect_name=dialect_name,
         dialect_opts={"paramstyle": "named"},  # Others double each percent sign.
-        opts={**_options(_scripts(), SCHEMA_VERSION), **options},
+        opts={**_options(_scripts(), version), **options},
     )
     context.impl.execute(_version_table())
     context.run_migrations(op=Operations(context))
     # A script that was cut short can be run again: it says the version once, when all is done.
     stamps = tuple(f"{verb} {VERSION_TABLE}" for verb in ("CREATE TABLE", "INSERT INTO", "UPDATE"))
     made = [text for text in printed if not text.startswith(("--", *stamps))]
-    stamp = f"INSERT INTO {VERSION_TABLE} (version_num) VALUES ('{SCHEMA_VERSION}')"  # noqa: S608 - our own names
+    stamp = f"INSERT INTO {VERSION_TABLE} (version_num) VALUES ('{version}')"  # noqa: S608 - our own names
     return *made, f"DELETE FROM {VERSION_TABLE}", stamp  # noqa: S608 - as above
 
 
-def _dumped() -> list[str]:
+def _dumped(version: str) -> list[str]:
     """Return what makes a file: its migrations read what earlier ones made, so they are run."""
     database = Database.open(f"{FILES.name}://")
     try:
         with database.connected(database.engine) as conn, conn.begin():
-            run_migrations(conn)
+            run_migrations(conn, version)
             return [*dump(conn)]
     finally:
         database.close()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from capsule_registry.database.database import Database
 
 #: The schema version that this library was written for.
-SCHEMA_VERSION: Final = "v0005"
+SCHEMA_VERSION: Final = "v0006"
 #: The oldest schema version that this library can run on.
 OLDEST_SUPPORTED: Final = "v0005"
 #: The oldest schema version that can be upgraded.

@@ -12,28 +12,19 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import event
 
-from capsule_registry.unit_of_work.unit import is_recorded
+from capsule_registry.unit_of_work.head import is_recorded
+from capsule_registry.unit_of_work.requests import log_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sqlalchemy import Connection
 
     from capsule_registry.unit_of_work.unit import Unit
 
 
 class HostTransactions:
-    """
-    The units that joined a transaction of the host.
+    """The units that joined a transaction of the host; what they did is logged at its COMMIT."""
 
-    Args:
-        log: Logs what a unit did, when the host sends its COMMIT.
-        committed: Called with a unit once it is known that it committed.
-    """
-
-    def __init__(self, log: Callable[[Unit], None], committed: Callable[[Unit], None]) -> None:
-        self._log = log
-        self._committed = committed
+    def __init__(self) -> None:
         self._open: WeakKeyDictionary[Connection, list[Unit]] = WeakKeyDictionary()
         self._sent: list[Unit] = []
 
@@ -49,14 +40,14 @@ class HostTransactions:
         while self._sent:
             unit = self._sent.pop(0)
             if is_recorded(holder, unit):
-                self._committed(unit)
+                unit.committed()
             else:
                 unit.roll_back()
 
     def _send(self, conn: Connection) -> None:
         for unit in self._taken(conn):
             self._sent.append(unit)
-            self._log(unit)
+            log_messages(unit)
 
     def _roll_back(self, conn: Connection) -> None:
         for unit in reversed(self._taken(conn)):

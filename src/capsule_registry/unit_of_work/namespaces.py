@@ -25,8 +25,8 @@ from capsule_registry.schema.tables import (
     revisions,
 )
 from capsule_registry.unit_of_work.hash_chain import GENESIS_HASH
+from capsule_registry.unit_of_work.head import open_unit, require_readable
 from capsule_registry.unit_of_work.high_water_mark import Position
-from capsule_registry.unit_of_work.unit import open_unit, require_readable
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -70,6 +70,9 @@ class Query:
     with_manifest: bool = False
     #: There is always a row, and each includes the head of the namespace.
     with_head: bool = False
+    #: By table, the columns that must have the values of which parameters: rows that are inserted
+    #: in a unit change the answer only if they have these too. `None`: any row may.
+    found_by: Mapping[Table, Mapping[str, str]] | None = None
     #: Returns the same rows by simpler queries, for scopes that cannot run the statement's joins.
     in_parts: Callable[..., Sequence[Row]] | None = None
 
@@ -102,7 +105,12 @@ def query(
     statement = select(*wanted).where(matching(table, by, among)).limit(limit)
     if is_ordered:
         statement = statement.order_by(*(table.c[name] for name in ORDER[table.name]))
-    return Query(table, by, statement, among, limit)
+    return Query(table, by, statement, among, limit, found_by=rows_by(table, *by, *among))
+
+
+def rows_by(table: Table, *names: str) -> Mapping[Table, Mapping[str, str]]:
+    """Return that rows of *table* are found by columns of the parameters' *names*."""
+    return {table: {name: name for name in names}}
 
 
 def page(table: Table, *by: str, columns: tuple[str, ...]) -> Query:

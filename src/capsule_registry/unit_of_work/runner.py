@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import getpass
-import logging
 import os
 import socket
 from contextlib import contextmanager
 from functools import cache, partial
+from threading import get_ident, main_thread
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from capsule_registry.database.database import Database
@@ -20,10 +20,13 @@ from capsule_registry.errors import (
 )
 from capsule_registry.models.storable import MAX_ACTOR, storable_text
 from capsule_registry.unit_of_work import namespaces
+from capsule_registry.unit_of_work.batch import Batch
+from capsule_registry.unit_of_work.head import close_unit, is_committed, open_unit
 from capsule_registry.unit_of_work.high_water_mark import HighWaterMark, Position
 from capsule_registry.unit_of_work.host_transactions import HostTransactions
+from capsule_registry.unit_of_work.line import Line
 from capsule_registry.unit_of_work.queries import Scope
-from capsule_registry.unit_of_work.unit import Unit, close_unit, is_committed, open_unit
+from capsule_registry.unit_of_work.requests import Request, Stage, log_messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,10 +35,10 @@ if TYPE_CHECKING:
 
     from capsule_registry.clocks import Clock
     from capsule_registry.schema.version import FoundSchema
+    from capsule_registry.unit_of_work.unit import Unit
 
 P = ParamSpec("P")
 T = TypeVar("T")
-logger = logging.getLogger("capsule_registry")
 
 
 class UnitRunner:
@@ -55,7 +58,8 @@ class UnitRunner:
         self.namespace = namespace
         self.clock = clock
         self.seen = HighWaterMark(namespace)
-        self._of_host = HostTransactions(_log, self._settled)
+        self._line = Line()
+        self._of_host = HostTransactions()
         #: The schema as it was last found usable.
         self._usable: FoundSchema | None = None
 
@@ -128,36 +132,53 @@ class UnitRunner:
         Raises:
             InvalidTextError: Not every database can hold *reason* or *actor*.
         """
+        request = self._request(work, reason, actor, *args, **kwargs)
+        self._run_alone(request)
+        return request.outcome()
+
+    def run_together(
+        self,
+        work: Callable[Concatenate[Unit, P], T],
+        reason: str | None,
+        actor: str | None,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """
+        Do as `run`, in one transaction with what other threads do meanwhile (see `Batch`).
+
+        *work* may run on another thread, and must take little time.
+        """
+        request = self._request(work, reason, actor, *args, **kwargs)
+        if get_ident() != main_thread().ident:
+            self._run_in_line(request)
+        if request.stage is not Stage.DONE:
+            self._run_alone(request)
+        return request.outcome()
+
+    def _request(
+        self,
+        work: Callable[Concatenate[Unit, P], T],
+        reason: str | None,
+        actor: str | None,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Request[T]:
         if actor is not None or reason is not None:
             actor, reason = recordable(actor, reason)
-        tried: Unit | None = None
-        written: str | None = None
-        result: T
+        return Request(work, args, kwargs, actor=actor or self.actor, reason=reason or self._reason)
 
-        def attempt(conn: Connection) -> tuple[Unit, T]:
-            nonlocal tried, result, written
-            unit = self._open(conn)
-            if tried is not None:
-                if is_committed(unit, tried):
-                    return tried, result
-                tried.roll_back()
-            if unit.schema is not self._usable:
-                self._require_usable(unit.schema)
-            tried = unit
-            result = work(unit, *args, **kwargs)
-            written = close_unit(
-                unit, actor=actor or self._actor or default_actor(), reason=reason or self._reason
-            )
-            return unit, result
+    def _run_alone(self, request: Request[T]) -> None:
+        batch = Batch(request, self._open, self._require_usable)
+        batch.run(self.database.write, self.seen.note)
 
+    def _run_in_line(self, request: Request[T]) -> None:
         try:
-            unit, result = self.database.write(attempt)
-        except BaseException:
-            if tried is not None:
-                tried.roll_back()
-            raise
-        self._committed(unit, written)
-        return result
+            if self._line.reach_front(request):
+                batch = Batch(request, self._open, self._require_usable, self._line)
+                batch.run(self.database.write, self.seen.note)
+        finally:
+            self._line.leave(request)
 
     @contextmanager
     def once(self, *, reason: str | None, actor: str | None) -> Iterator[Unit]:
@@ -202,7 +223,7 @@ class UnitRunner:
         actor, reason = recordable(actor, reason)
         with self.database.translating(), self.database.joined(conn):
             unit = self._open(conn)
-            self._require_usable(unit.schema)
+            self._require_usable(unit)
             self._require_current(unit)
             try:
                 yield unit
@@ -226,7 +247,7 @@ class UnitRunner:
     def _begun(self) -> Iterator[Unit]:
         with self.database.writing() as conn:
             unit = self._open(conn)
-            self._require_usable(unit.schema)
+            self._require_usable(unit)
             yield unit
 
     def _took_place(self, unit: Unit, error: UnknownOutcomeError) -> bool:
@@ -246,25 +267,16 @@ class UnitRunner:
         self._of_host.settle(unit)
         return unit
 
-    def _require_usable(self, schema: FoundSchema) -> None:
-        schema.require_usable(self.database)
-        self._usable = schema
+    def _require_usable(self, unit: Unit) -> None:
+        if unit.schema is not self._usable:
+            unit.schema.require_usable(self.database)
+            self._usable = unit.schema
 
     def _committed(self, unit: Unit, written: str | None) -> None:
         if written is not None:
             self.seen.note(Position(unit.revision, unit.incarnation, written))
-        self._settled(unit)
-        _log(unit)
-
-    @staticmethod
-    def _settled(unit: Unit) -> None:
-        for note in unit.on_commit:
-            note()
-
-
-def _log(unit: Unit) -> None:
-    for level, message, fields in unit.messages:
-        logger.log(level, message, extra=fields)
+        unit.committed()
+        log_messages(unit)
 
 
 def recordable(actor: str | None, reason: str | None) -> tuple[str | None, str | None]:

@@ -1,77 +1,44 @@
 """
-The unit of work: one transaction, one revision, and an event for each row that changed.
+The unit of work: one revision, and an event for each row that changed.
 
-A unit locks the head of its namespace before it reads what it decides by, so writers of a
-namespace are serial, revisions have no gaps, and commit order is revision order.
+A transaction has one unit, or those of several callers in turn (see `batch`). It locks the head of
+the namespace before it reads what it decides by, so writers of a namespace are serial, revisions
+have no gaps, and commit order is revision order.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import select
 
 from capsule_registry.canonical_json import canonical_json
-from capsule_registry.database.dialects.expressions import DatabaseNow, DatabaseUser
-from capsule_registry.database.driver_cursor import DriverCursor
-from capsule_registry.errors import (
-    HistoryCorruptError,
-    InvalidTextError,
-    NamespaceNotFoundError,
-    OutcomeUnknownError,
-)
+from capsule_registry.database.dialects.expressions import DatabaseNow
 from capsule_registry.identifiers import uuid7
-from capsule_registry.manifest.readings import to_runtime_version
 from capsule_registry.schema.row_images import SUBJECTS, row_image
 from capsule_registry.schema.tables import capsules, events, namespaces, revisions
-from capsule_registry.schema.version import FoundSchema, found_schema, schema_columns
 from capsule_registry.unit_of_work.hash_chain import hash_lines, sha256_of_lines
-from capsule_registry.unit_of_work.prepared_statements import PreparedScope, PreparedStatements
 from capsule_registry.unit_of_work.queries import Query, Scope
-from capsule_registry.unit_of_work.write_buffer import WriteBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy import Connection, CursorResult, Executable, Table
+    from sqlalchemy import CursorResult, Executable, Table
 
-    from capsule_registry.clocks import Clock, Moment
-    from capsule_registry.database.dialects.dialect import Dialect
+    from capsule_registry.clocks import Moment
+    from capsule_registry.schema.version import FoundSchema
+    from capsule_registry.unit_of_work.known_keys import Keys
+    from capsule_registry.unit_of_work.prepared_statements import PreparedScope
     from capsule_registry.unit_of_work.queries import Row
+    from capsule_registry.unit_of_work.write_buffer import WriteBuffer
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Locks the head in a subquery, so that the time is read once the lock is held.
-_lock_head = Query(
-    namespaces,
-    (),
-    select(
-        select(namespaces)
-        .where(namespaces.c.name == bindparam("namespace"))
-        .with_for_update()
-        .subquery("head"),
-        *schema_columns,
-        DatabaseNow().label("now"),
-        DatabaseUser().label("database_user"),
-    ),
-)
-_move_head = (
-    update(namespaces)
-    .where(
-        namespaces.c.name == bindparam("namespace"),
-        namespaces.c.revision == bindparam("old_revision"),
-    )
-    .values(
-        revision=bindparam("new_revision"),
-        head_hash=bindparam("new_hash"),
-        last_commit_at=bindparam("at"),
-    )
-)
-_committed = select(revisions.c.revision).where(revisions.c.request_id == bindparam("request_id"))
+_clock = Query(namespaces, (), select(DatabaseNow().label("now")))
 
 
 class Writing(Protocol):
@@ -86,7 +53,7 @@ class Writing(Protocol):
 @dataclass(frozen=True, slots=True)
 class Unit(Scope):
     """
-    A transaction that holds the head of its namespace.
+    What one caller does in a transaction that holds the head of its namespace.
 
     `revision` is the one it makes if it changes anything; `at` is its one time, when it locked the
     head. Rows with a history are changed through `insert`, `update` and `delete`, which file the
@@ -124,22 +91,25 @@ class Unit(Scope):
 
     def rows(self, query: Query, **values: Any) -> Sequence[Row]:  # noqa: ANN401 - bound values
         """Return the rows that *query* finds for *values*, including those that this unit wrote."""
-        if self.buffer.waiting:
-            self.buffer.flush()
+        self.buffer.flush_for(query, values)
         prepared, found = self.prepared.fetch(query, values)
         return [*map(prepared.converted, found)]
 
     def values(self, query: Query, **values: Any) -> list[list[Any]]:  # noqa: ANN401 - bound values
         """Return the values of the rows that *query* finds, each in the order of its columns."""
-        self.buffer.flush()
+        self.buffer.flush_for(query, values)
         prepared, found = self.prepared.fetch(query, values)
         return [*map(prepared.values, found)]
+
+    def existing(self, wanted: Keys) -> Mapping[Table, set[Any]]:
+        """Return those of the *wanted* keys that exist, reserved ids included."""
+        return self.buffer.known.find(wanted, self.rows)
 
     def execute(
         self, statement: Executable, values: Mapping[str, Any] | None = None
     ) -> CursorResult[*tuple[Any, ...]]:
         """Run *statement* with *values*, after writing what waits in the buffer."""
-        self.buffer.flush()
+        self.buffer.write_all()
         return self.conn.execute(statement, values)
 
     def insert(
@@ -193,9 +163,73 @@ class Unit(Scope):
             changes=None,
         )
 
+    def following(self, previous_hash: str | None) -> Unit:
+        """
+        Return the next unit of the same transaction, and of the same time.
+
+        Args:
+            previous_hash: That of this unit's revision; `None` if it made none.
+        """
+        return Unit(
+            self.conn,
+            self.namespace,
+            self.clock,
+            self.prepared,
+            self.buffer,
+            revision=self.revision + (previous_hash is not None),
+            began=self.began,
+            at=self.at,
+            incarnation=self.incarnation,
+            previous_hash=previous_hash or self.previous_hash,
+            compacted_revision=self.compacted_revision,
+            runtime_version=self.runtime_version,
+            schema=self.schema,
+            database_user=self.database_user,
+        )
+
+    def timed_anew(self) -> Unit:
+        """Return the unit with the current time, if it has done nothing yet."""
+        clock, found = self.prepared.fetch(_clock, {})
+        began = self.clock.moment(clock.converted(found[0])["now"]).not_before(self.at)
+        return replace(self, began=began, at=began.time)
+
+    def confirm(self) -> None:
+        """Run what must hold when the unit ends; may raise."""
+        for hook in [*self.before_close.values()]:
+            hook()
+
+    def file_revision(self, *, actor: str, reason: str | None) -> str | None:
+        """
+        File the unit's events and its revision; return the revision's hash.
+
+        A unit that changed nothing makes no revision; then return `None`.
+        """
+        if not self.events:
+            return None
+        revision: dict[str, Any] = {
+            "namespace": self.namespace,
+            "revision": self.revision,
+            "committed_at": self.at,
+            "actor": actor,
+            "database_user": self.database_user,
+            "reason": reason,
+            "request_id": self.request_id,
+            "event_count": len(self.events),
+            "previous_hash": self.previous_hash,
+        }
+        found = sha256_of_lines(hash_lines(self.incarnation, revision, self.events))
+        self.buffer.file(events, self.events)
+        self.buffer.file(revisions, [{**revision, "hash": found}])
+        return found
+
     def log(self, level: int, message: str, **fields: object) -> None:
         """Log *message* after the commit, and never if there is none."""
         self.messages.append((level, message, fields))
+
+    def committed(self) -> None:
+        """Tell this process's memory that the unit has committed."""
+        for note in self.on_commit:
+            note()
 
     def roll_back(self) -> None:
         """Undo the unit's effects on this process's memory, since it has not committed."""
@@ -229,118 +263,3 @@ class Unit(Scope):
             "position": len(self.events),
         }
         self.events.append(event)
-
-
-def open_unit(conn: Connection, namespace: str, clock: Clock, dialect: Dialect) -> Unit:
-    """
-    Lock the head of *namespace* and return the unit that holds it.
-
-    Its time is the *clock*'s, and never before that of the previous unit.
-
-    Raises:
-        NamespaceNotFoundError: There is no such namespace.
-        HistoryCorruptError: Its row was not written by the registry.
-    """
-    statements = PreparedStatements.of(conn)
-    prepared = PreparedScope(DriverCursor(conn), statements, namespace, clock)
-    statement, heads = prepared.fetch(_lock_head, {})
-    if not heads:
-        raise NamespaceNotFoundError(namespace)
-    found = statement.converted(heads[0])
-    require_readable(namespace, found)
-    began = clock.moment(found["now"]).not_before(found["last_commit_at"])
-    return Unit(
-        conn,
-        namespace,
-        clock,
-        prepared,
-        WriteBuffer(prepared, dialect.bulk_insert),
-        revision=found["revision"] + 1,
-        began=began,
-        at=began.time,
-        incarnation=found["incarnation"],
-        previous_hash=found["head_hash"],
-        compacted_revision=found["compacted_revision"],
-        runtime_version=found["runtime_version"],
-        schema=found_schema(
-            found["migrated_version"], found["recorded_version"], found["oldest_compatible"]
-        ),
-        database_user=found["database_user"],
-    )
-
-
-def require_readable(namespace: str, head: Mapping[str, Any]) -> None:
-    """
-    Check that *head*, a row of `namespaces`, has numbers as revisions, and a version or none.
-
-    Raises:
-        HistoryCorruptError: They are not.
-    """
-    if not (isinstance(head["revision"], int) and isinstance(head["compacted_revision"], int)):
-        raise HistoryCorruptError(f"namespace {namespace}", "its revisions are no numbers")
-    try:
-        to_runtime_version(head["runtime_version"])
-    except InvalidTextError as error:
-        raise HistoryCorruptError(f"namespace {namespace}", str(error)) from error
-
-
-def is_committed(unit: Unit, earlier: Unit) -> bool:
-    """
-    Return whether the *earlier* unit committed, now that *unit* holds the head.
-
-    Raises:
-        OutcomeUnknownError: Its revision was pruned meanwhile, or the incarnation is another.
-    """
-    if is_recorded(unit, earlier):
-        return True
-    if unit.compacted_revision >= earlier.revision or unit.incarnation != earlier.incarnation:
-        reason = f"revision {earlier.revision}, which would tell, is gone"
-        raise OutcomeUnknownError(f"namespace {unit.namespace}", reason)
-    return False
-
-
-def is_recorded(unit: Unit, earlier: Unit) -> bool:
-    """Return whether the history, of which *unit* holds the head, has the *earlier* unit."""
-    return unit.scalar(_committed, {"request_id": earlier.request_id}) is not None
-
-
-def close_unit(unit: Unit, *, actor: str, reason: str | None) -> str | None:
-    """
-    Write the unit's events and revision, and move the head; return the revision's hash.
-
-    A unit that changed nothing makes no revision; then return `None`.
-
-    Raises:
-        HistoryCorruptError: The head was moved although this unit holds it.
-    """
-    for hook in [*unit.before_close.values()]:
-        hook()
-    if not unit.events:
-        return None
-    revision: dict[str, Any] = {
-        "namespace": unit.namespace,
-        "revision": unit.revision,
-        "committed_at": unit.at,
-        "actor": actor,
-        "database_user": unit.database_user,
-        "reason": reason,
-        "request_id": unit.request_id,
-        "event_count": len(unit.events),
-        "previous_hash": unit.previous_hash,
-    }
-    revision["hash"] = sha256_of_lines(hash_lines(unit.incarnation, revision, unit.events))
-    unit.buffer.insert(events, unit.events)
-    unit.buffer.insert(revisions, [revision])
-    moved = unit.buffer.finish(
-        _move_head,
-        {
-            "namespace": unit.namespace,
-            "old_revision": unit.revision - 1,
-            "new_revision": unit.revision,
-            "new_hash": revision["hash"],
-            "at": unit.at,
-        },
-    )
-    if moved != 1:
-        raise HistoryCorruptError(f"namespace {unit.namespace}", "the head moved under its lock")
-    return str(revision["hash"])

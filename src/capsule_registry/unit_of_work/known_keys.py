@@ -1,0 +1,151 @@
+"""
+Which keys exist: asked by one query for several tables, and ahead for the units of a batch.
+
+What was found stays true, since nobody else writes while the head is locked, and the unit's own
+rows are noted. A deletion, which may cascade, makes all be asked again.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from uuid import UUID
+
+from sqlalchemy import String, bindparam, cast, literal_column, select, union_all
+
+from capsule_registry.schema.row_images import SUBJECTS
+from capsule_registry.schema.tables import capsules, manifests, uplinks, uuid_mappings
+from capsule_registry.unit_of_work.prepared_statements import batches
+from capsule_registry.unit_of_work.queries import Query
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    from sqlalchemy import Column, ColumnElement, Select, Table
+
+    from capsule_registry.unit_of_work.queries import Row
+
+    #: Keys of rows that may exist, by table.
+    Keys = Mapping[Table, Collection[Any]]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: The columns of the keys that are asked for, and the names of their tables, for SQL.
+_KEYS: Final[Mapping[Table, Column[Any]]] = {
+    capsules: SUBJECTS[capsules],
+    manifests: manifests.c.digest,
+    uplinks: SUBJECTS[uplinks],
+    uuid_mappings: SUBJECTS[uuid_mappings],
+}
+_NAMES: Final[Mapping[Table, ColumnElement[str]]] = {
+    capsules: literal_column("'capsules'", String),
+    manifests: literal_column("'manifests'", String),
+    uplinks: literal_column("'uplinks'", String),
+    uuid_mappings: literal_column("'uuid_mappings'", String),
+}
+_READERS: Final[Mapping[Table, Callable[[str], Any]]] = {uplinks: UUID, uuid_mappings: UUID}
+#: By function: returns, given its arguments, the keys it will ask for.
+_ASKED: Final[dict[Callable[..., object], Callable[..., Keys]]] = {}
+#: The most keys that are remembered.
+_MOST: Final = 10_000
+
+
+class KnownKeys:
+    """Which keys exist, as far as one transaction has asked."""
+
+    def __init__(self) -> None:
+        self._known: dict[Table, dict[Any, bool]] = {table: {} for table in _KEYS}
+
+    def find(self, wanted: Keys, ask: Callable[..., Iterable[Row]]) -> Mapping[Table, set[Any]]:
+        """Return those of *wanted* that exist; *ask* returns the rows of a query."""
+        if sum(map(len, self._known.values())) > _MOST:
+            self.forget()
+        known = self._known
+        unknown = {
+            table: some
+            for table, keys in wanted.items()
+            if (some := [key for key in keys if key not in known[table]])
+        }
+        if unknown:
+            self._learn(unknown, ask)
+        return {table: {key for key in keys if known[table][key]} for table, keys in wanted.items()}
+
+    def _learn(
+        self, unknown: Mapping[Table, Sequence[Any]], ask: Callable[..., Iterable[Row]]
+    ) -> None:
+        for table, keys in unknown.items():
+            self._known[table] |= dict.fromkeys(keys, False)
+        tables = {table.name: table for table in unknown}
+        for some in zip_longest(*map(batches, unknown.values()), fillvalue=()):
+            values = dict(zip(tables, some, strict=True))
+            for row in ask(_existing(tuple(unknown)), **values):
+                table = tables[row["kind"]]
+                read = _READERS.get(table)
+                self._known[table][read(row["key"]) if read else row["key"]] = True
+
+    def note(self, table: Table, rows: Sequence[Row]) -> None:
+        """Note that *rows* are inserted."""
+        if table in _KEYS and (known := self._known[table]):
+            name = _KEYS[table].name
+            known |= {row[name]: True for row in rows if row[name] in known}
+
+    def drop(self, table: Table, rows: Sequence[Row]) -> None:
+        """Ask again for the keys of *rows*, which are not inserted after all."""
+        if table in _KEYS:
+            for row in rows:
+                self._known[table].pop(row[_KEYS[table].name], None)
+
+    def forget(self) -> None:
+        """Ask for every key again."""
+        for known in self._known.values():
+            known.clear()
+
+
+def asking(
+    keys: Callable[..., Keys],
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Mark work on a unit with what returns, given its arguments, the keys it will ask for."""
+
+    def mark(work: Callable[P, T]) -> Callable[P, T]:
+        _ASKED[work] = keys
+        return work
+
+    return mark
+
+
+def keys_of(work: Callable[..., object], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Keys:
+    """Return the keys for which *work*, called with a unit and these arguments, will ask."""
+    keys = _ASKED.get(getattr(work, "__func__", work))
+    return {} if keys is None else keys(*args, **kwargs)
+
+
+def merged(many: Iterable[Keys]) -> Keys:
+    """Return all keys of *many*."""
+    found: dict[Table, dict[Any, None]] = {}
+    for one in many:
+        for table, keys in one.items():
+            found.setdefault(table, {}).update(dict.fromkeys(keys))
+    return found
+
+
+@cache
+def _existing(tables: tuple[Table, ...]) -> Query:
+    """Return the query for those keys of *tables* that exist, as text, each with its table."""
+    return Query(
+        capsules,
+        (),
+        union_all(*(_existing_in(table, _KEYS[table]) for table in tables)),
+        among=tuple(table.name for table in tables),
+        found_by={table: {_KEYS[table].name: table.name} for table in tables},
+    )
+
+
+def _existing_in(table: Table, key: Column[Any]) -> Select[str, str]:
+    return select(
+        _NAMES[table].label("kind"),
+        cast(key, String(128)).label("key"),
+    ).where(
+        table.c.namespace == bindparam("namespace"), key.in_(bindparam(table.name, expanding=True))
+    )
