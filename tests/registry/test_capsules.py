@@ -30,7 +30,7 @@ from capsule_registry import (
     Tool,
     UplinkAlreadyRegisteredError,
 )
-from capsule_registry.unit_of_work.batch import Batch
+from capsule_registry.unit_of_work.unit import Unit
 from support.factories import CLI, TELEGRAM, OriginalCapsule, make_manifest, make_text, make_uplink
 
 if TYPE_CHECKING:
@@ -210,15 +210,15 @@ def test_an_object_survives_a_slower_thread_that_was_before_it(
 ) -> None:
     """What follows a commit may run late: it drops older objects, and brings none back."""
     committed, go_on = threading.Event(), threading.Event()
-    settle = Batch._settle
+    settle = Unit.committed
 
-    def settle_late(batch: Batch, *note: Any) -> None:
+    def settle_late(unit: Unit) -> None:
         if threading.current_thread().name == "slow":
             committed.set()
             assert go_on.wait(30)
-        settle(batch, *note)
+        settle(unit)
 
-    monkeypatch.setattr(Batch, "_settle", settle_late)
+    monkeypatch.setattr(Unit, "committed", settle_late)
     first, second = OriginalCapsule("alpha"), OriginalCapsule("alpha")
     slow = threading.Thread(target=registry.register, args=(first,), name="slow")
     slow.start()
@@ -241,14 +241,14 @@ def test_a_record_whose_state_was_set_has_its_own_object(
     """The object is that of the moment of the change, whatever is registered before it returns."""
     first, second = OriginalCapsule("alpha"), OriginalCapsule("alpha")
     registry.register(first)
-    settle = Batch._settle
+    settle = Unit.committed
 
-    def replace_first(batch: Batch, *note: Any) -> None:
-        settle(batch, *note)
-        monkeypatch.setattr(Batch, "_settle", settle)
+    def replace_first(unit: Unit) -> None:
+        settle(unit)
+        monkeypatch.setattr(Unit, "committed", settle)
         registry.replace(second)
 
-    monkeypatch.setattr(Batch, "_settle", replace_first)
+    monkeypatch.setattr(Unit, "committed", replace_first)
     record = registry.set_state("alpha", "failed")
 
     assert first is record.instance

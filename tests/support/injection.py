@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Thread, current_thread
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ class Injection:
 
     def __init__(self, registry: CapsuleRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
+        #: The threads whose statements neither count nor fail.
+        self.spared: list[Thread] = []
         self._at: int | None = None
         self._error: Exception | None = None
         database = registry._database
@@ -34,10 +37,11 @@ class Injection:
 
     def _counting(self, original: Callable[..., None]) -> Callable[..., None]:
         def step(*args: Any, **options: Any) -> None:
-            self.count += 1
-            if self._error is not None and self.count - 1 == self._at:
-                error, self._error = self._error, None
-                raise error
+            if current_thread() not in self.spared:
+                self.count += 1
+                if self._error is not None and self.count - 1 == self._at:
+                    error, self._error = self._error, None
+                    raise error
             original(*args, **options)
 
         return step

@@ -18,6 +18,7 @@ from capsule_registry.database.dialects.sqlite_connections import (
 )
 from capsule_registry.database.dialects.sqlite_file import create_file, refuse_network_file_system
 from capsule_registry.database.dialects.sqlite_still import is_current
+from capsule_registry.database.driver_cursor import DriverCursor
 from capsule_registry.database.driver_errors import (
     FAILURES,
     UnconnectedError,
@@ -280,8 +281,10 @@ class Database(Connections):
             try:
                 _begin(conn, self.dialect.begin_write)
                 self.require_transaction(conn)
-                with self.dialect.marking_commit(conn):
-                    yield conn
+                before = self.dialect.changes(conn.connection.driver_connection)
+                yield conn
+                if self.dialect.changes(conn.connection.driver_connection) != before:
+                    DriverCursor(conn).execute(self.dialect.mark_commit)
                 self._commit(transaction)
             except (DBAPIError, CapsuleRegistryError):
                 _roll_back(transaction, process)
@@ -378,4 +381,4 @@ def _undo(conn: Connection, savepoint: Transaction) -> None:
 def _begin(conn: Connection, statement: str | None) -> None:
     """Begin a transaction by *statement*, where the driver begins none, or too late."""
     if statement is not None:
-        conn.exec_driver_sql(statement)
+        DriverCursor(conn).execute(statement)

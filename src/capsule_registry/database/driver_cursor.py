@@ -27,6 +27,8 @@ class DriverCursor:
         self._dialect = conn.dialect
         self._error = self._dialect.loaded_dbapi.Error
         self.of_driver: Any = conn.connection.cursor() if of_driver is None else of_driver
+        #: A statement has failed, so what the transaction holds is not known.
+        self.has_failed = False
 
     def execute(self, statement: str, parameters: Any = ()) -> None:  # noqa: ANN401 - what the driver takes
         """Run *statement*."""
@@ -35,6 +37,7 @@ class DriverCursor:
         except self._error as error:
             raise self._failed(error) from error
         except BaseException as error:
+            self.has_failed = True
             self._conn.invalidate(error)
             raise
 
@@ -45,6 +48,7 @@ class DriverCursor:
         except self._error as error:
             raise self._failed(error) from error
         except BaseException as error:
+            self.has_failed = True
             self._conn.invalidate(error)
             raise
 
@@ -57,6 +61,7 @@ class DriverCursor:
         except self._error as error:
             raise self._failed(error) from error
         except BaseException as error:
+            self.has_failed = True
             self._conn.invalidate(error)
             raise
 
@@ -72,6 +77,7 @@ class DriverCursor:
         except self._error as error:
             raise self._failed(error) from error
         except BaseException as error:
+            self.has_failed = True
             self._conn.invalidate(error)
             raise
 
@@ -90,6 +96,7 @@ class DriverCursor:
                 alone.close()
 
     def _failed(self, error: Exception) -> DBAPIError:
+        self.has_failed = True
         wrapped = wrap(error, self._conn.engine, self._conn.connection)
         # Otherwise the garbage collector would reset the unfinished statement at any time: on
         # SQLite possibly while another cursor is using the same cached statement.

@@ -140,15 +140,15 @@ def _register(
 
 
 def _insert(unit: Unit, new: NewCapsule, existing: ExistingKeys) -> Row:
+    old = find_row(unit, new.id) if new.id in existing.capsules else None
+    if old is not None and old["registered_at"] is not None:
+        raise CapsuleAlreadyRegisteredError(str(new.id))
     row = _new_row(unit, new)
     _keep_manifest(unit, new, existing)
     added = compared(None, new.manifest, reported=(None, new.reported_tools)).to_json()
-    old = find_row(unit, new.id) if new.id in existing.capsules else None
     if old is None:
         inserted = {**row, "created_revision": unit.revision}
         unit.insert(tables.capsules, [inserted], "capsule.registered", added)
-    elif old["registered_at"] is not None:
-        raise CapsuleAlreadyRegisteredError(str(new.id))
     else:
         unit.update(tables.capsules, old, row, "capsule.registered", added)
     existing.capsules.add(new.id)

@@ -142,27 +142,33 @@ def restore(unit: Unit, filed: Sequence[Filed]) -> None:
     """File each of *filed* unchanged, under its capsule's id, registered or not."""
     _refuse_taken(unit, [one.descriptor.id for one in filed])
     reserve(unit, [one.capsule_id for one in filed])
-    _insert(unit, filed)
+    _insert(unit, [*map(_row, filed)])
 
 
 def declare(
     unit: Unit, capsule_id: CapsuleId, declared: Iterable[UplinkDef], ids: Iterable[UUID]
 ) -> None:
     """File a manifest's uplinks under free *ids*: receive-only, with the capsule as source."""
-    made = [
-        UplinkDescriptor.model_construct(
-            id=UplinkId(int=uplink_id.int),
-            name=uplink.name,
-            platform=normalize_platform(uplink.platform),
-            source=UplinkSource.wasm(capsule_id),
-            capabilities=_RECEIVING,
-            profile=uplink.profile,
-            registered_at=unit.at,
-            metadata={},
-        )
-        for uplink, uplink_id in zip(declared, ids, strict=True)
-    ]
-    _insert(unit, [Filed(capsule_id, descriptor, declared=True) for descriptor in made])
+    source = UplinkSource.wasm(capsule_id)
+    _insert(
+        unit,
+        [
+            {
+                "id": uplink_id,
+                "capsule_id": capsule_id,
+                "name": uplink.name,
+                "platform": normalize_platform(uplink.platform),
+                "source_kind": source.kind,
+                "source_capsule_id": source.capsule_id,
+                "profile": uplink.profile.value,
+                **_RECEIVING.__dict__,
+                "metadata": {},
+                "declared": True,
+                "registered_at": unit.at,
+            }
+            for uplink, uplink_id in zip(declared, ids, strict=True)
+        ],
+    )
 
 
 def withdraw(unit: Unit, capsule_id: CapsuleId) -> None:
@@ -189,37 +195,35 @@ def _of_capsule(scope: Scope, capsule_id: str) -> Sequence[Row]:
     return scope.rows(OF_CAPSULE, capsule_id=capsule_id)
 
 
-def _insert(unit: Unit, new: Sequence[Filed]) -> None:
-    start = unit.next_position
-    unit.insert(
-        uplinks,
-        [
-            {
-                "id": descriptor.id,
-                "capsule_id": capsule_id,
-                "name": descriptor.name,
-                "platform": descriptor.platform,
-                "source_kind": descriptor.source.kind,
-                "source_capsule_id": descriptor.source.capsule_id,
-                "profile": descriptor.profile.value,
-                **descriptor.capabilities.__dict__,
-                "metadata": descriptor.metadata,
-                "declared": is_declared,
-                "created_revision": unit.revision,
-                "position": position,
-                "registered_at": descriptor.registered_at,
-            }
-            for position, (capsule_id, descriptor, is_declared) in enumerate(new, start)
-        ],
-        "uplink.registered",
-    )
-    for capsule_id, descriptor, _ in new:
+def _row(filed: Filed) -> dict[str, Any]:
+    capsule_id, descriptor, is_declared = filed
+    return {
+        "id": descriptor.id,
+        "capsule_id": capsule_id,
+        "name": descriptor.name,
+        "platform": descriptor.platform,
+        "source_kind": descriptor.source.kind,
+        "source_capsule_id": descriptor.source.capsule_id,
+        "profile": descriptor.profile.value,
+        **descriptor.capabilities.__dict__,
+        "metadata": descriptor.metadata,
+        "declared": is_declared,
+        "registered_at": descriptor.registered_at,
+    }
+
+
+def _insert(unit: Unit, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert *rows*, which lack their place in the order."""
+    for position, row in enumerate(rows, unit.next_position):
+        row |= {"created_revision": unit.revision, "position": position}
+    unit.insert(uplinks, rows, "uplink.registered")
+    for row in rows:
         unit.log(
             logging.DEBUG,
             "Registered uplink",
-            capsule_id=str(capsule_id),
-            uplink_id=str(descriptor.id),
-            uplink_name=descriptor.name,
+            capsule_id=str(row["capsule_id"]),
+            uplink_id=str(row["id"]),
+            uplink_name=row["name"],
         )
 
 

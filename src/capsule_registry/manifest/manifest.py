@@ -52,6 +52,7 @@ T = TypeVar("T")
 
 #: The language that a manifest is written in.
 Format = Literal["toml", "json"]
+Source = tuple[Format, str]
 
 
 class CapsuleManifest(ManifestPart):
@@ -98,7 +99,7 @@ class CapsuleManifest(ManifestPart):
 
     _form: ManifestForm | None = PrivateAttr(default=None)
     _rules: str | None = PrivateAttr(default=None)
-    _source: tuple[Format, str] | None = PrivateAttr(default=None)
+    _source: Source | None = PrivateAttr(default=None)
     #: The values as canonical JSON when parsed: `env` and unknown keys are mutable.
     _parsed: str | None = PrivateAttr(default=None)
     #: What was derived of it, by the function that did: what is stored changes no more.
@@ -131,18 +132,20 @@ class CapsuleManifest(ManifestPart):
         if not reading_of(form, runtime_version).kinds:
             document.require_toml_1_0()
         try:
-            manifest = cls._bind(document.values, form, runtime_version or form.value)
+            read_by = runtime_version or form.value
+            manifest = cls._bind(document.values, form, read_by, ("toml", plain))
         except ValidationError as error:
             raise InvalidManifestError(path, *first_error(error, document.values)) from error
         manifest.require_valid(path=path, runtime_version=runtime_version)
         manifest._parsed = canonical_json(manifest.to_json())  # noqa: SLF001 - of its own class
-        return manifest._with_source("toml", plain)  # noqa: SLF001
+        return manifest
 
     @classmethod
-    def _bind(cls, values: object, form: ManifestForm, rules: str) -> Self:
+    def _bind(cls, values: object, form: ManifestForm, rules: str, source: Source) -> Self:
         reading = reading_of(form, rules)
         manifest = cls.model_validate(values, by_alias=True, by_name=False, context=reading)
         manifest._form, manifest._rules = form, rules  # noqa: SLF001 - of its own class
+        manifest._source = source  # noqa: SLF001
         return manifest
 
     @classmethod
@@ -162,8 +165,7 @@ class CapsuleManifest(ManifestPart):
             pydantic.ValidationError: The values are not a manifest of that *form*.
             SemverError: There are no such *rules*.
         """
-        manifest = cls._bind(values, form, rules)
-        return manifest._with_source(format, text)  # noqa: SLF001 - of its own class
+        return cls._bind(values, form, rules, (format, text))
 
     def as_stored(self, values: object) -> CapsuleManifest:
         """
@@ -181,10 +183,9 @@ class CapsuleManifest(ManifestPart):
         if is_unchanged and type(self) is CapsuleManifest:
             return self
         own_text = self._source if is_unchanged or self._parsed is None else None
-        language, text = own_text or ("json", plain)
-        stored = CapsuleManifest.restore(
-            json.loads(plain), format=language, text=text, form=self.form, rules=self.rules
-        )
+        form = self.form
+        rules, source = self._private["_rules"] or form.value, own_text or ("json", plain)
+        stored = CapsuleManifest._bind(json.loads(plain), form, rules, source)
         stored.require_valid(runtime_version=stored.runtime_version)
         return stored
 
@@ -195,9 +196,7 @@ class CapsuleManifest(ManifestPart):
         Raises:
             InvalidManifestError: It is refused.
         """
-        if self.runtime_version == runtime_version:
-            return self
-        return self.read_anew(runtime_version)
+        return self if self.runtime_version == runtime_version else self.read_anew(runtime_version)
 
     def read_anew(self, runtime_version: str | None) -> CapsuleManifest:
         """
@@ -211,11 +210,12 @@ class CapsuleManifest(ManifestPart):
         values = json.loads(self.text)
         form = form_of(values)
         try:
-            found = CapsuleManifest._bind(values, form, runtime_version or form.value)
+            rules = runtime_version or form.value
+            found = CapsuleManifest._bind(values, form, rules, ("json", self.text))
         except ValidationError as error:
             raise InvalidManifestError(None, *first_error(error, values)) from error
         found.require_valid(runtime_version=runtime_version)
-        return found._with_source("json", self.text)  # noqa: SLF001 - of its own class
+        return found
 
     @classmethod
     def read_back(
@@ -282,9 +282,15 @@ class CapsuleManifest(ManifestPart):
 
     def derived(self, derive: Callable[[CapsuleManifest], T]) -> T:
         """Return `derive(self)`, which is derived once; it must not be changed."""
-        if derive not in self._derived:
-            self._derived[derive] = derive(self)
-        return self._derived[derive]  # type: ignore[no-any-return]  # what it has returned
+        known = self._private["_derived"]
+        if derive not in known:
+            known[derive] = derive(self)
+        return known[derive]  # type: ignore[no-any-return]  # what it has returned
+
+    @property
+    def _private(self) -> dict[str, Any]:
+        """The private attributes, of which a registration makes a hundred reads of 4 µs else."""
+        return self.__pydantic_private__ or {}
 
     @property
     def reading(self) -> Reading:
@@ -298,7 +304,7 @@ class CapsuleManifest(ManifestPart):
 
         `original` are those of what was registered before rules were told apart.
         """
-        return self._rules or self.form.value
+        return self._private["_rules"] or self.form.value
 
     @property
     def runtime_version(self) -> str | None:
@@ -308,7 +314,7 @@ class CapsuleManifest(ManifestPart):
     @property
     def form(self) -> ManifestForm:
         """How it is written: by the marks in what was parsed, or in what it was built of."""
-        return self._form or form_of(self.to_json())
+        return self._private["_form"] or form_of(self.to_json())
 
     @property
     def merged_capabilities(self) -> CapabilitiesDef:
@@ -385,10 +391,6 @@ class CapsuleManifest(ManifestPart):
             copy._source = copy._parsed = copy._form = None  # noqa: SLF001 - of its own class
             copy._rules, copy._derived = None, {}  # noqa: SLF001
         return copy
-
-    def _with_source(self, language: Format, text: str) -> Self:
-        self._source = (language, text)
-        return self
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, CapsuleManifest):

@@ -9,6 +9,8 @@ default may be absent from both. Unknown keys are kept.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from pydantic import (
@@ -35,6 +37,13 @@ def is_none(value: object) -> bool:
 def is_empty(value: object) -> bool:
     """Return likewise whether *value* is empty or false."""
     return not value
+
+
+@lru_cache(maxsize=1024)
+def _unread(part: type[ManifestPart], reading: Reading) -> AbstractSet[str]:
+    """Return the keys of *part* that *reading* does not read."""
+    names = [name for name in part.read_if if not part._is_read(name, reading)]  # noqa: SLF001 - of the same module
+    return frozenset(key for name in names for key in part._keys(name))  # noqa: SLF001
 
 
 #: What a lenient reading takes only if its shape is right.
@@ -67,8 +76,7 @@ class ManifestPart(BaseModel):
         if reading is None or not isinstance(value, dict):
             part: Self = handler(value)
             return part
-        names = [name for name in cls.read_if if not cls._is_read(name, reading)]
-        unread = {key for name in names for key in cls._keys(name)}
+        unread = _unread(cls, reading)
         try:
             return cls._leaving(unread, value, handler)
         except ValidationError as error:
@@ -80,9 +88,12 @@ class ManifestPart(BaseModel):
 
     @classmethod
     def _leaving(
-        cls, unread: set[str], value: dict[str, Any], handler: ValidatorFunctionWrapHandler
+        cls, unread: AbstractSet[str], value: dict[str, Any], handler: ValidatorFunctionWrapHandler
     ) -> Self:
         """Bind a table but for its keys that are *unread*, which become unknown ones."""
+        if unread.isdisjoint(value):
+            bound: Self = handler(value)
+            return bound
         part: Self = handler({key: one for key, one in value.items() if key not in unread})
         extra = part.__pydantic_extra__
         assert extra is not None  # noqa: S101 - the configuration says so

@@ -85,15 +85,16 @@ def storable_values(part: ManifestPart) -> Any:  # noqa: ANN401 - any JSON value
 def _refuse_unstorable(value: object, depth: int = 1) -> None:
     if isinstance(value, str):
         _refuse(_unstorable_text(value))
-    elif isinstance(value, (dict, list, tuple)) and depth > MAX_JSON_DEPTH:
-        _refuse(("too_deep", f"values nest more than {MAX_JSON_DEPTH} levels deep"))
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _refuse(_unstorable_text(key) if isinstance(key, str) else _not_json(key))
-            _refuse_unstorable(item, depth + 1)
-    elif isinstance(value, (list, tuple)):
+    elif isinstance(value, (dict, list, tuple)):
+        if depth > MAX_JSON_DEPTH:
+            _refuse(("too_deep", f"values nest more than {MAX_JSON_DEPTH} levels deep"))
+        if isinstance(value, dict):
+            for key in value:
+                _refuse(_unstorable_text(key) if isinstance(key, str) else _not_json(key))
+            value = value.values()
         for item in value:
-            _refuse_unstorable(item, depth + 1)
+            if item is not None:
+                _refuse_unstorable(item, depth + 1)
     elif not _is_storable_scalar(value):
         _refuse(_not_json(value))
 

@@ -4,23 +4,25 @@ The units of several callers in one transaction: each its own revision, result a
 The head is locked once, and moved once from the first revision to the last; what is written waits
 until the end, and there is one COMMIT. A unit reads what those before it wrote. If that cannot be
 had, since one fails after it has written or the database refuses, nothing is committed, and each
-caller runs its unit alone.
+is run alone, in its turn and on its caller's own thread.
 """
 
 from __future__ import annotations
 
-import copy
 import os
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from capsule_registry.database.driver_errors import FAILURES
-from capsule_registry.errors import ForkedTransactionError, RegistryUnavailableError
+from capsule_registry.errors import (
+    CapsuleRegistryError,
+    ForkedTransactionError,
+    RegistryUnavailableError,
+)
 from capsule_registry.unit_of_work.head import is_committed, move_head
-from capsule_registry.unit_of_work.high_water_mark import Position
 from capsule_registry.unit_of_work.known_keys import merged
-from capsule_registry.unit_of_work.requests import Stage
+from capsule_registry.unit_of_work.requests import Course, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,11 +30,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from capsule_registry.unit_of_work.line import Line
-    from capsule_registry.unit_of_work.requests import Request
     from capsule_registry.unit_of_work.unit import Unit
 
 #: How long a batch works before it commits, so that other processes get their turn.
 MOST_SECONDS: Final = 0.02
+
+
+class _UndoneError(CapsuleRegistryError):
+    """A unit failed whose writes cannot be told from the others'; nothing is to be committed."""
 
 
 class Batch:
@@ -58,88 +63,66 @@ class Batch:
         self._open_unit = open_unit
         self._require_usable = require_usable
         self._line = line
+        self._course = Course()
         self._process = os.getpid()
         #: Those that are run, in order; empty until the head was locked for the first time.
         self._requests: Sequence[Request[Any]] = ()
-        #: The last revision that the units have made, if any.
-        self._last: tuple[Unit, str] | None = None
 
-    def run(
-        self,
-        write: Callable[[Callable[[Connection], None]], None],
-        note: Callable[[Position], None],
-    ) -> None:
+    def run(self, write: Callable[[Callable[[Connection], None]], None]) -> None:
         """
-        Run the units; then each request has an outcome, or is to be run alone.
+        Run the units; then each request has an outcome, or is the next to be run, by itself.
 
         Args:
             write: Calls what it is given with a connection in a transaction (`Database.write`).
-            note: Told of the new head, before any caller goes on.
 
         Raises:
             BaseException: What *write* raised, if the leader was alone, or interrupted.
         """
         try:
             write(self._attempt)
-        except Exception as error:
-            self._roll_back()
-            if len(self._requests) <= 1:
+            self._course.has_committed = True
+        except CapsuleRegistryError as error:
+            if len(self._requests) <= 1 or os.getpid() != self._process:
+                self._leader.roll_back()
                 raise
-            self._give_up(error)
-        except BaseException:  # Of this thread only: whether theirs committed, the others look up.
+            if isinstance(error, RegistryUnavailableError):
+                self._course.error = error
+        except BaseException:  # Of this thread. Whether the others' units committed, they look up.
             self._leader.roll_back()
-            self._end(Stage.ALONE)
             raise
-        else:
-            self._settle(note)
+        finally:
+            self._course.is_over = True
+            self._release()
 
-    def _settle(self, note: Callable[[Position], None]) -> None:
-        if self._last is not None:
-            unit, written = self._last
-            note(Position(unit.revision, unit.incarnation, written))
-        for request in self._requests:
-            if request.unit is not None:
-                request.unit.committed()
-        self._end(Stage.DONE)
-
-    def _give_up(self, error: Exception) -> None:
-        """Give *error* to every caller if it is the database's; else let each run alone."""
-        if not isinstance(error, RegistryUnavailableError):
-            self._end(Stage.ALONE)
+    def _release(self) -> None:
+        if self._line is None or os.getpid() != self._process:
             return
+        if not self._course.is_known:
+            self._line.give_back(self._requests)
         for request in self._requests:
-            request.error = copy.copy(error)
-            request.error.__cause__ = error.__cause__
-        self._end(Stage.DONE)
-
-    def _end(self, stage: Stage) -> None:
-        for request in self._requests:
-            request.stage = stage
             request.wake()
-
-    def _roll_back(self) -> None:
-        for request in self._requests or [self._leader]:
-            request.roll_back()
 
     def _attempt(self, conn: Connection) -> None:
         """Run the units in the transaction of *conn*, unless they turn out to have committed."""
-        first = self._open_unit(conn)
-        if self._has_committed(first):
+        unit = self._open_unit(conn)
+        if self._has_committed(unit):
             return
-        self._roll_back()
-        self._require_usable(first)
-        self._last = None
-        if self._requests:
-            self._run_each(first)
-        else:
-            self._requests = [self._leader] if self._line is None else self._line.take(self)
-            if len(self._requests) > 1:
-                first = first.timed_anew()  # The others may have come since the head was locked.
-                first.existing(merged(request.keys for request in self._requests))
-            self._run_each(first, monotonic() + MOST_SECONDS)
-        self._confirm()
-        if self._last is not None:
-            move_head(first, *self._last)
+        for request in self._requests or [self._leader]:
+            request.roll_back()
+        self._require_usable(unit)
+        end = inf if self._requests else monotonic() + MOST_SECONDS
+        self._requests = self._requests or self._taken()
+        if len(self._requests) > 1:
+            unit = unit.timed_anew()  # The others may have come since the head was locked.
+            unit.ask_ahead(merged(request.keys for request in self._requests))
+        self._run_each(unit, end)
+        self._close(unit)
+
+    def _taken(self) -> Sequence[Request[Any]]:
+        if self._line is not None:
+            return self._line.take(self._course)
+        self._leader.course = self._course
+        return [self._leader]
 
     def _has_committed(self, unit: Unit) -> bool:
         """Return whether an earlier attempt has, now that *unit* holds the head."""
@@ -147,46 +130,63 @@ class Batch:
         made = [one for one in tried if one.events]
         if not (made and is_committed(unit, made[-1])):  # The last one tells of all.
             return False
-        self._requests = self._requests or [self._leader]
+        self._requests = self._requests or self._taken()
         return True
 
-    def _run_each(self, unit: Unit, end: float = inf) -> None:
+    def _run_each(self, unit: Unit, end: float) -> None:
         """Run the units in turn; those that are not begun at *end* stay in the line."""
-        for place, request in enumerate(self._requests):
-            if place and monotonic() > end:
+        begun: list[Request[Any]] = []
+        for request in self._requests:
+            if begun and monotonic() > end:
                 break
-            if os.getpid() != self._process:  # The work of one has forked, and this is the child.
-                raise ForkedTransactionError
             unit = self._run(request, unit)
-        else:
-            place = len(self._requests)
-        self._requests, rest = self._requests[:place], self._requests[place:]
+            begun.append(request)
+        rest, self._requests = self._requests[len(begun) :], begun
         if self._line is not None:
             self._line.advance(rest)
 
     def _run(self, request: Request[Any], unit: Unit) -> Unit:
         """Run one unit, and return the next."""
         unit.buffer.begin_unit()
-        written = None
         try:
             request.run(unit)
-            written = unit.file_revision(actor=request.actor, reason=request.reason)
         except FAILURES:
             raise
-        except Exception as error:  # Whatever it is, it is its own caller's.
-            if len(self._requests) == 1 or unit.buffer.has_written:
-                raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, its caller gets it
+            self._require_droppable(request, unit, error)
             unit.buffer.drop_unit()
             request.roll_back()
             request.error = error
-        if written is not None:
-            self._last = unit, written
-        return unit.following(written)
+        finally:
+            self._refuse_in_child()
+        return unit.following(request.file_revision())
 
-    def _confirm(self) -> None:
-        """Run what must hold when the units end, as late as possible: once for all of them."""
+    def _require_droppable(self, request: Request[Any], unit: Unit, error: Exception) -> None:
+        """Require that the others can go on without this unit, which failed with *error*."""
+        if len(self._requests) == 1:
+            raise error
+        if isinstance(error, CapsuleRegistryError):
+            if unit.buffer.is_cuttable:
+                return
+        elif request is self._leader:
+            raise error  # It may have come from outside, and is for this thread then.
+        raise _UndoneError from error
+
+    def _refuse_in_child(self) -> None:
+        """Refuse to go on if the work has forked, and this is the child."""
+        if os.getpid() != self._process:
+            raise ForkedTransactionError
+
+    def _close(self, first: Unit) -> None:
         units = [request.unit for request in self._requests if request.unit is not None]
-        for hook in {
-            key: hook for unit in units for key, hook in unit.before_close.items()
-        }.values():
+        # As late as possible, and once for all of them.
+        hooks = {key: hook for unit in units for key, hook in unit.before_close.items()}
+        for hook in hooks.values():
             hook()
+        made = [
+            (one.unit, one.written)
+            for one in self._requests
+            if one.unit is not None and one.written is not None
+        ]
+        if made:
+            move_head(first, *made[-1])

@@ -1,8 +1,8 @@
 """
 Which keys exist: asked by one query for several tables, and ahead for the units of a batch.
 
-What was found stays true, since nobody else writes while the head is locked, and the unit's own
-rows are noted. A deletion, which may cascade, makes all be asked again.
+What was asked ahead stays true, since nobody else writes while the head is locked, and rows that
+are inserted are noted. A deletion, which may cascade, makes all be asked again.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     #: Keys of rows that may exist, by table.
     Keys = Mapping[Table, Collection[Any]]
+    #: Returns the rows that a query finds for values.
+    Ask = Callable[..., Iterable[Row]]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,45 +47,35 @@ _NAMES: Final[Mapping[Table, ColumnElement[str]]] = {
     uplinks: literal_column("'uplinks'", String),
     uuid_mappings: literal_column("'uuid_mappings'", String),
 }
+_TABLES: Final = {table.name: table for table in _KEYS}
 _READERS: Final[Mapping[Table, Callable[[str], Any]]] = {uplinks: UUID, uuid_mappings: UUID}
 #: By function: returns, given its arguments, the keys it will ask for.
 _ASKED: Final[dict[Callable[..., object], Callable[..., Keys]]] = {}
-#: The most keys that are remembered.
-_MOST: Final = 10_000
 
 
 class KnownKeys:
-    """Which keys exist, as far as one transaction has asked."""
+    """Which keys exist, as far as was asked ahead in one transaction."""
 
     def __init__(self) -> None:
         self._known: dict[Table, dict[Any, bool]] = {table: {} for table in _KEYS}
 
-    def find(self, wanted: Keys, ask: Callable[..., Iterable[Row]]) -> Mapping[Table, set[Any]]:
+    def ask_ahead(self, wanted: Keys, ask: Ask) -> None:
+        """Ask which of *wanted* exist, and remember it."""
+        existing = _find(wanted, ask)
+        for table, keys in wanted.items():
+            self._known[table] = {key: key in existing[table] for key in keys}
+
+    def find(self, wanted: Keys, ask: Ask) -> Mapping[Table, set[Any]]:
         """Return those of *wanted* that exist; *ask* returns the rows of a query."""
-        if sum(map(len, self._known.values())) > _MOST:
-            self.forget()
         known = self._known
         unknown = {
-            table: some
+            table: [key for key in keys if key not in known[table]]
             for table, keys in wanted.items()
-            if (some := [key for key in keys if key not in known[table]])
         }
-        if unknown:
-            self._learn(unknown, ask)
-        return {table: {key for key in keys if known[table][key]} for table, keys in wanted.items()}
-
-    def _learn(
-        self, unknown: Mapping[Table, Sequence[Any]], ask: Callable[..., Iterable[Row]]
-    ) -> None:
-        for table, keys in unknown.items():
-            self._known[table] |= dict.fromkeys(keys, False)
-        tables = {table.name: table for table in unknown}
-        for some in zip_longest(*map(batches, unknown.values()), fillvalue=()):
-            values = dict(zip(tables, some, strict=True))
-            for row in ask(_existing(tuple(unknown)), **values):
-                table = tables[row["kind"]]
-                read = _READERS.get(table)
-                self._known[table][read(row["key"]) if read else row["key"]] = True
+        found = _find(unknown, ask)
+        for table, keys in wanted.items():
+            found[table].update(key for key in keys if known[table].get(key))
+        return found
 
     def note(self, table: Table, rows: Sequence[Row]) -> None:
         """Note that *rows* are inserted."""
@@ -101,6 +93,18 @@ class KnownKeys:
         """Ask for every key again."""
         for known in self._known.values():
             known.clear()
+
+
+def _find(wanted: Keys, ask: Ask) -> dict[Table, set[Any]]:
+    found: dict[Table, set[Any]] = {table: set() for table in wanted}
+    asked = {table: [*keys] for table, keys in wanted.items() if keys}
+    for some in zip_longest(*map(batches, asked.values()), fillvalue=()):
+        values = dict(zip((table.name for table in asked), some, strict=True))
+        for row in ask(_existing(tuple(asked)), **values):
+            table = _TABLES[row["kind"]]
+            read = _READERS.get(table)
+            found[table].add(read(row["key"]) if read else row["key"])
+    return found
 
 
 def asking(

@@ -1,37 +1,44 @@
 """
 The line of threads that have a unit to run: who is at the front runs those behind it as well.
 
-Writers of a namespace are serial, so a commit for each would make all wait for all commits. Here
-whoever finds nobody before it begins at once; those that come meanwhile stand in line, and the
-first of them takes the others along, in one transaction with one commit.
+Writers of a namespace are serial, so with a COMMIT for each all would wait for all. Here whoever
+finds nobody before it begins at once; those that come meanwhile stand in line, and the first of
+them takes the others along, in one transaction with one COMMIT.
 
-The main thread never stands in it: a signal handler may raise there between any two steps.
+The main thread never stands in it: a signal handler may raise there between any two steps. An
+exception may be set in another thread too, so who waits also looks whether it waits for nobody.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from itertools import takewhile
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
 from capsule_registry.database.forking import watch
-from capsule_registry.unit_of_work.requests import Request, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from capsule_registry.unit_of_work.requests import Course, Request
 
 #: The most units of one batch.
 MOST: Final = 64
-#: How long a thread stands in the line before it goes on alone: nothing has committed meanwhile.
+#: How long a thread stands in the line before it goes on by itself: nothing commits any more.
 _PATIENCE_SECONDS: Final = 5.0
-#: How often those who wait look whether the one they wait for is gone.
+#: How often those who wait look whether they wait for nobody.
 _LOOK_SECONDS: Final = 0.25
 
 
 class Line:
-    """The requests of one registry, first come first served; a batch stays until it ran."""
+    """
+    The requests of one registry, first come first served; a batch stays until its units ran.
+
+    Only the callers' frames keep the requests: one whose caller is gone is no longer there.
+    """
 
     def __init__(self) -> None:
         self._start()
@@ -44,70 +51,81 @@ class Line:
     def __len__(self) -> int:
         return len(self._places)
 
-    def reach_front(self, request: Request[Any]) -> bool:
-        """
-        Stand in the line; return `True` at its front, and `False` if there is nothing to wait for.
-
-        Whoever is at the front must `leave` in the end.
-        """
+    def enter(self, request: Request[Any]) -> None:
+        """Stand in the line; whoever does must `leave` it."""
         with self._lock:
             self._places.append(ref(request))
-        deadline = monotonic() + _PATIENCE_SECONDS
-        try:
-            while not self._is_at_front(request):
-                has_news = request.wait(_LOOK_SECONDS)
-                if request.stage in (Stage.DONE, Stage.ALONE):
-                    return False
-                is_over = request.is_given_up or monotonic() > deadline
-                if not has_news and is_over and self.leave(request):
-                    return False
-        except BaseException:
-            self.leave(request)
-            raise
-        return True
 
-    def take(self, batch: object) -> Sequence[Request[Any]]:
-        """Return who is at the front, and those behind it, for the *batch* of the first."""
+    def reach_front(self, request: Request[Any]) -> bool:
+        """Wait; return whether its caller is to lead, or has nothing to wait for any more."""
+        deadline = monotonic() + _PATIENCE_SECONDS
+        while not request.is_done:
+            with self._lock:
+                course = request.course
+                if course is not None and course.is_over and not course.is_known:
+                    self._put_back([request])
+                if self._front() is request:
+                    return True
+                if request.course is None and monotonic() > deadline:
+                    return False
+            request.wait(_LOOK_SECONDS)
+        return False
+
+    def take(self, course: Course) -> Sequence[Request[Any]]:
+        """Return who is at the front, and those behind it that may share its batch."""
         with self._lock:
-            standing = (known() for known in self._places)
-            waiting = [one for one in standing if one and one.stage is Stage.WAITING]
-            for one in (taken := waiting[:MOST]):
-                one.stage, one.batch = Stage.TAKEN, ref(batch)
+            first, *others = (one for one in self._standing() if one.course is None)
+            taken = [first]
+            if not first.is_alone:
+                taken += takewhile(lambda one: not one.is_alone, others[: MOST - 1])
+            for one in taken:
+                one.course = course
             return taken
 
-    def advance(self, rest: Sequence[Request[Any]] = ()) -> None:
-        """Let those who were taken go, but not the *rest*, and call who is at the front then."""
+    def advance(self, rest: Iterable[Request[Any]]) -> None:
+        """Let those go whose units ran, but not the *rest*, and tell who is at the front then."""
         with self._lock:
             for one in rest:
-                one.stage, one.batch = Stage.WAITING, None
-            self._call()
+                one.course = None
+            standing = [one for one in self._standing() if one.course is None]
+            self._places = deque(map(ref, standing))
+            self._wake_front()
 
-    def leave(self, request: Request[Any]) -> bool:
-        """Take *request* out, to run alone or never; return `False` if a batch is at work on it."""
+    def give_back(self, requests: Iterable[Request[Any]]) -> None:
+        """Let *requests*, of a batch that came to nothing, be the next, each by itself."""
         with self._lock:
-            if request.stage is Stage.DONE or (
-                request.stage is Stage.TAKEN and not request.is_given_up
-            ):
-                return False
-            request.stage = Stage.ALONE
-            self._places = deque(known for known in self._places if known() is not request)
-            self._call()
-            return True
+            self._put_back([one for one in requests if not one.is_gone])
+            self._wake_front()
 
-    def _is_at_front(self, request: Request[Any]) -> bool:
+    def leave(self, request: Request[Any]) -> None:
+        """Stand in the line no more; a unit that a batch has begun takes its course."""
         with self._lock:
-            while self._places and self._places[0]() is None:
-                self._places.popleft()
-            is_first = bool(self._places) and self._places[0]() is request
-            return is_first and request.stage is Stage.WAITING
+            request.is_gone = True
+            self._wake_front()
 
-    def _call(self) -> None:
+    def _put_back(self, requests: Sequence[Request[Any]]) -> None:
+        others = [one for one in self._standing() if one not in requests]
+        self._places = deque(map(ref, [*requests, *others]))
+        for one in requests:
+            one.course, one.is_alone = None, True
+
+    def _standing(self) -> Iterator[Request[Any]]:
+        alive = (known() for known in self._places)
+        return (one for one in alive if one is not None and not one.is_gone)
+
+    def _front(self) -> Request[Any] | None:
+        """Return who is at the front, unless a batch is there."""
         while self._places:
-            request = self._places[0]()
-            if request is not None and request.stage is Stage.WAITING:
-                request.wake()
-                return
+            first = self._places[0]()
+            is_left = first is None or (first.course is not None and first.course.is_over)
+            if first is not None and not is_left and not (first.is_gone and first.course is None):
+                return first if first.course is None else None
             self._places.popleft()
+        return None
+
+    def _wake_front(self) -> None:
+        if (front := self._front()) is not None:
+            front.wake()
 
     def before_fork(self) -> None:
         """Do nothing: who stands in the line waits for the fork as well."""

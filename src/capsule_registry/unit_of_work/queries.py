@@ -109,8 +109,9 @@ def query(
 
 
 def rows_by(table: Table, *names: str) -> Mapping[Table, Mapping[str, str]]:
-    """Return that rows of *table* are found by columns of the parameters' *names*."""
-    return {table: {name: name for name in names}}
+    """Return that rows of *table* are found by the columns of the parameters' *names*."""
+    # What the database computes is not in rows that are to be inserted.
+    return {table: {name: name for name in names if table.c[name].computed is None}}
 
 
 def page(table: Table, *by: str, columns: tuple[str, ...]) -> Query:

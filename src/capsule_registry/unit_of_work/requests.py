@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from enum import Enum, auto
-from threading import Lock
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from capsule_registry.unit_of_work.high_water_mark import Position
 from capsule_registry.unit_of_work.known_keys import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from weakref import ref
 
     from capsule_registry.unit_of_work.known_keys import Keys
     from capsule_registry.unit_of_work.unit import Unit
@@ -20,24 +20,32 @@ T = TypeVar("T")
 logger: Final = logging.getLogger("capsule_registry")
 
 
-class Stage(Enum):
-    """How far a request has come."""
+class Course:
+    """
+    What becomes of a batch.
 
-    #: Nobody has begun with it.
-    WAITING = auto()
-    #: It is in a batch.
-    TAKEN = auto()
-    #: The batch came to nothing, or there was none: its caller runs it alone.
-    ALONE = auto()
-    #: It committed, or its own error is known.
-    DONE = auto()
+    Each member is set once, in one step: an exception may come between any two, and those whose
+    units are in the batch look here.
+    """
+
+    __slots__ = ("error", "has_committed", "is_over")
+
+    def __init__(self) -> None:
+        self.has_committed = False
+        #: The database's error, for every caller.
+        self.error: Exception | None = None
+        #: Nobody is at work on it any more; if nothing else is set, it has come to nothing.
+        self.is_over = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has an outcome for every caller."""
+        return self.has_committed or self.error is not None
 
 
 class Request(Generic[T]):
     """
     One caller's work in a unit.
-
-    Only the caller's frame and a running batch keep it: one whose caller is gone leaves the line.
 
     Args:
         work: Called with the unit and the arguments; it must have no effects but on the unit.
@@ -48,8 +56,8 @@ class Request(Generic[T]):
     """
 
     __slots__ = (
-        *("__weakref__", "_args", "_kwargs", "_news", "_result", "_work", "actor", "batch"),
-        *("error", "reason", "stage", "unit"),
+        *("__weakref__", "_args", "_kwargs", "_news", "_result", "_work", "actor", "course"),
+        *("error", "is_alone", "is_gone", "reason", "unit", "written"),
     )
 
     def __init__(
@@ -63,30 +71,40 @@ class Request(Generic[T]):
     ) -> None:
         self._work, self._args, self._kwargs = work, args, kwargs
         self.actor, self.reason = actor, reason
-        self.stage = Stage.WAITING
-        #: The batch that has taken it.
-        self.batch: ref[Any] | None = None
-        #: The unit of the last attempt, until that is known to have come to nothing.
+        #: The course of the batch that it is in, if any.
+        self.course: Course | None = None
+        #: It is to share no transaction, since one that it shared came to nothing.
+        self.is_alone = False
+        #: Its caller waits for it no more.
+        self.is_gone = False
+        #: The unit of the last attempt, unless that is known to have come to nothing; the hash of
+        #: the revision that it made; and the unit's own error.
         self.unit: Unit | None = None
-        self.error: BaseException | None = None
+        self.written: str | None = None
+        self.error: Exception | None = None
         self._result: T
-        self._news = Lock()
-        self._news.acquire()
-
-    @property
-    def is_given_up(self) -> bool:
-        """Whether the batch that took it is gone, and left it behind."""
-        return self.batch is not None and self.batch() is None
+        self._news: SimpleQueue[None] = SimpleQueue()
 
     @property
     def keys(self) -> Keys:
         """The keys of which the work will ask whether they exist."""
         return keys_of(self._work, self._args, self._kwargs)
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it has an outcome."""
+        return self.course is not None and self.course.is_known
+
     def run(self, unit: Unit) -> None:
         """Do the work in *unit*."""
-        self.unit, self.error = unit, None
+        self.unit, self.written, self.error = unit, None, None
         self._result = self._work(unit, *self._args, **self._kwargs)
+
+    def file_revision(self) -> str | None:
+        """File the revision that the unit made, if any, and return its hash."""
+        if self.unit is not None:
+            self.written = self.unit.file_revision(actor=self.actor, reason=self.reason)
+        return self.written
 
     def roll_back(self) -> None:
         """Undo in memory what the last attempt did, which has not committed."""
@@ -94,26 +112,46 @@ class Request(Generic[T]):
         if unit is not None:
             unit.roll_back()
 
-    def wait(self, seconds: float) -> bool:
-        """Return whether there is news of it within so many *seconds*."""
-        return self._news.acquire(timeout=seconds)
+    def wait(self, seconds: float) -> None:
+        """Wait for news of it, for so many *seconds* at most."""
+        try:
+            self._news.get(timeout=seconds)
+        except Empty:
+            return
 
     def wake(self) -> None:
         """Tell its caller that there is news."""
-        if self._news.locked():
-            self._news.release()
+        self._news.put(None)
 
-    def outcome(self) -> T:
-        """Log what the unit did, and return the result, or raise the error: on this thread."""
-        error, self.error = self.error, None  # An error that is kept here would keep its frames.
-        try:
-            if error is not None:
+    def outcome(self, note: Callable[[Position], None]) -> T:
+        """
+        Return the result, or raise the error; what the unit did is noted, and logged.
+
+        Args:
+            note: Told of the revision that it made.
+        """
+        shared = None if self.course is None else self.course.error
+        # An error that is kept here would keep its frames.
+        error, self.error = self.error or (shared and _again(shared)), None
+        if error is not None:
+            self.roll_back()
+            try:
                 raise error
-        finally:
-            del error
+            finally:
+                del error, shared
         if self.unit is not None:
+            if self.written is not None:
+                note(Position(self.unit.revision, self.unit.incarnation, self.written))
+            self.unit.committed()
             log_messages(self.unit)
         return self._result
+
+
+def _again(error: Exception) -> Exception:
+    """Return a copy of *error*, to be raised on another thread."""
+    copied = copy.copy(error)
+    copied.__cause__ = error.__cause__
+    return copied
 
 
 def log_messages(unit: Unit) -> None:

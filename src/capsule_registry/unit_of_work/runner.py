@@ -26,7 +26,7 @@ from capsule_registry.unit_of_work.high_water_mark import HighWaterMark, Positio
 from capsule_registry.unit_of_work.host_transactions import HostTransactions
 from capsule_registry.unit_of_work.line import Line
 from capsule_registry.unit_of_work.queries import Scope
-from capsule_registry.unit_of_work.requests import Request, Stage, log_messages
+from capsule_registry.unit_of_work.requests import Request, log_messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -133,8 +133,8 @@ class UnitRunner:
             InvalidTextError: Not every database can hold *reason* or *actor*.
         """
         request = self._request(work, reason, actor, *args, **kwargs)
-        self._run_alone(request)
-        return request.outcome()
+        self._run(request)
+        return request.outcome(self.seen.note)
 
     def run_together(
         self,
@@ -152,9 +152,21 @@ class UnitRunner:
         request = self._request(work, reason, actor, *args, **kwargs)
         if get_ident() != main_thread().ident:
             self._run_in_line(request)
-        if request.stage is not Stage.DONE:
-            self._run_alone(request)
-        return request.outcome()
+        if not request.is_done:
+            self._run(request)
+        return request.outcome(self.seen.note)
+
+    def _run_in_line(self, request: Request[T]) -> None:
+        self._line.enter(request)
+        try:
+            while self._line.reach_front(request):
+                self._run(request, self._line)
+        finally:
+            self._line.leave(request)
+
+    def _run(self, request: Request[T], line: Line | None = None) -> None:
+        batch = Batch(request, self._open, self._require_usable, line)
+        batch.run(self.database.write)
 
     def _request(
         self,
@@ -167,18 +179,6 @@ class UnitRunner:
         if actor is not None or reason is not None:
             actor, reason = recordable(actor, reason)
         return Request(work, args, kwargs, actor=actor or self.actor, reason=reason or self._reason)
-
-    def _run_alone(self, request: Request[T]) -> None:
-        batch = Batch(request, self._open, self._require_usable)
-        batch.run(self.database.write, self.seen.note)
-
-    def _run_in_line(self, request: Request[T]) -> None:
-        try:
-            if self._line.reach_front(request):
-                batch = Batch(request, self._open, self._require_usable, self._line)
-                batch.run(self.database.write, self.seen.note)
-        finally:
-            self._line.leave(request)
 
     @contextmanager
     def once(self, *, reason: str | None, actor: str | None) -> Iterator[Unit]:

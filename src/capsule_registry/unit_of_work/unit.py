@@ -93,7 +93,11 @@ class Unit(Scope):
         """Return the rows that *query* finds for *values*, including those that this unit wrote."""
         self.buffer.flush_for(query, values)
         prepared, found = self.prepared.fetch(query, values)
-        return [*map(prepared.converted, found)]
+        rows = [*map(prepared.converted, found)]
+        if query.with_head:  # The head moves at the end, for all units of the transaction.
+            for row in rows:
+                row[namespaces.c.revision.name] = self.revision - 1
+        return rows
 
     def values(self, query: Query, **values: Any) -> list[list[Any]]:  # noqa: ANN401 - bound values
         """Return the values of the rows that *query* finds, each in the order of its columns."""
@@ -104,6 +108,10 @@ class Unit(Scope):
     def existing(self, wanted: Keys) -> Mapping[Table, set[Any]]:
         """Return those of the *wanted* keys that exist, reserved ids included."""
         return self.buffer.known.find(wanted, self.rows)
+
+    def ask_ahead(self, wanted: Keys) -> None:
+        """Ask which of the *wanted* keys exist, for this unit and those that follow."""
+        self.buffer.known.ask_ahead(wanted, self.rows)
 
     def execute(
         self, statement: Executable, values: Mapping[str, Any] | None = None

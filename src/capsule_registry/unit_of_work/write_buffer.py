@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
     from capsule_registry.database.dialects.bulk_insert import BulkInsert, Statement
     from capsule_registry.unit_of_work.prepared_statements import PreparedScope
-    from capsule_registry.unit_of_work.queries import Query, Row
+    from capsule_registry.unit_of_work.queries import Query
 
 #: The order of writing: referenced rows come first.
 _ORDER: Final = {table: place for place, table in enumerate(metadata.sorted_tables)}
+#: The columns by whose values most rows are found.
+_KEYS: Final = {table: column.name for table, column in SUBJECTS.items()}
+#: How many rows are looked through for those that a query may find; of more it is assumed.
+_SEARCHED: Final = 200
 
 
 class WriteBuffer:
@@ -39,24 +43,28 @@ class WriteBuffer:
         self._bulk_insert = bulk_insert
         #: Rows not written yet, by table.
         self._waiting: dict[Table, list[dict[str, Any]]] = {}
+        #: Their keys, of the tables that are asked by key.
+        self._keys: dict[Table, set[Any]] = {}
         #: Likewise rows of the history, which no unit reads: they wait until the end.
         self._filed: dict[Table, list[dict[str, Any]]] = {}
         self.known = KnownKeys()
         #: How many rows waited when the current unit began.
         self._at_start: dict[Table, int] = {}
-        #: Whether the current unit has written more than what waits.
-        self.has_written = False
+        #: The rows of the current unit can be cut off what waits: it has written nothing yet.
+        self.is_cuttable = True
 
     def begin_unit(self) -> None:
         """Tell what the next unit does from what those before it did."""
         self._at_start = {table: len(rows) for table, rows in self._waiting.items()}
-        self.has_written = False
+        self.is_cuttable = not self._scope.cursor.has_failed
 
     def drop_unit(self) -> None:
         """Drop what the current unit inserted, and has not written."""
         for table, rows in self._waiting.items():
             begun = self._at_start.get(table, 0)
             self.known.drop(table, rows[begun:])
+            if table in _KEYS:
+                self._keys[table] -= {row[_KEYS[table]] for row in rows[begun:]}
             del rows[begun:]
 
     def insert(self, table: Table, rows: Sequence[dict[str, Any]]) -> None:
@@ -64,6 +72,9 @@ class WriteBuffer:
         if rows:
             self._waiting.setdefault(table, []).extend(rows)
             self.known.note(table, rows)
+            if table in _KEYS:
+                keys = (row[_KEYS[table]] for row in rows)
+                self._keys.setdefault(table, set()).update(keys)
 
     def file(self, table: Table, rows: Sequence[dict[str, Any]]) -> None:
         """Insert *rows* of the history at the end."""
@@ -89,27 +100,51 @@ class WriteBuffer:
         if query.found_by is None:
             return True
         return any(
-            _is_found(row, found_by, query.among, values)
+            self._may_find(table, found_by, query.among, values)
             for table, found_by in query.found_by.items()
-            for row in self._waiting.get(table, ())
+            if table in self._waiting
+        )
+
+    def _may_find(
+        self,
+        table: Table,
+        found_by: Mapping[str, str],
+        among: Sequence[str],
+        values: Mapping[str, Any],
+    ) -> bool:
+        """Return whether a row of *table* that waits may be among those that are asked for."""
+        for column, name in found_by.items():
+            if column == _KEYS.get(table):
+                wanted = values[name] if name in among else (values[name],)
+                return not self._keys[table].isdisjoint(wanted)
+        rows = self._waiting[table]
+        return len(rows) > _SEARCHED or any(
+            all(
+                row.get(column) in values[name]
+                if name in among
+                else row.get(column) == values[name]
+                for column, name in found_by.items()
+            )
+            for row in rows
         )
 
     def flush(self) -> None:
         """Write what waits, but for the history."""
         if self._waiting:
-            begun = self._at_start
-            self.has_written |= any(
-                len(rows) > begun.get(table, 0) for table, rows in self._waiting.items()
+            own = any(
+                len(rows) > self._at_start.get(table, 0) for table, rows in self._waiting.items()
             )
-            waiting, self._waiting, self._at_start = self._waiting, {}, {}
+            before, self.is_cuttable = self.is_cuttable, False  # If it fails, all is undone.
+            waiting, self._waiting, self._at_start, self._keys = self._waiting, {}, {}, {}
             self._write(waiting, None)
+            self.is_cuttable = before and not own
 
     def write_all(self) -> None:
         """Write all that waits, before a statement of which nothing is known."""
         self.flush()
+        self.is_cuttable = False
         filed, self._filed = self._filed, {}
         self._write(filed, None)
-        self.has_written = True
         self.known.forget()
 
     def finish(self, statement: Executable, values: dict[str, Any]) -> int:
@@ -140,19 +175,10 @@ class WriteBuffer:
 
     def _run(self, statement: Executable, values: dict[str, Any], *lists: Sequence[Any]) -> None:
         self.flush()
-        self.has_written = True
+        self.is_cuttable = False
         prepared = self._scope.statements[statement, padded_length(lists)]
         values["of_namespace"] = self._scope.namespace
         self._scope.cursor.execute(prepared.sql, prepared.parameters(values))
-
-
-def _is_found(
-    row: Row, found_by: Mapping[str, str], among: Sequence[str], values: Mapping[str, Any]
-) -> bool:
-    return all(
-        row.get(column) in values[name] if name in among else row.get(column) == values[name]
-        for column, name in found_by.items()
-    )
 
 
 def _in_namespace(table: Table) -> ColumnElement[bool]:

@@ -93,7 +93,7 @@ def _copy(
         cursor.copy(statement, map(insertion.values, rows))
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=1024)
 def _numbered(sql: str) -> tuple[str, Sequence[str]]:
     """
     Return *sql* with numbered instead of named parameters, and the names in order.

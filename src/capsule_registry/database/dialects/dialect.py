@@ -150,8 +150,10 @@ class Dialect:
     begin_write: str | None = None
     begin_snapshot: str | None = None
     snapshot_options: Mapping[str, Any] = field(default_factory=dict)
-    #: Wraps what a write transaction does before it commits: marks the commit as the library's own.
-    marking_commit: Callable[[Connection], AbstractContextManager[None]] = lambda _: nullcontext()
+    #: Returns how many rows a driver connection has changed so far; and a statement, before a
+    #: COMMIT of changed rows, that marks it as the library's own.
+    changes: Callable[[Any], int] = lambda _: 0
+    mark_commit: str = ""
     #: Switching a connection to autocommit takes no round trip.
     switches_autocommit_freely: bool = False
     #: Returns whether a driver connection is in a transaction, where the driver would send a

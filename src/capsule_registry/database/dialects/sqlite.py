@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Integer, column, select, table, text
 from sqlalchemy.exc import OperationalError
@@ -68,7 +67,6 @@ _PROBES: Final = (
 _own_commits = table("own_commits", column("count", Integer))
 #: How many of the file's commits the library made.
 OWN_COMMITS: Final = select(_own_commits.c.count).scalar_subquery()
-_COUNT_COMMIT: Final = "UPDATE own_commits SET count = count + 1 WHERE id = 1"
 _objects: Final = text("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL")
 
 
@@ -86,16 +84,6 @@ def _result_code(error: DBAPIError) -> int | None:
 
 def _code(error: DBAPIError) -> str | None:
     return None if (code := _result_code(error)) is None else str(code)
-
-
-@contextmanager
-def counting_commit(conn: Connection) -> Iterator[None]:
-    """At the end of a transaction that changed anything, count its commit as the library's own."""
-    driver: Any = conn.connection.driver_connection
-    before = driver.total_changes
-    yield
-    if driver.total_changes != before:
-        conn.exec_driver_sql(_COUNT_COMMIT)
 
 
 def _kept_statements(conn: Connection) -> Iterator[tuple[str, str, str, str]]:
@@ -159,7 +147,8 @@ SQLITE: Final = Dialect(
     has_hosts_clock=True,
     begin_write="BEGIN IMMEDIATE",
     begin_snapshot="BEGIN",
-    marking_commit=counting_commit,
+    changes=lambda connection: int(connection.total_changes),
+    mark_commit="UPDATE own_commits SET count = count + 1 WHERE id = 1",
     insert_if_missing=_insert_if_missing,
     query=query,
     stop_foreign_keys="PRAGMA foreign_keys = 0",

@@ -60,6 +60,10 @@ _SETTINGS: Final = {
     "journal_size_limit": _LARGEST_IDLE_LOG,
 }
 
+#: How many prepared statements a connection keeps. The packaged module keeps the first so many for
+#: good, and by default a hundred, which those of the schema would fill.
+_STATEMENTS: Final = 1000
+
 #: Primary codes of what only a writer can begin to read: SQLITE_CANTOPEN, the index is missing;
 #: SQLITE_READONLY, a journal must be played back.
 _IDLE: Final = (8, 14)
@@ -71,7 +75,11 @@ IDENTITY: Final = "capsule_registry.identity"
 def connect_memory() -> Any:  # noqa: ANN401 - the module is chosen at run time
     """Return a connection to a new, private in-memory database."""
     connection = sqlite_module.connect(
-        ":memory:", check_same_thread=False, isolation_level=None, timeout=BUSY_TIMEOUT_SECONDS
+        ":memory:",
+        check_same_thread=False,
+        isolation_level=None,
+        timeout=BUSY_TIMEOUT_SECONDS,
+        cached_statements=_STATEMENTS,
     )
     _apply_settings(connection, "sqlite://")
     return connection
@@ -265,6 +273,7 @@ def _connect(path: Path, mode: str) -> Any:  # noqa: ANN401 - the module is chos
         check_same_thread=False,
         isolation_level=None,
         timeout=BUSY_TIMEOUT_SECONDS,
+        cached_statements=_STATEMENTS,
     )
 
 
