@@ -95,16 +95,23 @@ class CapsuleWrites(Reads):
             LeaseLostError: *lease* has expired, or was closed.
         """
         new, sessions = NewCapsule.of(capsule), [to_uuid(uuid) for uuid in uuids]
-        if if_same:
-            return self._write(self._register_unless_same, new, sessions, lease_id_of(lease))
-        return self._write(self._register, new, sessions, lease_id_of(lease))
+        work = self._register_unless_same if if_same else self._register
+        return self._write(work, new, self._uplink_ids(new), sessions, lease_id_of(lease))
+
+    def _uplink_ids(self, new: NewCapsule) -> Sequence[UUID]:
+        return [self._new_uuid() for _ in new.manifest.uplinks]
 
     def _register_unless_same(
-        self, unit: Unit, new: NewCapsule, sessions: Sequence[UUID], lease_id: UUID | None
+        self,
+        unit: Unit,
+        new: NewCapsule,
+        uplink_ids: Sequence[UUID],
+        sessions: Sequence[UUID],
+        lease_id: UUID | None,
     ) -> RegisteredCapsule:
         old, new = capsules.find_row(unit, new.id), new.judged_by(unit.runtime_version)
         if old is None or not registration.is_same(old, new):
-            return self._register(unit, new, sessions, lease_id)
+            return self._register(unit, new, uplink_ids, sessions, lease_id)
         return self._keep(unit, old, new, sessions, lease_id)
 
     def _keep(
@@ -122,11 +129,16 @@ class CapsuleWrites(Reads):
 
     @asking(registration.keys_of_register)
     def _register(
-        self, unit: Unit, new: NewCapsule, sessions: Sequence[UUID], lease_id: UUID | None
+        self,
+        unit: Unit,
+        new: NewCapsule,
+        uplink_ids: Sequence[UUID],
+        sessions: Sequence[UUID] = (),
+        lease_id: UUID | None = None,
     ) -> RegisteredCapsule:
         if lease_id is not None:
             leases.hold(unit, lease_id)
-        record = registration.register(unit, new, self._new_uuid, sessions, lease_id)
+        record = registration.register(unit, new, uplink_ids, sessions, lease_id)
         return self._objects.add(unit, record, new.instance)
 
     def register_many(

@@ -65,7 +65,7 @@ class GenerationWrites(CapsuleWrites):
             new = generations.standing(unit, wanted, at)
             row = capsules.find_row(unit, wanted)
             if row is None:
-                return self._register(unit, new, (), None)
+                return self._register(unit, new, self._uplink_ids(new))
             old = registration.Predecessor.of(row)
             if not force:
                 interfaces.require_other_providers(unit, [old.manifest], [new.manifest])

@@ -84,21 +84,22 @@ def _keys(new: Sequence[NewCapsule], uplink_ids: Sequence[UUID], uuids: Sequence
     }
 
 
-def keys_of_register(new: NewCapsule, uuids: Sequence[UUID], *_: object) -> Keys:
-    """Return the keys that `register` asks for, but those of uplinks, which it makes."""
-    return _keys([new], (), uuids)
+def keys_of_register(
+    new: NewCapsule, uplink_ids: Sequence[UUID], uuids: Sequence[UUID], *_: object
+) -> Keys:
+    """Return the keys that `register` asks for."""
+    return _keys([new], uplink_ids, uuids)
 
 
 def register(
     unit: Unit,
     new: NewCapsule,
-    new_uuid: NewUuid,
+    uplink_ids: Sequence[UUID],
     uuids: Sequence[UUID] = (),
     lease_id: UUID | None = None,
 ) -> RegisteredCapsule:
-    """Register *new* as `register_many` does, and file *uuids* under it."""
+    """Register *new* as `register_many` does, with those ids, and file *uuids* under it."""
     new = new.judged_by(unit.runtime_version)
-    uplink_ids = [new_uuid() for _ in new.manifest.uplinks]
     existing = ExistingKeys.find(unit, [new], uplink_ids, uuids)
     record = _register(unit, new, uplink_ids, existing)
     session_uuids.file(unit, uuids, new.id, lease_id, existing.uuid_mappings)

@@ -179,13 +179,13 @@ class CapsuleManifest(ManifestPart):
             pydantic.ValidationError: The values are not a manifest, as in an unchecked copy.
         """
         plain = canonical_json(values)
-        is_unchanged = plain == self._parsed
-        if is_unchanged and type(self) is CapsuleManifest:
+        if (is_unchanged := plain == self._parsed) and type(self) is CapsuleManifest:
             return self
         own_text = self._source if is_unchanged or self._parsed is None else None
-        form = self.form
+        read = json.loads(plain)
+        form = self._private["_form"] or form_of(read)
         rules, source = self._private["_rules"] or form.value, own_text or ("json", plain)
-        stored = CapsuleManifest._bind(json.loads(plain), form, rules, source)
+        stored = CapsuleManifest._bind(read, form, rules, source)
         stored.require_valid(runtime_version=stored.runtime_version)
         return stored
 

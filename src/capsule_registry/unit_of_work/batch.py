@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from math import inf
-from time import monotonic
+from time import thread_time
 from typing import TYPE_CHECKING, Any, Final
 
 from capsule_registry.database.driver_errors import FAILURES
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from capsule_registry.unit_of_work.line import Line
     from capsule_registry.unit_of_work.unit import Unit
 
-#: How long a batch works before it commits, so that other processes get their turn.
+#: How long a batch works before it commits, so that other processes get their turn: in time of the
+#: processor, since the other threads of this one may keep it waiting meanwhile.
 MOST_SECONDS: Final = 0.02
 
 
@@ -110,12 +111,12 @@ class Batch:
         for request in self._requests or [self._leader]:
             request.roll_back()
         self._require_usable(unit)
-        end = inf if self._requests else monotonic() + MOST_SECONDS
+        seconds = inf if self._requests else MOST_SECONDS
         self._requests = self._requests or self._taken()
         if len(self._requests) > 1:
             unit = unit.timed_anew()  # The others may have come since the head was locked.
             unit.ask_ahead(merged(request.keys for request in self._requests))
-        self._run_each(unit, end)
+        self._run_each(unit, thread_time() + seconds)
         self._close(unit)
 
     def _taken(self) -> Sequence[Request[Any]]:
@@ -137,7 +138,7 @@ class Batch:
         """Run the units in turn; those that are not begun at *end* stay in the line."""
         begun: list[Request[Any]] = []
         for request in self._requests:
-            if begun and monotonic() > end:
+            if begun and thread_time() > end:
                 break
             unit = self._run(request, unit)
             begun.append(request)

@@ -82,7 +82,7 @@ def open_unit(conn: Connection, namespace: str, clock: Clock, dialect: Dialect) 
         namespace,
         clock,
         prepared,
-        WriteBuffer(prepared, dialect.bulk_insert),
+        WriteBuffer(prepared, dialect),
         revision=found["revision"] + 1,
         began=began,
         at=began.time,

@@ -12,7 +12,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 from uuid import UUID
 
-from sqlalchemy import String, bindparam, cast, literal_column, select, union_all
+from sqlalchemy import String, literal_column, union_all
 
 from capsule_registry.schema.row_images import SUBJECTS
 from capsule_registry.schema.tables import capsules, manifests, uplinks, uuid_mappings
@@ -22,8 +22,9 @@ from capsule_registry.unit_of_work.queries import Query
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from sqlalchemy import Column, ColumnElement, Select, Table
+    from sqlalchemy import Column, ColumnElement, Table
 
+    from capsule_registry.database.dialects.dialect import Dialect
     from capsule_registry.unit_of_work.queries import Row
 
     #: Keys of rows that may exist, by table.
@@ -56,12 +57,13 @@ _ASKED: Final[dict[Callable[..., object], Callable[..., Keys]]] = {}
 class KnownKeys:
     """Which keys exist, as far as was asked ahead in one transaction."""
 
-    def __init__(self) -> None:
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
         self._known: dict[Table, dict[Any, bool]] = {table: {} for table in _KEYS}
 
     def ask_ahead(self, wanted: Keys, ask: Ask) -> None:
         """Ask which of *wanted* exist, and remember it."""
-        existing = _find(wanted, ask)
+        existing = self._find(wanted, ask)
         for table, keys in wanted.items():
             self._known[table] = {key: key in existing[table] for key in keys}
 
@@ -72,9 +74,20 @@ class KnownKeys:
             table: [key for key in keys if key not in known[table]]
             for table, keys in wanted.items()
         }
-        found = _find(unknown, ask)
+        found = self._find(unknown, ask)
         for table, keys in wanted.items():
             found[table].update(key for key in keys if known[table].get(key))
+        return found
+
+    def _find(self, wanted: Keys, ask: Ask) -> dict[Table, set[Any]]:
+        found: dict[Table, set[Any]] = {table: set() for table in wanted}
+        asked = {table: [*keys] for table, keys in wanted.items() if keys}
+        for some in zip_longest(*map(batches, asked.values()), fillvalue=()):
+            values = dict(zip((table.name for table in asked), some, strict=True))
+            for row in ask(_existing(tuple(asked), self._dialect), **values):
+                table = _TABLES[row["kind"]]
+                read = _READERS.get(table)
+                found[table].add(read(row["key"]) if read else row["key"])
         return found
 
     def note(self, table: Table, rows: Sequence[Row]) -> None:
@@ -93,18 +106,6 @@ class KnownKeys:
         """Ask for every key again."""
         for known in self._known.values():
             known.clear()
-
-
-def _find(wanted: Keys, ask: Ask) -> dict[Table, set[Any]]:
-    found: dict[Table, set[Any]] = {table: set() for table in wanted}
-    asked = {table: [*keys] for table, keys in wanted.items() if keys}
-    for some in zip_longest(*map(batches, asked.values()), fillvalue=()):
-        values = dict(zip((table.name for table in asked), some, strict=True))
-        for row in ask(_existing(tuple(asked)), **values):
-            table = _TABLES[row["kind"]]
-            read = _READERS.get(table)
-            found[table].add(read(row["key"]) if read else row["key"])
-    return found
 
 
 def asking(
@@ -135,21 +136,12 @@ def merged(many: Iterable[Keys]) -> Keys:
 
 
 @cache
-def _existing(tables: tuple[Table, ...]) -> Query:
+def _existing(tables: tuple[Table, ...], dialect: Dialect) -> Query:
     """Return the query for those keys of *tables* that exist, as text, each with its table."""
     return Query(
         capsules,
         (),
-        union_all(*(_existing_in(table, _KEYS[table]) for table in tables)),
+        union_all(*(dialect.existing_keys(_KEYS[table], _NAMES[table]) for table in tables)),
         among=tuple(table.name for table in tables),
         found_by={table: {_KEYS[table].name: table.name} for table in tables},
-    )
-
-
-def _existing_in(table: Table, key: Column[Any]) -> Select[str, str]:
-    return select(
-        _NAMES[table].label("kind"),
-        cast(key, String(128)).label("key"),
-    ).where(
-        table.c.namespace == bindparam("namespace"), key.in_(bindparam(table.name, expanding=True))
     )

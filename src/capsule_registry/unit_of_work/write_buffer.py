@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Delete, Executable, Table, Update
 
-    from capsule_registry.database.dialects.bulk_insert import BulkInsert, Statement
+    from capsule_registry.database.dialects.bulk_insert import Statement
+    from capsule_registry.database.dialects.dialect import Dialect
     from capsule_registry.unit_of_work.prepared_statements import PreparedScope
     from capsule_registry.unit_of_work.queries import Query
 
@@ -35,19 +36,19 @@ class WriteBuffer:
 
     Args:
         scope: Where they are written.
-        bulk_insert: Inserts the rows of several tables at once, if the database can.
+        dialect: The database's.
     """
 
-    def __init__(self, scope: PreparedScope, bulk_insert: BulkInsert | None) -> None:
+    def __init__(self, scope: PreparedScope, dialect: Dialect) -> None:
         self._scope = scope
-        self._bulk_insert = bulk_insert
+        self._bulk_insert = dialect.bulk_insert
         #: Rows not written yet, by table.
         self._waiting: dict[Table, list[dict[str, Any]]] = {}
         #: Their keys, of the tables that are asked by key.
         self._keys: dict[Table, set[Any]] = {}
         #: Likewise rows of the history, which no unit reads: they wait until the end.
         self._filed: dict[Table, list[dict[str, Any]]] = {}
-        self.known = KnownKeys()
+        self.known = KnownKeys(dialect)
         #: How many rows waited when the current unit began.
         self._at_start: dict[Table, int] = {}
         #: The rows of the current unit can be cut off what waits: it has written nothing yet.

@@ -6,6 +6,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from sqlalchemy import String, bindparam, cast, select
+
 from capsule_registry.canonical_json import canonical_json
 
 if TYPE_CHECKING:
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from sqlalchemy import Connection, Insert, Table
+    from sqlalchemy import Column, ColumnElement, Connection, Insert, Select, Table
     from sqlalchemy.engine import URL
     from sqlalchemy.exc import DBAPIError
 
@@ -122,6 +124,15 @@ def one_transaction(statements: Iterable[str], schema: str | None) -> Iterator[s
     yield "COMMIT;"
 
 
+def existing_keys(key: Column[Any], kind: ColumnElement[str]) -> Select[str, str]:
+    """Return the query of a `Dialect` for the keys that exist."""
+    table = key.table
+    return select(kind.label("kind"), cast(key, String(128)).label("key")).where(
+        table.c.namespace == bindparam("namespace"),
+        key.in_(bindparam(table.name, expanding=True)),
+    )
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Dialect:
     """One kind of database: how to connect to it and lock it, and what its errors mean."""
@@ -192,6 +203,10 @@ class Dialect:
     #: Returns a statement that inserts a row unless its key exists, and that waits for a concurrent
     #: insert of the same key.
     insert_if_missing: Callable[[Table], Insert]
+    #: Given the column of a table's keys, and an expression: returns a query for those keys that
+    #: exist, as text, each beside the expression. It takes the keys as a list, named after the
+    #: table, and the namespace.
+    existing_keys: Callable[[Column[Any], ColumnElement[str]], Select[str, str]] = existing_keys
     #: Inserts rows into several tables at once; without it, each table takes a statement.
     bulk_insert: BulkInsert | None = None
     #: Runs exactly one statement on a driver connection outside of any transaction, so that it

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import ARRAY, String, bindparam, cast, func, select, text, true
 from sqlalchemy.exc import DataError
 
 from capsule_registry.database.dialects.bulk_insert import insert_with_one_statement
@@ -32,7 +32,7 @@ from capsule_registry.database.dialects.postgresql_shell import shell
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sqlalchemy import Connection, Insert, Table
+    from sqlalchemy import Column, ColumnElement, Connection, Insert, Select, Table
     from sqlalchemy.engine import URL
     from sqlalchemy.exc import DBAPIError
 
@@ -279,6 +279,19 @@ def _insert_if_missing(table: Table) -> Insert:
     return postgresql.insert(table).on_conflict_do_nothing()
 
 
+def _existing_keys(key: Column[Any], kind: ColumnElement[str]) -> Select[str, str]:
+    """
+    Return the query for the keys that exist, each looked up by itself.
+
+    With IN or a join, and statistics that are behind, the planner would look through the namespace.
+    """
+    table = key.table
+    wanted = func.unnest(bindparam(table.name, type_=ARRAY(key.type))).column_valued("wanted")
+    of_namespace = table.c.namespace == bindparam("namespace")
+    is_there = select(true()).where(of_namespace, key == wanted).scalar_subquery()
+    return select(kind.label("kind"), cast(wanted, String(128)).label("key")).where(is_there)
+
+
 POSTGRESQL: Final = Dialect(
     name="postgresql",
     driver="psycopg",
@@ -315,6 +328,7 @@ POSTGRESQL: Final = Dialect(
         )
     ),
     insert_if_missing=_insert_if_missing,
+    existing_keys=_existing_keys,
     bulk_insert=insert_with_one_statement,
     query=query,
     # The key is the word "capsules" in ASCII.

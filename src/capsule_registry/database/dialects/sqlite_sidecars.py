@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from capsule_registry.database.dialects.sqlite_library import journal_mode
@@ -27,6 +28,7 @@ _READ_WRITE: Final = 0o666
 _GROUP: Final = 0o070
 
 
+@lru_cache(maxsize=64)
 def beside(file: Path, ending: str) -> Path:
     """Return the path of the file of that *ending* beside *file*."""
     return file.with_name(f"{file.name}{ending}")

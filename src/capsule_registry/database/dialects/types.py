@@ -104,9 +104,9 @@ class Flag(TypeDecorator[bool]):
             case _:
                 return dialect.type_descriptor(Boolean())
 
-    def process_bind_param(self, value: bool | None, dialect: SqlAlchemyDialect) -> Any:  # noqa: ANN401, FBT001 - what the driver takes
-        """Return the value for the driver."""
-        return value if value is None or dialect.name == "postgresql" else int(value)
+    def bind_processor(self, dialect: SqlAlchemyDialect) -> Callable[[Any], Any] | None:
+        """Return what converts a value for the driver, if anything must."""
+        return None if dialect.name == "postgresql" else _unless_none(int)
 
     def process_result_value(self, value: Any, dialect: SqlAlchemyDialect) -> bool | None:  # noqa: ANN401, ARG002 - what the driver gives
         """Return the boolean."""
@@ -178,9 +178,10 @@ class CanonicalUuid(TypeDecorator[UUID]):
         """Return the column type of *dialect*."""
         return dialect.type_descriptor(Text() if dialect.name == "sqlite" else Uuid())
 
-    def process_bind_param(self, value: UUID | None, dialect: SqlAlchemyDialect) -> Any:  # noqa: ANN401 - what the driver takes
-        """Return the value for the driver."""
-        return str(value) if value is not None and dialect.name == "sqlite" else value
+    def bind_processor(self, dialect: SqlAlchemyDialect) -> Callable[[Any], Any] | None:
+        """Return what converts a value for the driver, if anything must."""
+        own = super().bind_processor(dialect)
+        return _unless_none(str) if dialect.name == "sqlite" else own
 
     def process_result_value(self, value: Any, dialect: SqlAlchemyDialect) -> UUID | None:  # noqa: ANN401 - what the driver gives
         """Return the UUID."""
@@ -215,6 +216,10 @@ class CanonicalJson(TypeDecorator[Any]):
     def process_result_value(self, value: Any, dialect: SqlAlchemyDialect) -> Any:  # noqa: ANN401 - any JSON value
         """Return the parsed value."""
         return _read(json.loads, value) if dialect.name == "sqlite" and value is not None else value
+
+
+def _unless_none(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else convert(value)
 
 
 def _read(parse: Callable[[Any], T], text: object, write: Callable[[T], str] | None = None) -> T:
