@@ -65,6 +65,10 @@ class DriverCursor:
             self._conn.invalidate(error)
             raise
 
+    def written(self, statement: str, parameters: Any) -> str:  # noqa: ANN401 - what the driver takes
+        """Return *statement* with its *parameters* written into it, by a driver that does so."""
+        return str(self.of_driver.mogrify(statement, parameters))
+
     def raw(self) -> Self:
         """Return a cursor that takes statements in the server's format, with `$1` parameters."""
         raw = self._dialect.loaded_dbapi.RawCursor(self.of_driver.connection)
@@ -80,6 +84,20 @@ class DriverCursor:
             self.has_failed = True
             self._conn.invalidate(error)
             raise
+
+    def fetch_to_end(self) -> Sequence[Sequence[Any]]:
+        """Return all rows, and read the rest of the answer, which says how the session stands."""
+        rows = self.fetchall()
+        try:
+            while self.of_driver.nextset():
+                pass
+        except self._error as error:
+            raise self._failed(error) from error
+        except BaseException as error:
+            self.has_failed = True
+            self._conn.invalidate(error)
+            raise
+        return rows
 
     @property
     def rowcount(self) -> int:

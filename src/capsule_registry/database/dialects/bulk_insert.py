@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Table
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: The most rows of one statement: its planning time grows with their number.
 _MAX_ROWS: Final = 100
+#: The longest compound statement: far below what a server takes at once.
+_MAX_LENGTH: Final = 500_000
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s")
 
 
@@ -67,6 +69,46 @@ def insert_with_one_statement(
     raw = cursor.raw()
     raw.execute(sql, [values[name] for name in names])
     return int(raw.rowcount)
+
+
+def insert_in_one_block(
+    cursor: Any,  # noqa: ANN401 - the driver's own
+    insertion_into: Callable[[Table, int], RowInsertion],
+    tables: Sequence[tuple[Table, Sequence[Row]]],
+    last: Statement | None,
+) -> int:
+    """Run a `BulkInsert` as one compound statement, whose parameters the driver writes into it."""
+    statements = [
+        cursor.written(*_insertion_of_rows(insertion_into(table, 0), some))
+        for table, rows in tables
+        for some in _slices(rows)
+    ]
+    if last is not None:
+        statements.append(cursor.written(*last))
+    if not statements:
+        return 0
+    if len(statements) == 1 or sum(map(len, statements)) > _MAX_LENGTH:
+        for statement in statements:
+            cursor.execute(statement, None)
+        return int(cursor.rowcount)
+    # After the block the driver knows of no rows.
+    body = "; ".join([*statements, "SELECT ROW_COUNT()"])
+    cursor.execute(f"BEGIN NOT ATOMIC {body}; END", None)
+    [[count]] = cursor.fetch_to_end()
+    return int(count)
+
+
+def _slices(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    return (rows[start : start + _MAX_ROWS] for start in range(0, len(rows), _MAX_ROWS))
+
+
+def _insertion_of_rows(insertion: RowInsertion, rows: Sequence[Row]) -> Statement:
+    """Return an INSERT of all *rows*."""
+    columns = ", ".join(insertion.columns)
+    place = f"({', '.join(['%s'] * len(insertion.columns))})"
+    places = ", ".join([place] * len(rows))
+    values = [value for row in rows for value in insertion.values(row)]
+    return f"INSERT INTO {insertion.table} ({columns}) VALUES {places}", values  # noqa: S608 - names of ours
 
 
 def _parts(

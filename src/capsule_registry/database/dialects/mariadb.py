@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from capsule_registry.database.dialects import galera
+from capsule_registry.database.dialects.bulk_insert import insert_in_one_block
 from capsule_registry.database.dialects.dialect import (
     LOCK_TIMEOUT_SECONDS,
     READ_COMMITTED,
@@ -366,6 +367,7 @@ MARIADB: Final = Dialect(
         )
     ),
     insert_if_missing=_insert_if_missing,
+    bulk_insert=insert_in_one_block,
     query=query,
     lock_schema=(
         f"SELECT GET_LOCK(CONCAT('capsule-registry ', DATABASE()), {LOCK_TIMEOUT_SECONDS})"
