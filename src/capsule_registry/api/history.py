@@ -14,7 +14,6 @@ from capsule_registry.errors import (
 )
 from capsule_registry.history import revisions
 from capsule_registry.history.pruning import anchored_hashes, hash_of, prune
-from capsule_registry.history.verification import Verification, verify
 from capsule_registry.history.watch import Watch
 from capsule_registry.identifiers import CapsuleId, to_uuid
 from capsule_registry.models.records import Anchor
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from capsule_registry.history.revisions import Revision, WholeRow
+    from capsule_registry.history.verification import Verification
     from capsule_registry.unit_of_work.queries import Reading
     from capsule_registry.unit_of_work.runner import UnitRunner
 
@@ -167,6 +167,8 @@ class History:
                 rewritten to its end, passes.
             progress: Called now and then with the revision reached.
         """
+        from capsule_registry.history.verification import verify  # noqa: PLC0415 - commands start without it
+
         runner = self._runner
         with runner.database.snapshot() as conn:
             # Whatever head is found: a tail that was cut is reported, not refused.

@@ -7,6 +7,7 @@ the library's names are loaded on first use.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from contextlib import suppress
@@ -255,6 +256,7 @@ def capsule_registry(  # noqa: PLR0913 - one for each option
 
 def main() -> None:
     """Run the command."""
+    gc.disable()  # Until all is loaded (see `target.collect_garbage`): that is not garbage.
     _replace_closed_streams()
     capsule_registry(prog_name="capsule-registry")
 

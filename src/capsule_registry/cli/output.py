@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from capsule_registry import Comparison
 
     Row = Mapping[str, Any]
 
-#: Wide enough for any cell, when the output is not a terminal.
-_UNBOUNDED_WIDTH: Final = 100_000
 #: What begins a formula, in the form of East Asian texts too. Tabs and line ends, which some
 #: spreadsheets pass over before it, are escaped. Source: OWASP, "CSV Injection".
 _COMPUTED: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -109,18 +107,50 @@ def _print_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:
 
 
 def _print_table(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    heads = [escape(column.replace("_", " ")) for column in columns]
+    cells = [[_cell(row[column]) for column in columns] for row in rows]
+    (_print_fitting_table if sys.stdout.isatty() else _print_plain_table)(heads, cells)
+
+
+def _print_fitting_table(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """Print a table that is folded to the width of the terminal."""
     from rich import box  # noqa: PLC0415 - only a table needs it
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    console = Console() if sys.stdout.isatty() else Console(width=_UNBOUNDED_WIDTH)
     table = Table(box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(Text(escape(column.replace("_", " "))))
-    for row in rows:
-        table.add_row(*(Text(_cell(row[column]), overflow="fold") for column in columns))
-    console.print(table)
+    for head in heads:
+        table.add_column(Text(head))
+    for row in cells:
+        table.add_row(*(Text(cell, overflow="fold") for cell in row))
+    Console().print(table)
+
+
+def _print_plain_table(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """Print a table as wide as its cells, without loading what a terminal needs."""
+    widths = [max(map(_width, column)) for column in zip(heads, *cells, strict=True)]
+    click.echo(_line(heads, widths))
+    click.echo(_line(["─" * width for width in widths], widths))
+    for row in cells:
+        click.echo(_line(row, widths))
+
+
+def _line(cells: Iterable[str], widths: Iterable[int]) -> str:
+    padded = (
+        cell + " " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)
+    )
+    return "  ".join(padded).rstrip()
+
+
+def _width(cell: str) -> int:
+    """Return how many columns of a terminal *cell* takes."""
+    if cell.isascii():
+        return len(cell)
+    from unicodedata import combining, east_asian_width  # noqa: PLC0415 - rarely needed
+
+    wide = sum(east_asian_width(one) in ("F", "W") for one in cell)
+    return len(cell) + wide - sum(map(bool, map(combining, cell)))
 
 
 def _csv_cell(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,7 +65,7 @@ class Target:
                 yield view
 
     def _open(self, database: str | None, *, read_only: bool = False) -> CapsuleRegistry:
-        return library.CapsuleRegistry.open(
+        registry = library.CapsuleRegistry.open(
             database,
             namespace=self.namespace,
             actor=self.actor,
@@ -72,15 +73,24 @@ class Target:
             read_only=read_only,
             allow_network_file_system=self.allow_network_file_system,
         )
+        collect_garbage()
+        return registry
 
     def administrate(self, *, create: bool = True, read_only: bool = False) -> RegistryAdmin:
         """Open the database for administration."""
+        collect_garbage()
         return library.RegistryAdmin.open(
             self.database,
             create=create,
             read_only=read_only,
             allow_network_file_system=self.allow_network_file_system,
         )
+
+
+def collect_garbage() -> None:
+    """Collect garbage from now on, but not what was loaded, which stays."""
+    gc.freeze()
+    gc.enable()
 
 
 class RevisionOrTime(click.ParamType[dict[str, Any]]):

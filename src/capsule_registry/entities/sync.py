@@ -51,7 +51,7 @@ class SyncAction(StrEnum):
 class SyncStep(BaseModel):
     """What a sync does with one capsule, and its manifest's digests before and after."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     action: SyncAction
     capsule_id: CapsuleId | None = None
@@ -67,7 +67,7 @@ class SyncStep(BaseModel):
 class SyncPlan(BaseModel):
     """What was done, or would be: refusals first, then removals, then the manifests by path."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     steps: tuple[SyncStep, ...]
 

@@ -76,7 +76,7 @@ class Event(BaseModel):
     `changes` is what a capsule's manifest adds and removes, `None` if nothing.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     revision: int
     position: int
@@ -92,7 +92,7 @@ class Event(BaseModel):
 class Revision(BaseModel):
     """One transaction: who, when and why, and all its events in order."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     revision: int
     committed_at: AwareDatetime

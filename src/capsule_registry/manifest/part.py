@@ -59,7 +59,11 @@ class ManifestPart(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="allow", validate_by_alias=True, validate_by_name=True
+        frozen=True,
+        extra="allow",
+        validate_by_alias=True,
+        validate_by_name=True,
+        defer_build=True,
     )
 
     #: By field: the member of `Reading` without which it is not read.

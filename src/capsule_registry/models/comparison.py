@@ -23,7 +23,7 @@ class ManifestEntry(BaseModel):
     action; the name of a tool; a command's kind and name; an interface and its versions.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     part: Part
     name: str
@@ -35,7 +35,7 @@ class ManifestEntry(BaseModel):
 class Comparison(BaseModel):
     """The entries that a manifest adds to the one before, and those that it removes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     added: tuple[ManifestEntry, ...] = ()
     removed: tuple[ManifestEntry, ...] = ()

@@ -49,7 +49,7 @@ class Route(BaseModel):
     `capabilities`, or `interceptor`, which is called without a right to subscribe.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     capsule_id: CapsuleId
     state: CapsuleState
@@ -68,7 +68,7 @@ class Route(BaseModel):
 class Command(BaseModel):
     """A command that a capsule answers, in a conversation (`slash`) or in a shell (`cli`)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     capsule_id: CapsuleId
     state: CapsuleState
@@ -80,7 +80,7 @@ class Command(BaseModel):
 class Export(BaseModel):
     """An interface that a capsule offers to others, in one version."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     capsule_id: CapsuleId
     state: CapsuleState
@@ -91,7 +91,7 @@ class Export(BaseModel):
 class Artifact(BaseModel):
     """A component or asset of a capsule's generation, and the hash that its manifest writes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     capsule_id: CapsuleId
     generation: int

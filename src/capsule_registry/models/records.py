@@ -56,7 +56,7 @@ class Tool(BaseModel):
     dispatch. `mutable` says whether the manifest says that it changes something.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     capsule_id: CapsuleId
     name: str
@@ -81,7 +81,7 @@ class RegisteredCapsule(BaseModel):
     out of equality, JSON and pickles.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     id: CapsuleId
     version: str
@@ -120,7 +120,7 @@ class RegisteredCapsule(BaseModel):
 class CapsuleSummary(BaseModel):
     """A registered capsule without its manifest; the fields are those of `RegisteredCapsule`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     id: CapsuleId
     version: str
@@ -139,7 +139,7 @@ class CapsuleSummary(BaseModel):
 class RegisteredUplink(BaseModel):
     """An uplink, and the capsule id that it is registered under."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     capsule_id: CapsuleId
     descriptor: UplinkDescriptor
@@ -148,7 +148,7 @@ class RegisteredUplink(BaseModel):
 class RegisteredUuid(BaseModel):
     """A session UUID, its capsule id, registered or not, and its lease."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     uuid: UUID
     capsule_id: CapsuleId
@@ -163,7 +163,7 @@ class Lease(BaseModel):
     `opened_revision` is its fencing token: the later of two leases has the greater one.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     id: UUID
     name: str
@@ -184,7 +184,7 @@ class Grant(BaseModel):
     `component 2`, `publish`, `subscribe`), `read_by` which runtimes read it there.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     capsule_id: CapsuleId
     capability: str
@@ -207,7 +207,7 @@ class Interceptor(NamedTuple):
 class Provision(BaseModel):
     """A capability that a capsule offers to others, or an interface, which has a version."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     capsule_id: CapsuleId
     capability: str
@@ -223,7 +223,7 @@ class Dependency(BaseModel):
     export it so; without an `optional` one it works.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     capsule_id: CapsuleId
     requirement: str
@@ -235,7 +235,7 @@ class Dependency(BaseModel):
 class SharedInterface(BaseModel):
     """An interface that several capsules export: none of them is the one who does."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     interface: str
     exporters: tuple[CapsuleId, ...]
@@ -250,7 +250,7 @@ class BootOrder(BaseModel):
     imports included; `shared` the interfaces that several export.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     order: tuple[CapsuleId, ...]
     unmet: tuple[Dependency, ...]
@@ -274,7 +274,7 @@ class Anchor(BaseModel):
     one line of JSON.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     namespace: str
     incarnation: UUID

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class ChangedRight(BaseModel):
     """An entry of a manifest that comes to count, or ceases to."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     capability: str
     value: str
@@ -40,7 +40,7 @@ class RightsChange(BaseModel):
     `problem` says why, and nothing changes.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     capsule_id: CapsuleId
     form: ManifestForm

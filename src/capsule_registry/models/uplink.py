@@ -45,7 +45,7 @@ _SOURCE_ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 class UplinkCapabilities(BaseModel):
     """What an uplink can do; all false by default. JSON must have all seven, as in the original."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     can_receive: StrictBool = False
     can_send: StrictBool = False
@@ -100,7 +100,7 @@ class UplinkSource(BaseModel):
     `{"open_claw": {"capsule_id": ID}}`, which is read without checking the id.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     kind: Literal["native", "wasm", "open_claw"]
     capsule_id: str | None
@@ -163,7 +163,7 @@ class UplinkDescriptor(BaseModel):
     are generated if not given; read from JSON, it is kept as it is. Equality covers all fields.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     id: UplinkId = Field(default_factory=UplinkId.new)
     name: str

@@ -64,7 +64,7 @@ class Decision(BaseModel):
     `revision` is `None` only if the rows could not be read.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     allowed: bool
     why: DecisionReason

@@ -92,8 +92,8 @@ def insert_in_one_block(
             cursor.execute(statement, None)
         return int(cursor.rowcount)
     # After the block the driver knows of no rows.
-    body = "; ".join([*statements, "SELECT ROW_COUNT()"])
-    cursor.execute(f"BEGIN NOT ATOMIC {body}; END", None)
+    block = "; ".join(["BEGIN NOT ATOMIC " + statements[0], *statements[1:], "SELECT ROW_COUNT()"])
+    cursor.execute(block + "; END", None)
     [[count]] = cursor.fetch_to_end()
     return int(count)
 
