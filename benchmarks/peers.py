@@ -2,7 +2,8 @@
 Other registries and key-value stores, each driven by a script in a Python of its own.
 
 The script prints `{"version": …}` once it is ready; to each line `{"verb": …, "names": […]}` it
-answers `{"seconds": …}` a call. So rounds alternate here as everywhere.
+answers `{"seconds": …}` a call. So rounds alternate here as everywhere. The names are shared by as
+many threads as `callers` says.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import IO, TYPE_CHECKING, Final
 
 from capsule_registry import CapsuleRegistry
@@ -57,9 +59,10 @@ class Peer:
     errors: Path
     version: str = ""
 
-    def ask(self, verb: str, names: Sequence[str]) -> float:
-        """Return how many seconds *verb* took, per name."""
-        print(json.dumps({"verb": verb, "names": names}), file=self.asked, flush=True)
+    def ask(self, verb: str, names: Sequence[str], callers: int = 1) -> float:
+        """Return how many seconds *verb* took, per name, by so many *callers* at once."""
+        asked = {"verb": verb, "names": names, "callers": callers}
+        print(json.dumps(asked), file=self.asked, flush=True)
         return float(self.answer()["seconds"])
 
     def answer(self) -> dict[str, str]:
@@ -78,7 +81,7 @@ def findings(setting: Setting) -> Iterator[Finding]:
             yield from _not_run(name, f"no --peer-python {name}=…")
             continue
         try:
-            with _running(name, setting) as peer:
+            with running(name, setting) as peer:
                 yield from _compared(name, peer, setting)
         except (OSError, PeerError) as error:
             yield from _not_run(name, str(error))
@@ -91,9 +94,9 @@ def _not_run(name: str, why: str) -> Iterator[Finding]:
 
 
 @contextmanager
-def _running(name: str, setting: Setting) -> Iterator[Peer]:
-    directory = setting.directory / name
-    directory.mkdir()
+def running(name: str, setting: Setting) -> Iterator[Peer]:
+    """Run the script of the peer of that *name*, from an empty directory."""
+    directory = Path(mkdtemp(prefix=name, dir=setting.directory))
     (directory / "manifest.json").write_text(manifest(0).text)
     errors = directory / "errors"
     with (

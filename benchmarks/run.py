@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Final
 
 import bulk
 import checks
+import concurrency
 import finding
 import history
 import lookups
@@ -49,6 +50,7 @@ GROUPS: Final[dict[str, Group]] = {
     "lookups": lookups.findings,
     "checks": checks.findings,
     "writes": writes.findings,
+    "concurrency": concurrency.findings,
     "bulk": bulk.findings,
     "finding": finding.findings,
     "routes": routes.findings,

@@ -1,4 +1,4 @@
-"""Redis over a Unix socket: an id under each UUID."""
+"""Redis over a Unix socket, each write synchronised: an id under each UUID."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from answering import answer, directory
 
 socket = directory().resolve() / "socket"
 settings = ["--port", "0", "--unixsocket", str(socket), "--dir", str(directory()), "--save", ""]
+settings += ["--appendonly", "yes", "--appendfsync", "always"]
 server = subprocess.Popen(["redis-server", *settings], stdout=subprocess.DEVNULL)  # noqa: S603, S607
 try:
     while not socket.exists() and server.poll() is None:

@@ -153,7 +153,8 @@ class Connections:
         pooled = conn.connection
         try:
             if _PREPARED not in conn.info:
-                self._sessions.prepare(conn)
+                is_for_writes = engine is self.engine and self.owns_engines
+                self._sessions.prepare(conn, self.dialect.write_settings if is_for_writes else ())
                 conn.info[_PREPARED] = True
             if self.connection_check is not None:
                 self.connection_check(conn)

@@ -48,9 +48,9 @@ class Sessions:
         #: The schema of the tables, by the URL or else as the first connection found it.
         self._schema = address.schema
 
-    def prepare(self, conn: Connection) -> None:
+    def prepare(self, conn: Connection, more: Iterable[str] = ()) -> None:
         """
-        Set the session of *conn*, unless others share it, and read it back.
+        Set the session of *conn*, by *more* statements too, unless others share it; read it back.
 
         Raises:
             InvalidDatabaseError: A setting is not what it must be, or the server may be behind.
@@ -66,7 +66,7 @@ class Sessions:
         if self._may_be_behind:
             conn.info[_BEHIND] = dialect.outdated(driver)
         if conn.info[HAS_SESSION]:
-            self._set(conn, (*self._session.statements, *self._more))
+            self._set(conn, (*self._session.statements, *self._more, *more))
         self._read_back(conn, self._session)
         conn.rollback()
 

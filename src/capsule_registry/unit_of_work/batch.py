@@ -138,16 +138,17 @@ class Batch:
         """Run the units in turn; those that are not begun at *end* stay in the line."""
         begun: list[Request[Any]] = []
         for request in self._requests:
-            if begun and thread_time() > end:
-                break
-            unit = self._run(request, unit)
+            if begun:
+                if thread_time() > end:
+                    break
+                unit = unit.following(begun[-1].written)
+            self._run(request, unit)
             begun.append(request)
         rest, self._requests = self._requests[len(begun) :], begun
         if self._line is not None:
             self._line.advance(rest)
 
-    def _run(self, request: Request[Any], unit: Unit) -> Unit:
-        """Run one unit, and return the next."""
+    def _run(self, request: Request[Any], unit: Unit) -> None:
         unit.buffer.begin_unit()
         try:
             request.run(unit)
@@ -160,7 +161,7 @@ class Batch:
             request.error = error
         finally:
             self._refuse_in_child()
-        return unit.following(request.file_revision())
+        request.file_revision()
 
     def _require_droppable(self, request: Request[Any], unit: Unit, error: Exception) -> None:
         """Require that the others can go on without this unit, which failed with *error*."""

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import String, literal_column, union_all
 
+from capsule_registry.database.dialects.dialect import existing_keys
 from capsule_registry.schema.row_images import SUBJECTS
 from capsule_registry.schema.tables import capsules, manifests, uplinks, uuid_mappings
 from capsule_registry.unit_of_work.prepared_statements import batches
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, ColumnElement, Table
 
-    from capsule_registry.database.dialects.dialect import Dialect
+    from capsule_registry.database.dialects.dialect import Dialect, ExistingKeys
     from capsule_registry.unit_of_work.queries import Row
 
     #: Keys of rows that may exist, by table.
@@ -50,6 +51,8 @@ _NAMES: Final[Mapping[Table, ColumnElement[str]]] = {
 }
 _TABLES: Final = {table.name: table for table in _KEYS}
 _READERS: Final[Mapping[Table, Callable[[str], Any]]] = {uplinks: UUID, uuid_mappings: UUID}
+#: So many keys are asked for in the same way on every database.
+_FEW: Final = 4
 #: By function: returns, given its arguments, the keys it will ask for.
 _ASKED: Final[dict[Callable[..., object], Callable[..., Keys]]] = {}
 
@@ -82,9 +85,11 @@ class KnownKeys:
     def _find(self, wanted: Keys, ask: Ask) -> dict[Table, set[Any]]:
         found: dict[Table, set[Any]] = {table: set() for table in wanted}
         asked = {table: [*keys] for table, keys in wanted.items() if keys}
+        are_many = any(len(keys) > _FEW for keys in asked.values())
+        select_existing = self._dialect.existing_keys if are_many else existing_keys
         for some in zip_longest(*map(batches, asked.values()), fillvalue=()):
             values = dict(zip((table.name for table in asked), some, strict=True))
-            for row in ask(_existing(tuple(asked), self._dialect), **values):
+            for row in ask(_existing(tuple(asked), select_existing), **values):
                 table = _TABLES[row["kind"]]
                 read = _READERS.get(table)
                 found[table].add(read(row["key"]) if read else row["key"])
@@ -136,12 +141,12 @@ def merged(many: Iterable[Keys]) -> Keys:
 
 
 @cache
-def _existing(tables: tuple[Table, ...], dialect: Dialect) -> Query:
+def _existing(tables: tuple[Table, ...], select_existing: ExistingKeys) -> Query:
     """Return the query for those keys of *tables* that exist, as text, each with its table."""
     return Query(
         capsules,
         (),
-        union_all(*(dialect.existing_keys(_KEYS[table], _NAMES[table]) for table in tables)),
+        union_all(*(select_existing(_KEYS[table], _NAMES[table]) for table in tables)),
         among=tuple(table.name for table in tables),
         found_by={table: {_KEYS[table].name: table.name} for table in tables},
     )

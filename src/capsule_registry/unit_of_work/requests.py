@@ -100,15 +100,14 @@ class Request(Generic[T]):
         self.unit, self.written, self.error = unit, None, None
         self._result = self._work(unit, *self._args, **self._kwargs)
 
-    def file_revision(self) -> str | None:
-        """File the revision that the unit made, if any, and return its hash."""
+    def file_revision(self) -> None:
+        """File the revision that the unit made, if any."""
         if self.unit is not None:
             self.written = self.unit.file_revision(actor=self.actor, reason=self.reason)
-        return self.written
 
     def roll_back(self) -> None:
         """Undo in memory what the last attempt did, which has not committed."""
-        unit, self.unit = self.unit, None
+        unit, self.unit, self.written = self.unit, None, None
         if unit is not None:
             unit.roll_back()
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from capsule_registry.database.dialects.bulk_insert import BulkInsert
 
+    ExistingKeys = Callable[[Column[Any], ColumnElement[str]], Select[str, str]]
+
 #: How long a statement waits for a lock before it gives up.
 LOCK_TIMEOUT_SECONDS: Final = 30
 READ_COMMITTED: Final = "READ COMMITTED"
@@ -177,6 +179,8 @@ class Dialect:
     #: only.
     session: Session | None = None
     read_only_settings: tuple[str, ...] = ()
+    #: Further statements for a session that writes, which finds all by keys.
+    write_settings: tuple[str, ...] = ()
     #: Prepares a new driver connection, and returns whether it has a session of its own; settings
     #: would leak from a shared one.
     greet: Callable[[Any], bool] = lambda _: True
@@ -206,7 +210,7 @@ class Dialect:
     #: Given the column of a table's keys, and an expression: returns a query for those keys that
     #: exist, as text, each beside the expression. It takes the keys as a list, named after the
     #: table, and the namespace.
-    existing_keys: Callable[[Column[Any], ColumnElement[str]], Select[str, str]] = existing_keys
+    existing_keys: ExistingKeys = existing_keys
     #: Inserts rows into several tables at once; without it, each table takes a statement.
     bulk_insert: BulkInsert | None = None
     #: Runs exactly one statement on a driver connection outside of any transaction, so that it

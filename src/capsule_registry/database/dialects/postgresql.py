@@ -306,6 +306,9 @@ POSTGRESQL: Final = Dialect(
     engine_options=SERVER_OPTIONS,
     session=_SESSION,
     read_only_settings=("SET default_transaction_read_only = on",),
+    # A plan that was made while a table was small is kept while it grows. Where a table has no
+    # index, as that of versions, it would look too dear not to be compiled.
+    write_settings=("SET enable_seqscan = off", "SET jit = off"),
     greet=_greet,
     outdated=_outdated,
     place="SELECT current_database() || ' of ' || pg_postmaster_start_time()",
