@@ -3,40 +3,47 @@ Writers are killed at random moments: is anything acknowledged lost, or half don
 
     python stress/kills.py --database sqlite:////tmp/stress.db --rounds 200
 
-In each round two processes register capsules, each with an uplink and a UUID, and print the id of
-each once it is acknowledged; both get SIGKILL after 30 to 120 ms of writing. Then every
-acknowledged capsule must be there with its uplink and its UUID, the database's own checks must
-pass, and another process must be able to write at once. Exits with 1 at the first round that fails,
-or in which a writer met an error.
+In each round two processes of eight threads, whose writes share COMMITs, register capsules, each
+with an uplink and a UUID, and print the id of each once it is acknowledged; both get SIGKILL after
+30 to 120 ms of writing. Then every acknowledged capsule must be there with its uplink and its UUID,
+the database's own checks must pass, and another process must be able to write at once. Exits with 1
+at the first round that fails, or in which a writer met an error.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from uuid import uuid4
 
 from capsule_registry import CapsuleManifest, CapsuleRegistry, Finding, RegistryAdmin
 from support import controls
 
 _WRITER = "--as-writer"
+_THREADS = 8
 
 
 def write(url: str, name: str) -> None:
-    """Register capsules until the process is killed."""
-    with CapsuleRegistry.open(url) as registry:
-        number = 0
-        while True:
-            number += 1
-            uplink = {"name": "u", "platform": "cli", "profile": "chat"}
-            package = {"name": f"{name}-{number}", "version": "0.1.0"}
-            manifest = CapsuleManifest.model_validate({"package": package, "uplink": [uplink]})
-            registry.register(manifest, uuids=[uuid4()])
-            print(manifest.package.name, flush=True)
+    """Register capsules by several threads until the process is killed."""
+    with CapsuleRegistry.open(url) as registry, ThreadPoolExecutor(_THREADS) as callers:
+        for done in [callers.submit(_write, registry, f"{name}t{n}") for n in range(_THREADS)]:
+            done.result()
+
+
+def _write(registry: CapsuleRegistry, name: str) -> None:
+    for number in count(1):
+        uplink = {"name": "u", "platform": "cli", "profile": "chat"}
+        package = {"name": f"{name}-{number}", "version": "0.1.0"}
+        manifest = CapsuleManifest.model_validate({"package": package, "uplink": [uplink]})
+        registry.register(manifest, uuids=[uuid4()])
+        os.write(1, f"{package['name']}\n".encode())  # In one step: no line is mixed with another.
 
 
 def killed_round(

@@ -3,10 +3,10 @@ Many processes read and write the same few capsules: could one process have done
 
     python stress/linearizability.py --database sqlite:////tmp/stress.db
 
-Records every call of 8 processes with its start, end and result, and looks for an order of all
-calls that explains every result (see `checker.py`). Then makes single reads of the history stale,
-and counts how many of these histories are rejected. Exits with 1 if the history is not
-linearizable, or if a stale read goes unnoticed.
+Records every call of 8 processes of 8 threads, whose writes share COMMITs, with its start, end and
+result, and looks for an order of all calls that explains every result (see `checker.py`). Then
+makes single reads of the history stale, and counts how many of these histories are rejected. Exits
+with 1 if the history is not linearizable, or if a stale read goes unnoticed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import argparse
 import random
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid5
@@ -125,16 +125,28 @@ def opened(url: str, actor: str) -> CapsuleRegistry:
             time.sleep(_PAUSE_SECONDS)
 
 
-def record(
-    number: int, *, url: str, seed: int, without: str | None, goes_on: Callable[[int], bool]
+def record(  # noqa: PLR0913 - what a process is told
+    number: int,
+    *,
+    url: str,
+    seed: int,
+    without: str | None,
+    goes_on: Callable[[int], bool],
+    threads: int = 1,
 ) -> tuple[list[Call], int]:
     """Make calls as process *number*; return them, and how many met no database."""
     controls.take_out(without)
-    with opened(url, f"process {number}") as registry:
-        recorder = Recorder(registry, str(number), seed)
-        while goes_on(recorder.count):
-            recorder.call()
-    return recorder.calls, recorder.unavailable
+    with opened(url, f"process {number}") as registry, ThreadPoolExecutor(threads) as callers:
+        recorders = [Recorder(registry, f"{number}.{each}", seed) for each in range(threads)]
+        for done in [callers.submit(_record, one, goes_on) for one in recorders]:
+            done.result()
+    calls = [call for one in recorders for call in one.calls]
+    return calls, sum(one.unavailable for one in recorders)
+
+
+def _record(recorder: Recorder, goes_on: Callable[[int], bool]) -> None:
+    while goes_on(recorder.count):
+        recorder.call()
 
 
 def fewer_than(limit: int, count: int) -> bool:
@@ -160,7 +172,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--database", required=True, help="URL of a database for this alone")
     parser.add_argument("--processes", type=int, default=8)
-    parser.add_argument("--calls", type=int, default=2500, help="of each process")
+    parser.add_argument("--threads", type=int, default=8, help="of each process")
+    parser.add_argument("--calls", type=int, default=300, help="of each thread")
     parser.add_argument("--stale", type=int, default=200, help="stale reads to plant")
     parser.add_argument("--seed", type=int, default=7)
     controls.add_option(parser)
@@ -174,11 +187,13 @@ def main() -> int:
         seed=options.seed,
         without=options.without,
         goes_on=partial(fewer_than, options.calls),
+        threads=options.threads,
     )
     began = time.monotonic()
     with ProcessPoolExecutor(options.processes, mp_context=WORKERS) as processes:
         recorded = [*processes.map(work, range(options.processes))]
-    print(f"{options.processes} processes took {time.monotonic() - began:.1f} s")
+    took = time.monotonic() - began
+    print(f"{options.processes} processes of {options.threads} threads took {took:.1f} s")
     calls = [call for part, _ in recorded for call in part]
     if not report(calls, sum(unavailable for _, unavailable in recorded)):
         return 1

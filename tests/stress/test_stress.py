@@ -117,9 +117,9 @@ def test_the_checker_decides_what_can_be_decided_by_hand(expected: bool, calls: 
 @pytest.mark.stress
 @pytest.mark.parametrize(("guard", "expected"), [(None, 0), ("foreign-keys", 1)])
 def test_histories_are_linearizable(backend: Backend, guard: str | None, expected: int) -> None:
-    """Four processes: some order explains what they saw; without cascades none does."""
+    """Four processes of four threads: some order explains what they saw; without cascades none."""
     control = ["--without", guard] if guard else []
-    sizes = ["--processes", "4", "--calls", "100", "--stale", "50"]
+    sizes = ["--processes", "4", "--threads", "4", "--calls", "25", "--stale", "50"]
     code, output = run("linearizability.py", "--database", backend.empty_url(), *sizes, *control)
 
     assert expected == code, output
