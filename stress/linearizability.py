@@ -137,7 +137,7 @@ def record(  # noqa: PLR0913 - what a process is told
     """Make calls as process *number*; return them, and how many met no database."""
     controls.take_out(without)
     with opened(url, f"process {number}") as registry, ThreadPoolExecutor(threads) as callers:
-        recorders = [Recorder(registry, f"{number}.{each}", seed) for each in range(threads)]
+        recorders = [Recorder(registry, str(100 * number + each), seed) for each in range(threads)]
         for done in [callers.submit(_record, one, goes_on) for one in recorders]:
             done.result()
     calls = [call for one in recorders for call in one.calls]
