@@ -37,7 +37,8 @@ class Injection:
 
     def _counting(self, original: Callable[..., None]) -> Callable[..., None]:
         def step(*args: Any, **options: Any) -> None:
-            if current_thread() not in self.spared:
+            is_counted = "DISCARD PLANS" not in args  # It is sent now and then alone.
+            if is_counted and current_thread() not in self.spared:
                 self.count += 1
                 if self._error is not None and self.count - 1 == self._at:
                     error, self._error = self._error, None

@@ -32,6 +32,7 @@ from capsule_registry.database.engines import (
     make_file_engine,
     reading_by,
 )
+from capsule_registry.database.hosts import HAS_SESSION
 from capsule_registry.database.retries import run_with_retries
 from capsule_registry.database.steady_pool import mark_idle
 from capsule_registry.errors import (
@@ -54,6 +55,10 @@ T = TypeVar("T")
 
 #: How often a file that keeps changing is looked at.
 _LOOKS: Final = 20
+#: After so many transactions of a connection, at the latest, its statements are planned anew.
+_PLANNED: Final = 256
+#: The key in a connection's `info` of how often it has written.
+_WRITES: Final = "capsule_registry.writes"
 #: The key in a connection's `info` that marks it as doing what it does in transactions.
 _IN_TRANSACTIONS: Final = "capsule_registry.in_transactions"
 
@@ -281,6 +286,7 @@ class Database(Connections):
             try:
                 _begin(conn, self.dialect.begin_write)
                 self.require_transaction(conn)
+                self._drop_plans(conn)
                 before = self.dialect.changes(conn.connection.driver_connection)
                 yield conn
                 if self.dialect.changes(conn.connection.driver_connection) != before:
@@ -349,6 +355,13 @@ class Database(Connections):
         if not self.owns_engines or _IN_TRANSACTIONS not in conn.info:
             self._sessions.require_transaction(conn)
             conn.info[_IN_TRANSACTIONS] = True
+
+    def _drop_plans(self, conn: Connection) -> None:
+        """Let the server plan anew, at first each time that *conn* has written twice as often."""
+        if self.dialect.drop_plans is not None and conn.info.get(HAS_SESSION):
+            conn.info[_WRITES] = count = conn.info.get(_WRITES, 0) + 1
+            if count & (count - 1) == 0 or count % _PLANNED == 0:
+                DriverCursor(conn).execute(self.dialect.drop_plans)
 
     def _commit(self, transaction: Transaction) -> None:
         try:

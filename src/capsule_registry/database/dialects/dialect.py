@@ -181,6 +181,8 @@ class Dialect:
     read_only_settings: tuple[str, ...] = ()
     #: Further statements for a session that writes, which finds all by keys.
     write_settings: tuple[str, ...] = ()
+    #: Drops the plans that a session keeps, where the server keeps them while its tables grow.
+    drop_plans: str | None = None
     #: Prepares a new driver connection, and returns whether it has a session of its own; settings
     #: would leak from a shared one.
     greet: Callable[[Any], bool] = lambda _: True

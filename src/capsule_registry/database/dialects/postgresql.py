@@ -309,6 +309,7 @@ POSTGRESQL: Final = Dialect(
     # A plan that was made while a table was small is kept while it grows. Where a table has no
     # index, as that of versions, it would look too dear not to be compiled.
     write_settings=("SET enable_seqscan = off", "SET jit = off"),
+    drop_plans="DISCARD PLANS",
     greet=_greet,
     outdated=_outdated,
     place="SELECT current_database() || ' of ' || pg_postmaster_start_time()",
