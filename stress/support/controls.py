@@ -80,7 +80,7 @@ def _commit_each_statement() -> None:
     _change(FILES, begin_write=None)
     for dialect in _servers():
         options = {**dialect.engine_options, "isolation_level": "AUTOCOMMIT"}
-        _change(dialect, engine_options=options)
+        _change(dialect, engine_options=options, bulk_insert=None)  # Or it would be one statement.
     Sessions.require_transaction = lambda *_: None  # type: ignore[method-assign]
 
 
