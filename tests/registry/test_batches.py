@@ -462,26 +462,36 @@ def test_a_caller_that_is_interrupted_leaves_the_line(registry: CapsuleRegistry)
     assert ["c"] == registry.list()
 
 
+class Held:
+    """A call that registers a capsule, once it is told to go on."""
+
+    def __init__(self, registry: CapsuleRegistry, name: str) -> None:
+        self.registry, self.name = registry, name
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self) -> object:
+        return self.registry.run(self._work, together=True)
+
+    def _work(self, transaction: Transaction) -> None:
+        self.begun.set()
+        assert self.go_on.wait(10)
+        transaction.register(make_manifest(self.name))
+
+    def interrupt_second(self, *calls: Callable[[], object]) -> list[Any]:
+        """Make *calls*, interrupt the second while this one runs, and return the outcomes."""
+        with in_line(self.registry, *calls) as callers:
+            pass
+        assert self.begun.wait(10)
+        callers[1].interrupt(Stop)
+        callers[1].join(10)
+        self.go_on.set()
+        return [caller.end() for caller in callers]
+
+
 def test_a_unit_that_was_begun_takes_its_course(registry: CapsuleRegistry) -> None:
     """Its caller is interrupted while another thread runs it: it is whole, or absent."""
-    begun, go_on = threading.Event(), threading.Event()
-
-    def work(transaction: Transaction) -> None:
-        begun.set()
-        assert go_on.wait(10)
-        transaction.register(make_manifest("b"))
-
-    with in_line(
-        registry,
-        registering(registry, "a", "x"),
-        lambda: registry.run(work, together=True),
-    ) as callers:
-        pass
-    assert begun.wait(10)
-    callers[1].interrupt(Stop)
-    callers[1].join(10)
-    go_on.set()
-    found = [caller.end() for caller in callers]
+    held = Held(registry, "b")
+    found = held.interrupt_second(registering(registry, "a", "x"), held)
 
     assert isinstance(found[1], Stop)
     assert ["a", "b"] == registry.list()
@@ -567,22 +577,8 @@ def test_who_is_gone_does_not_become_the_front(
 ) -> None:
     """Its caller was interrupted while it was taken, and the batch was cut before it."""
     monkeypatch.setattr(batches, "MOST_SECONDS", -1)
-    begun, go_on = threading.Event(), threading.Event()
-
-    def work(transaction: Transaction) -> None:
-        begun.set()
-        assert go_on.wait(10)
-        transaction.register(make_manifest("a"))
-
-    calls: list[Callable[[], object]] = [lambda: registry.run(work, together=True)]
-    calls += [registering(registry, one, "x") for one in ("b", "c")]
-    with in_line(registry, *calls) as callers:
-        pass
-    assert begun.wait(10)
-    callers[1].interrupt(Stop)
-    callers[1].join(10)
-    go_on.set()
-    found = [caller.end() for caller in callers]
+    held = Held(registry, "a")
+    found = held.interrupt_second(held, *(registering(registry, one, "x") for one in ("b", "c")))
 
     assert isinstance(found[1], Stop)
     assert ["a", "c"] == registry.list()

@@ -25,7 +25,6 @@ from capsule_registry.models.uplink import (
 )
 from capsule_registry.plain_values import plain_time
 from capsule_registry.schema.tables import uplinks
-from capsule_registry.unit_of_work.prepared_statements import batches
 from capsule_registry.unit_of_work.queries import counting, put_in_order, query
 
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ OF_CAPSULE: Final = query(uplinks, "capsule_id")
 _first_of_platform = query(uplinks, "platform", limit=1)
 _ids = query(uplinks, columns=("id",))
 _among = query(uplinks, among=("id",), is_ordered=False)
-_among_ids = query(uplinks, among=("id",), columns=("id",), is_ordered=False)
 _count = counting(uplinks)
 
 
@@ -228,7 +226,7 @@ def _insert(unit: Unit, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _refuse_taken(unit: Unit, uplink_ids: Sequence[UUID]) -> None:
-    taken = {row["id"] for some in batches(uplink_ids) for row in unit.rows(_among_ids, id=some)}
+    taken = unit.existing({uplinks: uplink_ids})[uplinks]
     for uplink_id in uplink_ids:
         if uplink_id in taken:
             raise UplinkAlreadyRegisteredError(uplink_id)

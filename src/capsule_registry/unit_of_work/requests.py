@@ -139,10 +139,7 @@ class Request(Generic[T]):
             finally:
                 del error, shared
         if self.unit is not None:
-            if self.written is not None:
-                note(Position(self.unit.revision, self.unit.incarnation, self.written))
-            self.unit.committed()
-            log_messages(self.unit)
+            acknowledge(self.unit, self.written, note)
         return self._result
 
 
@@ -151,6 +148,14 @@ def _again(error: Exception) -> Exception:
     copied = copy.copy(error)
     copied.__cause__ = error.__cause__
     return copied
+
+
+def acknowledge(unit: Unit, written: str | None, note: Callable[[Position], None]) -> None:
+    """Tell *note*, the memory and the log of *unit*, which has committed as the hash *written*."""
+    if written is not None:
+        note(Position(unit.revision, unit.incarnation, written))
+    unit.committed()
+    log_messages(unit)
 
 
 def log_messages(unit: Unit) -> None:

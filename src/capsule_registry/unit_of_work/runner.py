@@ -26,7 +26,7 @@ from capsule_registry.unit_of_work.high_water_mark import HighWaterMark, Positio
 from capsule_registry.unit_of_work.host_transactions import HostTransactions
 from capsule_registry.unit_of_work.line import Line
 from capsule_registry.unit_of_work.queries import Scope
-from capsule_registry.unit_of_work.requests import Request, log_messages
+from capsule_registry.unit_of_work.requests import Request, acknowledge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -208,7 +208,7 @@ class UnitRunner:
                 if unit is not None and not is_done:
                     unit.roll_back()
         if unit is not None:
-            self._committed(unit, written)
+            acknowledge(unit, written, self.seen.note)
 
     @contextmanager
     def joined(self, conn: Connection, *, reason: str | None, actor: str | None) -> Iterator[Unit]:
@@ -271,12 +271,6 @@ class UnitRunner:
         if unit.schema is not self._usable:
             unit.schema.require_usable(self.database)
             self._usable = unit.schema
-
-    def _committed(self, unit: Unit, written: str | None) -> None:
-        if written is not None:
-            self.seen.note(Position(unit.revision, unit.incarnation, written))
-        unit.committed()
-        log_messages(unit)
 
 
 def recordable(actor: str | None, reason: str | None) -> tuple[str | None, str | None]:
