@@ -549,20 +549,20 @@ def test_a_leader_that_vanishes_leaves_nobody_waiting(
     """Even if not one step of its end is run, the others look, and go on by themselves."""
     monkeypatch.setattr(lines, "_LOOK_SECONDS", 0.05)
     run, leave = batches.Batch.run, Line.leave
-    left: list[object] = []
+    vanished: list[object] = []
 
     def vanish(batch: batches.Batch, write: Any) -> None:
-        if left:
+        if vanished:
             run(batch, write)
             return
+        vanished.append(batch._leader)
         write(lambda _: batch._taken())
         batch._course.is_over = True  # The one step that is always run.
         raise Stop
 
     def not_left(line: Line, request: Any) -> None:
-        if left:
+        if request not in vanished:
             leave(line, request)
-        left.append(request)
 
     monkeypatch.setattr(batches.Batch, "run", vanish)
     monkeypatch.setattr(Line, "leave", not_left)
