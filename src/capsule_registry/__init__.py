@@ -12,6 +12,11 @@ from importlib import import_module
 from capsule_registry._version import __version__
 
 _NAMES_BY_MODULE = {
+    "aio.history": "AsyncHistory AsyncWatch",
+    "aio.leases": "AsyncLeases AsyncOpenLease",
+    "aio.registry": "AsyncCapsuleRegistry AsyncPast AsyncReplica",
+    "aio.transaction": "AsyncSnapshot AsyncTransaction",
+    "aio.verbs": "AsyncRoutes",
     "api.history": "History",
     "api.leases": "Leases OpenLease",
     "api.point_in_time": "Past Snapshot View",

@@ -1,4 +1,14 @@
 from capsule_registry._version import __version__ as __version__
+from capsule_registry.aio.history import AsyncHistory as AsyncHistory
+from capsule_registry.aio.history import AsyncWatch as AsyncWatch
+from capsule_registry.aio.leases import AsyncLeases as AsyncLeases
+from capsule_registry.aio.leases import AsyncOpenLease as AsyncOpenLease
+from capsule_registry.aio.registry import AsyncCapsuleRegistry as AsyncCapsuleRegistry
+from capsule_registry.aio.registry import AsyncPast as AsyncPast
+from capsule_registry.aio.registry import AsyncReplica as AsyncReplica
+from capsule_registry.aio.transaction import AsyncSnapshot as AsyncSnapshot
+from capsule_registry.aio.transaction import AsyncTransaction as AsyncTransaction
+from capsule_registry.aio.verbs import AsyncRoutes as AsyncRoutes
 from capsule_registry.api.history import History as History
 from capsule_registry.api.leases import Leases as Leases
 from capsule_registry.api.leases import OpenLease as OpenLease

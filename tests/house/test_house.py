@@ -54,11 +54,11 @@ def strings(tree: ast.Module) -> Iterator[ast.Constant]:
 
 
 def test_the_root_holds_the_ground_alone() -> None:
-    """At the root stand at most eight modules; everything else is in one of twelve rooms."""
+    """At the root stand at most eight modules; everything else is in one of thirteen rooms."""
     modules = [path.name for path in PACKAGE.glob("*.py")]
 
     assert len(modules) <= 8, modules
-    assert 12 == len(ROOMS)
+    assert 13 == len(ROOMS)
 
 
 def test_no_module_imports_itself_through_others() -> None:

@@ -26,7 +26,7 @@ def test_the_python_examples_run(checkout: Path, capsys: pytest.CaptureFixture[s
         exec(compile(block, "README.md", "exec"), {})  # noqa: S102 - the page is our own
 
     assert (
-        "notes ['write_note', 'find_notes']\n3 None\n2 0\n"
+        "notes ['write_note', 'find_notes']\n3 None\n2 0 102\n"
         "2 readme ['capsule.registered', 'uuid.registered']\n"
         "3 readme ['uuid.unregistered', 'capsule.unregistered', 'capsule.registered']\n"
         "2 1 and now 0\nTrue\n"

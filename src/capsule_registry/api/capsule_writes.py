@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from itertools import islice
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
-from capsule_registry.api.leases import OpenLease
 from capsule_registry.api.reads import Reads
 from capsule_registry.entities import (
     capsules,
@@ -35,8 +34,15 @@ if TYPE_CHECKING:
     from capsule_registry.unit_of_work.queries import Row
     from capsule_registry.unit_of_work.unit import Unit
 
+    class Held(Protocol):
+        """A lease that this process holds."""
+
+        @property
+        def held_id(self) -> UUID:
+            """The id, for writing through the lease."""
+
     #: The lease that UUIDs are to belong to, or its id.
-    HeldLease = OpenLease | UUID | str | None
+    HeldLease = Held | UUID | str | None
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -364,4 +370,5 @@ def lease_id_of(lease: HeldLease) -> UUID | None:
     """Return the id of the lease that a caller names, if any."""
     if lease is None:
         return None
-    return lease.held_id if isinstance(lease, OpenLease) else to_uuid(lease)
+    held: UUID | None = getattr(lease, "held_id", None)
+    return to_uuid(lease) if held is None else held

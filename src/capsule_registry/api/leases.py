@@ -37,7 +37,7 @@ logger = logging.getLogger("capsule_registry")
 _SHORTEST: Final = timedelta(milliseconds=100)
 _LONGEST: Final = timedelta(days=365)
 #: Renewals in the time of one ttl.
-_RENEWALS: Final = 3
+RENEWALS: Final = 3
 #: How long to wait for the renewing thread to end.
 _STOP_SECONDS: Final = 2.0
 
@@ -248,7 +248,7 @@ class OpenLease:
 
     def keep(self) -> None:
         """Renew the lease in a thread until it is closed, lost, or garbage-collected."""
-        interval = self._lease.ttl.total_seconds() / _RENEWALS
+        interval = self._lease.ttl.total_seconds() / RENEWALS
         arguments = (ref(self), self._ended, interval)
         self._thread = Thread(target=_keep_renewing, args=arguments, daemon=True)
         self._thread.start()
@@ -269,11 +269,13 @@ class OpenLease:
             return False
         except CapsuleRegistryError as error:
             logger.warning("Lease not renewed: %s", error, extra={"lease_id": str(self.id)})
-        # In another thread: reaping waits for other writers, and a renewal must not.
+        return True
+
+    def reap_beside(self) -> None:
+        """Reap in another thread: that waits for other writers, and a renewal must not."""
         if self._reaping is None or not self._reaping.is_alive():
             self._reaping = Thread(target=self._leases.reap_by_itself, daemon=True)
             self._reaping.start()
-        return True
 
     def __enter__(self) -> Self:
         return self
@@ -291,4 +293,5 @@ def _keep_renewing(forgettable: ref[OpenLease], ended: Event, interval: float) -
         lease = forgettable()
         if lease is None or not lease.renew_by_itself():
             return
+        lease.reap_beside()
         del lease

@@ -36,13 +36,13 @@ def wait_ready(
             if watch is None:
                 # Started before the states are read, so that no change in between is missed.
                 watch = Watch(read, None, None, None)
-                found = _standing(read, wanted) | found
+                found = standing(read, wanted) | found
             revision = watch.poll() if len(found) < len(wanted) else None
         except RevisionCompactedError:
             watch = None  # Revisions were pruned unread: go by the current states.
             continue
         if revision is not None:
-            changed = _changes(revision)
+            changed = changes(revision)
             found = {one: changed[one] for one in wanted if one in changed} | found
         if len(found) == len(wanted) or time.monotonic() >= deadline:
             return {one: found.get(one, ReadyStatus.TIMEOUT) for one in wanted}
@@ -50,7 +50,7 @@ def wait_ready(
             time.sleep(POLL_SECONDS)
 
 
-def _standing(read: Reading, wanted: Sequence[CapsuleId]) -> dict[str, ReadyStatus]:
+def standing(read: Reading, wanted: Sequence[CapsuleId]) -> dict[str, ReadyStatus]:
     """Return which of *wanted* are ready or have failed."""
     found: dict[str, ReadyStatus] = {}
     for batch in batches(wanted):
@@ -59,7 +59,7 @@ def _standing(read: Reading, wanted: Sequence[CapsuleId]) -> dict[str, ReadyStat
     return found
 
 
-def _changes(revision: Revision) -> dict[str, ReadyStatus]:
+def changes(revision: Revision) -> dict[str, ReadyStatus]:
     """Return which capsules became ready or failed, whichever each did first."""
     found: dict[str, ReadyStatus] = {}
     for event in revision.events:

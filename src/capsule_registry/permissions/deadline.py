@@ -33,7 +33,6 @@ def decided_in_time(
         InvalidDatabaseError: Nobody can be asked.
     """
     began, seconds = time.monotonic(), timeout.total_seconds()
-    late = Decision(allowed=False, why=DecisionReason.TOO_LATE)
     try:
         found = decide(seconds)
     except InvalidDatabaseError:
@@ -41,7 +40,7 @@ def decided_in_time(
     except RegistryUnavailableError:
         if time.monotonic() - began < seconds:
             raise
-        return [late] * len(senders)
+        return [_late()] * len(senders)
     except CHECK_FAULTS as fault:  # On the way to the rows, or translated on the way back.
         found = [fault] * len(senders)
     decisions = [
@@ -49,5 +48,14 @@ def decided_in_time(
         for one, sender in zip(found, senders, strict=True)
     ]
     if time.monotonic() - began > seconds:
-        return [late.model_copy(update={"revision": one.revision}) for one in decisions]
+        return [*map(too_late, decisions)]
     return decisions
+
+
+def too_late(decision: Decision) -> Decision:
+    """Return the denial in place of *decision*, which was made later than the timeout."""
+    return _late(decision.revision)
+
+
+def _late(revision: int | None = None) -> Decision:
+    return Decision(allowed=False, why=DecisionReason.TOO_LATE, revision=revision)

@@ -31,9 +31,9 @@ _LENGTHS: Final = (2, 3)
 class Question(NamedTuple):
     """Whether the sender may do something."""
 
-    uuid: object
-    capability: object
-    value: object = None
+    uuid: Any
+    capability: Any
+    value: Any = None
 
 
 _granted = query(

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from capsule_registry.canonical_json import canonical_json
+from capsule_registry.canonical_json import canonical_json, json_text
 from capsule_registry.database.dialects.types import (
     CanonicalJson,
     CanonicalUuid,
@@ -56,15 +57,13 @@ def row_image(table: Table, row: Mapping[Any, Any]) -> str:
 
     Times, UUIDs and JSON columns are text, so only strings, integers, booleans and nulls occur.
     """
-    get = row.get
-    image = {name: get(name) for name in _imaged(table)}
-    for name, value in _omitted(table):
-        if image[name] == value:
-            del image[name]
-    for name, write in _written(table):
-        if image.get(name) is not None:
-            image[name] = write(image[name])
-    return canonical_json(image)
+    members = []
+    for name, write, omitted in _members(table):
+        value = row.get(name)
+        if value != omitted:
+            text = value if write is None or value is None else write(value)
+            members.append(f'"{name}":{json_text(text)}')
+    return "{" + ",".join(members) + "}"
 
 
 def row_of_image(table: Table, namespace: str, image: object) -> dict[str, Any]:
@@ -78,41 +77,46 @@ def row_of_image(table: Table, namespace: str, image: object) -> dict[str, Any]:
         values = json.loads(image) if isinstance(image, str) else None
         if not isinstance(values, dict):
             raise TypeError("it is no object")
-        values = {**dict(_omitted(table)), **values}
-        if not values.keys() >= {*_imaged(table)}:
+        values = {**_omitted(table), **values}
+        names = [column.name for column in _imaged(table)]
+        if not values.keys() >= {*names}:
             raise ValueError("it lacks columns")
-        row = {name: _value_of(table.c[name].type, values[name]) for name in _imaged(table)}
+        row = {name: _value_of(table.c[name].type, values[name]) for name in names}
     except UNREADABLE as error:
         raise HistoryCorruptError(f"an image of {table.name}", repr(error)) from error
     return {"namespace": namespace, **row}
 
 
 @cache
-def _imaged(table: Table) -> Sequence[str]:
-    """Return the names of the columns in images."""
+def _imaged(table: Table) -> Sequence[Column[Any]]:
+    """Return the columns in images."""
     return [
-        column.name
+        column
         for column in table.c
         if column.name != "namespace" and column.info.get("imaged", True)
     ]
 
 
 @cache
-def _omitted(table: Table) -> Sequence[tuple[str, object]]:
-    """Return the names of the columns that images omit if they have a value, and the values."""
+def _omitted(table: Table) -> Mapping[str, object]:
+    """Return the columns that images omit if they have a value, by name, and the values."""
     marked = (column for column in table.c if "imaged_unless" in column.info)
-    return [(column.name, column.info["imaged_unless"]) for column in marked]
+    return {column.name: column.info["imaged_unless"] for column in marked}
 
 
 @cache
-def _written(table: Table) -> Sequence[tuple[str, Callable[[Any], str]]]:
-    """Return the names and writers of the columns whose values JSON does not have."""
-    columns = [table.c[name] for name in _imaged(table)]
+def _members(table: Table) -> Sequence[tuple[str, Callable[[Any], str] | None, object]]:
+    """Return for each member of an image, in order, its name, writer and the value omitted."""
+    nothing = object()
     return [
-        (column.name, write)
-        for column in columns
-        for kind, write in _WRITERS.items()
-        if isinstance(column.type, kind)
+        (
+            column.name,
+            next(
+                (write for kind, write in _WRITERS.items() if isinstance(column.type, kind)), None
+            ),
+            _omitted(table).get(column.name, nothing),
+        )
+        for column in sorted(_imaged(table), key=attrgetter("name"))
     ]
 
 

@@ -8,10 +8,9 @@ check it with `sha256sum`.
 from __future__ import annotations
 
 import hashlib
-from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any, Final
 
-from capsule_registry.canonical_json import canonical_json
+from capsule_registry.canonical_json import json_text
 from capsule_registry.database.dialects.types import time_text
 
 if TYPE_CHECKING:
@@ -31,19 +30,20 @@ def hash_lines(
     The header comes first, then one line per event, each canonical JSON. Row images are the texts
     that the table holds, so what is hashed is what is stored.
     """
-    header = {
-        "actor": revision["actor"],
-        "committed_at": time_text(revision["committed_at"]),
-        "database_user": revision["database_user"],
-        "event_count": revision["event_count"],
-        "incarnation": str(incarnation),
-        "namespace": revision["namespace"],
-        "previous_hash": revision["previous_hash"],
-        "reason": revision["reason"],
-        "request_id": str(revision["request_id"]),
-        "revision": revision["revision"],
-    }
-    return [canonical_json(header), *map(event_line, events)]
+    return [_header(incarnation, revision), *map(event_line, events)]
+
+
+def _header(incarnation: UUID, revision: Mapping[Any, Any]) -> str:
+    return (
+        f'{{"actor":{json_text(revision["actor"])},'
+        f'"committed_at":{json_text(time_text(revision["committed_at"]))},'
+        f'"database_user":{json_text(revision["database_user"])},'
+        f'"event_count":{json_text(revision["event_count"])},"incarnation":"{incarnation}",'
+        f'"namespace":{json_text(revision["namespace"])},'
+        f'"previous_hash":{json_text(revision["previous_hash"])},'
+        f'"reason":{json_text(revision["reason"])},"request_id":"{revision["request_id"]}",'
+        f'"revision":{json_text(revision["revision"])}}}'
+    )
 
 
 def event_line(event: Mapping[Any, Any]) -> str:
@@ -53,12 +53,12 @@ def event_line(event: Mapping[Any, Any]) -> str:
     Without changes it has no member of that name, as before there were any.
     """
     changes = event["changes"]
-    changed = "" if changes is None else f'"changes":{_text(changes)},'
+    changed = "" if changes is None else f'"changes":{json_text(changes)},'
     return (
-        f'{{"action":{_text(event["action"])},"capsule_id":{_text(event["capsule_id"])},{changed}'
-        f'"kind":{_text(event["kind"])},"new_row":{_text(event["new_row"])},'
-        f'"old_row":{_text(event["old_row"])},"position":{event["position"]},'
-        f'"revision":{event["revision"]},"subject":{_text(event["subject"])}}}'
+        f'{{"action":{json_text(event["action"])},"capsule_id":{json_text(event["capsule_id"])},{changed}'
+        f'"kind":{json_text(event["kind"])},"new_row":{json_text(event["new_row"])},'
+        f'"old_row":{json_text(event["old_row"])},"position":{event["position"]},'
+        f'"revision":{event["revision"]},"subject":{json_text(event["subject"])}}}'
     )
 
 
@@ -69,7 +69,3 @@ def sha256_of_lines(lines: Iterable[str]) -> str:
         digest.update(line.encode())
         digest.update(b"\n")
     return digest.hexdigest()
-
-
-def _text(value: str | None) -> str:
-    return "null" if value is None else encode_basestring(value)

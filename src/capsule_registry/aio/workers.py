@@ -1,0 +1,139 @@
+"""The threads on which the registry's verbs run, so that none of them blocks the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
+
+from capsule_registry.errors import RegistryClosedError, TransactionInProgressError
+from capsule_registry.unit_of_work.line import MOST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Kind(Enum):
+    """The kinds of work, none of which waits for another; each has so many threads at most."""
+
+    #: Short reads. More threads would only compete for the interpreter.
+    READ = 8
+    #: Short writes: as many as one batch can have, since each caller stands in the line.
+    WRITE = MOST
+    #: What may take minutes: bulk, verification, export.
+    LONG = 4
+    #: What must not wait behind all that: renewals of leases, and what followers wait for.
+    RENEWAL = 2
+    FEED = 1
+
+
+class Runner(Protocol):
+    """Runs functions off the event loop's thread."""
+
+    async def run(self, kind: Kind, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """
+        Return `work(*args, **kwargs)`.
+
+        A caller that is cancelled waits no more. Then *work* is not begun, or takes its course.
+        """
+
+
+class Workers:
+    """The threads of one registry, started as they are needed."""
+
+    def __init__(self) -> None:
+        self._executors = {
+            kind: ThreadPoolExecutor(kind.value, f"capsule-registry-{kind.name.lower()}")
+            for kind in Kind
+        }
+        self.is_closed = False
+
+    async def run(self, kind: Kind, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """
+        Return `work(*args, **kwargs)`; see `Runner`.
+
+        Raises:
+            RegistryClosedError: The registry was closed.
+            TransactionInProgressError: This task has a transaction of the registry open.
+        """
+        self.refuse_inside_transaction()
+        return await asyncio.wrap_future(self._submit(kind, partial(work, *args, **kwargs)))
+
+    def _submit(self, kind: Kind, work: Callable[[], T]) -> Future[T]:
+        if self.is_closed:
+            raise RegistryClosedError
+        return self._executors[kind].submit(work)
+
+    def refuse_inside_transaction(self) -> None:
+        """Raise `TransactionInProgressError` in a task that has one of these workers' open."""
+        lane = _entered.get()
+        if lane is not None and lane.is_open and lane.workers is self:
+            raise TransactionInProgressError
+
+    async def close(self, last: Callable[[], None]) -> None:
+        """Let what runs come to its end, then call *last*, which is not cancelled any more."""
+        self.is_closed = True
+        await asyncio.shield(asyncio.to_thread(self._end, last))
+
+    def _end(self, last: Callable[[], None]) -> None:
+        for executor in self._executors.values():
+            executor.shutdown()
+        last()
+
+
+class Lane:
+    """
+    One thread for one transaction or snapshot, whose steps it runs in order.
+
+    A step that a cancelled caller no longer waits for is ended before the next one is begun.
+    """
+
+    def __init__(self, workers: Workers) -> None:
+        self.workers = workers
+        self.is_open = True
+        self._executor: Final = ThreadPoolExecutor(1, "capsule-registry-lane")
+        self._entered_before: Lane | None = None
+
+    async def run(
+        self,
+        kind: Kind,  # noqa: ARG002 - all kinds in their order
+        work: Callable[P, T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """
+        Return `work(*args, **kwargs)`; see `Runner`.
+
+        Raises:
+            RegistryClosedError: The transaction or the snapshot has ended.
+        """
+        if not self.is_open:
+            raise RegistryClosedError
+        return await asyncio.wrap_future(self.submit(partial(work, *args, **kwargs)))
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Let *work* be the last step so far; it is run even if nobody waits for it."""
+        return self._executor.submit(work)
+
+    def enter(self) -> None:
+        """Note that the running task is inside."""
+        self._entered_before = _entered.get()
+        _entered.set(self)
+
+    def end(self) -> None:
+        """Take no more steps; the thread ends after the last."""
+        self.is_open = False
+        if _entered.get() is self:
+            _entered.set(self._entered_before)
+        self._executor.shutdown(wait=False)
+
+
+#: The lane of the transaction that the running task is inside, or one that has ended.
+_entered: Final[ContextVar[Lane | None]] = ContextVar("capsule_registry_transaction", default=None)

@@ -1,0 +1,273 @@
+"""The registry for asyncio has the verbs of the plain one, and its answers."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from capsule_registry import (
+    AsyncCapsuleRegistry,
+    CapsuleAlreadyRegisteredError,
+    CapsuleRegistry,
+    History,
+    InvalidDatabaseError,
+    InvalidUuidError,
+    Leases,
+    OpenLease,
+    Past,
+    RegistryClosedError,
+    Replica,
+    Routes,
+    Snapshot,
+    Transaction,
+    Watch,
+)
+from capsule_registry.aio.coroutines import verb_names
+from capsule_registry.aio.history import AsyncHistory, AsyncWatch
+from capsule_registry.aio.leases import AsyncLeases, AsyncOpenLease
+from capsule_registry.aio.registry import AsyncPast, AsyncReplica
+from capsule_registry.aio.transaction import AsyncSnapshot, AsyncTransaction
+from capsule_registry.aio.verbs import AsyncRoutes
+from capsule_registry.aio.workers import Kind
+from support.batches import counted_commits
+from support.events import ticks
+from support.factories import make_manifest
+from support.stubs import FILE, stub
+
+pytestmark = pytest.mark.anyio
+
+ONE = UUID(int=1)
+TOOL = {"name": "look", "description": "Looks.", "input_schema": {"type": "object"}}
+#: What has no counterpart, since it is for the machinery, or for a host's own plain transaction.
+WITHOUT = {
+    CapsuleRegistry: {"joining"},
+    Transaction: {"abandon", "end"},
+    Snapshot: {"end"},
+    Past: {"of"},
+    Replica: {"revision", "wait"},
+    Leases: {"reap_by_itself", "register_uuid"},
+    OpenLease: {"reap_beside"},
+    Watch: {"poll"},
+}
+
+
+@pytest.mark.parametrize(
+    ("plain", "own"),
+    [
+        (CapsuleRegistry, AsyncCapsuleRegistry),
+        (Transaction, AsyncTransaction),
+        (Snapshot, AsyncSnapshot),
+        (Past, AsyncPast),
+        (Replica, AsyncReplica),
+        (Routes, AsyncRoutes),
+        (History, AsyncHistory),
+        (Leases, AsyncLeases),
+        (OpenLease, AsyncOpenLease),
+        (Watch, AsyncWatch),
+    ],
+)
+def test_every_verb_has_its_counterpart(plain: type, own: type) -> None:
+    """With the parameters of the plain one."""
+    wanted = {*verb_names(plain)} - WITHOUT.get(plain, set())
+
+    assert set() == wanted - {*verb_names(own)}
+    for name in wanted:
+        verb = getattr(own, name)
+        if not isinstance(verb, property) and name not in {"keep", "stop"}:
+            expected = [*inspect.signature(getattr(plain, name)).parameters]
+            assert expected == [*inspect.signature(verb).parameters], name
+
+
+def test_the_stub_is_that_of_the_plain_classes() -> None:
+    """It is what `python tests/support/stubs.py` writes."""
+    assert stub() == FILE.read_text()
+
+
+async def test_answers_are_those_of_the_plain_registry(
+    url: str, opened: AsyncCapsuleRegistry
+) -> None:
+    """Whatever is asked, of now and of then."""
+    manifest = make_manifest("alpha", tool=[TOOL])
+    made = await opened.register(manifest, uuids=[ONE])
+    await opened.register(make_manifest("beta"))
+
+    with CapsuleRegistry.open(url) as plain:
+        expected: list[Any] = [
+            [*plain.values()],
+            plain.list(),
+            plain.tools(),
+            plain.uuids("alpha"),
+            plain.history.list(),
+            plain.history.revision,
+            plain.routes.list(),
+            [*plain.export_lines()],
+            plain.at(revision=2).list(),
+        ]
+    values = [one async for one in opened.values()]
+    found = [
+        values,
+        await opened.list(),
+        await opened.tools(),
+        await opened.uuids("alpha"),
+        await opened.history.list(),
+        await opened.history.revision,
+        await opened.routes.list(),
+        [one async for one in opened.export_lines()],
+        await (await opened.at(revision=2)).list(),
+    ]
+
+    assert expected == found
+    assert [made.id, "beta"] == [one.id for one in values]
+
+
+async def test_errors_are_those_of_the_plain_registry(opened: AsyncCapsuleRegistry) -> None:
+    """Of an argument, of the state, of the URL."""
+    await opened.register(make_manifest("alpha"))
+
+    with pytest.raises(CapsuleAlreadyRegisteredError):
+        await opened.register(make_manifest("alpha"))
+    with pytest.raises(InvalidUuidError):
+        await opened.find_by_uuid("no uuid")
+    with pytest.raises(InvalidDatabaseError):
+        await AsyncCapsuleRegistry.open("nothing://here")
+    assert ["alpha"] == await opened.list()
+
+
+async def test_lookups_in_memory_stay_on_the_loops_thread(sqlite: object, url: str) -> None:
+    """And are current: a write of another registry is seen by the next lookup."""
+    async with await AsyncCapsuleRegistry.open(url) as opened:
+        grants = {"capabilities": {"ipc_publish": ["a.b"]}}
+        await opened.register(make_manifest("alpha", **grants), uuids=[ONE])
+        question = (ONE, "ipc_publish", "a.b")
+
+        async def lookups() -> list[Any]:
+            return [
+                await opened.find_by_uuid(ONE),
+                await opened.get("alpha") is not None,
+                await opened.is_allowed(*question),
+                (await opened.check(*question)).allowed,
+                [one.allowed for one in await opened.check_many([question])],
+            ]
+
+        await opened.set_state("alpha", "loading")
+        assert ["alpha", True, False, False, [False]] == await lookups()
+        await opened.set_state("alpha", "ready")
+        expected = ["alpha", True, True, True, [True]]
+        assert expected == await lookups()
+        workers, opened._workers = opened._workers, None  # type: ignore[assignment]
+        assert expected == await lookups()
+        opened._workers = workers
+        with CapsuleRegistry.open(url) as other:
+            other.unregister("alpha")
+        assert [None, False, False, False, [False]] == await lookups()
+
+
+async def test_a_check_that_waits_too_long_for_a_thread_denies(
+    opened: AsyncCapsuleRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its timeout counts from the call."""
+    capabilities = {"capabilities": {"ipc_publish": ["a.b"]}}
+    await opened.register(make_manifest("alpha", **capabilities), uuids=[ONE])
+    question = (ONE, "ipc_publish", "a.b")
+    free = threading.Event()
+
+    assert (await opened.check(*question)).allowed
+    await opened.register_uuid(uuid4(), "alpha")  # Nothing in memory is current any more.
+    waiting = [asyncio.create_task(opened._workers.run(Kind.READ, free.wait, 20)) for _ in range(8)]
+    await asyncio.sleep(0)
+    asked = asyncio.create_task(opened.check(*question, timeout=timedelta(milliseconds=50)))
+    await asyncio.sleep(0.1)
+    free.set()
+
+    assert "too_late" == (await asked).why
+    await asyncio.gather(*waiting)
+    assert (await opened.check(*question)).allowed
+
+
+async def test_the_loop_goes_on_while_calls_wait(opened: AsyncCapsuleRegistry) -> None:
+    """However many: what they wait for ends only after the loop has gone on for a while."""
+    entered, gone_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with opened._plain.transaction():
+            entered.set()
+            assert gone_on.wait(20)
+
+    holding = asyncio.create_task(asyncio.to_thread(hold))
+    await asyncio.to_thread(entered.wait)
+    writes = [
+        asyncio.create_task(opened.register_uuid(UUID(int=number), "alpha"))
+        for number in range(200)
+    ]
+    await ticks(1000)
+    assert not any(one.done() for one in writes)
+    gone_on.set()
+    await asyncio.gather(holding, *writes)
+
+    assert 200 == len(await opened.uuids())
+
+
+async def test_concurrent_writes_share_commits(opened: AsyncCapsuleRegistry) -> None:
+    """Each is a revision of its own."""
+    with counted_commits(opened._plain) as commits:
+        await asyncio.gather(*(opened.register_uuid(uuid4(), "alpha") for _ in range(100)))
+
+    assert 101 == await opened.history.revision
+    assert len(commits) < 50
+
+
+async def test_nothing_can_be_asked_once_it_is_closed(url: str) -> None:
+    """Also if it is closed twice; what runs meanwhile comes to its end."""
+    opened = await AsyncCapsuleRegistry.open(url)
+    writing = asyncio.create_task(opened.register(make_manifest("alpha")))
+    await asyncio.sleep(0)
+    await asyncio.gather(opened.close(), opened.close())
+
+    assert "alpha" == (await writing).id
+    for call in (opened.list, opened.is_empty, opened.drain):
+        with pytest.raises(RegistryClosedError):
+            await call()
+
+
+async def test_an_opening_that_is_cancelled_leaves_nothing_open(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is closed once it is open."""
+    closed = threading.Event()
+    close = CapsuleRegistry.close
+
+    def close_and_tell(registry: CapsuleRegistry) -> None:
+        close(registry)
+        closed.set()
+
+    monkeypatch.setattr(CapsuleRegistry, "close", close_and_tell)
+    opening = asyncio.create_task(AsyncCapsuleRegistry.open(url))
+    await asyncio.sleep(0)
+    opening.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert await asyncio.to_thread(closed.wait, 20)
+
+
+async def _write_ask_and_follow(url: str) -> list[Any]:
+    async with await AsyncCapsuleRegistry.open(url) as opened:
+        async with opened.transaction() as transaction:
+            await transaction.register(make_manifest("alpha"), uuids=[ONE])
+        async with await opened.leases.open("worker") as lease:
+            await lease.register_uuid(UUID(int=2), "alpha")
+        revision = await anext(opened.history.watch(after=1))
+        return [revision.revision, await opened.find_by_uuid(ONE)]
+
+
+def test_it_runs_on_other_event_loops(url: str) -> None:
+    """On uvloop, if that is installed."""
+    uvloop = pytest.importorskip("uvloop", reason="uvloop is not installed")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop, debug=True) as runner:
+        assert [2, "alpha"] == runner.run(_write_ask_and_follow(url))
