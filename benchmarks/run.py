@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Final
 import bulk
 import checks
 import concurrency
+import coroutines
 import finding
 import history
 import lookups
@@ -51,6 +52,7 @@ GROUPS: Final[dict[str, Group]] = {
     "checks": checks.findings,
     "writes": writes.findings,
     "concurrency": concurrency.findings,
+    "coroutines": coroutines.findings,
     "bulk": bulk.findings,
     "finding": finding.findings,
     "routes": routes.findings,

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
-from capsule_registry import CapsuleRegistry
+from capsule_registry import AsyncCapsuleRegistry, CapsuleRegistry
 from support.backends import MORE_NAMES, NAMES, Backend, ServerBackend, SqliteBackend, make_backend
 from support.lease_steps import wait_until
 from support.sql_writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -116,6 +116,22 @@ def registry(url: str, clock: Clock) -> Iterator[CapsuleRegistry]:
         for engine in (opened._database.engine, opened._database.reader):
             # A thread that reaps leases may be at its last read.
             wait_until(lambda pool=engine.pool: 0 == pool.checkedout())  # type: ignore[misc]
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """The event loop: asyncio's own, which reports what blocks it and what was never awaited."""
+    return "asyncio", {"debug": True}
+
+
+@pytest.fixture
+async def opened(url: str) -> AsyncIterator[AsyncCapsuleRegistry]:
+    """An empty registry for asyncio; at the end nothing of it may be in use."""
+    async with await AsyncCapsuleRegistry.open(url, actor="tester") as opened:
+        yield opened
+    database = opened._plain._database
+    pools: list[Any] = [database.engine.pool, database.reader.pool]
+    assert [0, 0] == [one.checkedout() for one in pools]
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import inspect
+import textwrap
 import threading
 from datetime import timedelta
 from typing import Any
@@ -28,13 +30,15 @@ from capsule_registry import (
     Transaction,
     Watch,
 )
-from capsule_registry.aio.coroutines import verb_names
+from capsule_registry.aio.coroutines import _LONG, verb_names
 from capsule_registry.aio.history import AsyncHistory, AsyncWatch
 from capsule_registry.aio.leases import AsyncLeases, AsyncOpenLease
 from capsule_registry.aio.registry import AsyncPast, AsyncReplica
 from capsule_registry.aio.transaction import AsyncSnapshot, AsyncTransaction
 from capsule_registry.aio.verbs import AsyncRoutes
 from capsule_registry.aio.workers import Kind
+from capsule_registry.api.reads import Reads
+from capsule_registry.api.writes import Writes
 from support.batches import counted_commits
 from support.events import ticks
 from support.factories import make_manifest
@@ -44,6 +48,8 @@ pytestmark = pytest.mark.anyio
 
 ONE = UUID(int=1)
 TOOL = {"name": "look", "description": "Looks.", "input_schema": {"type": "object"}}
+#: Verbs of writers that read, or that write much.
+_NOT_SHORT = {*verb_names(Reads), *_LONG, "compare"}
 #: What has no counterpart, since it is for the machinery, or for a host's own plain transaction.
 WITHOUT = {
     CapsuleRegistry: {"joining"},
@@ -52,7 +58,7 @@ WITHOUT = {
     Past: {"of"},
     Replica: {"revision", "wait"},
     Leases: {"reap_by_itself", "register_uuid"},
-    OpenLease: {"reap_beside"},
+    OpenLease: {"note_lost", "reap_beside"},
     Watch: {"poll"},
 }
 
@@ -220,6 +226,38 @@ async def test_concurrent_writes_share_commits(opened: AsyncCapsuleRegistry) -> 
 
     assert 101 == await opened.history.revision
     assert len(commits) < 50
+
+
+async def test_errors_in_a_batch_reach_their_own_tasks(opened: AsyncCapsuleRegistry) -> None:
+    """Of an argument, and of the state; the others are written, each with its own result."""
+    await opened.register(make_manifest("alpha"))
+    writes = [
+        opened.register_uuid(ONE, "alpha"),
+        opened.register(make_manifest("alpha")),
+        opened.unregister_uuid(ONE),
+        opened.register_uuid("no uuid", "alpha"),
+        opened.unregister_uuid(ONE),
+        opened.register(make_manifest("beta")),
+    ]
+    with counted_commits(opened._plain) as commits:
+        found = await asyncio.gather(*writes, return_exceptions=True)
+
+    kinds = [type(one) if isinstance(one, Exception) else one for one in found]
+    expected = [None, CapsuleAlreadyRegisteredError, True, InvalidUuidError, False]
+    assert expected == kinds[:5]
+    assert ["alpha", "beta"] == await opened.list()
+    assert len(commits) <= 2
+
+
+@pytest.mark.parametrize("name", [name for name in verb_names(Writes) if name not in _NOT_SHORT])
+def test_each_short_write_ends_by_writing(name: str) -> None:
+    """So a `Recorder`, which does not wait for the result, misses nothing."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(getattr(Writes, name)))).body[0]
+    assert isinstance(tree, ast.FunctionDef)
+    last = tree.body[-1]
+    assert isinstance(last, (ast.Return, ast.Expr))
+    assert isinstance(last.value, ast.Call)
+    assert "self._write" == ast.unparse(last.value.func)
 
 
 async def test_nothing_can_be_asked_once_it_is_closed(url: str) -> None:

@@ -14,6 +14,7 @@ from capsule_registry.aio.workers import Kind
 from capsule_registry.api.history import History
 from capsule_registry.api.reads import Reads
 from capsule_registry.api.routes import Routes
+from capsule_registry.api.writes import Writes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Container, Iterator
@@ -65,11 +66,18 @@ def is_iterator(member: Any) -> bool:  # noqa: ANN401 - any member of a class
 
 
 def _coroutine_of(name: str, member: Any) -> Any:  # noqa: ANN401 - any member of a class
-    is_reading = any(hasattr(one, name) for one in _READING)
-    kind = Kind.LONG if name in _LONG else Kind.READ if is_reading else Kind.WRITE
+    kind = _kind_of(name)
     if isinstance(member, property):
         return property(_getting(name, kind))
     return (_iterating if is_iterator(member) else _calling)(name, member, kind)
+
+
+def _kind_of(name: str) -> Kind:
+    if name in _LONG:
+        return Kind.LONG
+    if name == "compare" or any(hasattr(one, name) for one in _READING):
+        return Kind.READ
+    return Kind.BATCH if hasattr(Writes, name) else Kind.WRITE
 
 
 def _getting(name: str, kind: Kind) -> Callable[..., Any]:

@@ -75,8 +75,7 @@ class Feed:
         """Stop reading."""
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task])
 
     async def _read(self, revision: int, incarnation: UUID) -> None:
         try:

@@ -11,9 +11,10 @@ from weakref import WeakSet, ref
 from capsule_registry.aio.verbs import LeasesVerbs
 from capsule_registry.aio.workers import Kind
 from capsule_registry.api.leases import RENEWALS
-from capsule_registry.errors import RegistryClosedError
+from capsule_registry.errors import LeaseLostError, RegistryClosedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from uuid import UUID
 
@@ -24,10 +25,18 @@ if TYPE_CHECKING:
 class AsyncLeases(LeasesVerbs):
     """The live leases of the namespace; see `Leases`."""
 
-    def __init__(self, plain: Leases, workers: Workers, held: WeakSet[AsyncOpenLease]) -> None:
+    def __init__(
+        self,
+        plain: Leases,
+        workers: Workers,
+        held: WeakSet[AsyncOpenLease],
+        file: Callable[..., None],
+    ) -> None:
         super().__init__(plain, workers)
         self._workers = workers
         self._held = held
+        #: The registry's `register_uuid`.
+        self._file = file
 
     async def open(
         self, name: str, ttl: timedelta = timedelta(seconds=30), *, renew: bool = True
@@ -38,7 +47,7 @@ class AsyncLeases(LeasesVerbs):
         With *renew*, a task of the running event loop renews it, and reaps expired leases.
         """
         opening = self._workers.run(Kind.WRITE, self._plain.open, name, ttl, renew=False)
-        lease = AsyncOpenLease(await opening, self._plain, self._workers)
+        lease = AsyncOpenLease(await opening, self._plain, self._workers, self._file)
         self._held.add(lease)
         if renew:
             lease.keep(ttl.total_seconds())
@@ -52,10 +61,13 @@ class AsyncOpenLease:
     Keep a reference: without one it is no longer renewed. See `OpenLease`.
     """
 
-    def __init__(self, plain: OpenLease, leases: Leases, workers: Workers) -> None:
+    def __init__(
+        self, plain: OpenLease, leases: Leases, workers: Workers, file: Callable[..., None]
+    ) -> None:
         self._plain = plain
         self._leases = leases
         self._workers = workers
+        self._file = file
         self._renewing: asyncio.Task[None] | None = None
         self._reaping: asyncio.Task[None] | None = None
 
@@ -78,9 +90,12 @@ class AsyncOpenLease:
         self, uuid: UUID | str, capsule_id: str, *, expected_generation: int | None = None
     ) -> None:
         """File *uuid* under *capsule_id* until the lease ends; see `OpenLease.register_uuid`."""
-        file = self._plain.register_uuid
-        wanted = {"expected_generation": expected_generation}
-        await self._workers.run(Kind.WRITE, file, uuid, capsule_id, **wanted)
+        options = {"lease": self.held_id, "expected_generation": expected_generation}
+        try:
+            await self._workers.run(Kind.BATCH, self._file, uuid, capsule_id, **options)
+        except LeaseLostError:
+            self._plain.note_lost()
+            raise
 
     async def renew(self) -> None:
         """

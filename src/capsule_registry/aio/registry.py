@@ -109,13 +109,14 @@ class AsyncCapsuleRegistry(AsyncWrites[CapsuleRegistry]):
     """
     A persistent registry of capsules for asyncio, with the verbs of `CapsuleRegistry`.
 
-    Open one with `open`, and use it in one event loop. What the memory of a file's registry
-    answers is answered at once; everything else runs on threads of its own, and concurrent writes
-    share COMMITs. A write that is cancelled is made or not: the history tells.
+    Open one with `open`, and use it in one event loop, in the process that opened it. What the
+    memory of a file's registry answers is answered at once; everything else runs on threads of its
+    own, and concurrent writes share COMMITs. A write that is cancelled is made or not: the history
+    tells.
     """
 
     def __init__(self, plain: CapsuleRegistry) -> None:
-        self._workers = Workers()
+        self._workers = Workers(plain)
         super().__init__(plain, self._workers)
         self.namespace = plain.namespace
         self._memory = Memory(plain)
@@ -241,7 +242,8 @@ class AsyncCapsuleRegistry(AsyncWrites[CapsuleRegistry]):
     @property
     def leases(self) -> AsyncLeases:
         """The namespace's leases: time-limited holds of processes on session UUIDs."""
-        return AsyncLeases(self._plain.leases, self._workers, self._held)
+        file = self._plain.register_uuid
+        return AsyncLeases(self._plain.leases, self._workers, self._held, file)
 
     @property
     def history(self) -> AsyncHistory:

@@ -5,33 +5,48 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from enum import Enum
+from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
 
+from capsule_registry.aio.gathering import Gathering
 from capsule_registry.errors import RegistryClosedError, TransactionInProgressError
-from capsule_registry.unit_of_work.line import MOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
+
+    from capsule_registry.api.registry import CapsuleRegistry
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Kind(Enum):
-    """The kinds of work, none of which waits for another; each has so many threads at most."""
+    """The kinds of work, none of which waits for another."""
 
-    #: Short reads. More threads would only compete for the interpreter.
-    READ = 8
-    #: Short writes: as many as one batch can have, since each caller stands in the line.
-    WRITE = MOST
+    #: Short reads.
+    READ = auto()
+    #: Short writes, all of which one thread makes, many in one transaction.
+    BATCH = auto()
+    #: Other writes.
+    WRITE = auto()
     #: What may take minutes: bulk, verification, export.
-    LONG = 4
+    LONG = auto()
     #: What must not wait behind all that: renewals of leases, and what followers wait for.
-    RENEWAL = 2
-    FEED = 1
+    RENEWAL = auto()
+    FEED = auto()
+
+
+#: How many threads each kind has at most; more would only compete for the interpreter.
+_THREADS: Final = {
+    Kind.READ: 8,
+    Kind.BATCH: 1,
+    Kind.WRITE: 8,
+    Kind.LONG: 4,
+    Kind.RENEWAL: 2,
+    Kind.FEED: 1,
+}
 
 
 class Runner(Protocol):
@@ -48,11 +63,12 @@ class Runner(Protocol):
 class Workers:
     """The threads of one registry, started as they are needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, plain: CapsuleRegistry) -> None:
         self._executors = {
-            kind: ThreadPoolExecutor(kind.value, f"capsule-registry-{kind.name.lower()}")
-            for kind in Kind
+            kind: ThreadPoolExecutor(threads, f"capsule-registry-{kind.name.lower()}")
+            for kind, threads in _THREADS.items()
         }
+        self._gathering = Gathering(plain, self._executors[Kind.BATCH])
         self.is_closed = False
 
     async def run(self, kind: Kind, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -64,12 +80,12 @@ class Workers:
             TransactionInProgressError: This task has a transaction of the registry open.
         """
         self.refuse_inside_transaction()
-        return await asyncio.wrap_future(self._submit(kind, partial(work, *args, **kwargs)))
-
-    def _submit(self, kind: Kind, work: Callable[[], T]) -> Future[T]:
         if self.is_closed:
             raise RegistryClosedError
-        return self._executors[kind].submit(work)
+        if kind is Kind.BATCH:
+            return await self._gathering.run(work, *args, **kwargs)
+        call = partial(work, *args, **kwargs)
+        return await asyncio.wrap_future(self._executors[kind].submit(call))
 
     def refuse_inside_transaction(self) -> None:
         """Raise `TransactionInProgressError` in a task that has one of these workers' open."""
@@ -80,7 +96,11 @@ class Workers:
     async def close(self, last: Callable[[], None]) -> None:
         """Let what runs come to its end, then call *last*, which is not cancelled any more."""
         self.is_closed = True
-        await asyncio.shield(asyncio.to_thread(self._end, last))
+        await asyncio.shield(self._close(last))
+
+    async def _close(self, last: Callable[[], None]) -> None:
+        await self._gathering.drain()
+        await asyncio.to_thread(self._end, last)
 
     def _end(self, last: Callable[[], None]) -> None:
         for executor in self._executors.values():

@@ -207,7 +207,7 @@ class OpenLease:
             generation = to_generation(expected_generation)
             self._leases.register_uuid(self.held_id, uuid, capsule_id, generation)
         except LeaseLostError:
-            self._is_gone = True
+            self.note_lost()
             raise
 
     def renew(self) -> None:
@@ -221,7 +221,7 @@ class OpenLease:
         try:
             self._lease = self._leases.renew(self.held_id)
         except LeaseLostError:
-            self._is_gone = True
+            self.note_lost()
             raise
         self._lasts_until = sent + self._lease.ttl.total_seconds()
 
@@ -245,6 +245,10 @@ class OpenLease:
             raise
         self._is_gone = True
         self.stop()
+
+    def note_lost(self) -> None:
+        """Act from now on as if it held nothing."""
+        self._is_gone = True
 
     def keep(self) -> None:
         """Renew the lease in a thread until it is closed, lost, or garbage-collected."""

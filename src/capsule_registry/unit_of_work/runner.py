@@ -8,7 +8,7 @@ import socket
 from contextlib import contextmanager
 from functools import cache, partial
 from threading import get_ident, main_thread
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from capsule_registry.database.database import Database
 from capsule_registry.database.driver_errors import UnknownOutcomeError
@@ -29,7 +29,7 @@ from capsule_registry.unit_of_work.queries import Scope
 from capsule_registry.unit_of_work.requests import Request, acknowledge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -39,6 +39,13 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Outcome(NamedTuple):
+    """What became of a request: its result, or its error."""
+
+    result: Any
+    error: Exception | None
 
 
 class UnitRunner:
@@ -132,7 +139,7 @@ class UnitRunner:
         Raises:
             InvalidTextError: Not every database can hold *reason* or *actor*.
         """
-        request = self._request(work, reason, actor, *args, **kwargs)
+        request = self.request(work, reason, actor, *args, **kwargs)
         self._run(request)
         return request.outcome(self.seen.note)
 
@@ -149,26 +156,45 @@ class UnitRunner:
 
         *work* may run on another thread, and must take little time.
         """
-        request = self._request(work, reason, actor, *args, **kwargs)
-        if get_ident() != main_thread().ident:
-            self._run_in_line(request)
-        if not request.is_done:
+        request = self.request(work, reason, actor, *args, **kwargs)
+        if get_ident() == main_thread().ident:
             self._run(request)
-        return request.outcome(self.seen.note)
-
-    def _run_in_line(self, request: Request[T]) -> None:
+            return request.outcome(self.seen.note)
         self._line.enter(request)
+        return self._outcome(request)
+
+    def run_all(self, requests: Sequence[Request[Any]]) -> list[Outcome]:
+        """
+        Run *requests* for their callers, in order and as far as they can in one transaction.
+
+        This thread stands in the line for all. The outcomes come in the order of *requests*.
+        """
+        for request in requests:
+            self._line.enter(request)
+        return [*map(self._noted_outcome, requests)]
+
+    def _noted_outcome(self, request: Request[Any]) -> Outcome:
+        try:
+            return Outcome(self._outcome(request), None)
+        except Exception as error:  # noqa: BLE001 - whatever it is, its caller gets it
+            return Outcome(None, error)
+
+    def _outcome(self, request: Request[T]) -> T:
+        """Return the result of *request*, which stands in the line."""
         try:
             while self._line.reach_front(request):
                 self._run(request, self._line)
         finally:
             self._line.leave(request)
+        if not request.is_done:
+            self._run(request)
+        return request.outcome(self.seen.note)
 
     def _run(self, request: Request[T], line: Line | None = None) -> None:
         batch = Batch(request, self._open, self._require_usable, line)
         batch.run(self.database.write)
 
-    def _request(
+    def request(
         self,
         work: Callable[Concatenate[Unit, P], T],
         reason: str | None,
@@ -176,6 +202,12 @@ class UnitRunner:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Request[T]:
+        """
+        Return a request for `run_all`; see `run`.
+
+        Raises:
+            InvalidTextError: Not every database can hold *reason* or *actor*.
+        """
         if actor is not None or reason is not None:
             actor, reason = recordable(actor, reason)
         return Request(work, args, kwargs, actor=actor or self.actor, reason=reason or self._reason)
