@@ -49,7 +49,7 @@ pytestmark = pytest.mark.anyio
 ONE = UUID(int=1)
 TOOL = {"name": "look", "description": "Looks.", "input_schema": {"type": "object"}}
 #: Verbs of writers that read, or that write much.
-_NOT_SHORT = {*verb_names(Reads), *_LONG, "compare"}
+_NOT_SHORT = {*verb_names(Reads), *_LONG, "compare", "runtime_version"}
 #: What has no counterpart, since it is for the machinery, or for a host's own plain transaction.
 WITHOUT = {
     CapsuleRegistry: {"joining"},

@@ -66,10 +66,9 @@ def is_iterator(member: Any) -> bool:  # noqa: ANN401 - any member of a class
 
 
 def _coroutine_of(name: str, member: Any) -> Any:  # noqa: ANN401 - any member of a class
-    kind = _kind_of(name)
     if isinstance(member, property):
-        return property(_getting(name, kind))
-    return (_iterating if is_iterator(member) else _calling)(name, member, kind)
+        return property(_getting(name))
+    return (_iterating if is_iterator(member) else _calling)(name, member, _kind_of(name))
 
 
 def _kind_of(name: str) -> Kind:
@@ -80,9 +79,9 @@ def _kind_of(name: str) -> Kind:
     return Kind.BATCH if hasattr(Writes, name) else Kind.WRITE
 
 
-def _getting(name: str, kind: Kind) -> Callable[..., Any]:
+def _getting(name: str) -> Callable[..., Any]:
     async def get(self: Verbs[Any]) -> Any:  # noqa: ANN401 - the plain property's own
-        return await self._runner.run(kind, getattr, self._plain, name)
+        return await self._runner.run(Kind.READ, getattr, self._plain, name)
 
     return get
 
