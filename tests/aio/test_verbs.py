@@ -39,6 +39,7 @@ from capsule_registry.aio.verbs import AsyncRoutes
 from capsule_registry.aio.workers import Kind
 from capsule_registry.api.reads import Reads
 from capsule_registry.api.writes import Writes
+from capsule_registry.lookups import file_lookups
 from support.batches import counted_commits
 from support.events import ticks
 from support.factories import make_manifest
@@ -145,8 +146,11 @@ async def test_errors_are_those_of_the_plain_registry(opened: AsyncCapsuleRegist
     assert ["alpha"] == await opened.list()
 
 
-async def test_lookups_in_memory_stay_on_the_loops_thread(sqlite: object, url: str) -> None:
+async def test_lookups_in_memory_stay_on_the_loops_thread(
+    sqlite: object, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And are current: a write of another registry is seen by the next lookup."""
+    monkeypatch.setattr(file_lookups, "TRUSTED_SECONDS", 60)  # Else the file is looked at again.
     async with await AsyncCapsuleRegistry.open(url) as opened:
         grants = {"capabilities": {"ipc_publish": ["a.b"]}}
         await opened.register(make_manifest("alpha", **grants), uuids=[ONE])
