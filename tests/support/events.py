@@ -37,9 +37,10 @@ class CancelledAt(Generic[T]):
 
     def __await__(self) -> Generator[Any, Any, T]:
         steps = self._coroutine.__await__()
+        error: BaseException | None = None
         while True:
             try:
-                waited_for = next(steps)
+                waited_for = next(steps) if error is None else steps.throw(error)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
             self._left -= 1
@@ -47,14 +48,11 @@ class CancelledAt(Generic[T]):
                 task = asyncio.current_task()
                 assert task is not None
                 task.cancel()
+            error = None
             try:
                 yield waited_for
-            except asyncio.CancelledError as error:
-                try:
-                    waited_for = steps.throw(error)
-                except StopIteration as end:
-                    return end.value  # type: ignore[no-any-return]
-                yield waited_for
+            except asyncio.CancelledError as cancelled:
+                error = cancelled
 
 
 async def cancelled_everywhere(

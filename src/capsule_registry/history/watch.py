@@ -96,36 +96,21 @@ class Watch:
             return found
 
     def _fetch(self, scope: Scope) -> list[Revision]:
-        return follow(scope, self.revision, self._incarnation)
+        if self._head(scope).revision == self.revision:
+            return []
+        found = revisions.after(scope, self.revision)
+        # Checked last: what was read before a pruning is whole.
+        self._head(scope)
+        for number, (row, events) in enumerate(found, self.revision + 1):
+            if (row["revision"], row["event_count"]) != (number, len(events)):
+                raise HistoryCorruptError(f"revision {number}", "it is missing, or not whole")
+        return [revisions.record(*one) for one in found]
 
     def _head(self, scope: Scope) -> namespaces.Head:
-        return followed_head(scope, self._revision, self._incarnation)
-
-
-def follow(scope: Scope, after: int, incarnation: UUID | None) -> list[Revision]:
-    """
-    Return the first revisions after *after*, whole and without gaps; none if that is the head.
-
-    Raises:
-        FutureRevisionError, RevisionCompactedError, IncarnationChangedError, HistoryCorruptError:
-            See `Watch`.
-    """
-    if followed_head(scope, after, incarnation).revision == after:
-        return []
-    found = revisions.after(scope, after)
-    # Checked last: what was read before a pruning is whole.
-    followed_head(scope, after, incarnation)
-    for number, (row, events) in enumerate(found, after + 1):
-        if (row["revision"], row["event_count"]) != (number, len(events)):
-            raise HistoryCorruptError(f"revision {number}", "it is missing, or not whole")
-    return [revisions.record(*one) for one in found]
-
-
-def followed_head(scope: Scope, position: int | None, incarnation: UUID | None) -> namespaces.Head:
-    """Return the head, if *position* is in its history, and that is of that *incarnation*."""
-    head = namespaces.head(scope)
-    if incarnation not in (None, head.incarnation):
-        raise IncarnationChangedError(incarnation, head.incarnation)
-    if position is not None:
-        head.require_known(position)
-    return head
+        """Return the head, if it still belongs to the history that this watch follows."""
+        head = namespaces.head(scope)
+        if self._incarnation not in (None, head.incarnation):
+            raise IncarnationChangedError(self._incarnation, head.incarnation)
+        if self._revision is not None:
+            head.require_known(self._revision)
+        return head
