@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from capsule_registry import AsyncCapsuleRegistry, LeaseLostError
+from capsule_registry import AsyncCapsuleRegistry, LeaseLostError, TransactionInProgressError
 from support.events import until
 from support.factories import make_manifest
 
@@ -48,6 +48,20 @@ async def test_a_lease_that_nobody_keeps_runs_out(opened: AsyncCapsuleRegistry) 
     async with asyncio.timeout(20):
         while await opened.leases.list():
             await asyncio.sleep(0.02)
+
+
+async def test_a_lease_that_cannot_be_closed_here_is_still_renewed(
+    opened: AsyncCapsuleRegistry,
+) -> None:
+    """Inside a transaction of its registry, which refuses the task."""
+    lease = await opened.leases.open("worker", SHORT)
+    async with opened.transaction():
+        with pytest.raises(TransactionInProgressError):
+            await lease.close()
+    await asyncio.sleep(2 * SHORT.total_seconds())
+
+    assert not lease.lost
+    await lease.close()
 
 
 async def test_renewal_does_not_wait_for_busy_threads(opened: AsyncCapsuleRegistry) -> None:

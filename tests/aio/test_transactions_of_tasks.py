@@ -19,6 +19,8 @@ from support.events import cancelled_everywhere, until
 from support.factories import make_manifest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from capsule_registry import Transaction
 
 pytestmark = pytest.mark.anyio
@@ -83,6 +85,27 @@ async def test_the_registry_is_refused_to_the_task_that_is_inside(
         elsewhere.set()
         assert [] == await reading
     assert ["alpha"] == await opened.list()
+
+
+async def test_each_registry_is_refused_inside_its_own_transaction(
+    tmp_path: Path, opened: AsyncCapsuleRegistry
+) -> None:
+    """Also if a transaction of another registry was opened since, in whichever order they end."""
+    async with await AsyncCapsuleRegistry.open(f"sqlite:///{tmp_path}/other.db") as other:
+        outer, inner = opened.transaction(), other.transaction()
+        await outer.__aenter__()
+        await inner.__aenter__()
+        for registry in (opened, other):
+            with pytest.raises(TransactionInProgressError):
+                await registry.list()
+            with pytest.raises(TransactionInProgressError):
+                await registry.check(ONE, "ipc_publish", "a.b")
+        await outer.__aexit__(None, None, None)
+        assert [] == await opened.list()
+        with pytest.raises(TransactionInProgressError):
+            await other.list()
+        await inner.__aexit__(None, None, None)
+        assert [] == await other.list()
 
 
 async def test_transactions_of_many_tasks_do_not_mix(opened: AsyncCapsuleRegistry) -> None:
@@ -183,4 +206,5 @@ async def test_a_snapshot_sees_one_moment(opened: AsyncCapsuleRegistry) -> None:
         await changing
         assert ["alpha"] == await view.list()
         assert 2 == view.revision
+        assert ["alpha", "beta"] == await opened.list()  # Which is not refused meanwhile.
     assert 3 == (await anext(opened.history.watch(after=view.revision))).revision

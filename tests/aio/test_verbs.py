@@ -41,7 +41,7 @@ from capsule_registry.api.reads import Reads
 from capsule_registry.api.writes import Writes
 from capsule_registry.lookups import file_lookups
 from support.batches import counted_commits
-from support.events import ticks
+from support.events import SECONDS, ticks
 from support.factories import make_manifest
 from support.stubs import FILE, stub
 
@@ -249,6 +249,30 @@ async def test_errors_in_a_batch_reach_their_own_tasks(opened: AsyncCapsuleRegis
     expected = [None, CapsuleAlreadyRegisteredError, True, InvalidUuidError, False]
     assert expected == kinds[:5]
     assert ["alpha", "beta"] == await opened.list()
+
+
+class Exhausted:
+    """A number that cannot be told, by an error that no future can hold."""
+
+    def __index__(self) -> int:
+        raise StopIteration
+
+
+async def test_no_error_of_one_call_keeps_the_others_waiting(opened: AsyncCapsuleRegistry) -> None:
+    """Not even one that means something else to a coroutine."""
+    bad: Any = Exhausted()
+    calls = [
+        opened.register_uuid(uuid4(), "alpha"),
+        opened.register_uuid(uuid4(), "alpha", expected_generation=bad),
+        opened.register_uuid(uuid4(), "alpha"),
+        opened.list(limit=bad),
+    ]
+    async with asyncio.timeout(SECONDS):
+        found = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert [None, RuntimeError, None] == [one and type(one) for one in found[:3]]
+    assert isinstance(found[3], Exception)
+    assert 2 == len(await opened.uuids())
 
 
 @pytest.mark.parametrize("name", [name for name in verb_names(Writes) if name not in _NOT_SHORT])

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -20,7 +20,8 @@ from capsule_registry import (
     RevisionCompactedError,
 )
 from capsule_registry.aio import feed as feeds
-from support.events import cancelled_everywhere, until
+from capsule_registry.aio import history as histories
+from support.events import SECONDS, cancelled_everywhere, ticks, until
 from support.factories import make_manifest
 
 if TYPE_CHECKING:
@@ -155,3 +156,82 @@ async def test_a_watch_ends_when_its_registry_is_closed(url: str) -> None:
 
     with pytest.raises(RegistryClosedError):
         await waiting
+
+
+async def test_a_close_as_the_feed_starts_ends_the_watch_too(url: str) -> None:
+    """Before the feed has run one step."""
+    opened = await AsyncCapsuleRegistry.open(url)
+    waiting = asyncio.create_task(taken(opened.history.watch(), 1))
+    while opened._feed._task is None:
+        await asyncio.sleep(0)
+    await opened.close()
+
+    with pytest.raises(RegistryClosedError):
+        async with asyncio.timeout(SECONDS):
+            await waiting
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_cancellation_that_comes_with_a_revision_is_not_lost(
+    opened: AsyncCapsuleRegistry, turns: int
+) -> None:
+    """However many turns of the event loop later it comes; also with a timeout."""
+    watch = await opened.history.watch(timeout=timedelta(seconds=SECONDS)).begin()
+    waiting = asyncio.create_task(taken(watch, 1))
+    await until(lambda: opened._feed._task is not None)
+    news = opened._feed._news
+    await opened.register(make_manifest("alpha"))
+    await news.wait()
+    await ticks(turns)
+
+    if waiting.cancel():
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    else:
+        assert [2] == await waiting
+
+
+async def test_a_watch_that_the_feed_has_overtaken_reads_on(
+    opened: AsyncCapsuleRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself, and at once: what it missed is not told of again."""
+    monkeypatch.setattr(feeds, "_MOST", 2)
+    behind = await opened.history.watch().begin()
+    ahead = await opened.history.watch().begin()
+    has_read, go_on = threading.Event(), threading.Event()
+    read = histories._opened
+
+    def read_slowly(history: Any, **wanted: Any) -> Any:
+        found = read(history, **wanted)
+        if not has_read.is_set():
+            has_read.set()
+            assert go_on.wait(SECONDS)
+        return found
+
+    monkeypatch.setattr(histories, "_opened", read_slowly)
+    waiting = asyncio.create_task(taken(behind, 5))
+    await asyncio.to_thread(has_read.wait)
+    following = asyncio.create_task(taken(ahead, 5))
+    for number in range(5):
+        await opened.register_uuid(uuid4(), f"capsule-{number}")
+    await following
+    await until(lambda: opened._feed._kept)
+    go_on.set()
+
+    async with asyncio.timeout(SECONDS):
+        assert [*range(2, 7)] == await waiting
+
+
+async def test_asking_for_the_lag_takes_nothing_from_the_watch(
+    opened: AsyncCapsuleRegistry,
+) -> None:
+    """Also before it has begun."""
+    watch = opened.history.watch(after=0, timeout=timedelta(milliseconds=100))
+
+    async def lag() -> int:
+        return await watch.lag
+
+    lags, *found = await asyncio.gather(lag(), taken(watch, 1))
+    assert [[1]] == found
+    assert lags in (0, 1)
+    assert [] == [one async for one in watch]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 from weakref import WeakSet
 
 from capsule_registry.aio.workers import Kind
@@ -15,7 +16,6 @@ from capsule_registry.history.watch import POLL_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from uuid import UUID
 
     from capsule_registry.aio.workers import Runner
     from capsule_registry.api.history import History
@@ -41,8 +41,9 @@ class Feed:
         self._followers: WeakSet[object] = WeakSet()
         self._kept: deque[Revision] = deque()
         self._events = 0
-        self._watch: Watch | None = None
         self._task: asyncio.Task[None] | None = None
+        #: Up to where it has read, and in which history; of use while there is a task.
+        self._revision, self._incarnation = 0, UUID(int=0)
         self._news = asyncio.Event()
 
     def after(self, revision: int, incarnation: UUID) -> Sequence[Revision] | None:
@@ -51,9 +52,9 @@ class Feed:
 
         `None` if they must be read by whoever asks: the feed is not running, or has later ones.
         """
-        if self._watch is None or self._watch.incarnation != incarnation:
+        if self._task is None or self._incarnation != incarnation:
             return None
-        if revision >= self._watch.revision:
+        if revision >= self._revision:
             return ()
         if not self._kept or self._kept[0].revision > revision + 1:
             return None
@@ -64,24 +65,26 @@ class Feed:
         """Keep reading while *follower* exists; start after *revision* unless already reading."""
         self._followers.add(follower)
         if self._task is None:
-            self._task = asyncio.create_task(self._read(revision, incarnation))
+            self._revision, self._incarnation = revision, incarnation
+            self._task = asyncio.create_task(self._read())
 
     async def wait(self, seconds: float | None) -> None:
         """Wait for news, for so many *seconds* at most."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
 
     async def end(self) -> None:
-        """Stop reading."""
+        """Stop reading, and tell those who follow."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+            self._stop()  # A task that is cancelled before its first step does nothing itself.
 
-    async def _read(self, revision: int, incarnation: UUID) -> None:
+    async def _read(self) -> None:
+        position: dict[str, Any] = {"after": self._revision, "incarnation": self._incarnation}
         try:
-            self._watch = watch = await self._runner.run(
-                Kind.FEED, self._history.watch, after=revision, incarnation=incarnation
-            )
+            watch = await self._runner.run(Kind.FEED, self._history.watch, **position)
             while self._followers:
                 if found := await self._runner.run(Kind.FEED, waiting, watch):
                     self._keep(found)
@@ -90,13 +93,17 @@ class Feed:
         except CapsuleRegistryError:
             pass  # Whoever follows reads by itself, and gets an error of its own.
         finally:
-            self._watch = self._task = None
-            self._kept.clear()
-            self._events = 0
-            self._tell()
+            self._stop()
+
+    def _stop(self) -> None:
+        self._task = None
+        self._kept.clear()
+        self._events = 0
+        self._tell()
 
     def _keep(self, found: Sequence[Revision]) -> None:
         self._kept.extend(found)
+        self._revision = found[-1].revision
         self._events += sum(len(one.events) for one in found)
         while len(self._kept) > 1 and (len(self._kept) > _MOST or self._events > _MOST_EVENTS):
             self._events -= len(self._kept.popleft().events)

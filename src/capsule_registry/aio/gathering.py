@@ -122,12 +122,18 @@ class Gathering:
             self._is_idle.set()
 
     def _make(self, calls: Sequence[_Call], loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            outcomes = self._outcomes(calls)
+        except BaseException as error:  # noqa: BLE001 - nobody may wait for ever
+            outcomes = [Outcome(None, error)] * len(calls)
+        with suppress(RuntimeError):  # The event loop was closed meanwhile: nobody waits.
+            loop.call_soon_threadsafe(self._settle, calls, outcomes)
+
+    def _outcomes(self, calls: Sequence[_Call]) -> list[Outcome]:
         made = [self._recorder.request_of(one.verb, one.args, one.kwargs) for one in calls]
         requests = [one for one in made if not isinstance(one, Outcome)]
         outcomes = iter(self._runner.run_all(requests))
-        settled = [one if isinstance(one, Outcome) else next(outcomes) for one in made]
-        with suppress(RuntimeError):  # The event loop was closed meanwhile: nobody waits.
-            loop.call_soon_threadsafe(self._settle, calls, settled)
+        return [one if isinstance(one, Outcome) else next(outcomes) for one in made]
 
     def _settle(self, calls: Sequence[_Call], outcomes: Sequence[Outcome]) -> None:
         self._begin()
@@ -137,4 +143,21 @@ class Gathering:
             if error is None:
                 call.future.set_result(result)
             else:
-                call.future.set_exception(error)
+                call.future.set_exception(bearable(error))
+
+
+def called(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return `work(*args, **kwargs)`, or raise its error as a future bears it."""
+    try:
+        return work(*args, **kwargs)
+    except StopIteration as error:
+        raise bearable(error) from error
+
+
+def bearable(error: BaseException) -> BaseException:
+    """Return *error*, or what stands for it, by PEP 479, if no future can hold it."""
+    if not isinstance(error, StopIteration):
+        return error
+    standing = RuntimeError("a call raised StopIteration")
+    standing.__cause__ = error
+    return standing

@@ -12,7 +12,6 @@ from capsule_registry.aio.verbs import HistoryVerbs
 from capsule_registry.aio.workers import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import timedelta
 
     from capsule_registry.aio.feed import Feed
@@ -68,6 +67,7 @@ class AsyncWatch:
         self._incarnation = incarnation
         self._seconds = None if timeout is None else timeout.total_seconds()
         self._has_begun = False
+        self._beginning = asyncio.Lock()
         self._waiting: deque[Revision] = deque()
 
     async def begin(self) -> Self:
@@ -79,8 +79,10 @@ class AsyncWatch:
                 there.
         """
         if not self._has_begun:
-            await self._read_on()
-            self._has_begun = True
+            async with self._beginning:  # Only the first of several tasks reads.
+                if not self._has_begun:
+                    await self._read_on()
+                    self._has_begun = True
         return self
 
     @property
@@ -117,16 +119,14 @@ class AsyncWatch:
 
     async def _has_more(self) -> bool:
         """Take what there is, and return whether there is any; else the feed tells of the next."""
-        if (found := self._kept()) is None:
+        position = self.revision, self.incarnation
+        while (kept := self._feed.after(*position)) is None:
             await self._read_on()
-            self._feed.follow(self, self.revision, self.incarnation)
-            # The feed may have told of more meanwhile.
-            found = () if self._waiting else self._kept() or ()
-        self._waiting.extend(found)
-        return bool(self._waiting)
-
-    def _kept(self) -> Sequence[Revision] | None:
-        return self._feed.after(self.revision, self.incarnation)
+            if self._waiting:
+                return True
+            self._feed.follow(self, *position)  # Which may be further already; then read again.
+        self._waiting.extend(kept)
+        return bool(kept)
 
     async def _read_on(self) -> None:
         wanted = {"after": self._revision, "incarnation": self._incarnation}

@@ -15,7 +15,6 @@ from capsule_registry.errors import LeaseLostError, RegistryClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
     from uuid import UUID
 
     from capsule_registry.aio.workers import Workers
@@ -108,6 +107,7 @@ class AsyncOpenLease:
 
     async def close(self) -> None:
         """End the lease, and remove its UUIDs; see `OpenLease.close`."""
+        self._workers.refuse_inside_transaction()  # Before it is no longer renewed.
         self.stop()
         await self._workers.run(Kind.WRITE, self._plain.close)
 
@@ -131,12 +131,7 @@ class AsyncOpenLease:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.close()
 
     def __repr__(self) -> str:

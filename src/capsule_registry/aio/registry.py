@@ -15,7 +15,12 @@ from capsule_registry.aio.history import AsyncHistory
 from capsule_registry.aio.leases import AsyncLeases
 from capsule_registry.aio.memory import Memory, NotRemembered
 from capsule_registry.aio.readiness import Readiness
-from capsule_registry.aio.transaction import AsyncSnapshot, AsyncTransaction, Block
+from capsule_registry.aio.transaction import (
+    AsyncSnapshot,
+    AsyncTransaction,
+    Block,
+    TransactionBlock,
+)
 from capsule_registry.aio.verbs import AsyncReads, AsyncWrites
 from capsule_registry.aio.workers import Kind, Workers
 from capsule_registry.api.point_in_time import Past
@@ -31,7 +36,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
-    from types import TracebackType
     from uuid import UUID
 
     from capsule_registry.aio.leases import AsyncOpenLease
@@ -60,6 +64,7 @@ class AsyncReplica:
     def __init__(self, plain: Replica, workers: Workers) -> None:
         self._plain = plain
         self._workers = workers
+        self._feed = Feed(plain.history, workers)
         self.min_revision = plain.min_revision
 
     async def list(
@@ -76,8 +81,7 @@ class AsyncReplica:
     @property
     def history(self) -> AsyncHistory:
         """The history of the namespace, as far as the standby has it."""
-        history = self._plain.history
-        return AsyncHistory(history, self._workers, Feed(history, self._workers))
+        return AsyncHistory(self._plain.history, self._workers, self._feed)
 
 
 def _opening(
@@ -89,12 +93,13 @@ def _opening(
     async def open_registry(*args: P.args, **kwargs: P.kwargs) -> AsyncCapsuleRegistry:
         opener = ThreadPoolExecutor(1, "capsule-registry-open")
         opening = opener.submit(partial(open_plain, *args, **kwargs))
-        opener.shutdown(wait=False)
         try:
             return AsyncCapsuleRegistry(await asyncio.wrap_future(opening))
         except asyncio.CancelledError:
-            opening.add_done_callback(_close_opened)
+            opener.submit(_close_opened, opening)
             raise
+        finally:
+            opener.shutdown(wait=False)
 
     return open_registry
 
@@ -204,7 +209,7 @@ class AsyncCapsuleRegistry(AsyncWrites[CapsuleRegistry]):
             return ask(timeout=timedelta(seconds=end - monotonic()))
 
         found = await self._workers.run(Kind.READ, decide)
-        return found if monotonic() <= end else [*map(too_late, found)]
+        return found if monotonic() <= end else [too_late(one.revision) for one in found]
 
     # Views
 
@@ -263,7 +268,7 @@ class AsyncCapsuleRegistry(AsyncWrites[CapsuleRegistry]):
         already; then that takes its course.
         """
         open_plain = partial(self._plain.transaction, reason=reason, actor=actor)
-        return Block(self._workers, open_plain, AsyncTransaction)
+        return TransactionBlock(self._workers, open_plain, AsyncTransaction)
 
     async def run(
         self,
@@ -288,7 +293,8 @@ class AsyncCapsuleRegistry(AsyncWrites[CapsuleRegistry]):
         """
         Let what runs come to its end, and close the registry's connections and threads. Idempotent.
 
-        Watches end with `RegistryClosedError`; leases are no longer renewed, and so run out.
+        Watches end with `RegistryClosedError`; leases are no longer renewed, and so run out. A
+        transaction or snapshot keeps its connection until its block ends.
         """
         for lease in [*self._held]:
             lease.stop()
@@ -298,12 +304,7 @@ class AsyncCapsuleRegistry(AsyncWrites[CapsuleRegistry]):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.close()
 
     def __repr__(self) -> str:

@@ -48,7 +48,7 @@ class Block(AbstractAsyncContextManager[A], Generic[S, A]):
     stays open.
 
     Args:
-        workers: The registry's; while the block is open, its task cannot use them.
+        workers: The registry's.
         plain: Opens the plain block.
         wrap: Returns what the body gets, given what the plain block yields.
     """
@@ -74,7 +74,6 @@ class Block(AbstractAsyncContextManager[A], Generic[S, A]):
             lane.submit(partial(self._leave, type(error), error, None))
             lane.end()
             raise
-        lane.enter()
         return self._wrap(entered, lane)
 
     def _enter(self) -> S:
@@ -102,3 +101,12 @@ class Block(AbstractAsyncContextManager[A], Generic[S, A]):
         """Leave the plain block, if it was entered."""
         opened, self._opened = self._opened, None
         return None if opened is None else opened.__exit__(kind, error, traceback)
+
+
+class TransactionBlock(Block[Transaction, AsyncTransaction]):
+    """The block of a transaction: while it is open, its task cannot use the registry itself."""
+
+    async def __aenter__(self) -> AsyncTransaction:
+        transaction = await super().__aenter__()
+        self._lane.enter()
+        return transaction

@@ -9,11 +9,11 @@ from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
 
-from capsule_registry.aio.gathering import Gathering
+from capsule_registry.aio.gathering import Gathering, called
 from capsule_registry.errors import RegistryClosedError, TransactionInProgressError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
     from capsule_registry.api.registry import CapsuleRegistry
@@ -84,13 +84,12 @@ class Workers:
             raise RegistryClosedError
         if kind is Kind.BATCH:
             return await self._gathering.run(work, *args, **kwargs)
-        call = partial(work, *args, **kwargs)
+        call = partial(called, work, *args, **kwargs)
         return await asyncio.wrap_future(self._executors[kind].submit(call))
 
     def refuse_inside_transaction(self) -> None:
         """Raise `TransactionInProgressError` in a task that has one of these workers' open."""
-        lane = _entered.get()
-        if lane is not None and lane.is_open and lane.workers is self:
+        if any(lane.workers is self for lane in _open_lanes()):
             raise TransactionInProgressError
 
     async def close(self, last: Callable[[], None]) -> None:
@@ -119,7 +118,8 @@ class Lane:
         self.workers = workers
         self.is_open = True
         self._executor: Final = ThreadPoolExecutor(1, "capsule-registry-lane")
-        self._entered_before: Lane | None = None
+        #: In which the running task was already when it entered this one.
+        self.outer: Lane | None = None
 
     async def run(
         self,
@@ -136,24 +136,31 @@ class Lane:
         """
         if not self.is_open:
             raise RegistryClosedError
-        return await asyncio.wrap_future(self.submit(partial(work, *args, **kwargs)))
+        return await asyncio.wrap_future(self.submit(partial(called, work, *args, **kwargs)))
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
         """Let *work* be the last step so far; it is run even if nobody waits for it."""
         return self._executor.submit(work)
 
     def enter(self) -> None:
-        """Note that the running task is inside."""
-        self._entered_before = _entered.get()
+        """Note that the running task is inside, until the end."""
+        self.outer = next(_open_lanes(), None)
         _entered.set(self)
 
     def end(self) -> None:
         """Take no more steps; the thread ends after the last."""
         self.is_open = False
-        if _entered.get() is self:
-            _entered.set(self._entered_before)
         self._executor.shutdown(wait=False)
 
 
-#: The lane of the transaction that the running task is inside, or one that has ended.
+#: The lane that the running task, or the one that created it, has entered last.
 _entered: Final[ContextVar[Lane | None]] = ContextVar("capsule_registry_transaction", default=None)
+
+
+def _open_lanes() -> Iterator[Lane]:
+    """Yield the lanes that the running task is inside, the innermost first."""
+    lane = _entered.get()
+    while lane is not None:
+        if lane.is_open:
+            yield lane
+        lane = lane.outer

@@ -40,7 +40,7 @@ def decided_in_time(
     except RegistryUnavailableError:
         if time.monotonic() - began < seconds:
             raise
-        return [_late()] * len(senders)
+        return [too_late()] * len(senders)
     except CHECK_FAULTS as fault:  # On the way to the rows, or translated on the way back.
         found = [fault] * len(senders)
     decisions = [
@@ -48,14 +48,10 @@ def decided_in_time(
         for one, sender in zip(found, senders, strict=True)
     ]
     if time.monotonic() - began > seconds:
-        return [*map(too_late, decisions)]
+        return [too_late(one.revision) for one in decisions]
     return decisions
 
 
-def too_late(decision: Decision) -> Decision:
-    """Return the denial in place of *decision*, which was made later than the timeout."""
-    return _late(decision.revision)
-
-
-def _late(revision: int | None = None) -> Decision:
+def too_late(revision: int | None = None) -> Decision:
+    """Return the denial in place of a decision as of *revision* that came after the timeout."""
     return Decision(allowed=False, why=DecisionReason.TOO_LATE, revision=revision)

@@ -45,7 +45,7 @@ class Outcome(NamedTuple):
     """What became of a request: its result, or its error."""
 
     result: Any
-    error: Exception | None
+    error: BaseException | None
 
 
 class UnitRunner:
