@@ -14,9 +14,10 @@ from capsule_registry._version import __version__
 _NAMES_BY_MODULE = {
     "aio.history": "AsyncHistory AsyncWatch",
     "aio.leases": "AsyncLeases AsyncOpenLease",
-    "aio.registry": "AsyncCapsuleRegistry AsyncPast AsyncReplica",
+    "aio.registry": "AsyncActing AsyncCapsuleRegistry AsyncPast AsyncReplica",
     "aio.transaction": "AsyncSnapshot AsyncTransaction",
     "aio.verbs": "AsyncRoutes",
+    "api.acting": "Acting",
     "api.history": "History",
     "api.leases": "Leases OpenLease",
     "api.point_in_time": "Past Snapshot View",
@@ -39,7 +40,8 @@ _NAMES_BY_MODULE = {
         NamespaceInUseError NamespaceNotFoundError NewRightsError NotFoundError
         OutcomeUnknownError
         PermissionDeniedError RegistryClosedError RegistryUnavailableError
-        RevisionCompactedError RevisionError RuntimeRefusedError RuntimeVersionError
+        RequestRepeatedError RevisionCompactedError RevisionError
+        RuntimeRefusedError RuntimeVersionError
         SchemaVersionError SoleProviderError StaleGenerationError TransactionDoomedError
         TransactionInProgressError UnexpectedDatabaseError
         UplinkAlreadyRegisteredError UplinkNotFoundError UsageError UuidHeldError

@@ -3,12 +3,14 @@ from capsule_registry.aio.history import AsyncHistory as AsyncHistory
 from capsule_registry.aio.history import AsyncWatch as AsyncWatch
 from capsule_registry.aio.leases import AsyncLeases as AsyncLeases
 from capsule_registry.aio.leases import AsyncOpenLease as AsyncOpenLease
+from capsule_registry.aio.registry import AsyncActing as AsyncActing
 from capsule_registry.aio.registry import AsyncCapsuleRegistry as AsyncCapsuleRegistry
 from capsule_registry.aio.registry import AsyncPast as AsyncPast
 from capsule_registry.aio.registry import AsyncReplica as AsyncReplica
 from capsule_registry.aio.transaction import AsyncSnapshot as AsyncSnapshot
 from capsule_registry.aio.transaction import AsyncTransaction as AsyncTransaction
 from capsule_registry.aio.verbs import AsyncRoutes as AsyncRoutes
+from capsule_registry.api.acting import Acting as Acting
 from capsule_registry.api.history import History as History
 from capsule_registry.api.leases import Leases as Leases
 from capsule_registry.api.leases import OpenLease as OpenLease
@@ -56,6 +58,7 @@ from capsule_registry.errors import OutcomeUnknownError as OutcomeUnknownError
 from capsule_registry.errors import PermissionDeniedError as PermissionDeniedError
 from capsule_registry.errors import RegistryClosedError as RegistryClosedError
 from capsule_registry.errors import RegistryUnavailableError as RegistryUnavailableError
+from capsule_registry.errors import RequestRepeatedError as RequestRepeatedError
 from capsule_registry.errors import RevisionCompactedError as RevisionCompactedError
 from capsule_registry.errors import RevisionError as RevisionError
 from capsule_registry.errors import RuntimeRefusedError as RuntimeRefusedError

@@ -9,12 +9,11 @@ Every error that the registry raises on purpose.
     ├─ ConflictError                         fails until the state changes
     │  ├─ CapsuleAlreadyRegisteredError(capsule_id), UplinkAlreadyRegisteredError(uplink_id)
     │  ├─ NamespaceInUseError(namespace, capsule_count), StaleGenerationError(expected, actual)
-    │  ├─ RuntimeVersionError(namespace, expected, actual)
-    │  ├─ RuntimeRefusedError(version, names, reason)
-    │  ├─ SoleProviderError(capsule, interface, importers)
-    │  ├─ AmbiguousCommandError(verb, names), NewRightsError(names)
+    │  ├─ RuntimeVersionError(namespace, expected, actual), NewRightsError(names)
+    │  ├─ RuntimeRefusedError(version, names, reason), AmbiguousCommandError(verb, names)
+    │  ├─ SoleProviderError(capsule, interface, importers), UuidHeldError(uuid, lease_id)
     │  ├─ ArtifactChangedError(capsule_id, version, file, expected, actual)
-    │  └─ LeaseLostError(lease_id), UuidHeldError(uuid, lease_id)
+    │  └─ RequestRepeatedError(request_id, namespace, revision), LeaseLostError(lease_id)
     ├─ InvalidInputError (also ValueError)   the value can never be right, whatever the state
     │  ├─ InvalidCapsuleIdError(capsule_id, reason), InvalidUuidError(text)
     │  ├─ InvalidDatabaseError(database, reason), InvalidUplinkSourceError(capsule_id, reason)
@@ -42,7 +41,6 @@ from typing import TYPE_CHECKING, ClassVar, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
-
 
 #: How many of many things a message names.
 _SHOWN: Final = 5
@@ -147,10 +145,7 @@ class RuntimeVersionError(ConflictError):
     namespace: str
     expected: str
     actual: str | None
-    template = (
-        "Namespace {namespace} is judged as runtime {actual}, not {expected}: a registry does not "
-        "choose that, `namespaces set-runtime` does"
-    )
+    template = "Namespace {namespace} is of runtime {actual}, not {expected}: see `set-runtime`"
 
 
 class RuntimeRefusedError(ConflictError):
@@ -159,9 +154,7 @@ class RuntimeRefusedError(ConflictError):
     version: str | None
     names: Sequence[str]
     reason: str
-    template = (
-        "Runtime {version} refuses {names}: {reason}; replace or unregister them, then try again"
-    )
+    template = "Runtime {version} refuses {names}: {reason}; replace or unregister them first"
 
 
 class SoleProviderError(ConflictError):
@@ -205,6 +198,15 @@ class StaleGenerationError(ConflictError):
     expected: int
     actual: int | None
     template = "Stale generation: expected {expected}, found {actual}"
+
+
+class RequestRepeatedError(ConflictError):
+    """What was asked under that id has been done already, as *revision*; nothing was changed."""
+
+    request_id: UUID
+    namespace: str
+    revision: int
+    template = "Request {request_id} has been done: as revision {revision} of {namespace}"
 
 
 class LeaseLostError(ConflictError):

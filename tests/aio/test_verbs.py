@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from capsule_registry import (
+    AsyncActing,
     AsyncCapsuleRegistry,
     CapsuleAlreadyRegisteredError,
     CapsuleRegistry,
@@ -335,3 +336,32 @@ def test_it_runs_on_other_event_loops(url: str) -> None:
     uvloop = pytest.importorskip("uvloop", reason="uvloop is not installed")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop, debug=True) as runner:
         assert [2, "alpha"] == runner.run(_write_ask_and_follow(url))
+
+
+async def test_writes_for_others_share_commits_and_are_recorded_as_theirs(
+    opened: AsyncCapsuleRegistry,
+) -> None:
+    """Many tasks that each act for another one fill batches; each knows its own revision."""
+    names = [f"c{number}" for number in range(20)]
+    acting = {name: AsyncActing(opened, f"actor of {name}", reason="asked") for name in names}
+
+    with counted_commits(opened._plain) as commits:
+        await asyncio.gather(*(one.register(make_manifest(name)) for name, one in acting.items()))
+
+    assert len(commits) < 20
+    by_revision = {one.revision: one for one in await opened.history.list()}
+    for name, one in acting.items():
+        made = by_revision[one.revision or 0]
+        assert (f"actor of {name}", [name]) == (made.actor, [e.subject for e in made.events])
+
+
+async def test_a_lease_for_another_is_granted(opened: AsyncCapsuleRegistry) -> None:
+    """It is the actor's, and whoever has its id renews and closes it."""
+    leases = AsyncActing(opened, "anna").leases
+
+    lease = await leases.grant("session", timedelta(seconds=30))
+    renewed = await opened.leases.renew(lease.id)
+
+    assert ("anna", lease.id) == (lease.actor, renewed.id)
+    await leases.close(lease.id)
+    assert [] == await opened.leases.list()

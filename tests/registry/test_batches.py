@@ -31,7 +31,7 @@ from capsule_registry.unit_of_work.line import Line
 from capsule_registry.unit_of_work.requests import Course, Request
 from support.batches import Caller, counted_commits, in_line, in_one_batch
 from support.factories import TELEGRAM, make_manifest, make_uplink
-from support.injection import Injection
+from support.injection import Injection, LostCommit
 from support.lease_steps import TTL, wait_until
 from support.processes import Child
 
@@ -230,42 +230,6 @@ def test_a_failure_at_any_statement_leaves_all_whole(
     assert registry.history.verify().ok
 
 
-class LostCommit:
-    """Breaks the connection at the first COMMIT of a thread that is not the main one."""
-
-    def __init__(
-        self, registry: CapsuleRegistry, backend: Backend, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        if not backend.lost:
-            pytest.skip(f"{backend.name} loses no connection")
-        self.error = backend.error(backend.lost[0])
-        self.is_lost = False
-        #: Whether it takes place before the connection breaks.
-        self.took_place = True
-        #: Whether the server is away from then on.
-        self.is_away = False
-        dialect: Any = registry._database.engine.dialect
-        for name in ("do_commit", "do_execute"):
-            monkeypatch.setattr(dialect, name, self._breaking(name, dialect))
-
-    def _breaking(self, name: str, dialect: Any) -> Callable[..., None]:
-        original, undo = getattr(dialect, name), dialect.do_rollback
-
-        def step(*args: Any, **options: Any) -> None:
-            if threading.current_thread() is threading.main_thread():
-                original(*args, **options)
-            elif name == "do_commit" and not self.is_lost:
-                self.is_lost = True
-                (original if self.took_place else undo)(*args)
-                raise self.error
-            elif self.is_lost and self.is_away:
-                raise self.error
-            else:
-                original(*args, **options)
-
-        return step
-
-
 @pytest.fixture
 def lost_commit(
     registry: CapsuleRegistry, backend: Backend, monkeypatch: pytest.MonkeyPatch
@@ -302,9 +266,9 @@ def test_a_batch_is_settled_by_its_last_revision(
     asked = []
     is_committed = head.is_committed
 
-    def note(unit: Unit, earlier: Unit) -> bool:
+    def note(unit: Unit, earlier: Unit, written: str) -> bool:
         asked.append(earlier.revision)
-        return is_committed(unit, earlier)
+        return is_committed(unit, earlier, written)
 
     monkeypatch.setattr(batches, "is_committed", note)
     in_one_batch(registry, *(registering(registry, name, "a") for name in ("x", "y", "z")))
@@ -411,12 +375,12 @@ def test_no_revision_is_dated_before_its_caller_called(
     take = Line.take
     late = Caller(lambda: registry.register_uuid(TWO, "late"))
 
-    def take_late(line: Line, course: Course) -> Sequence[Any]:
+    def take_late(line: Line, leader: Request[Any], course: Course) -> Sequence[Any]:
         monkeypatch.setattr(Line, "take", take)
         clock.step(timedelta(seconds=1))
         late.start()
         wait_until(lambda: 2 == len(line))
-        return take(line, course)
+        return take(line, leader, course)
 
     monkeypatch.setattr(Line, "take", take_late)
     in_one_batch(registry, lambda: registry.register_uuid(ONE, "early"))
@@ -617,11 +581,11 @@ def test_an_error_after_a_lost_commit_runs_nothing_twice(
     is_committed = head.is_committed
     met: list[object] = []
 
-    def fail_once(unit: Unit, earlier: Unit) -> bool:
+    def fail_once(unit: Unit, earlier: Unit, written: str) -> bool:
         if not met:
             met.append(earlier)
             raise IncarnationChangedError("one", "another")
-        return is_committed(unit, earlier)
+        return is_committed(unit, earlier, written)
 
     monkeypatch.setattr(batches, "is_committed", fail_once)
     found = in_one_batch(registry, *(registering(registry, one, "a") for one in ("x", "y", "z")))

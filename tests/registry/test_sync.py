@@ -181,3 +181,44 @@ def test_a_directory_that_was_moved_is_found_there(
     shutil.move(tmp_path / "old", tmp_path / "new")
 
     assert [("keep", "a")] == told(registry.sync(tmp_path / "new", prune=True))
+
+
+def test_manifests_can_be_given_as_texts(registry: CapsuleRegistry) -> None:
+    """They are synced as those of a directory are, and have no directory."""
+    registry.register(make_manifest("changed"))
+    registry.register(make_manifest("gone"))
+    texts = {
+        "changed/Capsule.toml": text_of("changed"),
+        "broken": "[package]\nname = 'broken'\nversion = 7",
+        "twice": text_of("twice"),
+        "again": text_of("twice"),
+    }
+
+    plan = registry.sync(texts, prune=True)
+
+    assert [
+        ("refuse", "broken", "broken"),
+        ("refuse", "twice", "again"),
+        ("refuse", "twice", "twice"),
+        ("unregister", "gone", None),
+        ("replace", "changed", "changed/Capsule.toml"),
+    ] == [(one.action, one.capsule_id, one.path) for one in plan.steps]
+    assert ["changed"] == registry.list()
+    found = registry.get("changed")
+    assert (text_of("changed"), None) == (found and found.manifest_text, found and found.source_dir)
+
+
+def test_a_text_that_names_no_capsule_holds_removals_back(registry: CapsuleRegistry) -> None:
+    """It may be that of any capsule without a directory that is missing."""
+    registry.register(make_manifest("missing"))
+
+    plan = registry.sync({"broken": "no manifest"}, prune=True)
+
+    assert [("refuse", None), ("keep", "missing")] == [
+        (one.action, one.capsule_id) for one in plan.steps
+    ]
+    assert "missing" in registry
+
+
+def text_of(name: str) -> str:
+    return f"[package]\nname = '{name}'\nversion = '1.0.0'\n# given\n"

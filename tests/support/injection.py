@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from threading import Thread, current_thread
+from threading import Thread, current_thread, main_thread
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pytest
-
     from capsule_registry import CapsuleRegistry
+    from support.backends import Backend
 
 
 class Injection:
@@ -44,5 +45,41 @@ class Injection:
                     error, self._error = self._error, None
                     raise error
             original(*args, **options)
+
+        return step
+
+
+class LostCommit:
+    """Breaks the connection at the first COMMIT of a thread that is not the main one."""
+
+    def __init__(
+        self, registry: CapsuleRegistry, backend: Backend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if not backend.lost:
+            pytest.skip(f"{backend.name} loses no connection")
+        self.error = backend.error(backend.lost[0])
+        self.is_lost = False
+        #: Whether it takes place before the connection breaks.
+        self.took_place = True
+        #: Whether the server is away from then on.
+        self.is_away = False
+        dialect: Any = registry._database.engine.dialect
+        for name in ("do_commit", "do_execute"):
+            monkeypatch.setattr(dialect, name, self._breaking(name, dialect))
+
+    def _breaking(self, name: str, dialect: Any) -> Callable[..., None]:
+        original, undo = getattr(dialect, name), dialect.do_rollback
+
+        def step(*args: Any, **options: Any) -> None:
+            if current_thread() is main_thread():
+                original(*args, **options)
+            elif name == "do_commit" and not self.is_lost:
+                self.is_lost = True
+                (original if self.took_place else undo)(*args)
+                raise self.error
+            elif self.is_lost and self.is_away:
+                raise self.error
+            else:
+                original(*args, **options)
 
         return step

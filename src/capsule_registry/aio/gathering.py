@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Executor
 
+    from capsule_registry.api.acting import Acting
     from capsule_registry.api.registry import CapsuleRegistry
     from capsule_registry.unit_of_work.queries import Scope
     from capsule_registry.unit_of_work.requests import Request
@@ -31,33 +32,32 @@ T = TypeVar("T")
 
 class Recorder(Writes):
     """
-    The write methods of a registry, up to the point where they write.
+    One call of the write methods of a registry, up to the point where it writes.
 
     That is the last thing that each of them does, so what they return is what that returns. Here
     it is kept as a request instead.
     """
 
-    def __init__(self, registry: CapsuleRegistry) -> None:
-        self._registry = registry
-        self._objects = registry._objects  # noqa: SLF001 - the same registry
-        self._new_uuid = registry._new_uuid  # noqa: SLF001
-        self._request: Request[Any] | None = None
+    def __init__(self, plain: CapsuleRegistry | Acting) -> None:
+        self._plain = plain
+        self._objects = plain._objects  # noqa: SLF001 - the same registry
+        self._new_uuid = plain._new_uuid  # noqa: SLF001
+        self._made: Request[Any] | None = None
 
     def request_of(
         self, verb: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Request[Any] | Outcome:
         """Return the request that *verb* makes, or what it returns or raises without one."""
-        self._request = None
         try:
             result = verb(self, *args, **kwargs)
         except Exception as error:  # noqa: BLE001 - whatever it is, its caller gets it
             return Outcome(None, error)
-        return self._request or Outcome(result, None)
+        return self._made or Outcome(result, None)
 
     def _write(
         self, work: Callable[Concatenate[Unit, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        self._request = self._registry._runner.request(work, None, None, *args, **kwargs)  # noqa: SLF001
+        self._made = self._plain._request(work, *args, **kwargs)  # noqa: SLF001 - the same registry
         result: Any = None
         return result  # type: ignore[no-any-return]
 
@@ -66,13 +66,14 @@ class Recorder(Writes):
     def _read(
         self, work: Callable[Concatenate[Scope, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        return self._registry._read(work, *args, **kwargs)  # noqa: SLF001
+        return self._plain._read(work, *args, **kwargs)  # noqa: SLF001
 
 
 class _Call(NamedTuple):
     """A verb that a task has called, and where it waits for the outcome."""
 
     future: asyncio.Future[Any]
+    recorder: Recorder
     verb: Callable[..., Any]
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
@@ -89,16 +90,17 @@ class Gathering:
 
     def __init__(self, plain: CapsuleRegistry, executor: Executor) -> None:
         self._runner = plain._runner  # noqa: SLF001 - of one house
-        self._recorder = Recorder(plain)
         self._executor = executor
         self._waiting: deque[_Call] = deque()
         self._is_at_work = False
         self._is_idle = asyncio.Event()
 
     async def run(self, verb: Callable[..., T], *args: Any, **kwargs: Any) -> T:  # noqa: ANN401 - the verb's own
-        """Return what the write method *verb* does, bound to the plain registry."""
+        """Return what *verb* does, a write method bound to the plain registry or one who acts."""
         future = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Call(future, verb.__func__, args, kwargs))  # type: ignore[attr-defined]
+        bound: Any = verb
+        recorder = Recorder(bound.__self__)
+        self._waiting.append(_Call(future, recorder, bound.__func__, args, kwargs))
         if not self._is_at_work:
             self._begin()
         return await future  # type: ignore[no-any-return]
@@ -130,7 +132,7 @@ class Gathering:
             loop.call_soon_threadsafe(self._settle, calls, outcomes)
 
     def _outcomes(self, calls: Sequence[_Call]) -> list[Outcome]:
-        made = [self._recorder.request_of(one.verb, one.args, one.kwargs) for one in calls]
+        made = [one.recorder.request_of(one.verb, one.args, one.kwargs) for one in calls]
         requests = [one for one in made if not isinstance(one, Outcome)]
         outcomes = iter(self._runner.run_all(requests))
         return [one if isinstance(one, Outcome) else next(outcomes) for one in made]

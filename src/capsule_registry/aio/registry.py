@@ -21,8 +21,9 @@ from capsule_registry.aio.transaction import (
     Block,
     TransactionBlock,
 )
-from capsule_registry.aio.verbs import AsyncReads, AsyncWrites
+from capsule_registry.aio.verbs import AsyncReads, AsyncWrites, LeasesVerbs
 from capsule_registry.aio.workers import Kind, Workers
+from capsule_registry.api.acting import Acting
 from capsule_registry.api.point_in_time import Past
 from capsule_registry.api.registry import CapsuleRegistry
 from capsule_registry.api.replica import REPLICA_TIMEOUT
@@ -276,6 +277,7 @@ class AsyncCapsuleRegistry(AsyncWrites[CapsuleRegistry]):
         *,
         reason: str | None = None,
         actor: str | None = None,
+        request_id: UUID | None = None,
         together: bool = False,
     ) -> T:
         """
@@ -283,9 +285,8 @@ class AsyncCapsuleRegistry(AsyncWrites[CapsuleRegistry]):
 
         *work* is a plain function, and gets a plain `Transaction`.
         """
-        options = {"reason": reason, "actor": actor}
-        run = partial(self._plain.run, work, together=together, **options)
-        return await self._workers.run(Kind.WRITE, run)
+        run = partial(self._plain.run, work, reason=reason, actor=actor, request_id=request_id)
+        return await self._workers.run(Kind.WRITE, run, together=together)
 
     # Closing
 
@@ -310,3 +311,28 @@ class AsyncCapsuleRegistry(AsyncWrites[CapsuleRegistry]):
     def __repr__(self) -> str:
         state = "closed" if self._workers.is_closed else "open"
         return f"AsyncCapsuleRegistry(namespace={self.namespace!r}, {state})"
+
+
+class AsyncActing(AsyncWrites[Acting]):
+    """The methods of *registry*, as what *actor* does; see `Acting`."""
+
+    def __init__(
+        self,
+        registry: AsyncCapsuleRegistry,
+        actor: str,
+        *,
+        reason: str | None = None,
+        request_id: UUID | None = None,
+    ) -> None:
+        plain = Acting(registry._plain, actor, reason=reason, request_id=request_id)  # noqa: SLF001 - the same registry
+        super().__init__(plain, registry._workers)  # noqa: SLF001
+
+    @property
+    def revision(self) -> int | None:
+        """The revision that the last change made, `None` if there was none or it made none."""
+        return self._plain.revision
+
+    @property
+    def leases(self) -> LeasesVerbs:
+        """The namespace's leases; those opened here are the actor's, and not renewed."""
+        return LeasesVerbs(self._plain.leases, self._runner)

@@ -1,6 +1,6 @@
 # Generated from the plain classes by tests/support/stubs.py.
 import builtins
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from os import PathLike
 from typing import TypeVar
@@ -209,7 +209,7 @@ class AsyncWrites(AsyncReads[S]):
     ) -> RegisteredCapsule: ...
     async def sync(
         self,
-        directory: str | PathLike[str],
+        manifests: str | PathLike[str] | Mapping[str, str],
         *,
         prune: bool = False,
         dry_run: bool = False,
@@ -248,6 +248,7 @@ class HistoryVerbs(Verbs[History]):
 
 class LeasesVerbs(Verbs[Leases]):
     async def close(self, lease_id: UUID | str) -> None: ...
+    async def grant(self, name: str, ttl: timedelta = ...) -> Lease: ...
     async def list(self) -> builtins.list[Lease]: ...
     async def reap(self) -> builtins.list[Lease]: ...
     async def renew(self, lease_id: UUID | str) -> Lease: ...

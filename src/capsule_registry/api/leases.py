@@ -79,19 +79,27 @@ class Leases:
         Raises:
             InvalidTextError: *name* is empty or too long, or *ttl* out of bounds.
         """
+        sent = uptime_seconds()
+        opened = OpenLease(self, self.grant(name, ttl), sent)
+        self._held.add(opened)
+        if renew:
+            opened.keep()
+        return opened
+
+    def grant(self, name: str, ttl: timedelta = timedelta(seconds=30)) -> Lease:
+        """
+        Open a lease for somebody else, who renews and closes it by its id; see `open`.
+
+        Raises:
+            InvalidTextError: *name* is empty or too long, or *ttl* out of bounds.
+        """
         label, lasting = storable_text("name of a lease", name, MAX_NAME), plain_duration(ttl)
         if not label:
             raise InvalidTextError("name of a lease", "empty", "it is empty")
         if not _SHORTEST <= lasting <= _LONGEST:
             message = f"{lasting} is not from {_SHORTEST} to {_LONGEST}"
             raise InvalidTextError("ttl", "range", message)
-        sent = uptime_seconds()
-        found = self._write(leases.open_lease, uuid7(), label, lasting, self._actor)
-        opened = OpenLease(self, found, sent)
-        self._held.add(opened)
-        if renew:
-            opened.keep()
-        return opened
+        return self._write(leases.open_lease, uuid7(), label, lasting, self._actor)
 
     def list(self) -> builtins.list[Lease]:
         """Return the live leases, in the order they were opened."""

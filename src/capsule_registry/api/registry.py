@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager, nullcontext
 from operator import index
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
@@ -14,12 +13,12 @@ from capsule_registry.api.point_in_time import Past, Snapshot
 from capsule_registry.api.readiness import wait_ready
 from capsule_registry.api.replica import REPLICA_TIMEOUT, Replica
 from capsule_registry.api.transaction import Transaction
-from capsule_registry.api.transaction_block import Mark, TransactionBlock
+from capsule_registry.api.transaction_block import OpenBlocks
 from capsule_registry.api.writes import Writes
 from capsule_registry.clocks import Clock, StoppedClock
 from capsule_registry.database.database import Database
 from capsule_registry.entities import capsules, uplinks
-from capsule_registry.errors import InvalidDatabaseError, TransactionInProgressError
+from capsule_registry.errors import InvalidDatabaseError
 from capsule_registry.identifiers import to_namespace, to_uuid, uuid7
 from capsule_registry.lookups.fast_path import FastPath
 from capsule_registry.lookups.file_lookups import lookups_on
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from capsule_registry.api.leases import OpenLease
     from capsule_registry.identifiers import CapsuleId
     from capsule_registry.models.records import ReadyStatus
+    from capsule_registry.unit_of_work.requests import Request
     from capsule_registry.unit_of_work.unit import Unit
 
 P = ParamSpec("P")
@@ -73,7 +73,7 @@ class CapsuleRegistry(FastPath, Writes):
         self._objects = RegisteredObjects()
         self._lookups = lookups_on(runner.database, runner.seen, runner.clock)
         self._held: WeakSet[OpenLease] = WeakSet()
-        self._inside: dict[int, Mark] = {}
+        self._inside: OpenBlocks = OpenBlocks()
 
     @classmethod
     def open(  # noqa: PLR0913 - one keyword for each thing that can be chosen
@@ -273,6 +273,7 @@ class CapsuleRegistry(FastPath, Writes):
         *,
         reason: str | None = None,
         actor: str | None = None,
+        request_id: UUID | None = None,
         together: bool = False,
     ) -> T:
         """
@@ -283,46 +284,31 @@ class CapsuleRegistry(FastPath, Writes):
                 except on the transaction.
             reason: Recorded with the revision.
             actor: Recorded instead of the registry's own.
+            request_id: Recorded, and done once: a key of the caller's, such as of a message that
+                may come twice. It is forgotten when its revision is pruned.
             together: Let it share a COMMIT with what other threads write, as single writes do.
                 Then *work* may be called on another thread, and must be quick.
 
         Raises:
             TransactionDoomedError: An error inside was swallowed.
+            RequestRepeatedError: It made a revision under that *request_id* before.
         """
 
         def in_unit(unit: Unit) -> T:
             with self._block(lambda: nullcontext(unit)) as transaction:
                 return work(transaction)
 
-        run = self._runner.run_together if together else self._runner.run
         self._refuse_inside_transaction()
-        return run(in_unit, reason, actor)
+        request = self._runner.request(in_unit, reason, actor).called(request_id)
+        return self._runner.run_together(request) if together else self._runner.run_request(request)
 
     def _block(
         self, open_unit: Callable[[], AbstractContextManager[Unit]]
     ) -> AbstractContextManager[Transaction]:
-        mark = Mark()
-        return TransactionBlock(mark, self._inside_transaction(mark, open_unit))
+        return self._inside.block(open_unit, self._transaction_of)
 
-    @contextmanager
-    def _inside_transaction(
-        self, mark: Mark, open_unit: Callable[[], AbstractContextManager[Unit]]
-    ) -> Iterator[Transaction]:
-        """Open a `Transaction`; until it ends, refuse this thread the registry itself."""
-        self._refuse_inside_transaction()
-        thread = threading.get_ident()
-        with open_unit() as unit:
-            transaction = Transaction(unit, self._database, self._new_uuid, self._objects)
-            try:
-                self._inside[thread] = mark
-                yield transaction
-                transaction.end()
-            except BaseException:
-                transaction.abandon()
-                raise
-            finally:
-                if self._inside.get(thread) is mark:
-                    del self._inside[thread]
+    def _transaction_of(self, unit: Unit) -> Transaction:
+        return Transaction(unit, self._database, self._new_uuid, self._objects)
 
     # Running reads and writes
 
@@ -343,13 +329,13 @@ class CapsuleRegistry(FastPath, Writes):
         self, work: Callable[Concatenate[Unit, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         self._refuse_inside_transaction()
-        return self._runner.run_together(work, None, None, *args, **kwargs)
+        return self._runner.run_together(self._request(work, *args, **kwargs))
 
     def _write_much(
         self, work: Callable[Concatenate[Unit, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         self._refuse_inside_transaction()
-        return self._runner.run(work, None, None, *args, **kwargs)
+        return self._runner.run_request(self._request(work, *args, **kwargs))
 
     def _amend(
         self, work: Callable[Concatenate[Scope, P], T], *args: P.args, **kwargs: P.kwargs
@@ -358,23 +344,18 @@ class CapsuleRegistry(FastPath, Writes):
         self._refuse_inside_transaction()
         return self._database.amend(lambda conn: work(self._runner.scope(conn), *args, **kwargs))
 
+    def _request(
+        self, work: Callable[Concatenate[Unit, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> Request[T]:
+        return self._runner.request(work, None, None, *args, **kwargs)
+
     def _refuse_inside_transaction(self) -> None:
-        mark = self._inside.get(threading.get_ident())
-        if mark is None:
-            return
-        if (block := TransactionBlock.left(mark)) is None:
-            raise TransactionInProgressError
-        block.abandon()
-        self._inside.pop(threading.get_ident(), None)
+        self._inside.refuse_inside()
 
     # Closing
 
     def close(self) -> None:
-        """
-        Close the registry's connections. Idempotent; afterwards nothing else can be called.
-
-        Leases that it holds are no longer renewed, and so run out.
-        """
+        """Close the connections, and renew no more leases. Idempotent; nothing else works then."""
         for lease in [*self._held]:
             lease.stop()
         self._database.close()

@@ -9,13 +9,19 @@ thread looks into the exception that is being handled: if that came out of the b
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
+from threading import get_ident
 from typing import TYPE_CHECKING
 
+from capsule_registry.errors import TransactionInProgressError
+
 if TYPE_CHECKING:
-    from contextlib import _GeneratorContextManager
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager, _GeneratorContextManager
     from types import TracebackType
 
     from capsule_registry.api.transaction import Transaction
+    from capsule_registry.unit_of_work.unit import Unit
 
 
 class Mark:
@@ -63,3 +69,53 @@ class TransactionBlock:
                 traceback = traceback.tb_next
             error = error.__context__
         return None
+
+
+class OpenBlocks(dict[int, Mark]):
+    """The blocks of a registry's transactions that are open, by thread."""
+
+    def refuse_inside(self) -> None:
+        """
+        Refuse this thread the registry itself while it is in one of them.
+
+        Raises:
+            TransactionInProgressError: It is.
+        """
+        mark = self.get(get_ident())
+        if mark is None:
+            return
+        if (block := TransactionBlock.left(mark)) is None:
+            raise TransactionInProgressError
+        block.abandon()
+        self.pop(get_ident(), None)
+
+    def block(
+        self,
+        open_unit: Callable[[], AbstractContextManager[Unit]],
+        transaction_of: Callable[[Unit], Transaction],
+    ) -> AbstractContextManager[Transaction]:
+        """Return the block of the transaction of a unit that is yet to be opened."""
+        mark = Mark()
+        return TransactionBlock(mark, self._inside(mark, open_unit, transaction_of))
+
+    @contextmanager
+    def _inside(
+        self,
+        mark: Mark,
+        open_unit: Callable[[], AbstractContextManager[Unit]],
+        transaction_of: Callable[[Unit], Transaction],
+    ) -> Iterator[Transaction]:
+        self.refuse_inside()
+        thread = get_ident()
+        with open_unit() as unit:
+            transaction = transaction_of(unit)
+            try:
+                self[thread] = mark
+                yield transaction
+                transaction.end()
+            except BaseException:
+                transaction.abandon()
+                raise
+            finally:
+                if self.get(thread) is mark:
+                    del self[thread]

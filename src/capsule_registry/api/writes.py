@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -125,7 +126,7 @@ class Writes(GenerationWrites):
 
     def sync(
         self,
-        directory: str | PathLike[str],
+        manifests: str | PathLike[str] | Mapping[str, str],
         *,
         prune: bool = False,
         dry_run: bool = False,
@@ -133,15 +134,15 @@ class Writes(GenerationWrites):
         force: bool = False,
     ) -> SyncPlan:
         """
-        Register the new capsules of *directory*, and replace those whose manifest differs.
+        Register the new capsules of *manifests*, and replace those whose manifest differs.
 
         All in one revision, or none if nothing changes. An unusable manifest stops no other, and
         its capsule is neither changed nor removed. Of several manifests of one id none is used.
         Session UUIDs of replaced capsules are removed.
 
         Args:
-            directory: See `discover`.
-            prune: Unregister capsules that are not in *directory*.
+            manifests: A directory, see `discover`; or the texts of manifests, by what to call them.
+            prune: Unregister capsules that are not among *manifests*.
             dry_run: Change nothing, and return what would be done.
             refuse_new_rights: Do nothing if a capsule would have a right that it has not now.
             force: Remove even the only one who exports what others import.
@@ -149,9 +150,12 @@ class Writes(GenerationWrites):
         Raises:
             NewRightsError: There are new rights, and they are to be refused.
             SoleProviderError: Others import what nobody would export; see `unregister`.
-            OSError: *directory* does not exist, or cannot be listed.
+            OSError: The directory does not exist, or cannot be listed.
         """
-        desired = sync.read(directory, self.runtime_version)
+        if isinstance(manifests, Mapping):
+            desired = sync.given(manifests, self.runtime_version)
+        else:
+            desired = sync.read(manifests, self.runtime_version)
         if dry_run:
             return self._read_at_one_moment(sync.plan, desired, prune=prune)
         return self._write_much(

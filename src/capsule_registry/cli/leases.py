@@ -34,7 +34,7 @@ def leases() -> None:
 def open_lease(target: Target, name: str, ttl: timedelta) -> None:
     """Open a lease, and print its id; renew it in time, or it runs out."""
     with target.open() as registry:
-        click.echo(registry.leases.open(name, ttl, renew=False).id)
+        click.echo(registry.leases.grant(name, ttl).id)
 
 
 @leases.command

@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 import capsule_registry as library
+from capsule_registry.api.moments import parse_moment
 from capsule_registry.cli.output import format_option, print_rows
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from capsule_registry import CapsuleRegistry, RegistryAdmin, RegistryReader
 
-#: A number of this many digits or more is not a revision.
-_MANY_DIGITS: Final = 19
 LAST_REVISION: Final = 2**63 - 1
 
 
@@ -102,16 +100,10 @@ class RevisionOrTime(click.ParamType[dict[str, Any]]):
         """Return *value* as a keyword argument of `CapsuleRegistry.at`."""
         if isinstance(value, dict):
             return value
-        if value.isascii() and value.isdigit() and len(value) < _MANY_DIGITS:
-            return {"revision": int(value)}
         try:
-            time = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a revision nor a time", param, ctx)
-        if time.tzinfo is None:
-            wanted = f"{time.isoformat()}Z"
-            self.fail(f"{value!r} has no zone: write {wanted} for UTC", param, ctx)
-        return {"time": time}
+            return {**parse_moment(value)}
+        except library.InvalidTextError as error:
+            self.fail(error.message, param, ctx)
 
 
 at_option = click.option(

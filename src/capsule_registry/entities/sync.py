@@ -1,11 +1,13 @@
-"""Desired state: the changes after which exactly the capsules of a directory are registered."""
+"""Desired state: the changes after which exactly the capsules of some manifests are registered."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
@@ -113,12 +115,14 @@ class _InDirectory:
 
 @dataclass(slots=True)
 class Desired:
-    """The state that a directory describes."""
+    """The state that a set of manifests describes."""
 
     #: The usable capsules, by path.
-    capsules: dict[Path, NewCapsule] = field(default_factory=dict)
+    capsules: dict[PurePath, NewCapsule] = field(default_factory=dict)
     #: The unusable manifests: why, and the capsule's id if it is known.
-    refused: dict[Path, tuple[str, CapsuleId | None]] = field(default_factory=dict)
+    refused: dict[PurePath, tuple[str, CapsuleId | None]] = field(default_factory=dict)
+    #: The directories of manifests, where there are any.
+    source_dirs: dict[PurePath, Path] = field(default_factory=dict)
 
     @property
     def by_id(self) -> Mapping[str, NewCapsule]:
@@ -135,14 +139,35 @@ def read(directory: str | PathLike[str], runtime_version: str | None = None) -> 
     """
     desired = Desired()
     for path in sorted({*discover(directory), *dangling(directory)}):
-        try:
-            manifest = CapsuleManifest.load(path, runtime_version=runtime_version)
-            found = NewCapsule.of(_InDirectory(manifest, path.parent.resolve()))
-            desired.capsules[path] = replace(found, instance=manifest)
-        except CapsuleRegistryError as error:
-            desired.refused[path] = (str(error), _named(path))
+        desired.source_dirs[path] = path.parent.resolve()
+        _add(desired, path, partial(read_text, path), runtime_version)
     _refuse_duplicates(desired)
     return desired
+
+
+def given(texts: Mapping[str, str], runtime_version: str | None = None) -> Desired:
+    """Read manifests of no directory, by what they are called, as `read` does."""
+    desired = Desired()
+    for name, text in sorted(texts.items()):
+        _add(desired, PurePath(name), partial(str, text), runtime_version)
+    _refuse_duplicates(desired)
+    return desired
+
+
+def _add(
+    desired: Desired, path: PurePath, read_it: Callable[[], str], runtime_version: str | None
+) -> None:
+    """Add a manifest to what is *desired*, or to what is refused."""
+    text, source_dir = "", desired.source_dirs.get(path)
+    try:
+        text = read_it()
+        manifest = CapsuleManifest.parse(text, path=path, runtime_version=runtime_version)
+        found = NewCapsule.of(
+            manifest if source_dir is None else _InDirectory(manifest, source_dir)
+        )
+        desired.capsules[path] = replace(found, instance=manifest)
+    except CapsuleRegistryError as error:
+        desired.refused[path] = (str(error), _named(text, path))
 
 
 def plan(scope: Scope, desired: Desired, *, prune: bool) -> SyncPlan:
@@ -220,10 +245,10 @@ def _replace(unit: Unit, new: NewCapsule, new_uuid: Callable[[], UUID]) -> Regis
     return registration.replace(unit, old, new, new_uuid)
 
 
-def _named(path: Path) -> CapsuleId | None:
+def _named(text: str, path: PurePath) -> CapsuleId | None:
     """Return the id that an unusable manifest names, if any."""
     try:
-        name = parse_document(read_text(path), path).values["package"]["name"]
+        name = parse_document(text, path).values["package"]["name"]
     except (InvalidManifestError, KeyError, TypeError):
         return None
     return CapsuleId(name) if isinstance(name, str) and is_capsule_id(name) else None
@@ -231,7 +256,7 @@ def _named(path: Path) -> CapsuleId | None:
 
 def _refuse_duplicates(desired: Desired) -> None:
     """Refuse all manifests that share an id, rather than guess which is meant."""
-    paths: dict[str, list[Path]] = {}
+    paths: dict[str, list[PurePath]] = {}
     for path, (_, capsule_id) in desired.refused.items():
         if capsule_id is not None:
             paths.setdefault(capsule_id, []).append(path)
@@ -248,13 +273,13 @@ def _refuse_duplicates(desired: Desired) -> None:
 
 def _removals(registered: Mapping[str, Row], desired: Desired) -> Iterator[SyncStep]:
     present = {*desired.by_id, *(one for _, one in desired.refused.values() if one)}
-    places = {str(path.parent.resolve()) for path in desired.refused}
+    places = {str(desired.source_dirs.get(path)) for path in desired.refused}
     # The old directory of a capsule that has moved does not tell whose manifest it now holds.
     known = {row["source_dir"] for one, row in registered.items() if one not in present}
     nameless = [
         path
         for path, (_, one) in desired.refused.items()
-        if one is None and str(path.parent.resolve()) not in known
+        if one is None and str(desired.source_dirs.get(path)) not in known
     ]
     for capsule_id, row in registered.items():
         if capsule_id in present or row["source_dir"] in places:
@@ -268,7 +293,7 @@ def _removals(registered: Mapping[str, Row], desired: Desired) -> Iterator[SyncS
         )
 
 
-def _step(row: Row | None, path: Path, new: NewCapsule) -> SyncStep:
+def _step(row: Row | None, path: PurePath, new: NewCapsule) -> SyncStep:
     before, after = row and row["manifest_digest"], new.digest
     if row is None:
         action = SyncAction.REGISTER

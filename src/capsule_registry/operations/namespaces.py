@@ -214,15 +214,16 @@ class NamespaceAdmin:
         wanted = to_namespace(name)
         by, why = recordable(actor, reason)
         prepare(self._database, migrate=None)
-        tried: tuple[Unit, T] | None = None
+        tried: tuple[Unit, str | None, T] | None = None
 
         def attempt(conn: Connection) -> T:
             nonlocal tried
             unit = open_unit(conn, wanted, self._clock, self._database.dialect)
-            if tried is not None and is_committed(unit, tried[0]):
-                return tried[1]
-            tried = changed, result = work(unit)
-            close_unit(changed, actor=by or default_actor(), reason=why)
+            if tried is not None and is_committed(unit, *tried[:2]):
+                return tried[2]
+            changed, result = work(unit)
+            written = close_unit(changed, actor=by or default_actor(), reason=why)
+            tried = changed, written, result
             return result
 
         with self._database.translating():

@@ -99,7 +99,7 @@ class Batch:
         if self._line is None or os.getpid() != self._process:
             return
         if not self._course.is_known:
-            self._line.give_back(self._requests)
+            self._line.give_back(self._requests, self._course)
         for request in self._requests:
             request.wake()
 
@@ -121,15 +121,15 @@ class Batch:
 
     def _taken(self) -> Sequence[Request[Any]]:
         if self._line is not None:
-            return self._line.take(self._course)
+            return self._line.take(self._leader, self._course)
         self._leader.course = self._course
         return [self._leader]
 
     def _has_committed(self, unit: Unit) -> bool:
         """Return whether an earlier attempt has, now that *unit* holds the head."""
-        tried = [one.unit for one in self._requests or [self._leader] if one.unit]
-        made = [one for one in tried if one.events]
-        if not (made and is_committed(unit, made[-1])):  # The last one tells of all.
+        tried = self._requests or [self._leader]
+        made = [(one.unit, one.written) for one in tried if one.unit and one.written]
+        if not (made and is_committed(unit, *made[-1])):  # The last one tells of all.
             return False
         self._requests = self._requests or self._taken()
         return True

@@ -13,6 +13,7 @@ from capsule_registry.errors import (
     InvalidTextError,
     NamespaceNotFoundError,
     OutcomeUnknownError,
+    RequestRepeatedError,
 )
 from capsule_registry.manifest.readings import to_runtime_version
 from capsule_registry.schema.tables import namespaces, revisions
@@ -24,11 +25,13 @@ from capsule_registry.unit_of_work.write_buffer import WriteBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from uuid import UUID
 
     from sqlalchemy import Connection
 
     from capsule_registry.clocks import Clock
     from capsule_registry.database.dialects.dialect import Dialect
+    from capsule_registry.unit_of_work.queries import Row
 
 #: Locks the head in a subquery, so that the time is read once the lock is held.
 _lock_head = Query(
@@ -56,7 +59,15 @@ _move_head = (
         last_commit_at=bindparam("at"),
     )
 )
-_committed = select(revisions.c.revision).where(revisions.c.request_id == bindparam("request_id"))
+#: In whichever namespace: an id is used once in a database. What a unit files waits for its end.
+_of_request = Query(
+    revisions,
+    ("request_id",),
+    select(revisions.c.namespace, revisions.c.revision, revisions.c.hash).where(
+        revisions.c.request_id == bindparam("request_id")
+    ),
+    found_by={},
+)
 
 
 def open_unit(conn: Connection, namespace: str, clock: Clock, dialect: Dialect) -> Unit:
@@ -112,14 +123,15 @@ def require_readable(namespace: str, head: Mapping[str, Any]) -> None:
         raise HistoryCorruptError(f"namespace {namespace}", str(error)) from error
 
 
-def is_committed(unit: Unit, earlier: Unit) -> bool:
+def is_committed(unit: Unit, earlier: Unit, written: str | None) -> bool:
     """
-    Return whether the *earlier* unit committed, now that *unit* holds the head.
+    Return whether the *earlier* unit committed as the hash *written*, now *unit* holds the head.
 
     Raises:
         OutcomeUnknownError: Its revision was pruned meanwhile, or the incarnation is another.
     """
-    if is_recorded(unit, earlier):
+    found = _find_request(unit, earlier.request_id)
+    if found is not None and found["hash"] == written:  # And not another one of the same id.
         return True
     if unit.compacted_revision >= earlier.revision or unit.incarnation != earlier.incarnation:
         reason = f"revision {earlier.revision}, which would tell, is gone"
@@ -129,7 +141,22 @@ def is_committed(unit: Unit, earlier: Unit) -> bool:
 
 def is_recorded(unit: Unit, earlier: Unit) -> bool:
     """Return whether the history, of which *unit* holds the head, has the *earlier* unit."""
-    return unit.scalar(_committed, {"request_id": earlier.request_id}) is not None
+    return _find_request(unit, earlier.request_id) is not None
+
+
+def require_new(unit: Unit) -> None:
+    """
+    Require that the request of *unit*, whose id its caller chose, was not done before.
+
+    Raises:
+        RequestRepeatedError: It was.
+    """
+    if (found := _find_request(unit, unit.request_id)) is not None:
+        raise RequestRepeatedError(unit.request_id, found["namespace"], found["revision"])
+
+
+def _find_request(unit: Unit, request_id: UUID) -> Row | None:
+    return next(iter(unit.rows(_of_request, request_id=request_id)), None)
 
 
 def move_head(first: Unit, last: Unit, last_hash: str) -> None:

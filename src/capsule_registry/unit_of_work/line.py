@@ -12,7 +12,7 @@ exception may be set in another thread too, so who waits also looks whether it w
 from __future__ import annotations
 
 from collections import deque
-from itertools import takewhile
+from itertools import dropwhile, islice, takewhile
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -71,13 +71,15 @@ class Line:
             request.wait(_LOOK_SECONDS)
         return False
 
-    def take(self, course: Course) -> Sequence[Request[Any]]:
-        """Return who is at the front, and those behind it that may share its batch."""
+    def take(self, leader: Request[Any], course: Course) -> Sequence[Request[Any]]:
+        """Return *leader*, and those behind it that may share its batch."""
         with self._lock:
-            first, *others = (one for one in self._standing() if one.course is None)
-            taken = [first]
-            if not first.is_alone:
-                taken += takewhile(lambda one: not one.is_alone, others[: MOST - 1])
+            taken = [leader]
+            if not leader.is_alone:
+                # Those that were given back may stand before it since it was at the front.
+                behind = dropwhile(lambda one: one is not leader, self._standing())
+                others = (one for one in islice(behind, 1, None) if one.course is None)
+                taken += takewhile(lambda one: not one.is_alone, islice(others, MOST - 1))
             for one in taken:
                 one.course = course
             return taken
@@ -91,10 +93,11 @@ class Line:
             self._places = deque(map(ref, standing))
             self._wake_front()
 
-    def give_back(self, requests: Iterable[Request[Any]]) -> None:
-        """Let *requests*, of a batch that came to nothing, be the next, each by itself."""
+    def give_back(self, requests: Iterable[Request[Any]], course: Course) -> None:
+        """Let *requests*, whose *course* came to nothing, be the next, each by itself."""
         with self._lock:
-            self._put_back([one for one in requests if not one.is_gone])
+            # One that has noticed by itself may be in another batch by now.
+            self._put_back([one for one in requests if one.course is course and not one.is_gone])
             self._wake_front()
 
     def leave(self, request: Request[Any]) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 import logging
+from dataclasses import replace
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
+from capsule_registry.unit_of_work.head import require_new
 from capsule_registry.unit_of_work.high_water_mark import Position
 from capsule_registry.unit_of_work.known_keys import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from uuid import UUID
 
     from capsule_registry.unit_of_work.known_keys import Keys
     from capsule_registry.unit_of_work.unit import Unit
@@ -57,7 +60,7 @@ class Request(Generic[T]):
 
     __slots__ = (
         *("__weakref__", "_args", "_kwargs", "_news", "_result", "_work", "actor", "course"),
-        *("error", "is_alone", "is_gone", "reason", "unit", "written"),
+        *("error", "is_alone", "is_gone", "reason", "request_id", "unit", "written"),
     )
 
     def __init__(
@@ -71,6 +74,8 @@ class Request(Generic[T]):
     ) -> None:
         self._work, self._args, self._kwargs = work, args, kwargs
         self.actor, self.reason = actor, reason
+        #: What its caller calls it, if it is to be done once.
+        self.request_id: UUID | None = None
         #: The course of the batch that it is in, if any.
         self.course: Course | None = None
         #: It is to share no transaction, since one that it shared came to nothing.
@@ -85,6 +90,11 @@ class Request(Generic[T]):
         self._result: T
         self._news: SimpleQueue[None] = SimpleQueue()
 
+    def called(self, request_id: UUID | None) -> Self:
+        """Return this request, to be done once under *request_id* if that is named."""
+        self.request_id = request_id
+        return self
+
     @property
     def keys(self) -> Keys:
         """The keys of which the work will ask whether they exist."""
@@ -96,9 +106,22 @@ class Request(Generic[T]):
         return self.course is not None and self.course.is_known
 
     def run(self, unit: Unit) -> None:
-        """Do the work in *unit*."""
+        """
+        Do the work in *unit*.
+
+        Raises:
+            RequestRepeatedError: It has been done before.
+        """
+        if self.request_id is not None:
+            unit = replace(unit, request_id=self.request_id)
+            require_new(unit)
         self.unit, self.written, self.error = unit, None, None
         self._result = self._work(unit, *self._args, **self._kwargs)
+
+    @property
+    def revision(self) -> int | None:
+        """The revision that it made, if any, once it has an outcome."""
+        return None if self.unit is None or self.written is None else self.unit.revision
 
     def file_revision(self) -> None:
         """File the revision that the unit made, if any."""

@@ -139,27 +139,21 @@ class UnitRunner:
         Raises:
             InvalidTextError: Not every database can hold *reason* or *actor*.
         """
-        request = self.request(work, reason, actor, *args, **kwargs)
+        return self.run_request(self.request(work, reason, actor, *args, **kwargs))
+
+    def run_request(self, request: Request[T]) -> T:
+        """Return the result of *request*, run in a transaction of its own; see `run`."""
         self._run(request)
         return request.outcome(self.seen.note)
 
-    def run_together(
-        self,
-        work: Callable[Concatenate[Unit, P], T],
-        reason: str | None,
-        actor: str | None,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
+    def run_together(self, request: Request[T]) -> T:
         """
-        Do as `run`, in one transaction with what other threads do meanwhile (see `Batch`).
+        Return the result of *request*, run with those of other threads if any (see `Batch`).
 
-        *work* may run on another thread, and must take little time.
+        Its work may run on another thread, and must take little time.
         """
-        request = self.request(work, reason, actor, *args, **kwargs)
         if get_ident() == main_thread().ident:
-            self._run(request)
-            return request.outcome(self.seen.note)
+            return self.run_request(request)
         self._line.enter(request)
         return self._outcome(request)
 
@@ -203,7 +197,7 @@ class UnitRunner:
         **kwargs: P.kwargs,
     ) -> Request[T]:
         """
-        Return a request for `run_all`; see `run`.
+        Return a request for `run_all` or another; see `run`.
 
         Raises:
             InvalidTextError: Not every database can hold *reason* or *actor*.
@@ -235,7 +229,7 @@ class UnitRunner:
                     )
                 is_done = True
             except UnknownOutcomeError as error:
-                is_done = unit is not None and self._took_place(unit, error)
+                is_done = unit is not None and self._took_place(unit, written, error)
             finally:
                 if unit is not None and not is_done:
                     unit.roll_back()
@@ -282,10 +276,10 @@ class UnitRunner:
             self._require_usable(unit)
             yield unit
 
-    def _took_place(self, unit: Unit, error: UnknownOutcomeError) -> bool:
+    def _took_place(self, unit: Unit, written: str | None, error: UnknownOutcomeError) -> bool:
         """Return `True` if *unit* committed after all; raise if it did not."""
         database = self.database
-        if not database.settle(lambda conn: is_committed(self._open(conn), unit), error):
+        if not database.settle(lambda conn: is_committed(self._open(conn), unit, written), error):
             reason = "the connection broke at COMMIT, and nothing was written"
             raise RegistryUnavailableError(str(database.address), reason) from error
         return True
