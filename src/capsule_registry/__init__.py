@@ -18,6 +18,7 @@ _NAMES_BY_MODULE = {
     "aio.transaction": "AsyncSnapshot AsyncTransaction",
     "aio.verbs": "AsyncRoutes",
     "api.acting": "Acting",
+    "api.differences": "Difference",
     "api.history": "History",
     "api.leases": "Leases OpenLease",
     "api.point_in_time": "Past Snapshot View",

@@ -11,6 +11,7 @@ from capsule_registry.aio.transaction import AsyncSnapshot as AsyncSnapshot
 from capsule_registry.aio.transaction import AsyncTransaction as AsyncTransaction
 from capsule_registry.aio.verbs import AsyncRoutes as AsyncRoutes
 from capsule_registry.api.acting import Acting as Acting
+from capsule_registry.api.differences import Difference as Difference
 from capsule_registry.api.history import History as History
 from capsule_registry.api.leases import Leases as Leases
 from capsule_registry.api.leases import OpenLease as OpenLease

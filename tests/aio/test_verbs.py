@@ -365,3 +365,8 @@ async def test_a_lease_for_another_is_granted(opened: AsyncCapsuleRegistry) -> N
     assert ("anna", lease.id) == (lease.actor, renewed.id)
     await leases.close(lease.id)
     assert [] == await opened.leases.list()
+
+
+async def test_keywords_may_be_called_as_anything(opened: AsyncCapsuleRegistry) -> None:
+    """None of a verb's is taken for one of the machinery's."""
+    assert [] == await opened.commands(kind="slash")

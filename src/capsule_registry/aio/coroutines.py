@@ -26,8 +26,8 @@ S = TypeVar("S")
 #: Verbs that may take minutes, whichever class they are of.
 _LONG: Final = frozenset(
     {
-        *("drain", "export", "export_lines", "import_lines", "prune", "register_many", "sync"),
-        *("values", "verify"),
+        *("diff", "drain", "export", "export_lines", "import_lines", "prune", "register_many"),
+        *("sync", "values", "verify"),
     }
 )
 #: Classes that only read.

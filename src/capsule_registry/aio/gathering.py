@@ -95,7 +95,7 @@ class Gathering:
         self._is_at_work = False
         self._is_idle = asyncio.Event()
 
-    async def run(self, verb: Callable[..., T], *args: Any, **kwargs: Any) -> T:  # noqa: ANN401 - the verb's own
+    async def run(self, verb: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:  # noqa: ANN401 - the verb's own
         """Return what *verb* does, a write method bound to the plain registry or one who acts."""
         future = asyncio.get_running_loop().create_future()
         bound: Any = verb
@@ -148,7 +148,7 @@ class Gathering:
                 call.future.set_exception(bearable(error))
 
 
-def called(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def called(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Return `work(*args, **kwargs)`, or raise its error as a future bears it."""
     try:
         return work(*args, **kwargs)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from capsule_registry.aio.coroutines import Verbs
 from capsule_registry.api.capsule_writes import HeldLease
+from capsule_registry.api.differences import Difference
 from capsule_registry.api.generation_writes import Compared
 from capsule_registry.api.history import History
 from capsule_registry.api.leases import Leases
@@ -225,6 +226,9 @@ class AsyncWrites(AsyncReads[S]):
 
 class HistoryVerbs(Verbs[History]):
     async def anchor(self) -> Anchor: ...
+    async def diff(
+        self, before: int | datetime, after: int | datetime | None = None
+    ) -> builtins.list[Difference]: ...
     def export(self, *, after: int | None = None) -> AsyncIterator[str]: ...
     async def list(
         self,

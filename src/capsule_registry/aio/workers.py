@@ -52,7 +52,9 @@ _THREADS: Final = {
 class Runner(Protocol):
     """Runs functions off the event loop's thread."""
 
-    async def run(self, kind: Kind, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run(
+        self, kind: Kind, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """
         Return `work(*args, **kwargs)`.
 
@@ -71,7 +73,9 @@ class Workers:
         self._gathering = Gathering(plain, self._executors[Kind.BATCH])
         self.is_closed = False
 
-    async def run(self, kind: Kind, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run(
+        self, kind: Kind, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """
         Return `work(*args, **kwargs)`; see `Runner`.
 
@@ -125,6 +129,7 @@ class Lane:
         self,
         kind: Kind,  # noqa: ARG002 - all kinds in their order
         work: Callable[P, T],
+        /,
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:

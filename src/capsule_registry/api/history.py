@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from operator import index
 from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
+from capsule_registry.api.differences import differences
+from capsule_registry.api.point_in_time import Past
 from capsule_registry.errors import (
     HistoryCorruptError,
     IncarnationChangedError,
@@ -22,13 +25,15 @@ from capsule_registry.plain_values import plain_time
 from capsule_registry.unit_of_work import namespaces
 from capsule_registry.unit_of_work.hash_chain import hash_lines
 from capsule_registry.unit_of_work.queries import Scope
+from capsule_registry.unit_of_work.registered_objects import RegisteredObjects
 
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Callable, Iterator
-    from datetime import datetime, timedelta
+    from datetime import timedelta
     from uuid import UUID
 
+    from capsule_registry.api.differences import Difference
     from capsule_registry.history.revisions import Revision, WholeRow
     from capsule_registry.history.verification import Verification
     from capsule_registry.unit_of_work.queries import Reading
@@ -135,6 +140,33 @@ class History:
         followed = None if incarnation is None else to_uuid(incarnation)
         position = None if after is None else index(after)
         return Watch(self._read, position, followed, timeout)
+
+    def diff(
+        self, before: int | datetime, after: int | datetime | None = None
+    ) -> builtins.list[Difference]:
+        """
+        Return what differs between two moments: what is registered, then parts of manifests.
+
+        The former is sorted by kind and id, the latter is of capsules that are at both moments.
+
+        Args:
+            before: The earlier moment, a revision or a time.
+            after: The later one; by default now.
+
+        Raises:
+            FutureRevisionError, RevisionCompactedError: There is no such moment, or no more.
+            TypeError: A time has no zone.
+        """
+        old, new = (
+            Past.of(
+                self._read,
+                RegisteredObjects(),
+                revision=None if isinstance(moment, datetime) else moment,
+                time=moment if isinstance(moment, datetime) else None,
+            )
+            for moment in (before, self.revision if after is None else after)
+        )
+        return differences(old, new)
 
     def anchor(self) -> Anchor:
         """Return the head as an anchor; keep it out of reach of anyone who can write here."""

@@ -29,18 +29,19 @@ if TYPE_CHECKING:
         RegisteredUplink,
         RightsChange,
         SchemaStatus,
+        Verification,
     )
 
     Json = dict[str, Any]
 
 
-def by_fields(found: BaseModel | Discrepancy | Finding | SchemaStatus) -> Json:
+def by_fields(found: BaseModel | Discrepancy | Finding | SchemaStatus | Verification) -> Json:
     """
     Return *found* as an object of its fields.
 
     For a tool, command, route, export, artifact, session UUID, lease, decision, grant, change of
-    rights, provision, dependency, boot order, revision, sync step, discrepancy of a verification,
-    finding about a database or status of its schema.
+    rights, provision, dependency, boot order, revision, difference, sync step, verification or
+    discrepancy of one, finding about a database or status of its schema.
     """
     if isinstance(found, BaseModel):
         return found.model_dump(mode="json")
@@ -88,11 +89,6 @@ def comparison(found: Comparison) -> list[Json]:
     """Return a row for each entry that was added or removed."""
     sides = [("added", one) for one in found.added] + [("removed", one) for one in found.removed]
     return [{"change": side, **one.model_dump(mode="json")} for side, one in sides]
-
-
-def difference(change: str, kind: str, name: str, before: str | None, after: str | None) -> Json:
-    """Return one difference between two moments."""
-    return {"change": change, "kind": kind, "id": name, "before": before, "after": after}
 
 
 def registration(path: Path, manifest: CapsuleManifest | None, error: str | None) -> Json:

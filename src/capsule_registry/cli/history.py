@@ -27,7 +27,7 @@ from capsule_registry.cli.target import LAST_REVISION, RevisionOrTime, Target, p
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
-    from datetime import timedelta
+    from datetime import datetime, timedelta
     from uuid import UUID
 
     from capsule_registry import Anchor, Event, Revision, Verification
@@ -146,50 +146,16 @@ def diff(
 ) -> None:
     """Show what differs between two moments (revisions or times), or between one and now."""
     with target.open_history() as registry:
-        old = registry.at(**before)
-        new = registry.at(**(later or {"revision": registry.history.revision}))
-        rows = [*_differences(_contents(old), _contents(new)), *_manifest_changes(old, new)]
+        end = None if later is None else _moment(later)
+        found = registry.history.diff(_moment(before), end)
+    rows = [*map(json_shapes.by_fields, found)]
     print_rows(rows, ("change", "kind", "id", "before", "after"), output_format)
 
 
-def _manifest_changes(old: library.View, new: library.View) -> Iterator[dict[str, Any]]:
-    """Yield what the manifests of capsules that are at both moments have more and less."""
-    manifests = {one.id: one.manifest for one in old.values()}
-    for one in new.values():
-        before = manifests.get(one.id, one.manifest)
-        for change in json_shapes.comparison(library.Comparison.of_manifests(before, one.manifest)):
-            side = "after" if change["change"] == "added" else "before"
-            values = {"before": None, "after": None, side: change["value"]}
-            name = f"{one.id} {change['name']}"
-            yield json_shapes.difference(change["change"], change["part"], name, **values)
-
-
-def _contents(view: library.View) -> dict[tuple[str, str], str]:
-    """Return a short description of everything registered, by kind and id."""
-    capsules = {
-        ("capsule", str(one.id)): (
-            f"{one.version} {one.state} generation {one.generation} rules {one.rules}"
-        )
-        for one in view.values()
-    }
-    uplinks = {
-        ("uplink", str(one.descriptor.id)): (
-            f"{one.descriptor.name} ({one.descriptor.platform}) of {one.capsule_id}"
-        )
-        for one in view.find_uplinks()
-    }
-    uuids = {("uuid", str(one.uuid)): str(one.capsule_id) for one in view.uuids()}
-    return {**capsules, **uplinks, **uuids}
-
-
-def _differences(
-    old: dict[tuple[str, str], str], new: dict[tuple[str, str], str]
-) -> Iterator[dict[str, Any]]:
-    for kind, name in sorted({*old, *new}):
-        before, after = old.get((kind, name)), new.get((kind, name))
-        if before != after:
-            change = "added" if before is None else "removed" if after is None else "changed"
-            yield json_shapes.difference(change, kind, name, before, after)
+def _moment(parsed: dict[str, Any]) -> int | datetime:
+    """Return the revision or the time that was *parsed*."""
+    (moment,) = parsed.values()
+    return moment  # type: ignore[no-any-return]
 
 
 @click.group

@@ -30,16 +30,16 @@ _UNWRITTEN: Final = "the output cannot be written, and what was changed until th
 
 #: The summary of each command, by module and name.
 _BY_MODULE: Final = {
-    "permissions": {
+    "cli.permissions": {
         "check": "Say whether the sender with the session UUID may do something; exit 9 if not.",
         "grants": "List what capsules may do, or who may do something.",
     },
-    "routes": {
+    "cli.routes": {
         "routes": (
             "Show who is called for a topic, who publishes it, who hears it, and what nobody does."
         ),
     },
-    "generations": {
+    "cli.generations": {
         "rollback": (
             "Register again what stood under ID at a generation, another revision, or a time."
         ),
@@ -47,7 +47,7 @@ _BY_MODULE: Final = {
             "Show what the capsule ID has more and less than at a MOMENT: a generation, or a time."
         ),
     },
-    "dependencies": {
+    "cli.dependencies": {
         "interceptors": (
             "List the actions that an event of TOPIC calls for, of the capsules that are ready."
         ),
@@ -63,7 +63,7 @@ _BY_MODULE: Final = {
             "Draw who needs whom: an arrow from each capsule to all who provide what it requires."
         ),
     },
-    "syncing": {
+    "cli.syncing": {
         "sync": (
             "Register the capsules of DIRECTORY that are new, and replace those that were changed."
         ),
@@ -72,7 +72,7 @@ _BY_MODULE: Final = {
             "Register what `export` has written to FILE, in revisions of a thousand lines at most."
         ),
     },
-    "operations": {
+    "cli.operations": {
         "db": "Upgrade, look at and copy the database.",
         "doctor": (
             "Show what was read back of the database and its settings; exit 1 if anything is wrong."
@@ -80,7 +80,7 @@ _BY_MODULE: Final = {
         "sql": ("Run one QUERY, which cannot write, or open the database's own shell, read-only."),
         "namespaces": "List, create and drop the registries in the database.",
     },
-    "history": {
+    "cli.history": {
         "log": "Show what has happened, oldest first: who, when, why, and each change.",
         "watch": (
             "Follow what happens: each revision as a line, or as a line of JSON, as it commits."
@@ -90,10 +90,10 @@ _BY_MODULE: Final = {
         ),
         "audit": "Check, anchor, export and prune the history.",
     },
-    "leases": {
+    "cli.leases": {
         "leases": "Hold session UUIDs for a time, and see who does.",
     },
-    "listing": {
+    "cli.listing": {
         "list": "List the registered capsules, in the order of their registration.",
         "show": "Show all of one capsule, its manifest included.",
         "uplinks": "List the uplinks, in the order of their registration.",
@@ -104,7 +104,7 @@ _BY_MODULE: Final = {
         "uuids": "List the session UUIDs, in the order in which they were filed.",
         "resolve": "Print the id of the capsule that UUID is filed under.",
     },
-    "registering": {
+    "cli.registering": {
         "register": (
             "Register the capsules at each PATH: a manifest, a capsule's directory, or one of"
             " several."
@@ -121,6 +121,10 @@ _BY_MODULE: Final = {
         "unregister": "Unregister each capsule with its uplinks and UUIDs.",
         "register-uuid": "File UUID, or a new one, under the capsule ID, and print it.",
         "drain": "Unregister everything in the namespace, in one revision.",
+    },
+    "service.command": {
+        "serve": "Serve the database over HTTP, to hosts in any language: see docs/service.md.",
+        "token": "Let clients of a service in, and out again.",
     },
 }
 #: The summary of each command, by name.
@@ -142,7 +146,7 @@ class _Group(click.Group):
         """Return the command of that name."""
         if cmd_name not in _MODULES:
             return None
-        module = import_module(f"capsule_registry.cli.{_MODULES[cmd_name]}")
+        module = import_module(f"capsule_registry.{_MODULES[cmd_name]}")
         commands: Iterable[click.Command] = module.commands
         return next(command for command in commands if command.name == cmd_name)
 

@@ -123,6 +123,7 @@ class UnitRunner:
         work: Callable[Concatenate[Unit, P], T],
         reason: str | None,
         actor: str | None,
+        /,
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
@@ -193,6 +194,7 @@ class UnitRunner:
         work: Callable[Concatenate[Unit, P], T],
         reason: str | None,
         actor: str | None,
+        /,
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Request[T]:

@@ -1,0 +1,151 @@
+"""What a request is about: a namespace, as of a moment, and what its caller may do there."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import Depends, Header, Path, Query, Request
+
+from capsule_registry import (
+    AsyncActing,
+    AsyncCapsuleRegistry,
+    AsyncPast,
+    InvalidTextError,
+    RequestRepeatedError,
+)
+from capsule_registry.api.moments import parse_moment
+from capsule_registry.service.answers import Answer
+from capsule_registry.service.problems import RefusedError
+from capsule_registry.service.tokens import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from capsule_registry.service.registries import Registries
+    from capsule_registry.service.tokens import Caller
+
+_GENERATION: Final = re.compile(r'"(\d{1,18})"')
+
+NamespaceName = Annotated[str, Path(pattern="^[a-z0-9-]{1,63}$", description="The namespace.")]
+IdInPath = Annotated[
+    str, Path(pattern="^[a-z0-9-]+$", max_length=128, description="The capsule's id.")
+]
+#: A capsule id to filter by.
+OfCapsule = Annotated[str | None, Query(pattern="^[a-z0-9-]+$", max_length=128)]
+At = Annotated[
+    str | None,
+    Query(
+        description="As it was at this revision, or at this time in ISO 8601 with a zone.",
+        pattern=r"^(\d{1,18}|\d{4}-.*)$",
+        examples=["17", "2026-11-28T03:12:00Z"],
+    ),
+]
+
+
+def require(request: Request, namespace: str, *roles: Role) -> Caller:
+    """Return who asks, if that one may see the namespace, and has one of *roles* if any."""
+    caller: Caller = request.scope["caller"]
+    if not caller.may_see(namespace):
+        detail = f"the token {caller.name} is not for the namespace {namespace}"
+        raise RefusedError(HTTPStatus.FORBIDDEN, detail)
+    if roles and caller.role not in roles:
+        detail = f"this takes a token of the role {' or '.join(roles)}"
+        raise RefusedError(HTTPStatus.FORBIDDEN, detail)
+    return caller
+
+
+async def current(request: Request, namespace: NamespaceName) -> AsyncCapsuleRegistry:
+    """Return the registry of the namespace, as it is now."""
+    require(request, namespace)
+    registries: Registries = request.app.state.registries
+    return await registries.of(namespace)
+
+
+async def viewed(
+    request: Request, namespace: NamespaceName, at: At = None
+) -> AsyncCapsuleRegistry | AsyncPast:
+    """Return the registry of the namespace, as of the moment that is asked for."""
+    registry = await current(request, namespace)
+    return registry if at is None else await registry.at(**parse_moment(at))
+
+
+async def audited(request: Request, namespace: NamespaceName) -> AsyncCapsuleRegistry:
+    """Return the registry of the namespace for one who checks its whole history."""
+    require(request, namespace, Role.AUDITOR)
+    return await current(request, namespace)
+
+
+Current = Annotated[AsyncCapsuleRegistry, Depends(current)]
+View = Annotated[AsyncCapsuleRegistry | AsyncPast, Depends(viewed)]
+Audited = Annotated[AsyncCapsuleRegistry, Depends(audited)]
+
+
+class Writer:
+    """One who changes a namespace, and how that is answered."""
+
+    def __init__(self, registry: AsyncCapsuleRegistry, acting: AsyncActing) -> None:
+        self.registry = registry
+        self.acting = acting
+
+    async def done(
+        self,
+        work: Awaitable[Any],
+        shape: Callable[[Any], Any] = lambda result: result,
+        headers: Callable[[Any], dict[str, str]] = lambda _: {},
+    ) -> Answer:
+        """Return the answer to a change: what it did, or that it was done already."""
+        try:
+            result = await work
+        except RequestRepeatedError as error:
+            if error.namespace != self.registry.namespace:
+                raise
+            repeated = {"revision": error.revision, "repeated": True, "result": None}
+            return Answer(repeated, {"Idempotent-Replayed": "true"})
+        made = {"revision": self.acting.revision, "repeated": False, "result": shape(result)}
+        return Answer(made, headers(result))
+
+
+async def writing(
+    request: Request,
+    namespace: NamespaceName,
+    reason: Annotated[
+        str | None, Query(max_length=1_000, description="Why: recorded with the change.")
+    ] = None,
+    x_actor: Annotated[
+        str | None,
+        Header(max_length=200, description="For whom the caller acts: prefixed to the reason."),
+    ] = None,
+    idempotency_key: Annotated[
+        UUID | None,
+        Header(description="A UUID of this change: with it, it is done once, however often sent."),
+    ] = None,
+) -> Writer:
+    """Return one who may change the namespace."""
+    caller = require(request, namespace, Role.WRITER)
+    registry = await current(request, namespace)
+    why = ": ".join(filter(None, (x_actor, reason))) or None
+    acting = AsyncActing(registry, caller.name or "", reason=why, request_id=idempotency_key)
+    return Writer(registry, acting)
+
+
+Writing = Annotated[Writer, Depends(writing)]
+
+
+def expected(
+    if_match: Annotated[
+        str | None,
+        Header(description='The generation that must be registered, such as `"17"`; or `*`.'),
+    ] = None,
+) -> int | None:
+    """Return the generation that the change is for, if one is named."""
+    if if_match is None or if_match == "*":
+        return None
+    if (found := _GENERATION.fullmatch(if_match)) is None:
+        raise InvalidTextError("If-Match", "malformed", 'it is no generation such as "17"')
+    return int(found[1])
+
+
+Expected = Annotated[int | None, Depends(expected)]

@@ -1,0 +1,38 @@
+"""Answers: JSON in the shapes that the command prints, and how they are described in OpenAPI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
+
+from capsule_registry.api import json_shapes
+from capsule_registry.service.problems import json_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+
+class Answer(Response):
+    """A value as JSON, which nobody keeps: the next answer may be another one."""
+
+    media_type = "application/json"
+
+    def __init__(self, value: object, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(json_bytes(value), headers=headers)
+        self.headers["Cache-Control"] = "no-store"
+
+
+def each(found: Iterable[Any], shape: Callable[[Any], Any] = json_shapes.by_fields) -> Answer:
+    """Return the answer that lists what was *found*, each in its *shape*."""
+    return Answer([*map(shape, found)])
+
+
+def etag(generation: int) -> dict[str, str]:
+    """Return the header that carries the generation of a capsule."""
+    return {"ETag": f'"{generation}"'}
+
+
+def ok(model: Any, description: str = "Found.") -> dict[int | str, dict[str, Any]]:  # noqa: ANN401 - any type
+    """Return how a successful answer is described: as *model* is."""
+    return {200: {"model": model, "description": description}}

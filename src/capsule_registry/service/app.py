@@ -1,0 +1,104 @@
+"""The application: every route of the service, and what is open while it runs."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import FastAPI, Request
+
+from capsule_registry import __version__
+from capsule_registry.api import json_shapes
+from capsule_registry.service import (
+    decisions,
+    declarations,
+    filing,
+    health,
+    history,
+    leases,
+    problems,
+    reading,
+    watching,
+    writing,
+)
+from capsule_registry.service.answers import Answer, ok
+from capsule_registry.service.gate import Gate
+from capsule_registry.service.openapi import described
+from capsule_registry.service.registries import Registries
+from capsule_registry.service.routing import strict_router
+from capsule_registry.service.shapes import Namespace
+from capsule_registry.service.watching import Followers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.types import ASGIApp
+
+    from capsule_registry.service.settings import Settings
+    from capsule_registry.service.tokens import Caller
+
+_READS: Final = (
+    decisions.router,
+    reading.router,
+    declarations.router,
+    history.router,
+    watching.router,
+    leases.router,
+)
+_WRITES: Final = (writing.router, filing.router, leases.writes)
+
+namespaces: Final = strict_router("registered")
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """
+    Return the application that serves as *settings* say.
+
+    Raises:
+        OSError, InvalidInputError: The file of tokens cannot be used.
+    """
+    return Gate(routed(settings), settings)
+
+
+def routed(settings: Settings) -> FastAPI:
+    """Return the application behind the gate; routes that change anything only if they may be."""
+    app = FastAPI(
+        title="capsule-registry",
+        version=__version__,
+        lifespan=_opened(settings),
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/v1/openapi.json",
+    )
+    problems.handle(app)
+    app.include_router(health.router)
+    app.include_router(namespaces, prefix="/v1")
+    for router in _READS + (_WRITES if settings.allow_writes else ()):
+        app.include_router(router, prefix="/v1/namespaces/{namespace}")
+    described(app)
+    return app
+
+
+def _opened(settings: Settings) -> Any:  # noqa: ANN401 - Starlette's own
+    @asynccontextmanager
+    async def opened(app: FastAPI) -> AsyncIterator[dict[str, object]]:
+        app.state.followers = Followers()
+        app.state.registries = registries = Registries(settings)
+        await registries.open()
+        try:
+            yield {"followers": app.state.followers}
+        finally:
+            app.state.followers.leave()
+            await registries.close()
+
+    return opened
+
+
+@namespaces.get("/namespaces", responses=ok(list[Namespace]))
+async def list_namespaces(request: Request) -> Answer:
+    """List the namespaces that the caller may see, sorted by name."""
+    caller: Caller = request.scope["caller"]
+    registries: Registries = request.app.state.registries
+    found = [one for one in await registries.list() if caller.may_see(one.name)]
+    return Answer([*map(json_shapes.namespace, found)])
