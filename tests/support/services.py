@@ -104,8 +104,8 @@ class ServiceProcess(Service):
         said = self.log[0].strip()
         assert said.startswith("serving at "), [*self.log, self.process.wait(SECONDS)]
         super().__init__(said.removeprefix("serving at "), tokens)
-        with self.client(None) if said.startswith("serving at http") else httpx.Client() as client:
-            if said.startswith("serving at http"):
+        if said.startswith("serving at http"):
+            with self.client(None) as client:
                 wait_until(lambda: _is_alive(client))
 
     def _read(self) -> None:

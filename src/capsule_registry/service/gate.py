@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _OPEN: Final = frozenset({"/livez", "/readyz"})
 #: Its body is read line by line, however long it is.
 _STREAMED: Final = "/import"
+#: What remains of a body that is not read any more is no request.
+_LAST: Final = {"Connection": "close"}
 
 
 class Gate:
@@ -47,8 +49,7 @@ class Gate:
             most = None if scope["path"].endswith(_STREAMED) else MOST_BODY
             body = Body(receive, headers.get(b"content-length"), most)
         except RefusedError as error:
-            problem = problems.of_refusal(error.status, error.detail)
-            await problems.answer(problem, error.headers)(scope, receive, send)
+            await problems.refusal(error)(scope, receive, send)
             return
         await self._app(scope, body.receive, send)
 
@@ -94,7 +95,7 @@ class Body:
                 message = await self._receive()
         except TimeoutError:
             detail = f"no more of the body came for {BODY_SECONDS:g} s"
-            raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, detail) from None
+            raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, detail, _LAST) from None
         self._is_whole = not message.get("more_body", False)
         if self._left is not None:
             self._left -= len(message.get("body", b""))
@@ -105,4 +106,4 @@ class Body:
 
 def _too_large(most: int) -> RefusedError:
     detail = f"the body has more than {most} bytes"
-    return RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, {"Connection": "close"})
+    return RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, _LAST)

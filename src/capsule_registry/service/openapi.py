@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 #: What only a service refuses, by status.
 _REFUSALS: Final = {
+    HTTPStatus.BAD_REQUEST: "The request cannot be read.",
     HTTPStatus.UNAUTHORIZED: "No token, or one that nobody has.",
     HTTPStatus.FORBIDDEN: "The token's role or namespace does not permit that.",
     HTTPStatus.NOT_FOUND: "There is no such path.",

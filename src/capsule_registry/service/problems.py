@@ -85,14 +85,8 @@ _VOIDING: Final = (
 )
 
 
-class RefusedError(Exception):
-    """What only a service refuses; the arguments are the status and what is wrong."""
-
-    def __init__(
-        self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(status, detail)
-        self.status, self.detail, self.headers = status, detail, headers
+class RefusedError(HTTPException):
+    """What only a service refuses: the status, what is wrong, and headers that belong to it."""
 
 
 def status_of(error: type[library.CapsuleRegistryError]) -> HTTPStatus:
@@ -162,7 +156,7 @@ def handle(app: FastAPI) -> None:
     """Let *app* tell every error as a problem."""
     app.add_exception_handler(library.CapsuleRegistryError, _on_error)  # type: ignore[arg-type]
     handlers: dict[type[Exception], Any] = {
-        RefusedError: _on_refusal,
+        RefusedError: refusal,
         RequestValidationError: _on_malformed,
         HTTPException: _on_http,
         Exception: _on_bug,
@@ -185,8 +179,9 @@ async def _on_error(request: Request, error: library.CapsuleRegistryError) -> Re
     return answer(of_error(error))
 
 
-def _on_refusal(error: RefusedError) -> Response:
-    return answer(of_refusal(error.status, error.detail), error.headers)
+def refusal(error: RefusedError) -> Response:
+    """Return the response that tells *error*."""
+    return answer(of_refusal(HTTPStatus(error.status_code), error.detail), error.headers)
 
 
 def _on_malformed(error: RequestValidationError) -> Response:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import stat
+import sys
 from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
@@ -105,10 +107,16 @@ def _remove_left(path: Path) -> None:
 def run(settings: Settings, listener: socket.socket, workers: int) -> None:
     """Serve on *listener* in so many processes, until a signal ends it."""
     config = configured(settings, workers)
+    for one in (signal.SIGINT, signal.SIGTERM):  # The server raises them again once it has ended.
+        signal.signal(one, _exit)
     if workers == 1:
         uvicorn.Server(config).run([listener])
     else:
         Multiprocess(config, [listener]).run()
+
+
+def _exit(*_: object) -> None:
+    sys.exit(0)
 
 
 def configured(settings: Settings, workers: int = 1) -> uvicorn.Config:
