@@ -21,7 +21,8 @@ from capsule_registry.errors import (
 from capsule_registry.plain_values import plain_text, plain_uuid
 
 if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
 
 #: The longest capsule id that every database can store.
@@ -75,6 +76,12 @@ class CapsuleId(str):
         return core_schema.no_info_after_validator_function(
             cls, core_schema.str_schema(strict=True)
         )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": "string", "pattern": "^[a-z0-9-]+$", "maxLength": MAX_ID_LENGTH}
 
 
 @lru_cache(maxsize=4096)

@@ -79,6 +79,10 @@ MORE = {
     "audit prune": ("--yes",),
     "drain": ("--yes",),
     "leases open": ("--ttl", "60"),
+    "serve": ("--allow-writes",),  # Which is refused, since nobody would be let in.
+    "token create": ("--role", "reader", "--namespace", "*", "--tokens", "tokens"),
+    "token list": ("--tokens", "tokens"),
+    "token revoke": ("--tokens", "tokens"),
     "wait-ready": ("--timeout", "0"),
     "watch": ("--timeout", "0.1"),
 }

@@ -54,11 +54,11 @@ def strings(tree: ast.Module) -> Iterator[ast.Constant]:
 
 
 def test_the_root_holds_the_ground_alone() -> None:
-    """At the root stand at most eight modules; everything else is in one of thirteen rooms."""
+    """At the root stand at most eight modules; everything else is in one of fourteen rooms."""
     modules = [path.name for path in PACKAGE.glob("*.py")]
 
     assert len(modules) <= 8, modules
-    assert 13 == len(ROOMS)
+    assert 14 == len(ROOMS)
 
 
 def test_no_module_imports_itself_through_others() -> None:
@@ -66,8 +66,8 @@ def test_no_module_imports_itself_through_others() -> None:
     TopologicalSorter(imports()).prepare()  # raises CycleError, with the circle
 
 
-def test_rooms_are_on_eight_floors() -> None:
-    """At most eight rooms stand above each other."""
+def test_rooms_are_on_nine_floors() -> None:
+    """At most nine rooms stand above each other."""
     below: dict[str, set[str]] = {room.name: set() for room in ROOMS}
     for importer, imported in imports().items():
         _, room, *_ = [*importer.split("."), ""]
@@ -78,7 +78,7 @@ def test_rooms_are_on_eight_floors() -> None:
     for room in TopologicalSorter(below).static_order():
         floors[room] = 1 + max((floors[name] for name in below[room]), default=0)
 
-    assert max(floors.values()) <= 8, floors
+    assert max(floors.values()) <= 9, floors
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)

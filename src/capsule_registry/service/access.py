@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
+from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import Depends, Header, Path, Query, Request
+from pydantic import WithJsonSchema
 
 from capsule_registry import (
     AsyncActing,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from capsule_registry.service.registries import Registries
     from capsule_registry.service.tokens import Caller
 
-_GENERATION: Final = re.compile(r'"(\d{1,18})"')
+_GENERATION: Final = r'^("?[0-9]{1,18}"?|\*)$'
 
 NamespaceName = Annotated[str, Path(pattern="^[a-z0-9-]{1,63}$", description="The namespace.")]
 IdInPath = Annotated[
@@ -35,14 +36,49 @@ IdInPath = Annotated[
 ]
 #: A capsule id to filter by.
 OfCapsule = Annotated[str | None, Query(pattern="^[a-z0-9-]+$", max_length=128)]
-At = Annotated[
-    str | None,
-    Query(
-        description="As it was at this revision, or at this time in ISO 8601 with a zone.",
-        pattern=r"^(\d{1,18}|\d{4}-.*)$",
-        examples=["17", "2026-11-28T03:12:00Z"],
+#: A moment as people write it, for `at_moment`.
+MomentText = Annotated[
+    str,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": "^[0-9]{1,18}$"},
+                {"type": "string", "format": "date-time"},
+            ],
+            "examples": ["17", "2026-11-28T03:12:00Z"],
+        }
     ),
 ]
+#: A time as people write it, for `at_time`.
+TimeText = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+At = Annotated[
+    MomentText | None,
+    Query(description="As it was at this revision, or at this time in ISO 8601 with a zone."),
+]
+
+
+def at_moment(text: str) -> Any:  # noqa: ANN401 - a revision or a time
+    """
+    Return the revision or the time that *text* is.
+
+    Raises:
+        InvalidTextError: It is neither, or has no zone.
+    """
+    (moment,) = parse_moment(text).values()
+    return moment
+
+
+def at_time(text: str) -> datetime:
+    """
+    Return the time that *text* is.
+
+    Raises:
+        InvalidTextError: It is none, or has no zone.
+    """
+    time = at_moment(text)
+    if not isinstance(time, datetime):
+        raise InvalidTextError("time", "malformed", f"{text!r} is no time")
+    return time
 
 
 def require(request: Request, namespace: str, *roles: Role) -> Caller:
@@ -137,15 +173,14 @@ Writing = Annotated[Writer, Depends(writing)]
 def expected(
     if_match: Annotated[
         str | None,
-        Header(description='The generation that must be registered, such as `"17"`; or `*`.'),
+        Header(
+            description='The generation that must be registered, such as `"17"`; or `*`.',
+            pattern=_GENERATION,
+        ),
     ] = None,
 ) -> int | None:
     """Return the generation that the change is for, if one is named."""
-    if if_match is None or if_match == "*":
-        return None
-    if (found := _GENERATION.fullmatch(if_match)) is None:
-        raise InvalidTextError("If-Match", "malformed", 'it is no generation such as "17"')
-    return int(found[1])
+    return None if if_match in (None, "*") else int(if_match.strip('"'))
 
 
 Expected = Annotated[int | None, Depends(expected)]

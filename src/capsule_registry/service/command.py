@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 import capsule_registry as library
-from capsule_registry.cli.output import format_option, print_rows
+from capsule_registry.cli.exit_codes import NOT_FOUND
+from capsule_registry.cli.output import escape, format_option, print_rows
 from capsule_registry.cli.target import collect_garbage, pass_target
 from capsule_registry.service.settings import LOOPBACK, Settings
 from capsule_registry.service.tokens import Role, caller_of, create, read, revoke
@@ -168,8 +169,7 @@ def list_tokens(tokens: Path, output_format: str) -> None:
 def revoke_token(ctx: click.Context, name: str, tokens: Path) -> None:
     """Let in no more whoever has that token; exit 3 if there is none."""
     if not revoke(tokens, name):
-        from capsule_registry.cli.exit_codes import NOT_FOUND  # noqa: PLC0415 - rarely needed
-
+        click.echo(f"capsule-registry: there is no token called {escape(name)}", err=True)
         ctx.exit(NOT_FOUND)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import Path, Query
-from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from capsule_registry import (
@@ -17,8 +16,15 @@ from capsule_registry import (
     Verification,
 )
 from capsule_registry.api import json_shapes
-from capsule_registry.api.moments import parse_moment
-from capsule_registry.service.access import Audited, Current, OfCapsule
+from capsule_registry.service.access import (
+    Audited,
+    Current,
+    MomentText,
+    OfCapsule,
+    TimeText,
+    at_moment,
+    at_time,
+)
 from capsule_registry.service.answers import Answer, each, ok
 from capsule_registry.service.limits import MOST_ITEMS
 from capsule_registry.service.routing import strict_router
@@ -28,7 +34,7 @@ router: Final = strict_router("history")
 
 _LAST: Final = 2**63 - 1
 After = Annotated[int | None, Query(ge=0, le=_LAST, description="Only revisions after this one.")]
-Moment = Annotated[str, Query(description="A revision, or a time in ISO 8601 with a zone.")]
+Moment = Annotated[MomentText, Query(description="A revision, or a time in ISO 8601 with a zone.")]
 
 
 @router.get("/history", responses=ok(list[Revision]))
@@ -38,8 +44,8 @@ async def history(  # noqa: PLR0913, PLR0917 - one for each thing to filter by
     capsule_id: OfCapsule = None,
     action: Annotated[str | None, Query(description="Such as uuid.registered.")] = None,
     actor: Annotated[str | None, Query(description="Exactly as recorded.")] = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: TimeText | None = None,
+    until: TimeText | None = None,
     limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 100,
 ) -> Answer:
     """
@@ -52,8 +58,8 @@ async def history(  # noqa: PLR0913, PLR0917 - one for each thing to filter by
         capsule_id=capsule_id,
         action=action,
         actor=actor,
-        since=since,
-        until=until,
+        since=None if since is None else at_time(since),
+        until=None if until is None else at_time(until),
         limit=limit,
     )
     return each(found)
@@ -71,13 +77,8 @@ async def one_revision(registry: Current, revision: Annotated[int, Path(ge=1, le
 @router.get("/diff", responses=ok(list[Difference]))
 async def diff(registry: Current, before: Moment, after: Moment | None = None) -> Answer:
     """Return what differs between two moments, or between one and now."""
-    end = None if after is None else _moment(after)
-    return each(await registry.history.diff(_moment(before), end))
-
-
-def _moment(text: str) -> Any:  # noqa: ANN401 - a revision or a time
-    (moment,) = parse_moment(text).values()
-    return moment
+    end = None if after is None else at_moment(after)
+    return each(await registry.history.diff(at_moment(before), end))
 
 
 @router.get("/anchor", responses=ok(Anchor))

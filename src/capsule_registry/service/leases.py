@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, StrictFloat
 
 from capsule_registry import Lease
 from capsule_registry.api import json_shapes
@@ -23,7 +23,7 @@ class LeaseRequest(Shape):
     """A lease to open."""
 
     name: str = Field(min_length=1, max_length=255, description="A label for people.")
-    ttl: float = Field(default=30, ge=0.1, le=31_536_000, description="Seconds.")
+    ttl: StrictFloat = Field(default=30, ge=0.1, le=31_536_000, description="Seconds.")
 
 
 class LeaseChange(Change):
@@ -63,7 +63,7 @@ async def close(writer: Writing, lease_id: UUID) -> Answer:
     return await writer.done(writer.acting.leases.close(lease_id))
 
 
-@writes.post("/leases/reaping", responses=ok(LeasesChange, "Removed."))
+@writes.post("/reap-leases", responses=ok(LeasesChange, "Removed."))
 async def reap(writer: Writing) -> Answer:
     """Remove what is left of leases that have run out, and list these."""
     reaping = writer.acting.leases.reap()

@@ -56,15 +56,27 @@ def _add_problems(schema: dict[str, Any]) -> None:
     for leftover in ("HTTPValidationError", "ValidationError"):
         schemas.pop(leftover, None)
     schemas["Problem"] = _problem_schema()
+    schemas["Lease"]["properties"]["ttl"].pop("format")  # It has fractions, which that has not.
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     components["responses"] = {str(status.value): _told(status) for status in _statuses()}
     for path, operations in schema["paths"].items():
         for operation in operations.values():
+            for parameter in operation.get("parameters", ()):
+                _refuse_null(parameter)
             if path.startswith("/v1"):
                 operation["security"] = [{"token": []}, {}]
             for status in _statuses():
                 reference = {"$ref": f"#/components/responses/{status.value}"}
                 operation["responses"][str(status.value)] = reference
+
+
+def _refuse_null(parameter: dict[str, Any]) -> None:
+    """Say of a parameter that may be missing no more than that: there is no null in a URL."""
+    schema = parameter["schema"]
+    given = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
+    if len(given) == 1:
+        del schema["anyOf"]
+        parameter["schema"] = {**given[0], **schema}
 
 
 def _errors() -> list[type[library.CapsuleRegistryError]]:
@@ -106,7 +118,9 @@ def _problem_schema() -> dict[str, Any]:
     for error in _errors():
         for name, annotation in vars(error).get("__annotations__", {}).items():
             if name in error.facts:
-                facts.setdefault(name, _FACTS_OF_TYPES.get(str(annotation), text))
+                kinds = facts.setdefault(name, {"anyOf": []})["anyOf"]
+                if (kind := _FACTS_OF_TYPES.get(str(annotation), text)) not in kinds:
+                    kinds.append(kind)
     properties = {
         "type": {"type": "string", "format": "uri"},
         "title": text,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -155,10 +156,10 @@ def answer(problem: Mapping[str, Any], headers: Mapping[str, str] | None = None)
 def handle(app: FastAPI) -> None:
     """Let *app* tell every error as a problem."""
     app.add_exception_handler(library.CapsuleRegistryError, _on_error)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, _on_http)  # type: ignore[arg-type]
     handlers: dict[type[Exception], Any] = {
         RefusedError: refusal,
         RequestValidationError: _on_malformed,
-        HTTPException: _on_http,
         Exception: _on_bug,
     }
     for kind, handler in handlers.items():
@@ -196,9 +197,22 @@ def _told(errors: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, str]]:
         yield {"where": ".".join(map(str, one["loc"])), "message": one["msg"]}
 
 
-def _on_http(error: HTTPException) -> Response:
+async def _on_http(request: Request, error: HTTPException) -> Response:
     status = HTTPStatus(error.status_code)
-    return answer(of_refusal(status, status.description or status.phrase), error.headers)
+    headers = dict(error.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods(request))
+    return answer(of_refusal(status, status.description or status.phrase), headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return the methods of the path, as they are described."""
+    found: set[str] = set()
+    for template, operations in request.app.openapi()["paths"].items():
+        pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template))
+        if re.fullmatch(pattern, request.url.path):
+            found |= {method.upper() for method in operations}
+    return sorted(found)
 
 
 def _on_bug(error: Exception) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -23,8 +23,15 @@ from capsule_registry import (
     UplinkProfile,
 )
 from capsule_registry.api import json_shapes
-from capsule_registry.api.moments import parse_moment
-from capsule_registry.service.access import Current, IdInPath, NamespaceName, OfCapsule, View
+from capsule_registry.service.access import (
+    Current,
+    IdInPath,
+    MomentText,
+    NamespaceName,
+    OfCapsule,
+    View,
+    at_moment,
+)
 from capsule_registry.service.answers import Answer, each, etag, ok
 from capsule_registry.service.limits import MOST_ITEMS
 from capsule_registry.service.routing import strict_router
@@ -80,19 +87,14 @@ async def capsule(view: View, capsule_id: IdInPath) -> Answer:
 async def comparison(
     registry: Current,
     capsule_id: IdInPath,
-    before: Annotated[str, Query(description="A generation or other revision, or a time.")],
-    after: Annotated[str | None, Query(description="The same; by default what stands now.")] = None,
+    before: Annotated[MomentText, Query(description="A generation or other moment.")],
+    after: Annotated[MomentText | None, Query(description="By default what stands now.")] = None,
 ) -> Answer:
     """Return what a capsule's manifest has gained and lost between two moments, rights first."""
-    old = _moment(before)
-    new = await registry.history.revision if after is None else _moment(after)
+    old = at_moment(before)
+    new = await registry.history.revision if after is None else at_moment(after)
     found = await registry.compare(old, new, capsule_id=capsule_id)
     return Answer(json_shapes.comparison(found))
-
-
-def _moment(text: str) -> Any:  # noqa: ANN401 - a revision or a time
-    (moment,) = parse_moment(text).values()
-    return moment
 
 
 @router.get("/uplinks", responses=ok(list[Uplink]))

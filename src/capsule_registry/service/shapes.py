@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat
 
 from capsule_registry.identifiers import CapsuleId
 from capsule_registry.manifest.tools import ToolCatalogue
+from capsule_registry.models.comparison import ManifestEntry
 from capsule_registry.models.declarations import CallMode
 from capsule_registry.models.records import RegisteredCapsule
 from capsule_registry.models.uplink import UplinkDescriptor
@@ -78,23 +79,10 @@ class Catalogue(Shape):
     tool_catalogue: ToolCatalogue
 
 
-class ManifestChange(Shape):
+class ManifestChange(ManifestEntry):
     """What one manifest has, and the other has not."""
 
     change: Literal["added", "removed"]
-    part: str
-    name: str | None
-    value: str | None
-
-
-class Difference(Shape):
-    """One difference between two moments."""
-
-    change: Literal["added", "removed", "changed"]
-    kind: str
-    id: str
-    before: str | None
-    after: str | None
 
 
 class Change(Shape):
@@ -145,7 +133,7 @@ class ReadyQuestion(Shape):
     """Which capsules to wait for, and how long."""
 
     ids: list[CapsuleId] = Field(max_length=1_000)
-    timeout: float = Field(default=10, ge=0, le=60, description="Seconds.")
+    timeout: StrictFloat = Field(default=10, ge=0, le=60, description="Seconds.")
 
     @property
     def patience(self) -> timedelta:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import Body, Request
-from pydantic import AwareDatetime, Field
+from pydantic import Field, StrictBool, StrictInt
 
 from capsule_registry import (
     CapsuleManifest,
@@ -24,7 +24,14 @@ from capsule_registry import (
 from capsule_registry.api import json_shapes
 from capsule_registry.cli.bounded_input import lines_of
 from capsule_registry.entities.export_import import MAX_LINE
-from capsule_registry.service.access import Expected, IdInPath, Writer, Writing
+from capsule_registry.service.access import (
+    Expected,
+    IdInPath,
+    MomentText,
+    Writer,
+    Writing,
+    at_moment,
+)
 from capsule_registry.service.answers import Answer, etag, ok
 from capsule_registry.service.limits import MOST_IMPORTED, MOST_ITEMS
 from capsule_registry.service.problems import RefusedError
@@ -59,7 +66,9 @@ class CapsuleRequest(Shape):
     source_dir: str | None = Field(default=None, description="Where it is on its host.")
     uuids: Sessions = Field(default_factory=list)
     lease: UUID | None = Field(default=None, description="The lease that its UUIDs belong to.")
-    if_same: bool = Field(default=False, description="Leave the very same manifest as it stands.")
+    if_same: StrictBool = Field(
+        default=False, description="Leave the very same manifest as it stands."
+    )
 
 
 class ReplaceRequest(Shape):
@@ -70,13 +79,17 @@ class ReplaceRequest(Shape):
     state_reason: str | None = None
     source_dir: str | None = Field(default=None, description="Where it is on its host.")
     uuids: Sessions = Field(default_factory=list)
-    keep_uuids: bool = Field(default=False, description="Keep the old one's UUIDs too.")
+    keep_uuids: StrictBool = Field(default=False, description="Keep the old one's UUIDs too.")
     lease: UUID | None = Field(default=None, description="The lease that its UUIDs belong to.")
-    if_same: bool = Field(default=False, description="Leave the very same manifest as it stands.")
-    same_artifacts: bool = Field(
+    if_same: StrictBool = Field(
+        default=False, description="Leave the very same manifest as it stands."
+    )
+    same_artifacts: StrictBool = Field(
         default=False, description="Refuse other hashes under the same version."
     )
-    force: bool = Field(default=False, description="Even if it alone exports what others import.")
+    force: StrictBool = Field(
+        default=False, description="Even if it alone exports what others import."
+    )
 
 
 class StateRequest(Shape):
@@ -89,11 +102,11 @@ class StateRequest(Shape):
 class RollbackRequest(Shape):
     """Where to go back to."""
 
-    to: int | AwareDatetime | None = Field(
+    to: StrictInt | MomentText | None = Field(
         default=None, description="A generation or other revision, or a time; else the one before."
     )
-    keep_uuids: bool = False
-    force: bool = False
+    keep_uuids: StrictBool = False
+    force: StrictBool = False
 
 
 class ManyRequest(Shape):
@@ -108,10 +121,12 @@ class SyncRequest(Shape):
     manifests: dict[str, Manifest] = Field(
         max_length=MOST_ITEMS, description="The texts of manifests, by what to call them."
     )
-    prune: bool = Field(default=False, description="Unregister what is not among them.")
-    dry_run: bool = Field(default=False, description="Change nothing; tell what would be done.")
-    refuse_new_rights: bool = False
-    force: bool = False
+    prune: StrictBool = Field(default=False, description="Unregister what is not among them.")
+    dry_run: StrictBool = Field(
+        default=False, description="Change nothing; tell what would be done."
+    )
+    refuse_new_rights: StrictBool = False
+    force: StrictBool = False
 
 
 class SyncChange(Change):
@@ -160,7 +175,7 @@ async def register(writer: Writing, asked: CapsuleRequest) -> Answer:
     return await writer.done(registering, json_shapes.capsule, _tagged)
 
 
-@router.post("/capsules/batch", responses=ok(CapsulesChange, "Registered."))
+@router.post("/register-many", responses=ok(CapsulesChange, "Registered."))
 async def register_many(writer: Writing, asked: ManyRequest) -> Answer:
     """Register capsules, all or none, in one revision."""
     manifests = await _parsed(writer, asked.manifests)
@@ -226,7 +241,7 @@ async def rollback(
     """Register again what stood under an id then, in a revision and generation of its own."""
     going_back = writer.acting.rollback(
         capsule_id,
-        asked.to,
+        at_moment(asked.to) if isinstance(asked.to, str) else asked.to,
         expected_generation=generation,
         keep_uuids=asked.keep_uuids,
         force=asked.force,
