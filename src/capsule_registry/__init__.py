@@ -81,6 +81,7 @@ _NAMES_BY_MODULE = {
     "permissions.checks": "Decision Why",
     "permissions.judgement": "DecisionReason",
     "schema.ownership": "owns_table",
+    "service.metrics": "RegistryCollector",
 }
 _MODULE_BY_NAME = {
     name: module for module, names in _NAMES_BY_MODULE.items() for name in names.split()

@@ -151,6 +151,7 @@ from capsule_registry.permissions.checks import Decision as Decision
 from capsule_registry.permissions.checks import Why as Why
 from capsule_registry.permissions.judgement import DecisionReason as DecisionReason
 from capsule_registry.schema.ownership import owns_table as owns_table
+from capsule_registry.service.metrics import RegistryCollector as RegistryCollector
 
 __all__: list[str]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Concatenate, NoReturn, ParamSpec, TypeVar
 
 from capsule_registry.api.reads import Reads
@@ -30,11 +31,24 @@ class Memory(FastPath, Reads):
     """
 
     def __init__(self, registry: CapsuleRegistry) -> None:
+        self._asked = self._missed = 0
         self._lookups = registry._lookups  # noqa: SLF001 - the same memory
         self._clock = registry._clock  # noqa: SLF001
         self._inside = registry._inside  # noqa: SLF001
 
+    def look_again(self) -> None:
+        """Let what is remembered be known as current again, once that is a millisecond ago."""
+        self._asked += 1
+        if monotonic() >= self._lookups.entries.trusted_until:
+            self._lookups.look_again()
+
+    @property
+    def answered(self) -> int:
+        """How many lookups it has answered."""
+        return self._asked - self._missed
+
     def _refuse_inside_transaction(self) -> NoReturn:
+        self._missed += 1
         raise NotRemembered
 
     def _read(

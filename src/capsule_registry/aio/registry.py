@@ -131,10 +131,16 @@ class AsyncCapsuleRegistry(AsyncWrites[CapsuleRegistry]):
 
     open = staticmethod(_opening(CapsuleRegistry.open))
 
+    @property
+    def remembered(self) -> int:
+        """How many lookups were answered from memory, since it was opened."""
+        return self._memory.answered
+
     # The lookups made for every message
 
     async def find_by_uuid(self, uuid: UUID | str) -> CapsuleId | None:
         """Return the id that *uuid* is filed under; see `CapsuleRegistry.find_by_uuid`."""
+        self._memory.look_again()
         try:
             return self._memory.find_by_uuid(uuid)
         except NotRemembered:
@@ -142,6 +148,7 @@ class AsyncCapsuleRegistry(AsyncWrites[CapsuleRegistry]):
 
     async def get(self, capsule_id: str) -> RegisteredCapsule | None:
         """Return the capsule registered under *capsule_id*; see `CapsuleRegistry.get`."""
+        self._memory.look_again()
         try:
             return self._memory.get(capsule_id)
         except NotRemembered:
@@ -160,6 +167,7 @@ class AsyncCapsuleRegistry(AsyncWrites[CapsuleRegistry]):
 
         The timeout counts from the call; the wait for a thread is part of it.
         """
+        self._memory.look_again()
         try:
             return self._memory.check(uuid, capability, value, timeout=timeout)
         except NotRemembered:
@@ -180,6 +188,7 @@ class AsyncCapsuleRegistry(AsyncWrites[CapsuleRegistry]):
     ) -> builtins.list[Decision]:
         """Decide many checks of one moment by one statement; see `CapsuleRegistry.check_many`."""
         asked = questions_in(questions)
+        self._memory.look_again()
         try:
             return self._memory.check_many(asked, timeout=timeout)
         except NotRemembered:
@@ -195,6 +204,7 @@ class AsyncCapsuleRegistry(AsyncWrites[CapsuleRegistry]):
         timeout: timedelta = DEADLINE,
     ) -> bool:
         """Return whether the sender of a message may do something; raises as `check` does."""
+        self._memory.look_again()
         try:
             return self._memory.is_allowed(uuid, capability, value, timeout=timeout)
         except NotRemembered:

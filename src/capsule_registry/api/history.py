@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import index
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from capsule_registry.api.differences import differences
 from capsule_registry.api.point_in_time import Past
+from capsule_registry.database.measures import Verified
 from capsule_registry.errors import (
     HistoryCorruptError,
     IncarnationChangedError,
@@ -204,7 +205,10 @@ class History:
         runner = self._runner
         with runner.database.snapshot() as conn:
             # Whatever head is found: a tail that was cut is reported, not refused.
-            return verify(Scope(conn, runner.namespace, runner.clock), anchor, progress)
+            found = verify(Scope(conn, runner.namespace, runner.clock), anchor, progress)
+        last = Verified(datetime.now(UTC), found.revision, found.ok)
+        runner.database.measures.verified[runner.namespace] = last
+        return found
 
     def prune(self, through: Anchor, *, reason: str | None = None, actor: str | None = None) -> int:
         """

@@ -13,6 +13,7 @@ from capsule_registry.entities import (
 )
 from capsule_registry.identifiers import CapsuleId, is_capsule_id, optional_id, to_uuid
 from capsule_registry.models.capsule_page import CapsulePage
+from capsule_registry.models.new_capsule import to_state
 from capsule_registry.models.storable import required_text
 from capsule_registry.models.uplink import (
     masks_satisfying,
@@ -109,8 +110,17 @@ class Reads(DeclaredReads):
         """Return the registered capsules, read when called and built as they are consumed."""
         return map(self._attached, self._read(capsules.values))
 
+    def count(self, *, state: CapsuleState | str | None = None) -> int:
+        """
+        Return how many capsules are registered, or are in that state.
+
+        Raises:
+            InvalidTextError: *state* is not a state.
+        """
+        return self._read(capsules.count, None if state is None else to_state(state))
+
     def __len__(self) -> int:
-        return self._read(capsules.count)
+        return self.count()
 
     def __iter__(self) -> Iterator[CapsuleId]:
         return iter(self.list())

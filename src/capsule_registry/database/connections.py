@@ -13,6 +13,7 @@ from capsule_registry.database.dialects.sqlite_connections import BUSY_TIMEOUT_S
 from capsule_registry.database.dialects.sqlite_wal_index import let_go
 from capsule_registry.database.driver_errors import redact, translating
 from capsule_registry.database.forking import Activity, abandoned, watch
+from capsule_registry.database.measures import Measures
 from capsule_registry.database.refused_options import MISUNDERSTOOD, unconnected
 from capsule_registry.database.sessions import Sessions
 from capsule_registry.database.steady_pool import mark_idle
@@ -65,6 +66,7 @@ class Connections:
         self._sessions = Sessions(address, read_only=read_only, may_be_behind=may_be_behind)
         self._turns = Turns(address.file, str(address))
         self._activity = Activity()
+        self.measures = Measures()
         watch(self)
 
     def translating(self) -> AbstractContextManager[None]:

@@ -223,15 +223,15 @@ class Database(Connections):
         Raises:
             OutcomeUnknownError: The outcome could not be determined by the deadline.
         """
-        return run_with_retries(work, self.writing, self.is_passing, self.address)
+        return run_with_retries(work, self.writing, self)
 
     def amend(self, work: Callable[[Connection], T]) -> T:
         """Return the result of *work* as `write` does, but on a server do not wait for the turn."""
-        return run_with_retries(work, self._beside, self.is_passing, self.address)
+        return run_with_retries(work, self._beside, self)
 
     def settle(self, work: Callable[[Connection], T], unsettled: UnknownOutcomeError) -> T:
         """Return the result of *work* as `write` does; it determines the outcome of *unsettled*."""
-        return run_with_retries(work, self.writing, self.is_passing, self.address, unsettled)
+        return run_with_retries(work, self.writing, self, unsettled)
 
     def is_passing(self, error: BaseException | None) -> bool:
         """Return whether *error* is a transient failure."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from capsule_registry.database.driver_errors import (
     FAILURES,
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from capsule_registry.database.address import Address
+    from capsule_registry.database.measures import Measures
 
 T = TypeVar("T")
 
@@ -45,11 +46,20 @@ class Backoff:
         return True
 
 
+class Retried(Protocol):
+    """A database on which transactions are retried."""
+
+    address: Address
+    measures: Measures
+
+    def is_passing(self, error: BaseException | None) -> bool:
+        """Return whether *error* is a transient failure."""
+
+
 def run_with_retries(
     work: Callable[[Connection], T],
     begin: Callable[[], AbstractContextManager[Connection]],
-    is_passing: Callable[[BaseException], bool],
-    address: Address,
+    database: Retried,
     unsettled: UnknownOutcomeError | None = None,
 ) -> T:
     """
@@ -61,8 +71,7 @@ def run_with_retries(
     Args:
         work: What to run; after a COMMIT of unknown outcome it must check whether that took place.
         begin: Returns a connection in a transaction.
-        is_passing: Returns whether a failure is transient.
-        address: The address of the database, for errors.
+        database: Tells which failures are transient, and counts retries.
         unsettled: An earlier COMMIT whose outcome *work* determines.
 
     Raises:
@@ -79,6 +88,7 @@ def run_with_retries(
         except (RegistryUnavailableError, *FAILURES) as error:
             if isinstance(error, UnknownOutcomeError):
                 unsettled = error
-            is_worthwhile = unsettled is not None or is_passing(error)
+            is_worthwhile = unsettled is not None or database.is_passing(error)
             if not (is_worthwhile and backoff.pause()):
-                raise_translated(unsettled or error, address)
+                raise_translated(unsettled or error, database.address)
+        database.measures.retry()

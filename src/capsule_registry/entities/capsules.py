@@ -88,6 +88,7 @@ _place = query(capsules, "id", columns=("registered_revision", "position"), is_o
 _states = query(capsules, among=("id",), columns=("id", "state"), is_ordered=False)
 _is_there = query(capsules, "id", columns=("id",), is_ordered=False)
 _count = counting(capsules)
+_count_of_state = counting(capsules, "state")
 
 
 def get(scope: LookupScope, capsule_id: str) -> RegisteredCapsule | None:
@@ -167,9 +168,9 @@ def values(scope: Scope) -> Iterator[RegisteredCapsule]:
     return map(restored, scope.rows(_all))
 
 
-def count(scope: Scope) -> int:
-    """Return how many capsules are registered."""
-    return scope.count(_count)
+def count(scope: Scope, state: CapsuleState | None = None) -> int:
+    """Return how many capsules are registered, or are in that state."""
+    return scope.count(_count) if state is None else scope.count(_count_of_state, state=state)
 
 
 def restored(row: Row) -> RegisteredCapsule:

@@ -118,9 +118,9 @@ class PastScope(Scope):
             kept = [row for row in kept if tuple(row[name] for name in order) > place]
         return kept[: values["most"] if query.is_page else query.limit]
 
-    def count(self, query: Query) -> int:
+    def count(self, query: Query, **values: Any) -> int:  # noqa: ANN401 - bound values
         """Return how many rows *query* would have found."""
-        return len(self.rows(query))
+        return len(self.rows(query, **values))
 
     def _rows_of(self, table: Table, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for image in self._last_images(table, values):

@@ -133,6 +133,8 @@ class FastPath:
         return self._lookups.check(uuid, capability, value, seconds)
 
     def _decide_many(self, questions: Sequence[Question], seconds: float) -> Sequence[Decided]:
+        if _now() >= self._lookups.entries.trusted_until:
+            self._lookups.look_again()  # Else many would last longer than the trust.
         remembered = [*map(self._remembered, *zip(*questions, strict=True))] if questions else []
         found = [decision(*one) for one in remembered if one is not None]
         # Each was compared with the header: if no revision came between, all are of one moment.

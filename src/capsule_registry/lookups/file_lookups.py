@@ -80,6 +80,7 @@ class FileLookups(Lookups):
 
     def look_up(self, work: Callable[[PreparedScope], T], seconds: float | None = None) -> T:  # noqa: ARG002 - a server's
         """Return the result of *work* on the connection's scope."""
+        self._database.measures.lookup()
         with self._lock:
             try:
                 return work(self._scope or self._open())
@@ -92,6 +93,7 @@ class FileLookups(Lookups):
 
     def find(self, uuid: UUID) -> CapsuleId | None:
         """Return the capsule id of *uuid*."""
+        self._database.measures.lookup()
         with self._lock:  # As `look_up`, with less overhead.
             try:
                 return self._find(self._scope or self._open(), uuid)
@@ -162,6 +164,19 @@ class FileLookups(Lookups):
         """How lookups are answered and, if not from memory, why."""
         reason = self.look_up(lambda _: self.distrust)
         return f"each asks the file: {reason}" if reason else "from memory, until somebody commits"
+
+    def look_again(self) -> None:
+        """Look whether the file is still the one at its path, unless a lookup is at work."""
+        if self._scope is None or not self._lock.acquire(blocking=False):
+            return
+        try:
+            now = time.monotonic()
+            self._files.require_current(self._identity)
+            self._trusted_until = self.entries.trusted_until = now + TRUSTED_SECONDS
+        except DatabaseReplacedError:
+            return  # Whoever looks something up now is told.
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Close the connection, and drop all entries. Idempotent."""

@@ -85,6 +85,9 @@ class Lookups(ABC):
         """Decide all of *questions* likewise, by one statement."""
         return self.look_up(partial(many_checks.check_many, questions=questions), seconds)
 
+    def look_again(self) -> None:  # noqa: B027 - most remember nothing
+        """Let entries that are still current be known as such, if that takes no waiting."""
+
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Release what is held. Idempotent."""
 
@@ -102,6 +105,7 @@ class PooledLookups(Lookups):
 
     def look_up(self, work: Callable[[PreparedScope], T], seconds: float | None = None) -> T:
         """Return the result of *work*, retried on another connection if the first was lost."""
+        self._database.measures.lookup()
         return self._database.read(lambda conn: work(self._scope_on(DriverCursor(conn))), seconds)
 
 
@@ -150,6 +154,7 @@ class ServerLookups(PooledLookups):
         with database.translating():
             try:
                 if (scope := self._scope_of(place)) is not None:
+                    database.measures.lookup()
                     if seconds is not None and place.conn is not None:
                         database.limit(place.conn, seconds)
                     return work(scope)

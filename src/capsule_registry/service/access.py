@@ -30,31 +30,38 @@ if TYPE_CHECKING:
 
 _GENERATION: Final = r'^("?[0-9]{1,18}"?|\*)$'
 
-NamespaceName = Annotated[str, Path(pattern="^[a-z0-9-]{1,63}$", description="The namespace.")]
+_NAME: Final = "^[a-z0-9-]{1,63}$"
+NamespaceName = Annotated[str, Path(pattern=_NAME, description="The namespace.")]
 IdInPath = Annotated[
     str, Path(pattern="^[a-z0-9-]+$", max_length=128, description="The capsule's id.")
 ]
 #: A capsule id to filter by.
 OfCapsule = Annotated[str | None, Query(pattern="^[a-z0-9-]+$", max_length=128)]
+_MOMENT: Final[dict[str, Any]] = {
+    "anyOf": [
+        {"type": "string", "pattern": "^[0-9]{1,18}$"},
+        {"type": "string", "format": "date-time"},
+    ],
+    "examples": ["17", "2026-11-28T03:12:00Z"],
+}
 #: A moment as people write it, for `at_moment`.
-MomentText = Annotated[
-    str,
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": "^[0-9]{1,18}$"},
-                {"type": "string", "format": "date-time"},
-            ],
-            "examples": ["17", "2026-11-28T03:12:00Z"],
-        }
-    ),
-]
+MomentText = Annotated[str, WithJsonSchema(_MOMENT)]
 #: A time as people write it, for `at_time`.
 TimeText = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 At = Annotated[
     MomentText | None,
     Query(description="As it was at this revision, or at this time in ISO 8601 with a zone."),
 ]
+
+
+#: The same two, for a route that does not leave them to FastAPI.
+NAMESPACE_DESCRIBED: Final[dict[str, Any]] = {
+    "name": "namespace",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": _NAME},
+}
+AT_DESCRIBED: Final[dict[str, Any]] = {"name": "at", "in": "query", "schema": _MOMENT}
 
 
 def at_moment(text: str) -> Any:  # noqa: ANN401 - a revision or a time

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class Answer(Response):
-    """A value as JSON, which nobody keeps: the next answer may be another one."""
+    """A value, or JSON, which nobody is to keep: the next answer may be another one."""
 
     media_type = "application/json"
 
     def __init__(self, value: object, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(json_bytes(value), headers=headers)
-        self.headers["Cache-Control"] = "no-store"
+        encoded = value if isinstance(value, bytes) else json_bytes(value)
+        super().__init__(encoded, headers={"Cache-Control": "no-store", **(headers or {})})
 
 
 def each(found: Iterable[Any], shape: Callable[[Any], Any] = json_shapes.by_fields) -> Answer:

@@ -13,9 +13,9 @@ from capsule_registry.service import (
     decisions,
     declarations,
     filing,
-    health,
     history,
     leases,
+    observing,
     problems,
     reading,
     watching,
@@ -72,10 +72,11 @@ def routed(settings: Settings) -> FastAPI:
         openapi_url="/v1/openapi.json",
     )
     problems.handle(app)
-    app.include_router(health.router)
-    app.include_router(namespaces, prefix="/v1")
+    # In this order routes are looked for: first what is asked on every message.
     for router in _READS + (_WRITES if settings.allow_writes else ()):
         app.include_router(router, prefix="/v1/namespaces/{namespace}")
+    app.include_router(namespaces, prefix="/v1")
+    app.include_router(observing.router)
     described(app)
     return app
 

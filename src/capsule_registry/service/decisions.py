@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import Body, Query
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import Body, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 
-from capsule_registry import Grant
-from capsule_registry.api import json_shapes
-from capsule_registry.service.access import OfCapsule, View
+from capsule_registry import Decision, Grant
+from capsule_registry.service.access import (
+    AT_DESCRIBED,
+    NAMESPACE_DESCRIBED,
+    OfCapsule,
+    View,
+    viewed,
+)
 from capsule_registry.service.answers import Answer, each, ok
 from capsule_registry.service.routing import strict_router
 from capsule_registry.service.shapes import Decisions, Resolutions
 
 #: The most questions in one request.
 _MOST: Final = 500
+_UUID: Final = {"type": "string", "description": "A UUID; what is none is denied."}
 
 router: Final = strict_router("decisions")
 
@@ -26,7 +33,7 @@ class Question(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    uuid: str
+    uuid: Annotated[UUID | str, Field(union_mode="left_to_right"), WithJsonSchema(_UUID)]
     capability: str = Field(examples=["ipc_publish"])
     value: str | None = None
 
@@ -39,22 +46,56 @@ class Sender(BaseModel):
     uuid: UUID
 
 
-@router.post("/check", responses=ok(Decisions, "Decided."))
-async def check(
-    view: View,
-    asked: Annotated[Question | Annotated[list[Question], Field(max_length=_MOST)], Body()],
-) -> Answer:
+Questions = Question | Annotated[list[Question], Field(max_length=_MOST)]
+_QUESTIONS: Final[TypeAdapter[Question | list[Question]]] = TypeAdapter(Questions)
+_QUESTION_SCHEMA: Final = Question.model_json_schema()
+_BODY: Final[dict[str, Any]] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "anyOf": [
+                    _QUESTION_SCHEMA,
+                    {"type": "array", "items": _QUESTION_SCHEMA, "maxItems": _MOST},
+                ]
+            }
+        }
+    },
+}
+_DECISION: Final = TypeAdapter(Decision)
+_DECISIONS: Final = TypeAdapter(list[Decision])
+
+
+@router.post(
+    "/check",
+    responses=ok(Decisions, "Decided."),
+    openapi_extra={"requestBody": _BODY, "parameters": [NAMESPACE_DESCRIBED, AT_DESCRIBED]},
+)
+async def check(request: Request) -> Answer:
     """
     Decide whether the sender of a message may do something, and why; or many such, at one moment.
 
     An object is answered by an object, a list by a list in its order. Whatever is wrong with a
     question denies it. An answer that is no 200 allows nothing.
     """
+    # It is asked on every message, so it does by hand what others leave to FastAPI.
+    namespace, at = request.path_params["namespace"], request.query_params.get("at")
+    view = await viewed(request, namespace, at)
+    asked = _parsed(await request.body())
     if isinstance(asked, Question):
-        return Answer(
-            json_shapes.by_fields(await view.check(asked.uuid, asked.capability, asked.value))
-        )
-    return each(await view.check_many([(one.uuid, one.capability, one.value) for one in asked]))
+        found = await view.check(asked.uuid, asked.capability, asked.value)
+        return Answer(_DECISION.dump_json(found))
+    questions = [(one.uuid, one.capability, one.value) for one in asked]
+    return Answer(_DECISIONS.dump_json(await view.check_many(questions)))
+
+
+def _parsed(body: bytes) -> Question | list[Question]:
+    try:
+        return _QUESTIONS.validate_json(body)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_context=False, include_input=False)
+        located = [{**one, "loc": ("body", *one["loc"])} for one in wrong]
+        raise RequestValidationError(located) from error
 
 
 @router.post("/resolve", responses=ok(Resolutions, "Looked up."))

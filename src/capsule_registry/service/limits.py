@@ -25,3 +25,5 @@ HEARTBEAT_SECONDS: Final = 15.0
 MOST_ITEMS: Final = 1_000
 #: The most that is imported in one request, in bytes.
 MOST_IMPORTED: Final = 4 * 2**30
+#: With less room on its disk, a file's service is not ready, in bytes.
+LEAST_FREE: Final = 16 * 2**20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from shutil import disk_usage
 from typing import TYPE_CHECKING
 
 from capsule_registry import (
@@ -12,8 +13,10 @@ from capsule_registry import (
     IncarnationChangedError,
     NamespaceNotFoundError,
     RegistryAdmin,
+    RegistryUnavailableError,
 )
 from capsule_registry.identifiers import to_namespace
+from capsule_registry.service.limits import LEAST_FREE
 
 if TYPE_CHECKING:
     from capsule_registry import NamespaceStatus
@@ -61,7 +64,7 @@ class Registries:
 
     async def require_ready(self) -> None:
         """
-        Require that the database answers, on a schema that can be used.
+        Require that the database answers, on a schema that can be used, and that it has room.
 
         Raises:
             CapsuleRegistryError: It does not.
@@ -69,6 +72,9 @@ class Registries:
         registry = await self._open(self._settings.namespace)
         await registry.history.revision
         await self.list()
+        address = registry._plain._database.address  # noqa: SLF001 - of one house
+        if address.file is not None and disk_usage(address.file.parent).free < LEAST_FREE:
+            raise RegistryUnavailableError(str(address), "its disk is full")
 
     async def recheck(self, name: str) -> None:
         """

@@ -23,6 +23,8 @@ class StrictRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the function that answers a request."""
         handle, known = super().get_route_handler(), {*_query_names(self.dependant)}
+        described = (self.openapi_extra or {}).get("parameters", ())
+        known |= {one["name"] for one in described if one["in"] == "query"}
 
         async def handle_known(request: Request) -> Response:
             for name in request.query_params if request.scope["query_string"] else ():

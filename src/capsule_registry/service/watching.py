@@ -39,12 +39,17 @@ class Followers:
     """Those who follow: at most so many, who share what they are sent, and are told of the end."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
+        #: The tasks that send, and what they follow.
+        self._tasks: dict[asyncio.Task[Any], tuple[str, AsyncWatch]] = {}
         self._encoded: dict[str, bytes] = {}
         self.is_leaving = False
 
     def __len__(self) -> int:
         return len(self._tasks)
+
+    def positions(self, namespace: str) -> list[int]:
+        """Return up to which revisions those of *namespace* have been sent its history."""
+        return [watch.revision for name, watch in [*self._tasks.values()] if name == namespace]
 
     def require_room(self) -> None:
         """Refuse one more if there are too many, or if the service is to end."""
@@ -69,10 +74,10 @@ class Followers:
                 del self._encoded[next(iter(self._encoded))]
         return found
 
-    async def stream(self, watch: AsyncWatch, form: Form) -> AsyncIterator[bytes]:
+    async def stream(self, namespace: str, watch: AsyncWatch, form: Form) -> AsyncIterator[bytes]:
         """Yield what *watch* has in that *form*, a sign of life when it is quiet, and the end."""
         task: Any = asyncio.current_task()
-        self._tasks.add(task)
+        self._tasks[task] = namespace, watch
         try:
             yield form.begun(watch)
             while not self.is_leaving:
@@ -87,7 +92,7 @@ class Followers:
             task.uncancel()
             yield form.ended(watch)
         finally:
-            self._tasks.discard(task)
+            del self._tasks[task]
 
 
 class Form:
@@ -182,5 +187,7 @@ async def watch(  # noqa: PLR0913, PLR0917 - one for each parameter
     form = Form() if _LINES in accept else Events()
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(
-        followers.stream(followed, form), headers=headers, media_type=form.media_type
+        followers.stream(registry.namespace, followed, form),
+        headers=headers,
+        media_type=form.media_type,
     )

@@ -69,6 +69,11 @@ class Batch:
         #: Those that are run, in order; empty until the head was locked for the first time.
         self._requests: Sequence[Request[Any]] = ()
 
+    @property
+    def size(self) -> int:
+        """How many units were run."""
+        return len(self._requests)
+
     def run(self, write: Callable[[Callable[[Connection], None]], None]) -> None:
         """
         Run the units; then each request has an outcome, or is the next to be run, by itself.

@@ -131,10 +131,10 @@ def page(table: Table, *by: str, columns: tuple[str, ...]) -> Query:
     return Query(table, by, statement, is_page=True)
 
 
-def counting(table: Table) -> Query:
+def counting(table: Table, *by: str) -> Query:
     """Return a query for the number of rows, as the column `count`."""
-    statement = select(func.count().label("count")).select_from(table).where(matching(table, ()))
-    return Query(table, (), statement)
+    statement = select(func.count().label("count")).select_from(table).where(matching(table, by))
+    return Query(table, by, statement)
 
 
 def derived(table: Table, *by: str, among: tuple[str, ...] = ()) -> Query:
@@ -221,9 +221,9 @@ class Scope(LookupScope):
         """Return the current time."""
         return self.clock.moment(self.scalar(_now))
 
-    def count(self, query: Query) -> int:
+    def count(self, query: Query, **values: Any) -> int:  # noqa: ANN401 - bound values
         """Return the number of rows by *query*, which `counting` made."""
-        return int(self.rows(query)[0]["count"])
+        return int(self.rows(query, **values)[0]["count"])
 
 
 class Reading(Protocol):

@@ -6,6 +6,7 @@ import copy
 import logging
 from dataclasses import replace
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from capsule_registry.unit_of_work.head import require_new
@@ -60,7 +61,7 @@ class Request(Generic[T]):
 
     __slots__ = (
         *("__weakref__", "_args", "_kwargs", "_news", "_result", "_work", "actor", "course"),
-        *("error", "is_alone", "is_gone", "reason", "request_id", "unit", "written"),
+        *("began", "error", "is_alone", "is_gone", "reason", "request_id", "unit", "written"),
     )
 
     def __init__(
@@ -74,6 +75,7 @@ class Request(Generic[T]):
     ) -> None:
         self._work, self._args, self._kwargs = work, args, kwargs
         self.actor, self.reason = actor, reason
+        self.began = monotonic()
         #: What its caller calls it, if it is to be done once.
         self.request_id: UUID | None = None
         #: The course of the batch that it is in, if any.

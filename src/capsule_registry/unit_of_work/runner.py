@@ -7,12 +7,15 @@ import os
 import socket
 from contextlib import contextmanager
 from functools import cache, partial
+from itertools import count
 from threading import get_ident, main_thread
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from capsule_registry.database.database import Database
 from capsule_registry.database.driver_errors import UnknownOutcomeError
 from capsule_registry.errors import (
+    CapsuleRegistryError,
     InvalidDatabaseError,
     NamespaceNotFoundError,
     RegistryUnavailableError,
@@ -144,8 +147,9 @@ class UnitRunner:
 
     def run_request(self, request: Request[T]) -> T:
         """Return the result of *request*, run in a transaction of its own; see `run`."""
-        self._run(request)
-        return request.outcome(self.seen.note)
+        with self._measuring(request):
+            self._run(request)
+            return request.outcome(self.seen.note)
 
     def run_together(self, request: Request[T]) -> T:
         """
@@ -176,18 +180,46 @@ class UnitRunner:
 
     def _outcome(self, request: Request[T]) -> T:
         """Return the result of *request*, which stands in the line."""
-        try:
-            while self._line.reach_front(request):
-                self._run(request, self._line)
-        finally:
-            self._line.leave(request)
-        if not request.is_done:
-            self._run(request)
-        return request.outcome(self.seen.note)
+        with self._measuring(request):
+            try:
+                while self._line.reach_front(request):
+                    self._run(request, self._line)
+            finally:
+                self._line.leave(request)
+            if not request.is_done:
+                self._run(request)
+            return request.outcome(self.seen.note)
 
     def _run(self, request: Request[T], line: Line | None = None) -> None:
-        batch = Batch(request, self._open, self._require_usable, line)
+        batch = Batch(request, self._timed_opening(), self._require_usable, line)
         batch.run(self.database.write)
+        self.database.measures.batch(batch.size)
+
+    def _timed_opening(self) -> Callable[[Connection], Unit]:
+        """Return `_open`, which measures how long the transaction waits for it, from now on."""
+        began, attempts = monotonic(), count()
+
+        def opened(conn: Connection) -> Unit:
+            unit = self._open(conn)
+            if next(attempts) == 0:
+                self.database.measures.turn(monotonic() - began)
+            return unit
+
+        return opened
+
+    @contextmanager
+    def _measuring(self, request: Request[Any]) -> Iterator[None]:
+        outcome = "failed"
+        try:
+            yield
+            outcome = "unchanged" if request.revision is None else "made"
+        except RegistryUnavailableError:
+            raise
+        except CapsuleRegistryError:
+            outcome = "refused"
+            raise
+        finally:
+            self.database.measures.unit(outcome, monotonic() - request.began)
 
     def request(
         self,

@@ -269,3 +269,5 @@ class Dialect:
     probes: tuple[Probe, ...] = ()
     #: Checks that take more than one statement, given a connection and the file, if any.
     details: Callable[[Connection, Path | None], Iterator[Finding]] = lambda _, __: iter(())
+    #: The size of what a file's database has not put into the file yet; `None` if it has none.
+    log_bytes: Callable[[Path | None], int | None] = lambda _: None

@@ -111,6 +111,10 @@ def _details(conn: Connection, file: Path | None) -> Iterator[Finding]:
         yield from _details_of_file(conn, file)
 
 
+def _log_bytes(file: Path | None) -> int | None:
+    return None if file is None else log_size(file)
+
+
 def _details_of_file(conn: Connection, file: Path) -> Iterator[Finding]:
     yield _journal(conn)
     level, needed = conn.exec_driver_sql("PRAGMA synchronous").scalar(), synchronous()
@@ -158,4 +162,5 @@ SQLITE: Final = Dialect(
     shell=_shell,
     probes=_PROBES,
     details=_details,
+    log_bytes=_log_bytes,
 )
