@@ -12,13 +12,16 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from capsule_registry import CapsuleNotFoundError, CapsuleRegistry, RegistryCollector
-from capsule_registry.service import registries
+from capsule_registry.service import app, registries
 from support.batches import in_one_batch
 from support.factories import make_manifest, make_text
 from support.injection import Injection
+from support.lease_steps import wait_until
 from support.services import BASE
 
 if TYPE_CHECKING:
+    import httpx
+
     from support.backends import Backend
     from support.services import Service
 
@@ -158,3 +161,25 @@ def test_metrics_of_many_threads_add_up(registry: CapsuleRegistry) -> None:
 
     assert 100 == value(found, "unit_seconds_count", outcome="made")
     assert value(found, "batch_units_sum") == 100
+
+
+def test_what_nobody_asks_for_is_closed(
+    service: Service, registry: CapsuleRegistry, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registries of other namespaces, with their connections; and opened again when asked."""
+    monkeypatch.setattr(registries, "FORGOTTEN_SECONDS", 0.2)
+    monkeypatch.setattr(app, "TIDY_SECONDS", 0.1)
+    with CapsuleRegistry.open(url, namespace="mine"), service.client() as client:
+        path = "/v1/namespaces/mine/capsules"
+        with client.stream("GET", "/v1/namespaces/mine/watch") as answer:
+            next(answer.iter_lines())
+            assert {"mine", "default"} >= opened(client) >= {"mine"}
+        wait_until(lambda: opened(client) == {"default"})
+        assert 200 == client.get(path).status_code
+        assert {"mine", "default"} == opened(client)
+
+
+def opened(client: httpx.Client) -> set[str]:
+    """Return the namespaces of which the service has a registry open."""
+    found = values_of(client.get("/metrics").text)
+    return {dict(labels)["namespace"] for name, labels in found if name.endswith("_up")}

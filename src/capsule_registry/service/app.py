@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI, Request
 
-from capsule_registry import __version__
+from capsule_registry import CapsuleRegistryError, __version__
 from capsule_registry.api import json_shapes
 from capsule_registry.service import (
     decisions,
@@ -23,7 +25,9 @@ from capsule_registry.service import (
 )
 from capsule_registry.service.answers import Answer, ok
 from capsule_registry.service.gate import Gate
+from capsule_registry.service.limits import TIDY_SECONDS
 from capsule_registry.service.openapi import described
+from capsule_registry.service.protocol import FOLLOWERS
 from capsule_registry.service.registries import Registries
 from capsule_registry.service.routing import strict_router
 from capsule_registry.service.shapes import Namespace
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
 
     from capsule_registry.service.settings import Settings
     from capsule_registry.service.tokens import Caller
+
+logger: Final = logging.getLogger("capsule_registry")
 
 _READS: Final = (
     decisions.router,
@@ -84,16 +90,28 @@ def routed(settings: Settings) -> FastAPI:
 def _opened(settings: Settings) -> Any:  # noqa: ANN401 - Starlette's own
     @asynccontextmanager
     async def opened(app: FastAPI) -> AsyncIterator[dict[str, object]]:
-        app.state.followers = Followers()
+        app.state.followers = followers = Followers()
         app.state.registries = registries = Registries(settings)
         await registries.open()
+        tidying = asyncio.create_task(_tidy(registries, followers))
         try:
-            yield {"followers": app.state.followers}
+            yield {FOLLOWERS: followers}
         finally:
-            app.state.followers.leave()
+            tidying.cancel()
+            followers.leave()
             await registries.close()
 
     return opened
+
+
+async def _tidy(registries: Registries, followers: Followers) -> None:
+    """Close what is not in use, now and then."""
+    while True:
+        await asyncio.sleep(TIDY_SECONDS)
+        try:
+            await registries.close_forgotten(followers.followed)
+        except CapsuleRegistryError as error:
+            logger.warning("A registry could not be closed: %s", error)
 
 
 @namespaces.get("/namespaces", responses=ok(list[Namespace]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from shutil import disk_usage
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from capsule_registry import (
@@ -16,9 +17,11 @@ from capsule_registry import (
     RegistryUnavailableError,
 )
 from capsule_registry.identifiers import to_namespace
-from capsule_registry.service.limits import LEAST_FREE
+from capsule_registry.service.limits import FORGOTTEN_SECONDS, LEAST_FREE
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from capsule_registry import NamespaceStatus
     from capsule_registry.service.settings import Settings
 
@@ -29,6 +32,8 @@ class Registries:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._opened: dict[str, asyncio.Task[AsyncCapsuleRegistry]] = {}
+        #: When each was asked for last.
+        self._asked_at: dict[str, float] = {}
         self._admin: RegistryAdmin | None = None
 
     async def open(self) -> None:
@@ -50,12 +55,24 @@ class Registries:
             NamespaceNotFoundError: There is none.
             InvalidTextError: There can be none.
         """
+        self._asked_at[name] = monotonic()
         if (task := self._opened.get(name)) is not None and task.done():
             return task.result()
         wanted = to_namespace(name)
         if wanted not in self._opened and wanted not in {one.name for one in await self.list()}:
+            del self._asked_at[name]
             raise NamespaceNotFoundError(wanted)
         return await self._open(wanted)
+
+    async def close_forgotten(self, followed: Container[str]) -> None:
+        """Close those that nobody has asked for in a while, but the first and the *followed*."""
+        since = monotonic() - FORGOTTEN_SECONDS
+        for name, registry in self.opened.items():
+            is_kept = name == self._settings.namespace or name in followed
+            if not is_kept and self._asked_at.get(name, 0.0) < since:
+                del self._opened[name]
+                self._asked_at.pop(name, None)
+                await registry.close()
 
     async def list(self) -> list[NamespaceStatus]:
         """Return the namespaces of the database, sorted by name."""

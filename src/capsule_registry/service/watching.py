@@ -47,6 +47,11 @@ class Followers:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    @property
+    def followed(self) -> set[str]:
+        """The namespaces that are followed."""
+        return {name for name, _ in [*self._tasks.values()]}
+
     def positions(self, namespace: str) -> list[int]:
         """Return up to which revisions those of *namespace* have been sent its history."""
         return [watch.revision for name, watch in [*self._tasks.values()] if name == namespace]

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import Body, Request
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import Field, StrictBool, StrictInt, ValidationError
 
 from capsule_registry import (
     CapsuleManifest,
     CapsuleState,
+    InvalidManifestError,
     InvalidTextError,
     RegisteredCapsule,
     SyncPlan,
@@ -24,6 +25,7 @@ from capsule_registry import (
 from capsule_registry.api import json_shapes
 from capsule_registry.cli.bounded_input import lines_of
 from capsule_registry.entities.export_import import MAX_LINE
+from capsule_registry.manifest.first_error import first_error
 from capsule_registry.service.access import (
     Expected,
     IdInPath,
@@ -53,7 +55,11 @@ router: Final = strict_router("changes")
 #: An import of this size is held in memory; a larger one in a file without a name.
 _IN_MEMORY: Final = 2**20
 
-Manifest = Annotated[str, Field(max_length=262_144, description="The text of Capsule.toml.")]
+Text = Annotated[str, Field(max_length=262_144, description="The text of Capsule.toml.")]
+Manifest = (
+    Text
+    | Annotated[dict[str, Any], Field(description="What it has, under the names of the TOML file.")]
+)
 Sessions = Annotated[list[UUID], Field(max_length=MOST_ITEMS, description="Its session UUIDs.")]
 
 
@@ -118,7 +124,7 @@ class ManyRequest(Shape):
 class SyncRequest(Shape):
     """The manifests that are to be registered."""
 
-    manifests: dict[str, Manifest] = Field(
+    manifests: dict[str, Text] = Field(
         max_length=MOST_ITEMS, description="The texts of manifests, by what to call them."
     )
     prune: StrictBool = Field(default=False, description="Unregister what is not among them.")
@@ -153,11 +159,19 @@ class _GivenInItsState:
     source_dir: str | None
 
 
-async def _parsed(writer: Writer, texts: Sequence[str]) -> list[CapsuleManifest]:
-    """Return the manifests of *texts*, as the runtime of the namespace reads them."""
-    runtime = await writer.acting.runtime_version
-    parse = partial(CapsuleManifest.parse, runtime_version=runtime)
-    return await asyncio.to_thread(lambda: [*map(parse, texts)])
+async def _parsed(writer: Writer, given: Sequence[str | dict[str, Any]]) -> list[CapsuleManifest]:
+    """Return the manifests, as the runtime of the namespace reads them."""
+    read = partial(_manifest_of, runtime_version=await writer.acting.runtime_version)
+    return await asyncio.to_thread(lambda: [*map(read, given)])
+
+
+def _manifest_of(given: str | dict[str, Any], runtime_version: str | None) -> CapsuleManifest:
+    if isinstance(given, str):
+        return CapsuleManifest.parse(given, runtime_version=runtime_version)
+    try:
+        return CapsuleManifest.model_validate(given)
+    except ValidationError as error:
+        raise InvalidManifestError(None, *first_error(error, given)) from error
 
 
 def _tagged(record: RegisteredCapsule) -> dict[str, str]:
