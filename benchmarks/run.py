@@ -35,6 +35,7 @@ import lookups
 import peers
 import readers
 import routes
+import service
 import startup
 import writes
 from support import plot, record, table
@@ -56,6 +57,7 @@ GROUPS: Final[dict[str, Group]] = {
     "bulk": bulk.findings,
     "finding": finding.findings,
     "routes": routes.findings,
+    "service": service.findings,
     "startup": startup.findings,
     "readers": readers.findings,
     "peers": peers.findings,

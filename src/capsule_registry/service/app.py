@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI, Request
+from starlette.routing import Route
 
 from capsule_registry import CapsuleRegistryError, __version__
 from capsule_registry.api import json_shapes
@@ -53,6 +54,8 @@ _READS: Final = (
 )
 _WRITES: Final = (writing.router, filing.router, leases.writes)
 
+_NAMESPACE: Final = "/v1/namespaces/{namespace}"
+
 namespaces: Final = strict_router("registered")
 
 
@@ -78,9 +81,11 @@ def routed(settings: Settings) -> FastAPI:
         openapi_url="/v1/openapi.json",
     )
     problems.handle(app)
-    # In this order routes are looked for: first what is asked on every message.
+    # What is asked on every message is found first, and does without FastAPI, which describes it.
+    check = Route(f"{_NAMESPACE}/check", decisions.check, methods=["POST"])
+    app.router.routes.insert(0, check)
     for router in _READS + (_WRITES if settings.allow_writes else ()):
-        app.include_router(router, prefix="/v1/namespaces/{namespace}")
+        app.include_router(router, prefix=_NAMESPACE)
     app.include_router(namespaces, prefix="/v1")
     app.include_router(observing.router)
     described(app)

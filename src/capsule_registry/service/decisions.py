@@ -18,7 +18,7 @@ from capsule_registry.service.access import (
     viewed,
 )
 from capsule_registry.service.answers import Answer, each, ok
-from capsule_registry.service.routing import strict_router
+from capsule_registry.service.routing import refuse_unknown, strict_router
 from capsule_registry.service.shapes import Decisions, Resolutions
 
 #: The most questions in one request.
@@ -62,6 +62,7 @@ _BODY: Final[dict[str, Any]] = {
         }
     },
 }
+_KNOWN: Final = frozenset({"at"})
 _DECISION: Final = TypeAdapter(Decision)
 _DECISIONS: Final = TypeAdapter(list[Decision])
 
@@ -79,8 +80,11 @@ async def check(request: Request) -> Answer:
     question denies it. An answer that is no 200 allows nothing.
     """
     # It is asked on every message, so it does by hand what others leave to FastAPI.
-    namespace, at = request.path_params["namespace"], request.query_params.get("at")
-    view = await viewed(request, namespace, at)
+    at = None
+    if request.scope["query_string"]:
+        refuse_unknown(request, _KNOWN)
+        at = request.query_params.get("at")
+    view = await viewed(request, request.path_params["namespace"], at)
     asked = _parsed(await request.body())
     if isinstance(asked, Question):
         found = await view.check(asked.uuid, asked.capability, asked.value)

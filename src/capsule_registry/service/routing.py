@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +27,19 @@ class StrictRoute(APIRoute):
         known |= {one["name"] for one in described if one["in"] == "query"}
 
         async def handle_known(request: Request) -> Response:
-            for name in request.query_params if request.scope["query_string"] else ():
-                if name not in known:
-                    detail = f"there is no query parameter {name[:64]!r} here, but {sorted(known)}"
-                    raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
+            if request.scope["query_string"]:
+                refuse_unknown(request, known)
             return await handle(request)
 
         return handle_known
+
+
+def refuse_unknown(request: Request, known: Collection[str]) -> None:
+    """Refuse query parameters that are not *known*."""
+    for name in request.query_params:
+        if name not in known:
+            detail = f"there is no query parameter {name[:64]!r} here, but {sorted(known)}"
+            raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
 
 
 def _query_names(dependant: Dependant) -> Iterator[str]:
