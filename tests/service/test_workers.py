@@ -214,7 +214,8 @@ def test_what_is_wrong_is_said_before_it_serves(sqlite: SqliteBackend, tmp_path:
     """A database or a file of tokens that cannot be used, an address that is taken."""
     url, tokens = sqlite.new_url(), tmp_path / "tokens"
     assert 5 == run(url, "serve", "--tokens", tokens).exit_code
-    tokens.touch(0o644)
+    tokens.touch()
+    tokens.chmod(0o644)
     assert 9 == run(url, "serve", "--tokens", tokens).exit_code
     assert 5 == run("nonsense://x", "serve").exit_code
     assert 7 == run(f"sqlite:///{tmp_path}/missing.db", "serve").exit_code

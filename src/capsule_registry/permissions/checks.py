@@ -230,7 +230,8 @@ def check(scope: LookupScope, uuid: object, capability: object, value: object) -
         rows = _standing_rows(scope, asked_uuid(uuid), of, value, is_held=known == HOLDS)
         if not rows:
             raise NamespaceNotFoundError(scope.namespace)
-        return decided(scope, rows[0], ((of, row) for row in rows), known, value)
+        standing = standing_by(rows[0], ((of, row) for row in rows))
+        return decided(scope, rows[0], standing, known, value)
     except CHECK_FAULTS as fault:
         return fault
 
@@ -260,7 +261,7 @@ def standing(scope: LookupScope, capsule_id: str) -> Standing:
     rows = scope.rows(_OF_CAPSULE, id=capsule_id)
     if not rows:
         return _UNREGISTERED
-    return _standing(rows[0], ((row["capability"], row) for row in rows))
+    return standing_by(rows[0], ((row["capability"], row) for row in rows))
 
 
 def decide(standing: Standing, capability: str | None, value: object) -> Verdict:
@@ -305,14 +306,10 @@ def asked_uuid(uuid: object) -> UUID | None:
 
 
 def decided(
-    scope: LookupScope,
-    row: Row,
-    granted: Iterable[tuple[object, Row]],
-    capability: str | None,
-    value: object,
+    scope: LookupScope, row: Row, standing: Standing, capability: str | None, value: object
 ) -> Decision:
     """
-    Decide by the *row* of a UUID, and by the rows *granted*, each with its capability.
+    Decide by the *row* of a UUID, and by the *standing* of its capsule.
 
     Raises:
         HistoryCorruptError, ValueError: A row is not as the registry writes it.
@@ -320,14 +317,19 @@ def decided(
     revision = row["revision"]
     if not isinstance(revision, int):
         raise HistoryCorruptError(f"namespace {scope.namespace}", "its revision is no number")
-    standing = _standing(row, granted)
     if row["capsule_id"] is None or not leases.is_live_mapping(scope, row):
         return decision(revision, None, UNKNOWN)
     capsule_id = CapsuleId(row["capsule_id"])
     return decision(revision, capsule_id, decide(standing, capability, value))
 
 
-def _standing(row: Row, granted: Iterable[tuple[object, Row]]) -> Standing:
+def standing_by(row: Row, granted: Iterable[tuple[object, Row]]) -> Standing:
+    """
+    Return the standing of the capsule of a *row*, with the rows *granted* by capability.
+
+    Raises:
+        HistoryCorruptError, ValueError: A row is not as the registry writes it.
+    """
     registered, state = row["registered_revision"], row["state"]
     if not isinstance(registered, int | None):
         raise HistoryCorruptError("a capsule", "its registered_revision is no number")

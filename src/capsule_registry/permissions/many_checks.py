@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import and_, bindparam, select
@@ -134,21 +135,34 @@ def check_many(scope: LookupScope, questions: Sequence[Question]) -> list[Decide
     )
     if not rows:
         raise NamespaceNotFoundError(scope.namespace)
-    by_uuid: dict[UUID | None, list[Row]] = {}
+    by_uuid: dict[UUID | None, _Sender] = {}
     for row in rows:
-        by_uuid.setdefault(row["uuid"], []).append(row)
-    nobody = [{**rows[0], "capsule_id": None, "value": None, "state": None, "rules": None}]
+        by_uuid.setdefault(row["uuid"], _Sender([])).rows.append(row)
+    nothing = {"capsule_id": None, "value": None, "state": None, "rules": None}
+    nobody = _Sender([{**rows[0], **nothing}])
     return [
         _decided(scope, by_uuid.get(uuid, nobody) if uuid else nobody, name, one.value)
         for uuid, name, one in zip(uuids, names, questions, strict=True)
     ]
 
 
-def _decided(
-    scope: LookupScope, rows: Sequence[Row], capability: str | None, value: object
-) -> Decided:
+@dataclass(slots=True)
+class _Sender:
+    """The rows of a UUID, and the standing of its capsule, found out once for all questions."""
+
+    rows: list[Row]
+    _standing: checks.Standing | None = None
+
+    @property
+    def standing(self) -> checks.Standing:
+        if self._standing is None:
+            said = ((row["capability"], row) for row in self.rows)
+            self._standing = checks.standing_by(self.rows[0], said)
+        return self._standing
+
+
+def _decided(scope: LookupScope, sender: _Sender, capability: str | None, value: object) -> Decided:
     try:
-        said = ((row["capability"], row) for row in rows)
-        return checks.decided(scope, rows[0], said, capability, value)
+        return checks.decided(scope, sender.rows[0], sender.standing, capability, value)
     except CHECK_FAULTS as fault:
         return fault

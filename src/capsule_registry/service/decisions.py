@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -108,8 +109,10 @@ async def resolve(
 ) -> Answer:
     """Return the id that a session UUID is filed under, or null; or those of many."""
     senders = [asked] if isinstance(asked, Sender) else asked
+    owners = await asyncio.gather(*(view.find_by_uuid(one.uuid) for one in senders))
     found = [
-        {"uuid": str(one.uuid), "capsule_id": await view.find_by_uuid(one.uuid)} for one in senders
+        {"uuid": str(sender.uuid), "capsule_id": owner}
+        for sender, owner in zip(senders, owners, strict=True)
     ]
     return Answer(found[0] if isinstance(asked, Sender) else found)
 
