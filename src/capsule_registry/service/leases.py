@@ -48,7 +48,7 @@ async def leases(registry: Current) -> Answer:
 async def open_lease(writer: Writing, asked: LeaseRequest) -> Answer:
     """Open a lease: renew it by its id in time, or it runs out, and its UUIDs with it."""
     granting = writer.acting.leases.grant(asked.name, timedelta(seconds=asked.ttl))
-    return await writer.done(granting, json_shapes.by_fields)
+    return await writer.done(granting, ("lease.opened",), shape=json_shapes.by_fields)
 
 
 @writes.post("/leases/{lease_id}/renewal", responses=ok(Lease, "Renewed."))
@@ -60,11 +60,15 @@ async def renew(writer: Writing, lease_id: UUID) -> Answer:
 @writes.delete("/leases/{lease_id}", responses=ok(NothingChange, "Closed."))
 async def close(writer: Writing, lease_id: UUID) -> Answer:
     """End a lease, and remove its UUIDs."""
-    return await writer.done(writer.acting.leases.close(lease_id))
+    closing = writer.acting.leases.close(lease_id)
+    return await writer.done(closing, ("lease.closed",), [str(lease_id)])
 
 
 @writes.post("/reap-leases", responses=ok(LeasesChange, "Removed."))
 async def reap(writer: Writing) -> Answer:
     """Remove what is left of leases that have run out, and list these."""
     reaping = writer.acting.leases.reap()
-    return await writer.done(reaping, lambda found: [*map(json_shapes.by_fields, found)])
+    done = ("lease.expired", "lease.reaped")
+    return await writer.done(
+        reaping, done, shape=lambda found: [*map(json_shapes.by_fields, found)]
+    )

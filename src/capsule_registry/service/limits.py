@@ -19,12 +19,16 @@ LEAVING_SECONDS: Final = 10
 #: The connections of one worker, and those of them that follow the history.
 MOST_CONNECTIONS: Final = 2_000
 MOST_WATCHES: Final = 1_000
-#: How long the registry of a namespace is held open, with its connections, when nobody asks.
-FORGOTTEN_SECONDS: Final = 60.0
+#: How long the registry of a namespace is held open, with its connections, when nobody asks:
+#: longer than any request may take.
+FORGOTTEN_SECONDS: Final = 600.0
 #: How often that is looked at.
 TIDY_SECONDS: Final = 10.0
 #: How often those who follow hear that they are still connected.
 HEARTBEAT_SECONDS: Final = 15.0
+#: The most errors that an answer lists, and how much of each place in the request.
+MOST_TOLD: Final = 20
+LONGEST_TOLD: Final = 200
 #: The most items of a page, and of a request for many.
 MOST_ITEMS: Final = 1_000
 #: The most that is imported in one request, in bytes.

@@ -11,6 +11,7 @@ import json
 import logging
 import re
 from http import HTTPStatus
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.exceptions import RequestValidationError
@@ -20,6 +21,7 @@ from starlette.responses import Response
 import capsule_registry as library
 from capsule_registry.cli import exit_codes
 from capsule_registry.plain_values import plain_text
+from capsule_registry.service.limits import LONGEST_TOLD, MOST_TOLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -193,8 +195,9 @@ def _on_malformed(error: RequestValidationError) -> Response:
 
 def _told(errors: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, str]]:
     """Yield where each of *errors* is, and what is wrong, without the value."""
-    for one in errors:
-        yield {"where": ".".join(map(str, one["loc"])), "message": one["msg"]}
+    for one in islice(errors, MOST_TOLD):
+        where = ".".join(map(str, one["loc"]))
+        yield {"where": where[:LONGEST_TOLD], "message": one["msg"][:LONGEST_TOLD]}
 
 
 async def _on_http(request: Request, error: HTTPException) -> Response:

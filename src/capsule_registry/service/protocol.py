@@ -8,7 +8,7 @@ from typing import Any, Final
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from capsule_registry.service.limits import HEAD_SECONDS
+from capsule_registry.service.limits import HEAD_SECONDS, MOST_CONNECTIONS
 
 #: What `capsule_registry.service.app` keeps for the protocol, under this name.
 FOLLOWERS: Final = "followers"
@@ -20,9 +20,12 @@ class PatientProtocol(H11Protocol):
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - asyncio's own
-        """Begin to wait for the first request."""
+        """Begin to wait for the first request, unless there are too many connections."""
         super().connection_made(transport)
-        self._wait_for_head()
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.abort()
+        else:
+            self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
         """Wait on while the head of a request is not whole."""
@@ -36,6 +39,12 @@ class PatientProtocol(H11Protocol):
         """Wait no more."""
         self._wait_no_more()
         super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """Close the connection of one who was answered before its body had come."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY:
+            self.transport.close()
 
     def shutdown(self) -> None:
         """End the connection after its response, and streams now."""

@@ -55,24 +55,27 @@ class Registries:
             NamespaceNotFoundError: There is none.
             InvalidTextError: There can be none.
         """
-        self._asked_at[name] = monotonic()
         if (task := self._opened.get(name)) is not None and task.done():
+            self._asked_at[name] = monotonic()
             return task.result()
         wanted = to_namespace(name)
         if wanted not in self._opened and wanted not in {one.name for one in await self.list()}:
-            del self._asked_at[name]
             raise NamespaceNotFoundError(wanted)
-        return await self._open(wanted)
+        opened = await self._open(wanted)
+        self._asked_at[wanted] = monotonic()
+        return opened
 
     async def close_forgotten(self, followed: Container[str]) -> None:
         """Close those that nobody has asked for in a while, but the first and the *followed*."""
         since = monotonic() - FORGOTTEN_SECONDS
-        for name, registry in self.opened.items():
-            is_kept = name == self._settings.namespace or name in followed
-            if not is_kept and self._asked_at.get(name, 0.0) < since:
+        for name, task in [*self._opened.items()]:
+            is_kept = name == self._settings.namespace or name in followed or not task.done()
+            # Looked at again, since it may have gone while another one was closed.
+            is_there = self._opened.get(name) is task
+            if is_there and not is_kept and self._asked_at.get(name, 0.0) < since:
                 del self._opened[name]
                 self._asked_at.pop(name, None)
-                await registry.close()
+                await task.result().close()
 
     async def list(self) -> list[NamespaceStatus]:
         """Return the namespaces of the database, sorted by name."""

@@ -18,7 +18,6 @@ from capsule_registry.service.app import create_app
 from capsule_registry.service.limits import (
     IDLE_SECONDS,
     LEAVING_SECONDS,
-    MOST_CONNECTIONS,
     MOST_HEAD,
 )
 from capsule_registry.service.protocol import PatientProtocol
@@ -134,6 +133,5 @@ def configured(settings: Settings, workers: int = 1) -> uvicorn.Config:
         server_header=False,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=LEAVING_SECONDS,
-        limit_concurrency=MOST_CONNECTIONS,
         h11_max_incomplete_event_size=MOST_HEAD,
     )

@@ -120,12 +120,14 @@ class Tokens:
     def caller(self, token: str) -> Caller | None:
         """Return whose *token* that is; `None` if nobody's, or if the file cannot be used."""
         name = token.partition(".")[0]
+        is_old = time.monotonic() - self._looked_at > _LOOK_SECONDS
         try:
-            if name not in self._known or time.monotonic() - self._looked_at > _LOOK_SECONDS:
+            if is_old or (name not in self._known and self._identity is not None):
                 self._look()
         except (OSError, InvalidInputError) as error:
             logger.error("Everybody is refused, since the tokens cannot be read: %s", error)  # noqa: TRY400 - it says all
             self._known, self._identity = {}, None
+            self._looked_at = time.monotonic()
         found = self._known.get(name)
         is_it = compare_digest(digest_of(token), found.digest if found else "")
         return found.caller if found and is_it else None
@@ -133,7 +135,7 @@ class Tokens:
     def _look(self) -> None:
         """Read the file if it has changed."""
         found = os.stat(self._path)  # noqa: PTH116 - on the way of many requests
-        identity = found.st_mtime_ns, found.st_ino, found.st_size
+        identity = found.st_ctime_ns, found.st_ino, found.st_mode, found.st_uid
         if identity != self._identity:
             self._known, self._identity = read(self._path), identity
         self._looked_at = time.monotonic()
@@ -175,6 +177,7 @@ def create(path: Path, caller: Caller) -> str:
         OSError: The file cannot be written.
         InvalidTextError: A line of it is no token.
     """
+    path = path.resolve()  # What a link leads to is what a service reads.
     with _locked(path):
         known = read(path)
         if caller.name in known:
@@ -192,6 +195,7 @@ def revoke(path: Path, name: str) -> bool:
         OSError: The file cannot be read or written.
         InvalidTextError: A line of it is no token.
     """
+    path = path.resolve()
     with _locked(path):
         known = read(path)
         if known.pop(name, None) is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
@@ -22,7 +23,7 @@ from capsule_registry.service.problems import RefusedError, json_bytes
 from capsule_registry.service.routing import strict_router
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from capsule_registry import AsyncWatch, Revision
 
@@ -79,7 +80,9 @@ class Followers:
                 del self._encoded[next(iter(self._encoded))]
         return found
 
-    async def stream(self, namespace: str, watch: AsyncWatch, form: Form) -> AsyncIterator[bytes]:
+    async def stream(
+        self, namespace: str, watch: AsyncWatch, form: Form, require_admitted: Callable[[], None]
+    ) -> AsyncIterator[bytes]:
         """Yield what *watch* has in that *form*, a sign of life when it is quiet, and the end."""
         task: Any = asyncio.current_task()
         self._tasks[task] = namespace, watch
@@ -87,8 +90,13 @@ class Followers:
             yield form.begun(watch)
             while not self.is_leaving:
                 async for revision in watch:  # It pauses when nothing came for a while.
+                    require_admitted()
                     yield form.revision(revision.revision, self.json_of(revision))
+                require_admitted()
                 yield form.alive(watch)
+        except RefusedError as error:
+            problem = problems.of_refusal(HTTPStatus(error.status_code), error.detail)
+            yield form.problem(json_bytes(problem))
         except CapsuleRegistryError as error:
             yield form.problem(json_bytes(problems.of_error(error)))
         except asyncio.CancelledError:
@@ -154,6 +162,12 @@ class Events(Form):
         return b"event: ended\nid: %d\ndata: %b\n\n" % (watch.revision, told)
 
 
+def _readmit(request: Request) -> None:
+    """Require that the caller is still who it was: its token may have been revoked."""
+    if request.scope["admit"]() != request.scope["caller"]:
+        raise RefusedError(HTTPStatus.FORBIDDEN, "the token is not what it was")
+
+
 @router.get(
     "/watch",
     response_class=StreamingResponse,
@@ -192,7 +206,7 @@ async def watch(  # noqa: PLR0913, PLR0917 - one for each parameter
     form = Form() if _LINES in accept else Events()
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(
-        followers.stream(registry.namespace, followed, form),
+        followers.stream(registry.namespace, followed, form, partial(_readmit, request)),
         headers=headers,
         media_type=form.media_type,
     )

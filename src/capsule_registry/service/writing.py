@@ -52,6 +52,10 @@ if TYPE_CHECKING:
 
 router: Final = strict_router("changes")
 
+#: What such changes of many file, at least one of them.
+_REMOVED: Final = ("capsule.unregistered", "uplink.unregistered", "uuid.unregistered")
+_SYNCED: Final = ("capsule.registered", "capsule.replaced", "capsule.unregistered")
+_IMPORTED: Final = ("capsule.registered", "uplink.registered", "uuid.registered")
 #: An import of this size is held in memory; a larger one in a file without a name.
 _IN_MEMORY: Final = 2**20
 
@@ -60,6 +64,7 @@ Manifest = (
     Text
     | Annotated[dict[str, Any], Field(description="What it has, under the names of the TOML file.")]
 )
+Revision = Annotated[StrictInt, Field(ge=0, le=2**63 - 1)]
 Sessions = Annotated[list[UUID], Field(max_length=MOST_ITEMS, description="Its session UUIDs.")]
 
 
@@ -108,7 +113,7 @@ class StateRequest(Shape):
 class RollbackRequest(Shape):
     """Where to go back to."""
 
-    to: StrictInt | MomentText | None = Field(
+    to: Revision | MomentText | None = Field(
         default=None, description="A generation or other revision, or a time; else the one before."
     )
     keep_uuids: StrictBool = False
@@ -186,14 +191,18 @@ async def register(writer: Writing, asked: CapsuleRequest) -> Answer:
     registering = writer.acting.register(
         new, uuids=asked.uuids, lease=asked.lease, if_same=asked.if_same
     )
-    return await writer.done(registering, json_shapes.capsule, _tagged)
+    done = ("capsule.registered", "uuid.registered")
+    name = manifest.package.name
+    return await writer.done(registering, done, [name], shape=json_shapes.capsule, headers=_tagged)
 
 
 @router.post("/register-many", responses=ok(CapsulesChange, "Registered."))
 async def register_many(writer: Writing, asked: ManyRequest) -> Answer:
     """Register capsules, all or none, in one revision."""
     manifests = await _parsed(writer, asked.manifests)
-    return await writer.done(writer.acting.register_many(manifests), _capsules)
+    names = [one.package.name for one in manifests[:1]]
+    registering = writer.acting.register_many(manifests)
+    return await writer.done(registering, ("capsule.registered",), names, shape=_capsules)
 
 
 def _capsules(found: Sequence[RegisteredCapsule]) -> list[Any]:
@@ -222,7 +231,10 @@ async def replace(
         same_artifacts=asked.same_artifacts,
         force=asked.force,
     )
-    return await writer.done(replacing, json_shapes.capsule, _tagged)
+    done = ("capsule.replaced", "uuid.registered")
+    return await writer.done(
+        replacing, done, [capsule_id], shape=json_shapes.capsule, headers=_tagged
+    )
 
 
 @router.put("/capsules/{capsule_id}/state", responses=ok(CapsuleChange, "Set."))
@@ -233,7 +245,10 @@ async def set_state(
     setting = writer.acting.set_state(
         capsule_id, asked.state, asked.state_reason, expected_generation=generation
     )
-    return await writer.done(setting, json_shapes.capsule, _tagged)
+    done = ("capsule.state_changed",)
+    return await writer.done(
+        setting, done, [capsule_id], shape=json_shapes.capsule, headers=_tagged
+    )
 
 
 @router.put("/capsules/{capsule_id}/tools", responses=ok(CapsuleChange, "Filed."))
@@ -245,7 +260,10 @@ async def report_tools(
 ) -> Answer:
     """File the tools that a running capsule has reported, in place of those before."""
     reporting = writer.acting.report_tools(capsule_id, asked, expected_generation=generation)
-    return await writer.done(reporting, json_shapes.capsule, _tagged)
+    done = ("capsule.tools_reported",)
+    return await writer.done(
+        reporting, done, [capsule_id], shape=json_shapes.capsule, headers=_tagged
+    )
 
 
 @router.post("/capsules/{capsule_id}/rollback", responses=ok(CapsuleChange, "Rolled back."))
@@ -260,7 +278,10 @@ async def rollback(
         keep_uuids=asked.keep_uuids,
         force=asked.force,
     )
-    return await writer.done(going_back, json_shapes.capsule, _tagged)
+    done = ("capsule.replaced", "capsule.registered")
+    return await writer.done(
+        going_back, done, [capsule_id], shape=json_shapes.capsule, headers=_tagged
+    )
 
 
 @router.delete("/capsules/{capsule_id}", responses=ok(CapsuleChange, "Unregistered."))
@@ -272,13 +293,14 @@ async def unregister(
 ) -> Answer:
     """Remove a capsule with all its uplinks and session UUIDs, and return it."""
     removing = writer.acting.unregister(capsule_id, expected_generation=generation, force=force)
-    return await writer.done(removing, json_shapes.capsule)
+    done = ("capsule.unregistered",)
+    return await writer.done(removing, done, [capsule_id], shape=json_shapes.capsule)
 
 
 @router.post("/drain", responses=ok(CapsulesChange, "Removed."))
 async def drain(writer: Writing) -> Answer:
     """Remove everything but leases in one revision, and return the capsules."""
-    return await writer.done(writer.acting.drain(), _capsules)
+    return await writer.done(writer.acting.drain(), _REMOVED, shape=_capsules)
 
 
 @router.post("/sync", responses=ok(SyncChange, "Done, or to be done."))
@@ -291,7 +313,7 @@ async def sync(writer: Writing, asked: SyncRequest) -> Answer:
         refuse_new_rights=asked.refuse_new_rights,
         force=asked.force,
     )
-    return await writer.done(syncing, json_shapes.by_fields)
+    return await writer.done(syncing, _SYNCED, shape=json_shapes.by_fields)
 
 
 @router.post(
@@ -319,7 +341,8 @@ async def import_lines(request: Request, writer: Writing) -> Answer:
                 raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
             await _write(file, chunk)
         file.seek(0)
-        return await writer.done(writer.acting.import_lines(lines_of(file, MAX_LINE)))
+        importing = writer.acting.import_lines(lines_of(file, MAX_LINE))
+        return await writer.done(importing, _IMPORTED)
 
 
 async def _write(file: IO[bytes], chunk: bytes) -> None:
