@@ -388,10 +388,16 @@ def test_who_follows_is_looked_at_again(
         assert [] == [*found]
 
 
-def test_a_body_that_nobody_reads_ends_the_connection(service: Service) -> None:
+def test_a_body_that_nobody_reads_ends_the_connection(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So nobody without a token holds one by it; a name of `import` is no way around the bound."""
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
     head = b"POST /v1/namespaces HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
-    assert answer_to(service, head).startswith(b"HTTP/1.1 401 ")
+    assert answer_to(service, head + b"x").startswith(b"HTTP/1.1 401 ")
+    with service.client(None) as client:  # The control: whose body comes is answered in peace.
+        for _ in range(50):
+            assert 401 == client.post("/v1/namespaces", content=b"x" * 20_000).status_code
     token = service.token("reader")
     path = f"{BASE}/capsules/import"
     head = f"PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {MOST_BODY + 1}\r\n".encode()

@@ -30,7 +30,7 @@ class PatientProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Wait on while the head of a request is not whole."""
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
+        if not (self.conn.their_state is h11.IDLE or self._is_answered_early):
             self._wait_no_more()
         elif self._deadline is None:
             self._wait_for_head()
@@ -41,10 +41,16 @@ class PatientProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
-        """Close the connection of one who was answered before its body had come."""
+        """Wait no longer for the rest of a body than for a head, once that is answered."""
         super().on_response_complete()
-        if self.conn.their_state is h11.SEND_BODY:
-            self.transport.close()
+        if self._is_answered_early and self._deadline is None:
+            self._wait_for_head()
+
+    @property
+    def _is_answered_early(self) -> bool:
+        """Whether the answer was sent before the body had come."""
+        is_answered = self.cycle is not None and self.cycle.response_complete
+        return is_answered and self.conn.their_state is h11.SEND_BODY
 
     def shutdown(self) -> None:
         """End the connection after its response, and streams now."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import Body, Request
-from pydantic import Field, StrictBool, StrictInt, ValidationError
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, ValidationError
 
 from capsule_registry import (
     CapsuleManifest,
@@ -64,7 +64,15 @@ Manifest = (
     Text
     | Annotated[dict[str, Any], Field(description="What it has, under the names of the TOML file.")]
 )
-Revision = Annotated[StrictInt, Field(ge=0, le=2**63 - 1)]
+
+
+def _whole(number: object) -> object:
+    """Return *number* as an integer if it is one, however it is written: JSON has one kind."""
+    is_whole = isinstance(number, float) and number.is_integer()
+    return int(number) if is_whole else number  # type: ignore[call-overload]
+
+
+Revision = Annotated[StrictInt, Field(ge=0, lt=10**18), BeforeValidator(_whole)]
 Sessions = Annotated[list[UUID], Field(max_length=MOST_ITEMS, description="Its session UUIDs.")]
 
 
