@@ -115,7 +115,13 @@ def serve(  # noqa: PLR0913, PLR0917 - one for each option
 
 def _hosts(host: str, names: tuple[str, ...]) -> frozenset[str]:
     known = {name.lower() for name in (host, *names)}
-    return frozenset(known | LOOPBACK if known & LOOPBACK else known)
+    return frozenset(known | LOOPBACK if any(map(_is_loopback, known)) else known)
+
+
+def _is_loopback(host: str) -> bool:
+    from capsule_registry.service.server import is_loopback  # noqa: PLC0415 - of an extra
+
+    return is_loopback(host)
 
 
 def _open_once(target: Target, settings: Settings) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 import capsule_registry as library
@@ -162,6 +163,7 @@ def handle(app: FastAPI) -> None:
     handlers: dict[type[Exception], Any] = {
         RefusedError: refusal,
         RequestValidationError: _on_malformed,
+        ClientDisconnect: _on_departure,
         Exception: _on_bug,
     }
     for kind, handler in handlers.items():
@@ -216,6 +218,11 @@ def _methods(request: Request) -> list[str]:
         if re.fullmatch(pattern, request.url.path):
             found |= {method.upper() for method in operations}
     return sorted(found)
+
+
+def _on_departure(_: ClientDisconnect) -> Response:
+    """Answer nobody: the client went away before its request was whole."""
+    return answer(of_refusal(HTTPStatus.BAD_REQUEST, "the request ended early"))
 
 
 def _on_bug(error: Exception) -> Response:
