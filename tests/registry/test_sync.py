@@ -222,3 +222,13 @@ def test_a_text_that_names_no_capsule_holds_removals_back(registry: CapsuleRegis
 
 def text_of(name: str) -> str:
     return f"[package]\nname = '{name}'\nversion = '1.0.0'\n# given\n"
+
+
+def test_names_that_look_like_one_path_are_two(registry: CapsuleRegistry) -> None:
+    """Texts are told apart by what they are called, exactly: none stands in for another."""
+    texts = {"a//x": text_of("one"), "a/x": text_of("two"), "a/./x": text_of("three")}
+
+    plan = registry.sync(texts)
+
+    assert ["a/./x", "a//x", "a/x"] == [one.path for one in plan.steps]
+    assert {"one", "two", "three"} == {*registry.list()}

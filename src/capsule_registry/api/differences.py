@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from capsule_registry.api.point_in_time import View
+    from capsule_registry.models.comparison import ManifestEntry
+
+Change = Literal["added", "removed", "changed"]
 
 
 class Difference(BaseModel):
@@ -24,7 +27,7 @@ class Difference(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    change: Literal["added", "removed", "changed"]
+    change: Change
     kind: str
     id: str
     before: str | None
@@ -60,7 +63,7 @@ def _of_contents(
     for kind, name in sorted({*old, *new}):
         before, after = old.get((kind, name)), new.get((kind, name))
         if before != after:
-            change: Literal["added", "removed", "changed"] = (
+            change: Change = (
                 "added" if before is None else "removed" if after is None else "changed"
             )
             yield Difference(change=change, kind=kind, id=name, before=before, after=after)
@@ -72,12 +75,18 @@ def _of_manifests(old: View, new: View) -> Iterator[Difference]:
     for one in new.values():
         found = Comparison.of_manifests(manifests.get(one.id, one.manifest), one.manifest)
         for entry in found.added:
-            name = f"{one.id} {entry.name}"
-            yield Difference(
-                change="added", kind=entry.part, id=name, before=None, after=entry.value
-            )
+            yield _of_entry("added", one.id, entry, after=entry.value)
         for entry in found.removed:
-            name = f"{one.id} {entry.name}"
-            yield Difference(
-                change="removed", kind=entry.part, id=name, before=entry.value, after=None
-            )
+            yield _of_entry("removed", one.id, entry, before=entry.value)
+
+
+def _of_entry(
+    change: Change,
+    capsule_id: str,
+    entry: ManifestEntry,
+    *,
+    before: str | None = None,
+    after: str | None = None,
+) -> Difference:
+    name = f"{capsule_id} {entry.name}"
+    return Difference(change=change, kind=entry.part, id=name, before=before, after=after)

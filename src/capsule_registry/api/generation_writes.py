@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from capsule_registry.api.capsule_writes import CapsuleWrites
-from capsule_registry.api.point_in_time import Past
+from capsule_registry.api.point_in_time import past_at
 from capsule_registry.entities import capsules, generations, interfaces, registration
 from capsule_registry.errors import CapsuleNotFoundError
 from capsule_registry.identifiers import CapsuleId, to_generation
@@ -14,6 +13,9 @@ from capsule_registry.manifest.manifest import CapsuleManifest
 from capsule_registry.models.comparison import Comparison
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from capsule_registry.api.point_in_time import Past
     from capsule_registry.models.records import RegisteredCapsule
     from capsule_registry.unit_of_work.unit import Unit
 
@@ -105,6 +107,4 @@ class GenerationWrites(CapsuleWrites):
         return None if found is None else found.manifest
 
     def _past(self, moment: int | datetime) -> Past:
-        if isinstance(moment, datetime):
-            return Past.of(self._read, self._objects, revision=None, time=moment)
-        return Past.of(self._read, self._objects, revision=moment, time=None)
+        return past_at(self._read, self._objects, moment)

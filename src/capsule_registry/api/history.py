@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import ValidationError
 
 from capsule_registry.api.differences import differences
-from capsule_registry.api.point_in_time import Past
+from capsule_registry.api.point_in_time import past_at
 from capsule_registry.database.measures import Verified
 from capsule_registry.errors import (
     HistoryCorruptError,
@@ -158,15 +158,9 @@ class History:
             FutureRevisionError, RevisionCompactedError: There is no such moment, or no more.
             TypeError: A time has no zone.
         """
-        old, new = (
-            Past.of(
-                self._read,
-                RegisteredObjects(),
-                revision=None if isinstance(moment, datetime) else moment,
-                time=moment if isinstance(moment, datetime) else None,
-            )
-            for moment in (before, self.revision if after is None else after)
-        )
+        end = self.revision if after is None else after
+        objects = RegisteredObjects()
+        old, new = (past_at(self._read, objects, one) for one in (before, end))
         return differences(old, new)
 
     def anchor(self) -> Anchor:

@@ -39,3 +39,9 @@ def parse_moment(text: str) -> Moment:
         message = f"{text!r} has no zone: write {time.isoformat()}Z for UTC"
         raise InvalidTextError("moment", "no_zone", message)
     return {"time": time}
+
+
+def value_of(moment: Moment) -> int | datetime:
+    """Return the revision or the time that *moment* is."""
+    (value,) = moment.values()
+    return value  # type: ignore[return-value]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from operator import index
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias, TypeVar
 
@@ -20,7 +21,6 @@ from capsule_registry.unit_of_work import namespaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
     from uuid import UUID
 
     from capsule_registry.database.database import Database
@@ -129,6 +129,13 @@ class Past(Reads):
 
     def __repr__(self) -> str:
         return f"Past(revision={self.revision})"
+
+
+def past_at(read: Reading, objects: RegisteredObjects, moment: int | datetime) -> Past:
+    """Return the registry as it was at *moment*, a revision or a time; see `Past.of`."""
+    if isinstance(moment, datetime):
+        return Past.of(read, objects, revision=None, time=moment)
+    return Past.of(read, objects, revision=moment, time=None)
 
 
 #: A view of the registry at one `revision`.

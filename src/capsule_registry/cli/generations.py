@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capsule_registry.api import json_shapes
+from capsule_registry.api.moments import value_of
 from capsule_registry.cli.output import escape, format_option, print_rows
 from capsule_registry.cli.target import LAST_REVISION, RevisionOrTime, Target, pass_target
 
 if TYPE_CHECKING:
     from capsule_registry import Comparison
+    from capsule_registry.api.moments import Moment
 
 
 generation_option = click.option(
@@ -32,14 +34,14 @@ force_option = click.option(
 def rollback(  # noqa: PLR0913 - one for each argument and option
     target: Target,
     capsule_id: str,
-    to: dict[str, Any] | None,
+    to: Moment | None,
     generation: int | None,
     *,
     keep_uuids: bool,
     force: bool,
 ) -> None:
     """Register again what stood under ID at a generation, another revision, or a time."""
-    moment = None if to is None else next(iter(to.values()))
+    moment = None if to is None else value_of(to)
     with target.open() as registry:
         record = registry.rollback(
             capsule_id,

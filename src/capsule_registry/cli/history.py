@@ -11,6 +11,7 @@ import click
 
 import capsule_registry as library
 from capsule_registry.api import json_shapes
+from capsule_registry.api.moments import value_of
 from capsule_registry.cli.bounded_input import read_whole
 from capsule_registry.cli.exit_codes import HISTORY_CORRUPT
 from capsule_registry.cli.output import (
@@ -27,10 +28,11 @@ from capsule_registry.cli.target import LAST_REVISION, RevisionOrTime, Target, p
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
-    from datetime import datetime, timedelta
+    from datetime import timedelta
     from uuid import UUID
 
     from capsule_registry import Anchor, Event, Revision, Verification
+    from capsule_registry.api.moments import Moment
 
 #: Revisions read at once.
 _PAGE: Final = 200
@@ -141,21 +143,13 @@ def watch(
 @click.argument("later", type=RevisionOrTime(), metavar="MOMENT", required=False)
 @format_option
 @pass_target
-def diff(
-    target: Target, before: dict[str, Any], later: dict[str, Any] | None, output_format: str
-) -> None:
+def diff(target: Target, before: Moment, later: Moment | None, output_format: str) -> None:
     """Show what differs between two moments (revisions or times), or between one and now."""
     with target.open_history() as registry:
-        end = None if later is None else _moment(later)
-        found = registry.history.diff(_moment(before), end)
+        end = None if later is None else value_of(later)
+        found = registry.history.diff(value_of(before), end)
     rows = [*map(json_shapes.by_fields, found)]
     print_rows(rows, ("change", "kind", "id", "before", "after"), output_format)
-
-
-def _moment(parsed: dict[str, Any]) -> int | datetime:
-    """Return the revision or the time that was *parsed*."""
-    (moment,) = parsed.values()
-    return moment  # type: ignore[no-any-return]
 
 
 @click.group

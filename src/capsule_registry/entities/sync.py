@@ -7,7 +7,6 @@ from enum import StrEnum
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
@@ -37,6 +36,9 @@ if TYPE_CHECKING:
     from capsule_registry.models.records import RegisteredCapsule
     from capsule_registry.unit_of_work.queries import Row, Scope
     from capsule_registry.unit_of_work.unit import Unit
+
+    #: Where a manifest is, or what it is called.
+    Place = Path | str
 
 
 class SyncAction(StrEnum):
@@ -118,11 +120,16 @@ class Desired:
     """The state that a set of manifests describes."""
 
     #: The usable capsules, by path.
-    capsules: dict[PurePath, NewCapsule] = field(default_factory=dict)
+    capsules: dict[Place, NewCapsule] = field(default_factory=dict)
     #: The unusable manifests: why, and the capsule's id if it is known.
-    refused: dict[PurePath, tuple[str, CapsuleId | None]] = field(default_factory=dict)
+    refused: dict[Place, tuple[str, CapsuleId | None]] = field(default_factory=dict)
     #: The directories of manifests, where there are any.
-    source_dirs: dict[PurePath, Path] = field(default_factory=dict)
+    source_dirs: dict[Place, Path] = field(default_factory=dict)
+
+    def source_dir_of(self, place: Place) -> str | None:
+        """Return the directory of the manifest at *place*, as it is stored with a capsule."""
+        found = self.source_dirs.get(place)
+        return None if found is None else str(found)
 
     @property
     def by_id(self) -> Mapping[str, NewCapsule]:
@@ -149,13 +156,13 @@ def given(texts: Mapping[str, str], runtime_version: str | None = None) -> Desir
     """Read manifests of no directory, by what they are called, as `read` does."""
     desired = Desired()
     for name, text in sorted(texts.items()):
-        _add(desired, PurePath(name), partial(str, text), runtime_version)
+        _add(desired, name, partial(str, text), runtime_version)
     _refuse_duplicates(desired)
     return desired
 
 
 def _add(
-    desired: Desired, path: PurePath, read_it: Callable[[], str], runtime_version: str | None
+    desired: Desired, path: Place, read_it: Callable[[], str], runtime_version: str | None
 ) -> None:
     """Add a manifest to what is *desired*, or to what is refused."""
     text, source_dir = "", desired.source_dirs.get(path)
@@ -245,7 +252,7 @@ def _replace(unit: Unit, new: NewCapsule, new_uuid: Callable[[], UUID]) -> Regis
     return registration.replace(unit, old, new, new_uuid)
 
 
-def _named(text: str, path: PurePath) -> CapsuleId | None:
+def _named(text: str, path: Place) -> CapsuleId | None:
     """Return the id that an unusable manifest names, if any."""
     try:
         name = parse_document(text, path).values["package"]["name"]
@@ -256,7 +263,7 @@ def _named(text: str, path: PurePath) -> CapsuleId | None:
 
 def _refuse_duplicates(desired: Desired) -> None:
     """Refuse all manifests that share an id, rather than guess which is meant."""
-    paths: dict[str, list[PurePath]] = {}
+    paths: dict[str, list[Place]] = {}
     for path, (_, capsule_id) in desired.refused.items():
         if capsule_id is not None:
             paths.setdefault(capsule_id, []).append(path)
@@ -273,13 +280,13 @@ def _refuse_duplicates(desired: Desired) -> None:
 
 def _removals(registered: Mapping[str, Row], desired: Desired) -> Iterator[SyncStep]:
     present = {*desired.by_id, *(one for _, one in desired.refused.values() if one)}
-    places = {str(desired.source_dirs.get(path)) for path in desired.refused}
+    places = {*map(desired.source_dir_of, desired.refused)} - {None}
     # The old directory of a capsule that has moved does not tell whose manifest it now holds.
-    known = {row["source_dir"] for one, row in registered.items() if one not in present}
+    known = {row["source_dir"] for one, row in registered.items() if one not in present} - {None}
     nameless = [
         path
         for path, (_, one) in desired.refused.items()
-        if one is None and str(desired.source_dirs.get(path)) not in known
+        if one is None and desired.source_dir_of(path) not in known
     ]
     for capsule_id, row in registered.items():
         if capsule_id in present or row["source_dir"] in places:
@@ -293,7 +300,7 @@ def _removals(registered: Mapping[str, Row], desired: Desired) -> Iterator[SyncS
         )
 
 
-def _step(row: Row | None, path: PurePath, new: NewCapsule) -> SyncStep:
+def _step(row: Row | None, path: Place, new: NewCapsule) -> SyncStep:
     before, after = row and row["manifest_digest"], new.digest
     if row is None:
         action = SyncAction.REGISTER

@@ -17,7 +17,7 @@ from capsule_registry import (
     InvalidTextError,
     RequestRepeatedError,
 )
-from capsule_registry.api.moments import parse_moment
+from capsule_registry.api.moments import parse_moment, value_of
 from capsule_registry.service.answers import Answer
 from capsule_registry.service.problems import RefusedError
 from capsule_registry.service.tokens import Role
@@ -52,8 +52,6 @@ At = Annotated[
     MomentText | None,
     Query(description="As it was at this revision, or at this time in ISO 8601 with a zone."),
 ]
-
-
 #: The same two, for a route that does not leave them to FastAPI.
 NAMESPACE_DESCRIBED: Final[dict[str, Any]] = {
     "name": "namespace",
@@ -64,15 +62,14 @@ NAMESPACE_DESCRIBED: Final[dict[str, Any]] = {
 AT_DESCRIBED: Final[dict[str, Any]] = {"name": "at", "in": "query", "schema": _MOMENT}
 
 
-def at_moment(text: str) -> Any:  # noqa: ANN401 - a revision or a time
+def at_moment(text: str) -> int | datetime:
     """
     Return the revision or the time that *text* is.
 
     Raises:
         InvalidTextError: It is neither, or has no zone.
     """
-    (moment,) = parse_moment(text).values()
-    return moment
+    return value_of(parse_moment(text))
 
 
 def at_time(text: str) -> datetime:
@@ -103,6 +100,10 @@ def require(request: Request, namespace: str, *roles: Role) -> Caller:
 async def current(request: Request, namespace: NamespaceName) -> AsyncCapsuleRegistry:
     """Return the registry of the namespace, as it is now."""
     require(request, namespace)
+    return await _registry_of(request, namespace)
+
+
+async def _registry_of(request: Request, namespace: str) -> AsyncCapsuleRegistry:
     registries: Registries = request.app.state.registries
     return await registries.of(namespace)
 
@@ -118,7 +119,7 @@ async def viewed(
 async def audited(request: Request, namespace: NamespaceName) -> AsyncCapsuleRegistry:
     """Return the registry of the namespace for one who checks its whole history."""
     require(request, namespace, Role.AUDITOR)
-    return await current(request, namespace)
+    return await _registry_of(request, namespace)
 
 
 Current = Annotated[AsyncCapsuleRegistry, Depends(current)]
@@ -191,7 +192,7 @@ async def writing(
 ) -> Writer:
     """Return one who may change the namespace."""
     caller = require(request, namespace, Role.WRITER)
-    registry = await current(request, namespace)
+    registry = await _registry_of(request, namespace)
     why = ": ".join(filter(None, (x_actor, reason))) or None
     acting = AsyncActing(registry, caller.name or "", reason=why, request_id=idempotency_key)
     return Writer(registry, acting, caller)

@@ -12,6 +12,8 @@ from capsule_registry.service.problems import json_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from capsule_registry import RegisteredCapsule
+
 
 class Answer(Response):
     """A value, or JSON, which nobody is to keep: the next answer may be another one."""
@@ -28,9 +30,9 @@ def each(found: Iterable[Any], shape: Callable[[Any], Any] = json_shapes.by_fiel
     return Answer([*map(shape, found)])
 
 
-def etag(generation: int) -> dict[str, str]:
+def etag(record: RegisteredCapsule) -> dict[str, str]:
     """Return the header that carries the generation of a capsule."""
-    return {"ETag": f'"{generation}"'}
+    return {"ETag": f'"{record.generation}"'}
 
 
 def ok(model: Any, description: str = "Found.") -> dict[int | str, dict[str, Any]]:  # noqa: ANN401 - any type

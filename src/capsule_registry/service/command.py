@@ -11,7 +11,7 @@ import capsule_registry as library
 from capsule_registry.cli.exit_codes import NOT_FOUND
 from capsule_registry.cli.output import escape, format_option, print_rows
 from capsule_registry.cli.target import collect_garbage, pass_target
-from capsule_registry.service.settings import LOOPBACK, Settings
+from capsule_registry.service.settings import LOOPBACK, Settings, is_any_address, is_loopback
 from capsule_registry.service.tokens import Role, caller_of, create, read, revoke
 
 if TYPE_CHECKING:
@@ -89,9 +89,9 @@ def serve(  # noqa: PLR0913, PLR0917 - one for each option
         from capsule_registry.service import server  # noqa: PLC0415 - of an extra
     except ModuleNotFoundError as error:
         raise click.UsageError(_MISSING) from error
-    if uds is None and tokens is None and not server.is_loopback(host):
+    if uds is None and tokens is None and not is_loopback(host):
         raise click.UsageError(f"--host {host} can be reached from elsewhere, so it needs --tokens")
-    if uds is None and not names and server.is_any_address(host):
+    if uds is None and not names and is_any_address(host):
         raise click.UsageError(f"--host {host} has no name: say by --allow-host how it is called")
     if tokens is not None:
         read(tokens)
@@ -115,13 +115,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one for each option
 
 def _hosts(host: str, names: tuple[str, ...]) -> frozenset[str]:
     known = {name.lower() for name in (host, *names)}
-    return frozenset(known | LOOPBACK if any(map(_is_loopback, known)) else known)
-
-
-def _is_loopback(host: str) -> bool:
-    from capsule_registry.service.server import is_loopback  # noqa: PLC0415 - of an extra
-
-    return is_loopback(host)
+    return frozenset(known | LOOPBACK if any(map(is_loopback, known)) else known)
 
 
 def _open_once(target: Target, settings: Settings) -> None:

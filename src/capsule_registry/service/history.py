@@ -28,7 +28,7 @@ from capsule_registry.service.access import (
 from capsule_registry.service.answers import Answer, each, ok
 from capsule_registry.service.limits import MOST_ITEMS
 from capsule_registry.service.routing import strict_router
-from capsule_registry.service.streams import lines
+from capsule_registry.service.streams import NDJSON, streamed
 
 router: Final = strict_router("history")
 
@@ -96,8 +96,8 @@ async def verify(registry: Audited, anchor: Anchor | None = None) -> Answer:
 @router.get(
     "/history-lines",
     response_class=Response,
-    responses={HTTPStatus.OK: {"description": "Lines to hash.", "content": {lines.media_type: {}}}},
+    responses={HTTPStatus.OK: {"description": "Lines to hash.", "content": {NDJSON: {}}}},
 )
 async def history_lines(registry: Audited, after: After = None) -> Response:
     """Return the lines that the hashes of revisions are made of, as `audit export` prints them."""
-    return await lines.of(registry.history.export(after=after))
+    return await streamed(registry.history.export(after=after))

@@ -30,31 +30,26 @@ if TYPE_CHECKING:
 logger: Final = logging.getLogger("capsule_registry")
 
 _PREFIX: Final = "capsule_registry_"
-_LABEL: Final = ["namespace"]
 
 
 class RegistryCollector(Collector):
     """
-    Collects the metrics of *registries*, for a `prometheus_client.CollectorRegistry`.
+    Collects the metrics of *registries*, each of another namespace.
 
         REGISTRY.register(RegistryCollector(registry))
 
-    Each time it asks the database for heads, capsules by state and leases; if that fails, these
-    are missing, and `capsule_registry_up` is 0. Everything else is of this process, since each
-    registry was opened.
+    That is a `prometheus_client.CollectorRegistry`. Each time it asks the database for heads,
+    capsules by state and leases; if that fails, these are missing, and `capsule_registry_up` is 0.
+    Everything else is of this process, since each registry was opened.
     """
 
     def __init__(self, *registries: CapsuleRegistry) -> None:
-        self._given = registries
-
-    def registries(self) -> Iterable[CapsuleRegistry]:
-        """Return the registries to collect from, each of another namespace."""
-        return self._given
+        self._registries = registries
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics."""
         families = Families()
-        for registry in self.registries():
+        for registry in self._registries:
             families.add_state(registry)
             families.add_measures(registry.namespace, registry._database.measures)  # noqa: SLF001 - of one house
             families.add_database(registry)

@@ -66,11 +66,11 @@ class _ServiceCollector(RegistryCollector):
     def __init__(self, registries: dict[str, AsyncCapsuleRegistry], followers: Followers) -> None:
         plain: Any = [one._plain for one in registries.values()]  # noqa: SLF001 - of one house
         super().__init__(*plain)
-        self._registries = registries
+        self._by_name = registries
         self._followers = followers
 
     def add_more(self, families: Families, namespace: str) -> None:
         """Add lookups from memory, and who follows."""
-        remembered = self._registries[namespace].remembered
+        remembered = self._by_name[namespace].remembered
         families.add_lookups(namespace, "memory", remembered)
         families.add_followers(namespace, self._followers.positions(namespace))

@@ -36,7 +36,7 @@ from capsule_registry.service.answers import Answer, each, etag, ok
 from capsule_registry.service.limits import MOST_ITEMS
 from capsule_registry.service.routing import strict_router
 from capsule_registry.service.shapes import ManifestChange, Namespace, ReadyQuestion, Uplink
-from capsule_registry.service.streams import lines
+from capsule_registry.service.streams import NDJSON, streamed
 
 if TYPE_CHECKING:
     from capsule_registry.service.registries import Registries
@@ -80,7 +80,7 @@ async def capsule(view: View, capsule_id: IdInPath) -> Answer:
     """Return all of one capsule, its manifest included; `ETag` carries its generation."""
     if (found := await view.get(capsule_id)) is None:
         raise CapsuleNotFoundError(capsule_id)
-    return Answer(json_shapes.capsule(found), etag(found.generation))
+    return Answer(json_shapes.capsule(found), etag(found))
 
 
 @router.get("/capsules/{capsule_id}/comparison", responses=ok(list[ManifestChange]))
@@ -151,10 +151,8 @@ async def wait_ready(registry: Current, asked: ReadyQuestion) -> Answer:
 @router.get(
     "/export",
     response_class=Response,
-    responses={
-        HTTPStatus.OK: {"description": "Lines for `import`.", "content": {lines.media_type: {}}}
-    },
+    responses={HTTPStatus.OK: {"description": "Lines for `import`.", "content": {NDJSON: {}}}},
 )
 async def export(view: View) -> Response:
     """Return what is registered, as lines of JSON for `import`, all as of one moment."""
-    return await lines.of(view.export_lines())
+    return await streamed(view.export_lines())

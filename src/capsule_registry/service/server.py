@@ -8,7 +8,6 @@ import socket
 import stat
 import sys
 from functools import partial
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
@@ -29,22 +28,6 @@ if TYPE_CHECKING:
 
 #: Connections that wait to be accepted.
 _BACKLOG: Final = 2_048
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach *host*."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def is_any_address(host: str) -> bool:
-    """Return whether *host* stands for all addresses of this machine."""
-    try:
-        return ip_address(host).is_unspecified
-    except ValueError:
-        return False
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -21,6 +21,7 @@ from capsule_registry.service.history import After
 from capsule_registry.service.limits import HEARTBEAT_SECONDS, MOST_WATCHES
 from capsule_registry.service.problems import RefusedError, json_bytes
 from capsule_registry.service.routing import strict_router
+from capsule_registry.service.streams import NDJSON
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 router: Final = strict_router("history")
 
 _EVENTS: Final = "text/event-stream"
-_LINES: Final = "application/x-ndjson"
 #: How many revisions are kept as JSON for others who follow, and the longest that is.
 _KEPT: Final = 256
 _LONGEST_KEPT: Final = 100_000
@@ -44,9 +44,6 @@ class Followers:
         self._tasks: dict[asyncio.Task[Any], tuple[str, AsyncWatch]] = {}
         self._encoded: dict[str, bytes] = {}
         self.is_leaving = False
-
-    def __len__(self) -> int:
-        return len(self._tasks)
 
     @property
     def followed(self) -> set[str]:
@@ -111,7 +108,7 @@ class Followers:
 class Form:
     """Lines of JSON: each a revision, an empty line as a sign of life, or a problem at the end."""
 
-    media_type = _LINES
+    media_type = NDJSON
 
     def begun(self, watch: AsyncWatch) -> bytes:  # noqa: ARG002 - of the other form
         """Return what is sent at once."""
@@ -174,7 +171,7 @@ def _readmit(request: Request) -> None:
     responses={
         HTTPStatus.OK: {
             "description": "Each revision once, whole and in order, without end.",
-            "content": {_EVENTS: {}, _LINES: {}},
+            "content": {_EVENTS: {}, NDJSON: {}},
         }
     },
 )
@@ -203,7 +200,7 @@ async def watch(  # noqa: PLR0913, PLR0917 - one for each parameter
     quiet = timedelta(seconds=HEARTBEAT_SECONDS)
     followed = registry.history.watch(after=start, incarnation=incarnation, timeout=quiet)
     await followed.begin()
-    form = Form() if _LINES in accept else Events()
+    form = Form() if NDJSON in accept else Events()
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(
         followers.stream(registry.namespace, followed, form, partial(_readmit, request)),

@@ -45,9 +45,10 @@ from capsule_registry.service.shapes import (
     CountChange,
     Shape,
 )
+from capsule_registry.service.streams import NDJSON
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
     from typing import IO
 
 router: Final = strict_router("changes")
@@ -187,8 +188,11 @@ def _manifest_of(given: str | dict[str, Any], runtime_version: str | None) -> Ca
         raise InvalidManifestError(None, *first_error(error, given)) from error
 
 
-def _tagged(record: RegisteredCapsule) -> dict[str, str]:
-    return etag(record.generation)
+async def _changed(
+    writer: Writer, work: Awaitable[RegisteredCapsule], capsule_id: str, *actions: str
+) -> Answer:
+    """Return the answer to a change after which there is such a capsule; see `Writer.done`."""
+    return await writer.done(work, actions, [capsule_id], shape=json_shapes.capsule, headers=etag)
 
 
 @router.post("/capsules", responses=ok(CapsuleChange, "Registered."))
@@ -199,9 +203,8 @@ async def register(writer: Writing, asked: CapsuleRequest) -> Answer:
     registering = writer.acting.register(
         new, uuids=asked.uuids, lease=asked.lease, if_same=asked.if_same
     )
-    done = ("capsule.registered", "uuid.registered")
     name = manifest.package.name
-    return await writer.done(registering, done, [name], shape=json_shapes.capsule, headers=_tagged)
+    return await _changed(writer, registering, name, "capsule.registered", "uuid.registered")
 
 
 @router.post("/register-many", responses=ok(CapsulesChange, "Registered."))
@@ -239,10 +242,7 @@ async def replace(
         same_artifacts=asked.same_artifacts,
         force=asked.force,
     )
-    done = ("capsule.replaced", "uuid.registered")
-    return await writer.done(
-        replacing, done, [capsule_id], shape=json_shapes.capsule, headers=_tagged
-    )
+    return await _changed(writer, replacing, capsule_id, "capsule.replaced", "uuid.registered")
 
 
 @router.put("/capsules/{capsule_id}/state", responses=ok(CapsuleChange, "Set."))
@@ -253,10 +253,7 @@ async def set_state(
     setting = writer.acting.set_state(
         capsule_id, asked.state, asked.state_reason, expected_generation=generation
     )
-    done = ("capsule.state_changed",)
-    return await writer.done(
-        setting, done, [capsule_id], shape=json_shapes.capsule, headers=_tagged
-    )
+    return await _changed(writer, setting, capsule_id, "capsule.state_changed")
 
 
 @router.put("/capsules/{capsule_id}/tools", responses=ok(CapsuleChange, "Filed."))
@@ -268,10 +265,7 @@ async def report_tools(
 ) -> Answer:
     """File the tools that a running capsule has reported, in place of those before."""
     reporting = writer.acting.report_tools(capsule_id, asked, expected_generation=generation)
-    done = ("capsule.tools_reported",)
-    return await writer.done(
-        reporting, done, [capsule_id], shape=json_shapes.capsule, headers=_tagged
-    )
+    return await _changed(writer, reporting, capsule_id, "capsule.tools_reported")
 
 
 @router.post("/capsules/{capsule_id}/rollback", responses=ok(CapsuleChange, "Rolled back."))
@@ -286,10 +280,7 @@ async def rollback(
         keep_uuids=asked.keep_uuids,
         force=asked.force,
     )
-    done = ("capsule.replaced", "capsule.registered")
-    return await writer.done(
-        going_back, done, [capsule_id], shape=json_shapes.capsule, headers=_tagged
-    )
+    return await _changed(writer, going_back, capsule_id, "capsule.replaced", "capsule.registered")
 
 
 @router.delete("/capsules/{capsule_id}", responses=ok(CapsuleChange, "Unregistered."))
@@ -330,7 +321,7 @@ async def sync(writer: Writing, asked: SyncRequest) -> Answer:
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
+            "content": {NDJSON: {"schema": {"type": "string"}}},
         }
     },
 )
